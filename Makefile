@@ -1,0 +1,113 @@
+# Deep automatic portrait matting on BVLC Caffe.
+#
+#   make          set everything up, then matte the astronaut photo
+#   make test     run the tests
+#
+# Further: data, train, caffe-test, test-all, prototxt, clean (see README.md).
+
+SHELL := /bin/bash
+.DELETE_ON_ERROR:
+.ONESHELL:
+.SHELLFLAGS := -euo pipefail -c
+
+VENV := .venv
+PYTHON := $(VENV)/bin/python3
+STAMPS := build/stamps
+MODELS := data/models
+BLAS ?= mkl
+DATASET ?= data/sample
+PREPARED := data/prepared
+
+# The distribution's Boost.Python serves one Python version: 3.11 on Debian 12.
+BASE_PYTHON ?= $(firstword $(shell command -v python3.11) $(wildcard /usr/bin/python3.11))
+
+DEBIAN_PACKAGES := g++ cmake ninja-build python3-dev python3-venv \
+  libboost-system-dev libboost-thread-dev libboost-filesystem-dev libboost-regex-dev \
+  libboost-python-dev libprotobuf-dev protobuf-compiler libgflags-dev libgoogle-glog-dev \
+  libhdf5-dev liblmdb-dev libopencv-dev libopenblas-dev
+
+.PHONY: all setup test test-all caffe-test data train prototxt clean
+all: setup out/astronaut_sheet.png
+
+setup: $(STAMPS)/system $(STAMPS)/python $(STAMPS)/caffe-$(BLAS) $(STAMPS)/extension \
+  $(MODELS)/selfie.caffemodel $(MODELS)/fcn8s_init.caffemodel $(STAMPS)/data
+
+# --- what the machine needs ---------------------------------------------------
+
+$(STAMPS)/system: Makefile
+	mkdir -p $(STAMPS)
+	missing=$$(for p in $(DEBIAN_PACKAGES); do \
+	  dpkg-query -W -f '$${db:Status-Abbrev}' $$p 2>/dev/null | grep -q '^ii' || echo $$p; done | xargs)
+	if [ -n "$$missing" ]; then
+	  install="apt-get install -y --no-install-recommends $$missing"
+	  if [ "$$(id -u)" = 0 ]; then as_root=
+	  elif sudo -n true 2>/dev/null; then as_root=sudo
+	  else echo "System packages are missing. Run this, then 'make' again:"; echo "  sudo $$install"; exit 1; fi
+	  $$as_root apt-get update
+	  DEBIAN_FRONTEND=noninteractive $$as_root $$install
+	fi
+	touch $@
+
+REQUIREMENTS := $(addprefix requirements/,runtime.txt build.txt test.txt constraints.txt)
+
+$(STAMPS)/python: $(STAMPS)/system $(REQUIREMENTS)
+	base="$(BASE_PYTHON)"; [ -n "$$base" ] || base=$$(command -v python3.11 || true)
+	[ -n "$$base" ] || { echo "No Python 3.11 was found, and the system's Boost.Python serves no other: install python3.11 or set BASE_PYTHON=/path/to/python3.11."; exit 1; }
+	[ -x $(PYTHON) ] || "$$base" -m venv $(VENV)
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check -c requirements/constraints.txt \
+	  -r requirements/runtime.txt -r requirements/build.txt -r requirements/test.txt
+	touch $@
+
+$(STAMPS)/caffe-$(BLAS): $(STAMPS)/python tools/build_caffe.sh
+	tools/build_caffe.sh $(VENV) build/caffe-$(BLAS) $(BLAS)
+	rm -f $(STAMPS)/caffe-*
+	touch $@
+
+$(STAMPS)/extension: $(STAMPS)/python setup.py caffe_layers/_laplacian.cpp
+	$(PYTHON) -m pip install --quiet --no-build-isolation --no-deps -e .
+	touch $@
+
+# --- nets, weights, data ------------------------------------------------------
+
+$(MODELS)/selfie.caffemodel: | $(STAMPS)/caffe-$(BLAS) $(STAMPS)/extension
+	$(PYTHON) -m tools.convert_selfie
+
+$(MODELS)/fcn8s_init.caffemodel: | $(STAMPS)/caffe-$(BLAS) $(STAMPS)/extension
+	$(PYTHON) -m tools.init_weights fcn8s --from vgg16 --seed 0
+
+$(MODELS)/lite_init.caffemodel: | $(STAMPS)/caffe-$(BLAS) $(STAMPS)/extension
+	$(PYTHON) -m tools.init_weights lite --from nothing --seed 0
+
+data: $(STAMPS)/extension $(STAMPS)/caffe-$(BLAS)
+	$(PYTHON) -m data_prep.prepare --dataset $(DATASET) --out $(PREPARED)
+
+$(STAMPS)/data: | $(STAMPS)/extension $(STAMPS)/caffe-$(BLAS)
+	$(PYTHON) -m data_prep.prepare --dataset $(DATASET) --out $(PREPARED)
+	touch $@
+
+prototxt:
+	$(PYTHON) -m prototxt.generate
+
+# --- the two jobs -------------------------------------------------------------
+
+out/astronaut_sheet.png: | $(MODELS)/selfie.caffemodel
+	$(PYTHON) -m tools.matte "$$($(PYTHON) -m data_prep.assets astronaut)" -o out
+
+# Warm start (trimap), then end to end, with the narrow net.
+train: setup $(MODELS)/lite_init.caffemodel
+	tools/train.sh lite
+
+# --- tests --------------------------------------------------------------------
+
+test: setup
+	$(PYTHON) -m pytest tests
+
+test-all: setup caffe-test
+	$(PYTHON) -m pytest tests -m ''
+
+caffe-test: $(STAMPS)/caffe-$(BLAS)
+	cd build/caffe-$(BLAS)/cmake && ninja runtest
+	cd ../source/python && ../../../../$(PYTHON) -m unittest discover -s caffe/test
+
+clean:
+	rm -rf build out $(VENV) $(PREPARED) $(MODELS)

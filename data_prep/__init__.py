@@ -1,0 +1,1 @@
+"""Photos and mattes to crops, landmarks, shape mask, p(alpha) and LMDB."""

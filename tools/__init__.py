@@ -1,0 +1,1 @@
+"""Programs people run, and the prediction and evaluation code they share."""
