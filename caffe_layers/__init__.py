@@ -1,0 +1,1 @@
+"""The matting layer: its mathematics and, on top, the Caffe layers."""

@@ -1,0 +1,301 @@
+// Closed-form matting Laplacian (Levin, Lischinski, Weiss) as a stencil.
+//
+// L is symmetric and couples a pixel only with pixels at most 2r rows and
+// columns away, so it is stored as its "upper" diagonals: for every offset
+// (dy, dx) with dy > 0, or dy = 0 and dx >= 0, a plane of H x W numbers,
+// plane[y, x] = L[(y, x), (y + dy, x + dx)].  Radius 1 has 13 planes (25
+// diagonals).  Plane order: (0, 0..2r), (1, -2r..2r), ..., (2r, -2r..2r).
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <vector>
+
+namespace py = pybind11;
+using Array = py::array_t<double, py::array::c_style | py::array::forcecast>;
+
+namespace {
+
+// Windows handled together: their temporaries stay in the L1/L2 cache and the
+// innermost loops run over contiguous memory, which the compiler vectorises.
+constexpr int kChunk = 128;
+
+struct Offset {
+  int dy, dx;
+};
+
+std::vector<Offset> upper_offsets(int radius) {
+  const int reach = 2 * radius;
+  std::vector<Offset> offsets;
+  for (int dx = 0; dx <= reach; ++dx) offsets.push_back({0, dx});
+  for (int dy = 1; dy <= reach; ++dy)
+    for (int dx = -reach; dx <= reach; ++dx) offsets.push_back({dy, dx});
+  return offsets;
+}
+
+// Index of (dy, dx) in upper_offsets(radius).
+int plane_of(int dy, int dx, int radius) {
+  const int reach = 2 * radius;
+  return dy == 0 ? dx : (reach + 1) + (dy - 1) * (2 * reach + 1) + dx + reach;
+}
+
+// Adds the contribution of the windows centred at (cy, x0 + radius .. x0 +
+// radius + count - 1) to the planes.  `color` holds three H x W planes,
+// `whitened` is scratch of 3 * window * kChunk.
+void add_windows(const double* color, int height, int width, int radius,
+                 double epsilon, int cy, int x0, int count, double* whitened,
+                 double* planes) {
+  const int side = 2 * radius + 1;
+  const int window = side * side;
+  const double inverse_window = 1.0 / window;
+  const double regularization = epsilon * inverse_window;
+  const size_t plane_size = size_t(height) * width;
+  const int top = cy - radius;
+
+  // Mean color of every window.
+  double mean[3][kChunk] = {};
+  for (int c = 0; c < 3; ++c) {
+    for (int wy = 0; wy < side; ++wy)
+      for (int wx = 0; wx < side; ++wx) {
+        const double* source =
+            color + c * plane_size + size_t(top + wy) * width + x0 + wx;
+        for (int i = 0; i < count; ++i) mean[c][i] += source[i];
+      }
+    for (int i = 0; i < count; ++i) mean[c][i] *= inverse_window;
+  }
+
+  // Centred colors and covariance.  Centring first (instead of E[xy]-E[x]E[y])
+  // keeps flat windows exact and makes L blind to a constant color offset.
+  double cov[6][kChunk] = {};
+  for (int wy = 0; wy < side; ++wy)
+    for (int wx = 0; wx < side; ++wx) {
+      const size_t at = size_t(top + wy) * width + x0 + wx;
+      double* w = whitened + size_t(wy * side + wx) * 3 * kChunk;
+      const double* c0 = color + at;
+      const double* c1 = color + plane_size + at;
+      const double* c2 = color + 2 * plane_size + at;
+      for (int i = 0; i < count; ++i) {
+        const double a = c0[i] - mean[0][i];
+        const double b = c1[i] - mean[1][i];
+        const double c = c2[i] - mean[2][i];
+        w[i] = a;
+        w[kChunk + i] = b;
+        w[2 * kChunk + i] = c;
+        cov[0][i] += a * a;
+        cov[1][i] += a * b;
+        cov[2][i] += a * c;
+        cov[3][i] += b * b;
+        cov[4][i] += b * c;
+        cov[5][i] += c * c;
+      }
+    }
+
+  // Cholesky factor of cov + (epsilon / window) I.  On a colour line (a grey
+  // photo) the covariance has rank one and an adjugate inverse would lose
+  // all its digits; Cholesky does not.
+  double l10[kChunk], l20[kChunk], l21[kChunk], i0[kChunk], i1[kChunk],
+      i2[kChunk];
+  for (int i = 0; i < count; ++i) {
+    const double a = cov[0][i] * inverse_window + regularization;
+    i0[i] = 1.0 / std::sqrt(a);
+    l10[i] = cov[1][i] * inverse_window * i0[i];
+    l20[i] = cov[2][i] * inverse_window * i0[i];
+    const double b =
+        cov[3][i] * inverse_window + regularization - l10[i] * l10[i];
+    i1[i] = 1.0 / std::sqrt(std::max(b, regularization));
+    l21[i] = (cov[4][i] * inverse_window - l20[i] * l10[i]) * i1[i];
+    const double c = cov[5][i] * inverse_window + regularization -
+                     l20[i] * l20[i] - l21[i] * l21[i];
+    i2[i] = 1.0 / std::sqrt(std::max(c, regularization));
+  }
+  for (int k = 0; k < window; ++k) {
+    double* w = whitened + size_t(k) * 3 * kChunk;
+    for (int i = 0; i < count; ++i) {
+      const double a = w[i] * i0[i];
+      const double b = (w[kChunk + i] - l10[i] * a) * i1[i];
+      const double c = (w[2 * kChunk + i] - l20[i] * a - l21[i] * b) * i2[i];
+      w[i] = a;
+      w[kChunk + i] = b;
+      w[2 * kChunk + i] = c;
+    }
+  }
+
+  // delta_ij - (1 + (I_i - mu)^T (cov + eps/|w|)^-1 (I_j - mu)) / |w|
+  for (int p = 0; p < window; ++p) {
+    const int py_ = p / side, px = p % side;
+    const double* u = whitened + size_t(p) * 3 * kChunk;
+    for (int q = p; q < window; ++q) {
+      const int dy = q / side - py_, dx = q % side - px;
+      const double* v = whitened + size_t(q) * 3 * kChunk;
+      const double delta = p == q ? 1.0 : 0.0;
+      double* target = planes + plane_of(dy, dx, radius) * plane_size +
+                       size_t(top + py_) * width + x0 + px;
+      for (int i = 0; i < count; ++i)
+        target[i] += delta - inverse_window *
+                                 (1.0 + u[i] * v[i] +
+                                  u[kChunk + i] * v[kChunk + i] +
+                                  u[2 * kChunk + i] * v[2 * kChunk + i]);
+    }
+  }
+}
+
+void check_image(const py::buffer_info& image, int radius) {
+  if (image.ndim != 3 || image.shape[0] != 3)
+    throw std::invalid_argument("the image must have shape (3, H, W)");
+  if (radius < 1) throw std::invalid_argument("the radius must be at least 1");
+  if (image.shape[1] < 2 * radius + 1 || image.shape[2] < 2 * radius + 1)
+    throw std::invalid_argument(
+        "the image must be at least as large as one window, " +
+        std::to_string(2 * radius + 1) + " pixels a side");
+}
+
+Array stencil(Array image, double epsilon, int radius) {
+  const py::buffer_info info = image.request();
+  check_image(info, radius);
+  const int height = int(info.shape[1]), width = int(info.shape[2]);
+  const auto offsets = upper_offsets(radius);
+  Array result({py::ssize_t(offsets.size()), py::ssize_t(height),
+                py::ssize_t(width)});
+  double* planes = result.mutable_data();
+  const double* color = image.data();
+  py::gil_scoped_release release;
+
+  const int rows = height - 2 * radius;     // rows of windows
+  const int columns = width - 2 * radius;   // windows in a row
+  const int window = (2 * radius + 1) * (2 * radius + 1);
+  // A strip of window rows writes into 2r pixel rows of the next strip.  Even
+  // strips first, then odd ones: no two threads meet, and the order of every
+  // sum is the same for any number of threads.
+  const int strip = std::max(16, 2 * radius + 1);
+  const int strips = (rows + strip - 1) / strip;
+  const size_t total = offsets.size() * size_t(height) * width;
+
+#pragma omp parallel
+  {
+    std::vector<double> whitened(size_t(3) * window * kChunk);
+#pragma omp for
+    for (long long i = 0; i < (long long)total; ++i) planes[i] = 0.0;
+    for (int parity = 0; parity < 2; ++parity) {
+#pragma omp for schedule(dynamic)
+      for (int s = parity; s < strips; s += 2)
+        for (int row = s * strip; row < std::min(rows, (s + 1) * strip); ++row)
+          for (int x0 = 0; x0 < columns; x0 += kChunk)
+            add_windows(color, height, width, radius, epsilon, row + radius,
+                        x0, std::min(kChunk, columns - x0), whitened.data(),
+                        planes);
+    }
+  }
+  return result;
+}
+
+// y = L x for a stencil and an H x W image of unknowns.
+Array apply(Array planes, Array x, int radius) {
+  const auto offsets = upper_offsets(radius);
+  const py::buffer_info info = planes.request();
+  const int height = int(info.shape[1]), width = int(info.shape[2]);
+  if (info.shape[0] != py::ssize_t(offsets.size()) || x.ndim() != 2 ||
+      x.shape(0) != height || x.shape(1) != width)
+    throw std::invalid_argument("stencil and unknowns differ in shape");
+  Array result({py::ssize_t(height), py::ssize_t(width)});
+  const double *p = planes.data(), *in = x.data();
+  double* out = result.mutable_data();
+  py::gil_scoped_release release;
+  const size_t plane_size = size_t(height) * width;
+
+#pragma omp parallel for
+  for (int y = 0; y < height; ++y) {
+    double* row = out + size_t(y) * width;
+    std::fill(row, row + width, 0.0);
+    for (size_t k = 0; k < offsets.size(); ++k) {
+      const int dy = offsets[k].dy, dx = offsets[k].dx;
+      const int first = std::max(0, -dx), last = std::min(width, width - dx);
+      if (y + dy < height) {
+        const double* w = p + k * plane_size + size_t(y) * width;
+        const double* v = in + size_t(y + dy) * width + dx;
+        for (int i = first; i < last; ++i) row[i] += w[i] * v[i];
+      }
+      if (k > 0 && y >= dy) {  // the transposed half
+        const double* w = p + k * plane_size + size_t(y - dy) * width;
+        const double* v = in + size_t(y - dy) * width;
+        double* target = row + dx;
+        for (int i = first; i < last; ++i) target[i] += w[i] * v[i];
+      }
+    }
+  }
+  return result;
+}
+
+// Row pointers and column indices of the upper triangle in CSR, row-major
+// pixel order, columns ascending.  They depend on the image size alone.
+py::tuple upper_csr_pattern(int height, int width, int radius) {
+  const auto offsets = upper_offsets(radius);
+  const size_t pixels = size_t(height) * width;
+  if (pixels * offsets.size() > size_t(INT32_MAX))
+    throw std::invalid_argument("the image is too large for 32-bit indices");
+  py::array_t<int32_t> indptr(py::ssize_t(pixels + 1));
+  int32_t* rows = indptr.mutable_data();
+  rows[0] = 0;
+  for (int y = 0; y < height; ++y)
+    for (int x = 0; x < width; ++x) {
+      int32_t n = 0;
+      for (const auto& o : offsets)
+        n += y + o.dy < height && x + o.dx >= 0 && x + o.dx < width;
+      const size_t i = size_t(y) * width + x;
+      rows[i + 1] = rows[i] + n;
+    }
+  py::array_t<int32_t> indices(py::ssize_t(rows[pixels]));
+  int32_t* out = indices.mutable_data();
+  for (int y = 0; y < height; ++y)
+    for (int x = 0; x < width; ++x)
+      for (const auto& o : offsets)
+        if (y + o.dy < height && x + o.dx >= 0 && x + o.dx < width)
+          *out++ = int32_t((y + o.dy) * width + x + o.dx);
+  return py::make_tuple(indptr, indices);
+}
+
+// Values, in the order of upper_csr_pattern, of L + diag(diagonal).
+Array upper_csr_values(Array planes, Array diagonal,
+                       py::array_t<int32_t> indptr, int radius) {
+  const auto offsets = upper_offsets(radius);
+  const py::buffer_info info = planes.request();
+  const int height = int(info.shape[1]), width = int(info.shape[2]);
+  const size_t plane_size = size_t(height) * width;
+  if (info.shape[0] != py::ssize_t(offsets.size()) || diagonal.ndim() != 2 ||
+      diagonal.shape(0) != height || diagonal.shape(1) != width ||
+      size_t(indptr.size()) != plane_size + 1)
+    throw std::invalid_argument("stencil, diagonal and pattern differ in shape");
+  const int32_t* rows = indptr.data();
+  Array result(py::ssize_t(rows[plane_size]));
+  const double *p = planes.data(), *d = diagonal.data();
+  double* values = result.mutable_data();
+  py::gil_scoped_release release;
+
+#pragma omp parallel for
+  for (int y = 0; y < height; ++y)
+    for (int x = 0; x < width; ++x) {
+      const size_t i = size_t(y) * width + x;
+      double* out = values + rows[i];
+      for (size_t k = 0; k < offsets.size(); ++k) {
+        const Offset o = offsets[k];
+        if (y + o.dy < height && x + o.dx >= 0 && x + o.dx < width)
+          *out++ = p[k * plane_size + i] + (k == 0 ? d[i] : 0.0);
+      }
+    }
+  return result;
+}
+
+}  // namespace
+
+PYBIND11_MODULE(_laplacian, m) {
+  m.doc() = "Matting Laplacian stencil; see caffe_layers/laplacian.py.";
+  m.def("stencil", &stencil, py::arg("image"), py::arg("epsilon"),
+        py::arg("radius"));
+  m.def("apply", &apply, py::arg("planes"), py::arg("x"), py::arg("radius"));
+  m.def("upper_csr_pattern", &upper_csr_pattern, py::arg("height"),
+        py::arg("width"), py::arg("radius"));
+  m.def("upper_csr_values", &upper_csr_values, py::arg("planes"),
+        py::arg("diagonal"), py::arg("indptr"), py::arg("radius"));
+}

@@ -1,0 +1,114 @@
+"""The closed-form matting Laplacian L (Levin, Lischinski and Weiss, 2008).
+
+For every window w of (2r+1) x (2r+1) pixels with mean color mu and color
+covariance Sigma, and all pixels i, j in it,
+
+    L_ij += delta_ij - (1 + (I_i - mu)' (Sigma + eps/|w| 1)^-1 (I_j - mu)) / |w|
+
+L is symmetric and positive semi-definite, its rows sum to zero, and it does
+not see a constant color offset.  The sums are computed in C++
+(`_laplacian.cpp`) into a stencil of the upper diagonals, 13 for r = 1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+
+from caffe_layers import _laplacian
+
+DEFAULT_EPSILON = 1e-7
+
+
+@dataclass(frozen=True)
+class MattingLaplacian:
+    """A matting Laplacian as a stencil.
+
+    Attributes
+    ----------
+    planes : (K, H, W) float64 ndarray
+        ``planes[k, y, x]`` is L between pixel (y, x) and the pixel at the
+        k-th upper offset from it: (0, 0..2r), (1, -2r..2r) ... (2r, -2r..2r).
+    radius : int
+        Window radius r.
+    """
+
+    planes: np.ndarray
+    radius: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Image size (H, W)."""
+        return self.planes.shape[1:]
+
+    def apply(self, x: np.ndarray) -> np.ndarray:
+        """L x for an (H, W) array of unknowns."""
+        return _laplacian.apply(self.planes, x, self.radius)
+
+    def upper_csr_values(self, diagonal: np.ndarray, indptr: np.ndarray) -> np.ndarray:
+        """Values of the upper triangle of L + diag(`diagonal`).
+
+        Parameters
+        ----------
+        diagonal : (H, W) ndarray
+        indptr : (H*W + 1,) int32 ndarray
+            From `upper_csr_pattern` for the same size and radius.
+        """
+        return _laplacian.upper_csr_values(self.planes, diagonal, indptr, self.radius)
+
+    def to_csr(self) -> sp.csr_matrix:
+        """L as a full symmetric (H*W, H*W) sparse matrix, row-major pixels."""
+        indptr, indices = upper_csr_pattern(self.shape, self.radius)
+        values = self.upper_csr_values(np.zeros(self.shape), indptr)
+        size = self.shape[0] * self.shape[1]
+        upper = sp.csr_matrix((values, indices, indptr), shape=(size, size))
+        return (upper + sp.triu(upper, 1).T).tocsr()
+
+
+def matting_laplacian(
+    image: np.ndarray, epsilon: float = DEFAULT_EPSILON, radius: int = 1
+) -> MattingLaplacian:
+    """Matting Laplacian of a color image.
+
+    Parameters
+    ----------
+    image : (H, W, 3) array_like
+        Colors in units of [0, 1]; any constant offset is allowed, so a
+        mean-subtracted image gives the same result.
+    epsilon : float
+        Regularisation of the window covariance, in squared color units.
+        Larger values smooth the matte.
+    radius : int
+        Window radius; 1 means 3 x 3 windows.
+
+    Returns
+    -------
+    MattingLaplacian
+
+    Raises
+    ------
+    ValueError
+        If the image has not three channels, is smaller than one window, or
+        epsilon is not positive.
+    """
+    if not epsilon > 0:
+        raise ValueError(f"epsilon must be positive, not {epsilon}")
+    image = np.asarray(image)
+    if image.ndim != 3:
+        raise ValueError(f"the image must have shape (H, W, 3), not {image.shape}")
+    planes = np.ascontiguousarray(np.moveaxis(image, 2, 0), dtype=np.float64)
+    return MattingLaplacian(_laplacian.stencil(planes, epsilon, radius), radius)
+
+
+def upper_csr_pattern(shape: tuple[int, int], radius: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    """Sparsity pattern of the upper triangle, the same for all images of a size.
+
+    Returns
+    -------
+    indptr : (H*W + 1,) int32 ndarray
+    indices : (nnz,) int32 ndarray
+        Ascending in every row, the diagonal first.
+    """
+    return _laplacian.upper_csr_pattern(*shape, radius)

@@ -1,0 +1,188 @@
+"""The matting function f(F, B; lambda) of the paper and its derivatives.
+
+Forward (eq. 4, 5): the alpha matte A minimises
+
+    lambda A' diag(B) A + lambda (A - 1)' diag(F) (A - 1) + A' L A,
+
+that is, it solves  D A = lambda F  with  D = lambda (diag F + diag B) + L.
+
+Backward: equations 6 to 8 are Jacobians.  For a gradient g of the loss with
+respect to A, one adjoint solve  z = D^-1 g  (D is symmetric) gives
+
+    dloss/dB      = -lambda A z
+    dloss/dF      =  lambda (1 - A) z
+    dloss/dlambda =  sum z (F - (F + B) A)
+
+(element-wise products), with the factorisation of the forward pass.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from caffe_layers.laplacian import DEFAULT_EPSILON, MattingLaplacian, matting_laplacian
+from caffe_layers.linear_solver import PardisoSolver
+
+DEFAULT_LAMBDA = 100.0
+
+#: Added to the diagonal of D.  L alone is singular, so where F + B is exactly
+#: zero and no window ties a pixel to a certain one, D would have no unique
+#: solution; with the floor such pixels get alpha 0.  It is 1e-12 of the
+#: weight of a certain pixel: tied pixels do not feel it (tests/caffe_layers).
+DATA_FLOOR = 1e-10
+
+
+@dataclass(frozen=True)
+class MattingSystem:
+    """The matrix D = L + diag(data), symmetric positive definite.
+
+    Attributes
+    ----------
+    laplacian : MattingLaplacian
+    data : (H, W) float64 ndarray
+        lambda (F + B) plus `DATA_FLOOR`.
+    """
+
+    laplacian: MattingLaplacian
+    data: np.ndarray
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Image size (H, W)."""
+        return self.laplacian.shape
+
+    def apply(self, x: np.ndarray) -> np.ndarray:
+        """D x for an (H, W) array of unknowns."""
+        return self.laplacian.apply(x) + self.data * x
+
+    def infinity_norm(self) -> float:
+        """An upper bound of the largest absolute row sum of D."""
+        # Rows of L sum to zero: off-diagonal weights are bounded by the
+        # trace-like bound |L_ij| <= sqrt(L_ii L_jj).
+        planes = self.laplacian.planes
+        reach = (4 * self.laplacian.radius + 1) ** 2
+        return float(reach * planes[0].max() + self.data.max())
+
+
+class MattingFunction:
+    """f(F, B; lambda) with its vector-Jacobian product.
+
+    One instance per image: it keeps the factorisation between `forward` and
+    `backward`.
+
+    Parameters
+    ----------
+    solver : PardisoSolver, optional
+        Anything with ``factorise(system)`` and ``solve(rhs)``.
+    """
+
+    def __init__(self, solver: PardisoSolver | None = None):
+        self._solver = solver or PardisoSolver()
+
+    def forward(
+        self,
+        laplacian: MattingLaplacian,
+        foreground: np.ndarray,
+        background: np.ndarray,
+        lambda_: float = DEFAULT_LAMBDA,
+    ) -> np.ndarray:
+        """Alpha matte (eq. 5).
+
+        Parameters
+        ----------
+        laplacian : MattingLaplacian
+            Of the image.
+        foreground, background : (H, W) ndarray
+            Probabilities F and B in [0, 1] (eq. 3).
+        lambda_ : float
+            Weight of the data term, positive.
+
+        Returns
+        -------
+        (H, W) float64 ndarray
+            Alpha; within rounding in [0, 1] on known pixels, and able to
+            leave it slightly inside the unknown region, as L is not an
+            M-matrix.
+
+        Raises
+        ------
+        ValueError
+            If the shapes differ, lambda is not positive or an input is not
+            finite.
+        SolveError
+            If the linear system could not be solved accurately.
+        """
+        if not (np.isfinite(lambda_) and lambda_ > 0):
+            raise ValueError(f"lambda must be positive, not {lambda_}")
+        foreground = np.asarray(foreground, dtype=np.float64)
+        background = np.asarray(background, dtype=np.float64)
+        if not foreground.shape == background.shape == laplacian.shape:
+            raise ValueError(
+                f"foreground {foreground.shape}, background {background.shape} and "
+                f"image {laplacian.shape} differ in size"
+            )
+        data = lambda_ * (foreground + background) + DATA_FLOOR
+        if not np.isfinite(data).all():
+            raise ValueError("the foreground or background probabilities are not finite")
+        self._foreground, self._background, self._lambda = foreground, background, lambda_
+        self._solver.factorise(MattingSystem(laplacian, data))
+        self._alpha = self._solver.solve(lambda_ * foreground)
+        return self._alpha
+
+    def backward(self, gradient: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+        """Gradients of the loss after `forward`.
+
+        Parameters
+        ----------
+        gradient : (H, W) ndarray
+            dloss/dA.
+
+        Returns
+        -------
+        d_foreground, d_background : (H, W) float64 ndarray
+            Eq. 7 and 6, transposed and applied to `gradient`.
+        d_lambda : float
+            Eq. 8, likewise.
+        """
+        adjoint = self._solver.solve(np.asarray(gradient, dtype=np.float64))
+        alpha, foreground, background = self._alpha, self._foreground, self._background
+        d_foreground = self._lambda * adjoint * (1.0 - alpha)
+        d_background = -self._lambda * adjoint * alpha
+        d_lambda = float(np.sum(adjoint * (foreground - (foreground + background) * alpha)))
+        return d_foreground, d_background, d_lambda
+
+
+def solve_alpha(
+    image: np.ndarray,
+    foreground: np.ndarray,
+    background: np.ndarray,
+    lambda_: float = DEFAULT_LAMBDA,
+    epsilon: float = DEFAULT_EPSILON,
+) -> np.ndarray:
+    """Alpha matte of one photo.
+
+    Parameters
+    ----------
+    image : (H, W, 3) ndarray
+        Pixel range 0-255; a constant offset per channel does not matter.
+    foreground, background : (H, W) ndarray
+        Probabilities in [0, 1]; a trimap has ones and zeros.
+    lambda_ : float
+        Weight of the data term.
+    epsilon : float
+        Of the matting Laplacian, for colors in [0, 1].
+
+    Returns
+    -------
+    (H, W) float64 ndarray
+        Alpha, clipped to [0, 1].
+
+    Examples
+    --------
+    >>> alpha = solve_alpha(photo, trimap == 255, trimap == 0)
+    """
+    laplacian = matting_laplacian(np.asarray(image, dtype=np.float64) / 255.0, epsilon)
+    alpha = MattingFunction().forward(laplacian, foreground, background, lambda_)
+    return np.clip(alpha, 0.0, 1.0)

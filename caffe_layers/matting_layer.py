@@ -1,0 +1,135 @@
+"""Caffe layer: probabilities and image in, alpha matte out (eq. 5 to 8).
+
+layer {
+  name: "alpha"  type: "Python"
+  bottom: "prob"  bottom: "image"  top: "alpha"
+  param { lr_mult: 1 decay_mult: 0 }          # lambda
+  python_param { module: "caffe_layers.matting_layer" layer: "MattingLayer"
+                 param_str: '{"lambda": 100}' }
+}
+"""
+
+from __future__ import annotations
+
+import sys
+
+import caffe
+import numpy as np
+
+from caffe_layers.laplacian import DEFAULT_EPSILON, matting_laplacian
+from caffe_layers.layer_support import (
+    LayerError,
+    Parameter,
+    check_blobs,
+    is_number,
+    parse_parameters,
+    positive,
+    reported,
+)
+from caffe_layers.linear_solver import PardisoSolver
+from caffe_layers.matting import DEFAULT_LAMBDA, MattingFunction
+
+NAME = "MattingLayer"
+
+PARAMETERS = {
+    # Initial lambda; the learnable blob holds the current one.
+    "lambda": positive(DEFAULT_LAMBDA),
+    # D is positive definite only for lambda > 0, and SGD does not know.
+    "lambda_floor": positive(1e-3),
+    "epsilon": positive(DEFAULT_EPSILON),
+    "radius": Parameter(1, lambda v: is_number(v) and v in (1, 2, 3, 4), "1, 2, 3 or 4"),
+    # Colors of the image blob times this are in units of [0, 1].
+    "color_scale": positive(1.0 / 255.0),
+    # Print lambda and the shares of certain and unknown pixels every so many
+    # training passes; 0 never.
+    "log_every": Parameter(
+        0, lambda v: is_number(v) and v >= 0 and v == int(v), "a whole number, 0 or more"
+    ),
+}
+
+#: F + B below this leaves a pixel to the Laplacian; above `CERTAIN` the data
+#: term decides alone (see docs/design.md on the grey trap).
+UNKNOWN, CERTAIN = 1e-4, 0.5
+
+
+class MattingLayer(caffe.Layer):
+    """A = f(F, B; lambda) for every image of a batch.
+
+    Bottoms: probabilities (N, 3, H, W), channels foreground, background,
+    unknown; image (N, 3, H, W), any constant color offset.  Top: alpha
+    (N, 1, H, W).  One learnable blob: lambda.  The image counts as a
+    constant, as in the paper: its gradient is 0.
+    """
+
+    @reported
+    def setup(self, bottom, top):
+        check_blobs(NAME, bottom, 2, "bottoms (probabilities, image)")
+        check_blobs(NAME, top, 1, "top (alpha)")
+        self.options = parse_parameters(NAME, self.param_str, PARAMETERS)
+        if len(self.blobs) == 0:
+            self.blobs.add_blob(1)
+            self.blobs[0].data[0] = self.options["lambda"]
+        self.passes = 0
+        self.functions: list[MattingFunction] = []
+
+    @reported
+    def reshape(self, bottom, top):
+        probabilities, image = bottom[0].shape, bottom[1].shape
+        if len(probabilities) != 4 or probabilities[1] != 3:
+            raise LayerError(f"{NAME}: probabilities must be N x 3 x H x W, not {probabilities}")
+        if tuple(image) != tuple(probabilities):
+            raise LayerError(f"{NAME}: image {image} and probabilities {probabilities} differ")
+        top[0].reshape(probabilities[0], 1, *probabilities[2:])
+
+    @reported
+    def forward(self, bottom, top):
+        self.passes += 1
+        # The data blob is a float32 view into Caffe's memory.
+        lambda_ = max(float(self.blobs[0].data[0]), self.options["lambda_floor"])
+        self.blobs[0].data[0] = lambda_
+        if not np.isfinite(bottom[0].data).all():
+            raise LayerError(
+                f"{NAME}: the scores hold a NaN or infinity in forward pass {self.passes} "
+                "of this run; lower the learning rate and resume from the last snapshot"
+            )
+        # A backward pass needs the factors of the whole batch, a test pass
+        # none: it reuses one solver for all images.
+        training = self.phase == caffe.TRAIN
+        while len(self.functions) < (len(bottom[0].data) if training else 1):
+            self.functions.append(MattingFunction(PardisoSolver()))
+        for n, (probabilities, image) in enumerate(zip(bottom[0].data, bottom[1].data)):
+            laplacian = matting_laplacian(
+                np.moveaxis(image, 0, 2) * self.options["color_scale"],
+                self.options["epsilon"],
+                int(self.options["radius"]),
+            )
+            function = self.functions[n if training else 0]
+            top[0].data[n, 0] = function.forward(
+                laplacian, probabilities[0], probabilities[1], lambda_
+            )
+        if training:
+            self._log(bottom[0].data, lambda_)
+
+    @reported
+    def backward(self, top, propagate_down, bottom):
+        for n, gradient in enumerate(top[0].diff):
+            d_foreground, d_background, d_lambda = self.functions[n].backward(gradient[0])
+            self.blobs[0].diff[0] += d_lambda  # += : Caffe sums over iter_size
+            if propagate_down[0]:
+                bottom[0].diff[n, 0] = d_foreground
+                bottom[0].diff[n, 1] = d_background
+                bottom[0].diff[n, 2] = 0.0
+        if propagate_down[1]:
+            bottom[1].diff[...] = 0.0
+
+    def _log(self, probabilities: np.ndarray, lambda_: float) -> None:
+        """One line for tools/plot_training.py, every `log_every` passes."""
+        every = self.options["log_every"]
+        if every and (self.passes - 1) % every == 0:
+            known = probabilities[:, 0] + probabilities[:, 1]
+            print(
+                f"[matting] lambda={lambda_:.6g} certain={np.mean(known >= CERTAIN):.4f} "
+                f"unknown={np.mean(known < UNKNOWN):.4f}",
+                file=sys.stderr,
+                flush=True,
+            )

@@ -1,0 +1,249 @@
+"""The two layers as Caffe runs them, float32, through caffe.Net."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+
+os.environ.setdefault("GLOG_minloglevel", "2")
+import caffe  # noqa: E402
+
+from caffe_layers.laplacian import matting_laplacian  # noqa: E402
+from caffe_layers.matting import MattingFunction  # noqa: E402
+from caffe_layers.weighted_loss import (  # noqa: E402
+    default_alpha_distribution,
+    loss_weights,
+    weighted_loss,
+)
+
+
+def input_layer(name, shape):
+    dims = " ".join(f"dim: {d}" for d in shape)
+    return f'layer {{ name: "{name}" type: "Input" top: "{name}" input_param {{ shape {{ {dims} }} }} }}\n'
+
+
+def matting_layer(options):
+    return f"""layer {{
+      name: "alpha" type: "Python" bottom: "prob" bottom: "image" top: "alpha"
+      python_param {{ module: "caffe_layers.matting_layer" layer: "MattingLayer"
+                      param_str: '{options}' }} }}
+    """
+
+
+def loss_layer(options):
+    return f"""layer {{
+      name: "loss" type: "Python" bottom: "alpha" bottom: "matte" top: "loss" loss_weight: 1
+      python_param {{ module: "caffe_layers.weighted_loss_layer" layer: "WeightedLossLayer"
+                      param_str: '{options}' }} }}
+    """
+
+
+@pytest.fixture
+def make_net(tmp_path):
+    def make(text, phase=caffe.TRAIN):
+        path = tmp_path / "net.prototxt"
+        path.write_text("force_backward: true\n" + text)
+        return caffe.Net(str(path), phase)
+
+    return make
+
+
+@pytest.fixture
+def matting_net(make_net):
+    def make(batch=1, size=(7, 9), options="{}", phase=caffe.TRAIN):
+        return make_net(
+            input_layer("prob", (batch, 3, *size))
+            + input_layer("image", (batch, 3, *size))
+            + matting_layer(options),
+            phase,
+        )
+
+    return make
+
+
+def fill(net, seed):
+    """Random softmax-like probabilities and a mean-subtracted image."""
+    rng = np.random.default_rng(seed)
+    batch, _, height, width = net.blobs["prob"].data.shape
+    probabilities = rng.dirichlet([1, 1, 1], (batch, height, width))
+    net.blobs["prob"].data[...] = np.moveaxis(probabilities, 3, 1)
+    net.blobs["image"].data[...] = rng.uniform(-110, 140, (batch, 3, height, width))
+
+
+def directional_differences(net, blob, direction, objective, step):
+    start = blob.data.copy()
+    blob.data[...] = start + step * direction
+    up = objective(net)
+    blob.data[...] = start - step * direction
+    down = objective(net)
+    blob.data[...] = start
+    return (up - down) / (2 * step)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("batch", [1, 2])
+def test_matting_layer_gradients(matting_net, seed, batch):
+    net = matting_net(batch)
+    fill(net, seed)
+    rng = np.random.default_rng(seed + 50)
+    top_gradient = rng.normal(size=net.blobs["alpha"].data.shape)
+
+    def objective(net):
+        net.forward()
+        return float(np.sum(net.blobs["alpha"].data.astype(np.float64) * top_gradient))
+
+    objective(net)
+    net.blobs["alpha"].diff[...] = top_gradient
+    net.params["alpha"][0].diff[...] = 0
+    net.backward()
+    gradient = net.blobs["prob"].diff.astype(np.float64)
+    d_lambda = float(net.params["alpha"][0].diff[0])
+
+    assert np.all(gradient[:, 2] == 0)
+    assert np.all(net.blobs["image"].diff == 0)
+    # Where alpha hangs on a probability least, float32 cannot see the
+    # difference: compare along the gradient itself and random directions.
+    for direction in [gradient / np.abs(gradient).max(), rng.choice([-1.0, 1.0], gradient.shape)]:
+        direction[:, 2] = 0
+        expected = directional_differences(net, net.blobs["prob"], direction, objective, 1e-3)
+        assert np.sum(gradient * direction) == pytest.approx(expected, rel=1e-2, abs=1e-2)
+    expected = directional_differences(net, net.params["alpha"][0], 1.0, objective, 5.0)
+    assert d_lambda == pytest.approx(expected, rel=1e-2, abs=1e-5)
+
+
+def test_matting_layer_equals_the_function_and_takes_batches(matting_net):
+    net = matting_net(batch=2, options='{"lambda": 30, "epsilon": 1e-5}')
+    fill(net, 3)
+    net.forward()
+    for n in range(2):
+        image = np.moveaxis(net.blobs["image"].data[n], 0, 2) / 255.0
+        foreground, background, _ = net.blobs["prob"].data[n]
+        expected = MattingFunction().forward(
+            matting_laplacian(image, 1e-5), foreground, background, 30.0
+        )
+        np.testing.assert_allclose(net.blobs["alpha"].data[n, 0], expected, atol=1e-5)
+
+
+def test_image_size_may_change_from_batch_to_batch(matting_net):
+    net = matting_net()
+    for size in [(7, 9), (12, 5), (7, 9), (3, 3)]:
+        net.blobs["prob"].reshape(1, 3, *size)
+        net.blobs["image"].reshape(1, 3, *size)
+        net.reshape()
+        fill(net, 4)
+        net.forward()
+        net.blobs["alpha"].diff[...] = 1
+        net.backward()
+        assert net.blobs["alpha"].data.shape == (1, 1, *size)
+        assert np.isfinite(net.blobs["prob"].diff).all()
+
+
+def test_lambda_gradient_accumulates_and_bottom_gradient_does_not(matting_net):
+    net = matting_net()
+    fill(net, 5)
+    net.forward()
+    net.blobs["alpha"].diff[...] = 1
+    net.backward()
+    once, bottom = net.params["alpha"][0].diff.copy(), net.blobs["prob"].diff.copy()
+    net.backward()
+    np.testing.assert_allclose(net.params["alpha"][0].diff, 2 * once, rtol=1e-6)
+    np.testing.assert_array_equal(net.blobs["prob"].diff, bottom)
+
+
+def test_lambda_starts_at_100_and_stays_above_its_floor(matting_net):
+    net = matting_net(options='{"lambda_floor": 0.5}')
+    assert net.params["alpha"][0].data[0] == 100
+    fill(net, 6)
+    net.params["alpha"][0].data[0] = -3
+    net.forward()
+    assert net.params["alpha"][0].data[0] == 0.5
+    assert np.isfinite(net.blobs["alpha"].data).all()
+
+
+def test_test_phase_gives_the_same_matte(matting_net):
+    train, test = matting_net(batch=2), matting_net(batch=2, phase=caffe.TEST)
+    fill(train, 7), fill(test, 7)
+    train.forward(), test.forward()
+    np.testing.assert_array_equal(train.blobs["alpha"].data, test.blobs["alpha"].data)
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        ('{"lamda": 3}', ["MattingLayer", "lamda"]),
+        ('{"lambda": -1}', ["MattingLayer", "lambda", "-1"]),
+        ('{"radius": 1.5}', ["MattingLayer", "radius"]),
+        ('{"epsilon": "small"}', ["MattingLayer", "epsilon"]),
+        ("[1]", ["MattingLayer", "object"]),
+        ("lambda=3", ["MattingLayer", "JSON"]),
+    ],
+)
+def test_bad_parameters_are_named(matting_net, options, words):
+    with pytest.raises(ValueError) as error:
+        matting_net(options=options)
+    assert all(word in str(error.value) for word in words)
+
+
+def test_empty_parameters_mean_the_defaults(matting_net):
+    assert matting_net(options="").params["alpha"][0].data[0] == 100
+
+
+def test_a_nan_in_the_scores_is_named(matting_net):
+    net = matting_net()
+    fill(net, 8)
+    net.forward()
+    net.blobs["prob"].data[0, 0, 2, 2] = np.nan
+    with pytest.raises(ValueError, match="MattingLayer.*NaN.*forward pass 2"):
+        net.forward()
+
+
+def test_wrong_shapes_are_named(make_net):
+    with pytest.raises(ValueError, match="3 x H x W"):
+        make_net(input_layer("prob", (1, 2, 5, 5)) + input_layer("image", (1, 3, 5, 5)) + matting_layer("{}"))
+    with pytest.raises(ValueError, match="differ"):
+        make_net(input_layer("prob", (1, 3, 5, 5)) + input_layer("image", (1, 3, 5, 6)) + matting_layer("{}"))
+
+
+@pytest.mark.parametrize("normalize", [False, True])
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_loss_layer(make_net, tmp_path, normalize, seed):
+    rng = np.random.default_rng(seed)
+    distribution = rng.dirichlet(np.ones(256))
+    np.savetxt(tmp_path / "p.txt", distribution)
+    options = json.dumps({"p_alpha": str(tmp_path / "p.txt"), "normalize": normalize})
+    net = make_net(
+        input_layer("alpha", (2, 1, 6, 5)) + input_layer("matte", (2, 1, 6, 5)) + loss_layer(options)
+    )
+    alpha, truth = rng.random((2, 1, 6, 5)), rng.integers(0, 256, (2, 1, 6, 5)) / 255
+    net.blobs["alpha"].data[...], net.blobs["matte"].data[...] = alpha, truth
+
+    def objective(net):
+        return float(net.forward()["loss"].item())
+
+    expected_loss, _ = weighted_loss(alpha, truth, loss_weights(distribution))
+    assert objective(net) == pytest.approx(expected_loss / (60 if normalize else 1), rel=1e-4)
+    net.backward()
+    gradient = net.blobs["alpha"].diff.copy()
+    for index in np.ndindex(*gradient.shape):
+        direction = np.zeros_like(gradient)
+        direction[index] = 1
+        # the loss is piecewise linear: any step that stays on one side is exact
+        step = min(0.05, 0.5 * abs(alpha[index] - truth[index]))
+        if step < 0.01:
+            continue
+        expected = directional_differences(net, net.blobs["alpha"], direction, objective, step)
+        assert gradient[index] == pytest.approx(expected, rel=1e-3, abs=1e-3 * float(np.abs(gradient).max()))
+
+
+def test_loss_layer_defaults_to_the_papers_shares(make_net):
+    net = make_net(input_layer("alpha", (1, 1, 4, 4)) + input_layer("matte", (1, 1, 4, 4)) + loss_layer("{}"))
+    net.blobs["alpha"].data[...], net.blobs["matte"].data[...] = 0.25, 1.0
+    expected = 16 * 0.75 * loss_weights(default_alpha_distribution())[-1]
+    assert float(net.forward()["loss"].item()) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("options", ['{"p_alpha": 3}', '{"normalize": 1}', '{"p": "x"}', '{"p_alpha": "absent.txt"}'])
+def test_loss_layer_refuses_bad_parameters(make_net, options):
+    with pytest.raises(ValueError, match="WeightedLossLayer"):
+        make_net(input_layer("alpha", (1, 1, 4, 4)) + input_layer("matte", (1, 1, 4, 4)) + loss_layer(options))
