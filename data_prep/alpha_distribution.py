@@ -1,0 +1,105 @@
+"""p(A): how often each alpha value occurs in the training mattes (eq. 11).
+
+`caffe_layers.weighted_loss.load_alpha_distribution` reads the file back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from caffe_layers.weighted_loss import BINS, loss_weights
+from data_prep.errors import InputError
+from data_prep.images import atomic_write
+
+# Counted into every bin on top of the data, so that -log p is finite everywhere.
+# One pixel: it changes no weight that the data support.
+PRIOR_COUNT = 1.0
+
+
+def alpha_distribution(mattes: Iterable[np.ndarray]) -> np.ndarray:
+    """Histogram of all pixels of all mattes, smoothed by one count a bin.
+
+    Parameters
+    ----------
+    mattes : iterable of (H, W) uint8 ndarray
+        Read one by one; sizes may differ.
+
+    Returns
+    -------
+    (256,) float64 ndarray
+        Probability of alpha = k / 255; positive, sums to 1.
+
+    Raises
+    ------
+    InputError
+        If there is no matte.
+    """
+    counts = np.zeros(BINS)
+    for matte in mattes:
+        counts += np.bincount(matte.ravel(), minlength=BINS)
+    if not counts.any():
+        raise InputError("p(alpha) takes at least one training matte; the list is empty.")
+    counts += PRIOR_COUNT
+    return counts / counts.sum()
+
+
+def fractional_share(distribution: np.ndarray) -> float:
+    """Share of the pixels with 0 < alpha < 1."""
+    return float(distribution[1:-1].sum())
+
+
+def foreground_share(distribution: np.ndarray) -> float:
+    """Share of the pixels with alpha = 1."""
+    return float(distribution[-1])
+
+
+def save_alpha_distribution(path: Path | str, distribution: np.ndarray) -> None:
+    """Write as text, atomically: '#' header, then one probability a line.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be written.
+    """
+    header = (
+        f"p(A = k / {BINS - 1}) for k = 0 .. {BINS - 1} over the training mattes\n"
+        f"fractional (0 < A < 1): {fractional_share(distribution):.4%}, "
+        f"foreground (A = 1): {foreground_share(distribution):.4%}"
+    )
+    with atomic_write(path) as scratch:
+        # 17 digits: read back, every number is the same float64.
+        np.savetxt(scratch, distribution, fmt="%.17g", header=header)
+
+
+def plot_alpha_distribution(path: Path | str, distribution: np.ndarray) -> None:
+    """Draw p(A) and the weight -log p(A) of eq. 11 to an image file.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be written.
+    """
+    figure = Figure(figsize=(9, 3.4), layout="constrained")
+    FigureCanvasAgg(figure)
+    left, right = figure.subplots(1, 2)
+    alpha = np.arange(BINS) / (BINS - 1)
+    left.semilogy(alpha, distribution, drawstyle="steps-mid")
+    left.set_ylabel("p(A)")
+    left.set_title(
+        f"fractional {fractional_share(distribution):.1%}, "
+        f"foreground {foreground_share(distribution):.1%}"
+    )
+    right.plot(alpha, loss_weights(distribution), drawstyle="steps-mid")
+    right.set_ylim(bottom=0)
+    right.set_ylabel("weight $-\\log\\,p(A)$")
+    right.set_title("loss weight (eq. 11)")
+    for axes in (left, right):
+        axes.set_xlabel("alpha A")
+        axes.grid(alpha=0.3)
+    with atomic_write(path) as scratch:
+        figure.savefig(scratch, dpi=110)

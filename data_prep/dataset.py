@@ -1,0 +1,235 @@
+"""A folder of portraits and mattes: lists, pairs, and everything wrong with them.
+
+    images/     photos, .jpg, .jpeg or .png
+    mattes/     alpha of the same stem, .png
+    train.txt   one stem a line
+    test.txt
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from data_prep.errors import InputError
+from data_prep.images import read_matte, read_photo
+
+PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png")
+TRAINING_SHARE = 1700 / 2000  # of the paper's dataset
+LISTS = ("train", "test")
+
+
+@dataclass(frozen=True)
+class Portrait:
+    """One photo and its matte."""
+
+    stem: str
+    photo: Path
+    matte: Path
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong with one file of a dataset."""
+
+    file: Path
+    reason: str
+
+    def __str__(self) -> str:
+        return f"  {self.file}: {self.reason}"
+
+
+class DatasetError(InputError):
+    """A dataset cannot be used; the message lists every file and its reason.
+
+    Attributes
+    ----------
+    problems : list of Problem
+    """
+
+    def __init__(self, folder: Path, problems: Sequence[Problem]) -> None:
+        self.problems = list(problems)
+        count = len(self.problems)
+        lines = "\n".join(map(str, self.problems))
+        super().__init__(
+            f"{folder} has {count} problem{'s' * (count > 1)}; "
+            f"correct or unlist these files:\n{lines}"
+        )
+
+
+def split_stems(stems: Sequence[str], seed: int = 0) -> tuple[list[str], list[str]]:
+    """Random training and test lists in the paper's proportion of 1700 to 300.
+
+    Parameters
+    ----------
+    stems : sequence of str
+        Their order does not matter.
+    seed : int
+
+    Returns
+    -------
+    train, test : list of str
+        Sorted; two stems or more leave none of the lists empty.
+    """
+    ordered = sorted(stems)
+    order = np.random.default_rng(seed).permutation(len(ordered))
+    count = round(len(ordered) * TRAINING_SHARE)
+    if len(ordered) > 1:
+        count = min(max(count, 1), len(ordered) - 1)
+    train = sorted(ordered[i] for i in order[:count])
+    test = sorted(ordered[i] for i in order[count:])
+    return train, test
+
+
+def _read_list(path: Path) -> list[str]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError:
+        raise InputError(f"{path} is not a text file; write one file stem a line.") from None
+    return [line.strip() for line in lines if line.strip()]
+
+
+def _files_by_stem(folder: Path, suffixes: Sequence[str]) -> dict[str, list[Path]]:
+    found: dict[str, list[Path]] = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() in suffixes and not path.name.startswith("."):
+            found.setdefault(path.stem, []).append(path)
+    return found
+
+
+def _list_problems(folder: Path, lists: dict[str, list[str]]) -> list[Problem]:
+    """Empty lists, stems listed twice, stems in both lists."""
+    problems = []
+    seen: dict[str, str] = {}
+    for name, stems in lists.items():
+        path = folder / f"{name}.txt"
+        if not stems:
+            problems.append(Problem(path, "the list is empty"))
+        for stem in stems:
+            if stem in seen:
+                problems.append(Problem(path, f"{stem} is already in {seen[stem]}.txt"))
+            seen[stem] = name
+    return problems
+
+
+def _pixel_problem(portrait: Portrait, size: tuple[int, int] | None) -> list[Problem]:
+    """Unreadable files, sizes that differ or are not the wanted one."""
+    problems = []
+    shapes = {}
+    for path, read in ((portrait.photo, read_photo), (portrait.matte, read_matte)):
+        try:
+            shapes[path] = read(path).shape[:2]
+        except InputError as error:
+            problems.append(Problem(path, str(error)))
+    if problems:
+        return problems
+    height, width = shapes[portrait.photo]
+    matte_height, matte_width = shapes[portrait.matte]
+    if (height, width) != (matte_height, matte_width):
+        reason = (
+            f"the matte is {matte_width}x{matte_height} pixels, its photo {width}x{height}"
+        )
+        problems.append(Problem(portrait.matte, reason))
+    if size is not None and (width, height) != size:
+        reason = (
+            f"the photo is {width}x{height} pixels; "
+            f"crop it and its matte to {size[0]}x{size[1]}"
+        )
+        problems.append(Problem(portrait.photo, reason))
+    return problems
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Portraits of a folder, split in training and test."""
+
+    folder: Path
+    train: list[Portrait]
+    test: list[Portrait]
+
+    @classmethod
+    def open(cls, folder: Path | str, seed: int = 0) -> Dataset:
+        """Read the lists and pair photos with mattes; pixels are not read.
+
+        Without lists every pair of the folder is used, split by `split_stems`.
+
+        Parameters
+        ----------
+        folder : path
+        seed : int
+            Of the split, where the folder has no lists.
+
+        Raises
+        ------
+        DatasetError
+            All that is wrong at once: missing photos and mattes, two photos of
+            one stem, empty lists, stems listed twice or in both lists.
+        InputError
+            If a folder is missing, or one of the two lists.
+        """
+        folder = Path(folder)
+        for part in ("images", "mattes"):
+            if not (folder / part).is_dir():
+                raise InputError(
+                    f"{folder / part} does not exist; a dataset has the folders "
+                    "images and mattes."
+                )
+        photos = _files_by_stem(folder / "images", PHOTO_SUFFIXES)
+        mattes = _files_by_stem(folder / "mattes", (".png",))
+        present = [name for name in LISTS if (folder / f"{name}.txt").is_file()]
+        if len(present) == 1:
+            raise InputError(
+                f"{folder} has {present[0]}.txt only; it takes both train.txt and "
+                "test.txt, or none for a random split."
+            )
+        if present:
+            lists = {name: _read_list(folder / f"{name}.txt") for name in LISTS}
+        else:
+            stems = photos.keys() | mattes.keys()
+            if len(stems) < 2:
+                raise InputError(f"{folder} has {len(stems)} portraits; it takes two.")
+            lists = dict(zip(LISTS, split_stems(list(stems), seed), strict=True))
+        problems = _list_problems(folder, lists)
+        split: dict[str, list[Portrait]] = {name: [] for name in LISTS}
+        for name, stems in lists.items():
+            for stem in stems:
+                found = photos.get(stem, []), mattes.get(stem, [])
+                if not found[0]:
+                    problems.append(Problem(folder / "images" / stem, "the photo is missing"))
+                elif len(found[0]) > 1:
+                    names = " and ".join(path.name for path in found[0])
+                    problems.append(Problem(found[0][0], f"{names} share one stem"))
+                if not found[1]:
+                    path = folder / "mattes" / f"{stem}.png"
+                    problems.append(Problem(path, "the matte is missing"))
+                if found[0] and found[1]:
+                    split[name].append(Portrait(stem, found[0][0], found[1][0]))
+        if problems:
+            raise DatasetError(folder, problems)
+        return cls(folder, split["train"], split["test"])
+
+    @property
+    def portraits(self) -> list[Portrait]:
+        """Training portraits, then test portraits."""
+        return self.train + self.test
+
+    def check_pixels(self, size: tuple[int, int] | None = None) -> None:
+        """Read every photo and matte.
+
+        Parameters
+        ----------
+        size : (width, height), optional
+            That all photos must have.
+
+        Raises
+        ------
+        DatasetError
+            All that is wrong at once: unreadable files, mattes of another
+            size than their photo, photos of another size than `size`.
+        """
+        problems = [p for each in self.portraits for p in _pixel_problem(each, size)]
+        if problems:
+            raise DatasetError(self.folder, problems)

@@ -1,0 +1,203 @@
+"""Reading any ordinary photo, reading mattes, writing files atomically."""
+
+from __future__ import annotations
+
+import os
+import struct
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import cv2
+import numpy as np
+from PIL import Image, ImageOps
+
+from data_prep.errors import InputError
+
+SMALLEST_SIDE = 3  # one 3x3 window of the matting Laplacian
+
+# What Pillow raises on files that are damaged in one way or another.
+DECODER_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error)
+
+# 4:4:4: the matting Laplacian reads color lines, which chroma subsampling smears.
+JPEG_OPTIONS = (
+    cv2.IMWRITE_JPEG_QUALITY,
+    95,
+    cv2.IMWRITE_JPEG_SAMPLING_FACTOR,
+    cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
+)
+
+
+@contextmanager
+def atomic_write(path: Path | str) -> Iterator[Path]:
+    """Write a file so that it appears complete or not at all.
+
+    Yields a path in the same folder with the same suffix; it is renamed to
+    `path` when the block ends, and removed when the block fails.  Missing
+    parent folders are made.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be written (disk full, no permission, a folder of
+        that name).
+    """
+    path = Path(path)
+    scratch = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield scratch
+        os.replace(scratch, path)
+    except OSError as error:
+        raise InputError(
+            f"{path} could not be written ({error.strerror or error}); "
+            "free some space or choose another place."
+        ) from error
+    finally:
+        try:
+            scratch.unlink(missing_ok=True)
+        except OSError:  # its folder is none: nothing was written either
+            pass
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """Open with Pillow; whatever the decoder raises becomes an `InputError`."""
+    if not path.is_file():
+        raise InputError(f"{path} does not exist or is no file; check the name.")
+    try:
+        with warnings.catch_warnings():
+            # Pillow warns from 89 megapixels, which cameras do reach; it refuses
+            # twice that by itself.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(path) as image:
+                image.load()
+                yield ImageOps.exif_transpose(image)
+    except Image.DecompressionBombError:
+        raise InputError(
+            f"{path} has more than {2 * Image.MAX_IMAGE_PIXELS / 1e6:.0f} megapixels; "
+            "make it smaller first."
+        ) from None
+    except DECODER_ERRORS as error:
+        raise InputError(
+            f"{path} is not a readable image ({error}); "
+            "save it again as JPEG or PNG."
+        ) from error
+
+
+def _to_eight_bits(image: Image.Image, path: Path) -> Image.Image:
+    """Scale 16-bit grey (Pillow modes I;16 and I) to 8 bits; refuse floats."""
+    if image.mode == "F":
+        raise InputError(f"{path} holds floating-point values; save it with 8 or 16 bits.")
+    if image.mode != "I" and not image.mode.startswith("I;16"):
+        return image
+    values = np.asarray(image).astype(np.int64)
+    if values.min() < 0 or values.max() > 65535:
+        raise InputError(f"{path} has more than 16 bits; save it with 8 or 16 bits.")
+    return Image.fromarray(((values + 128) // 257).astype(np.uint8))
+
+
+def _check_size(image: Image.Image, path: Path) -> None:
+    if min(image.size) < SMALLEST_SIDE:
+        width, height = image.size
+        raise InputError(
+            f"{path} is {width}x{height} pixels; "
+            f"it takes at least {SMALLEST_SIDE}x{SMALLEST_SIDE}."
+        )
+
+
+def read_photo(path: Path | str) -> np.ndarray:
+    """Read a photo of any common kind.
+
+    Grey, palette, CMYK and 16-bit photos are converted (CMYK without its color
+    profile); transparent parts are laid over white, as picture viewers show
+    them; the EXIF orientation is applied.
+
+    Returns
+    -------
+    (H, W, 3) uint8 ndarray
+        BGR, 0 to 255.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, corrupt or truncated, larger than 178
+        megapixels, smaller than 3x3, or holds floating-point values.
+    """
+    path = Path(path)
+    with _opened(path) as image:
+        _check_size(image, path)
+        image = _to_eight_bits(image, path)
+        if image.has_transparency_data:
+            layer = image.convert("RGBA")
+            white = Image.new("RGBA", layer.size, "white")
+            image = Image.alpha_composite(white, layer)
+        rgb = np.asarray(image.convert("RGB"))
+    return np.ascontiguousarray(rgb[:, :, ::-1])
+
+
+def read_matte(path: Path | str) -> np.ndarray:
+    """Read an alpha matte: a grey image, 0 background to 255 foreground.
+
+    Three equal color channels and an opaque alpha channel are accepted, since
+    editors add them; anything else is refused rather than guessed at.
+
+    Returns
+    -------
+    (H, W) uint8 ndarray
+
+    Raises
+    ------
+    InputError
+        As `read_photo`, and if the image has colors or transparency.
+    """
+    path = Path(path)
+    with _opened(path) as image:
+        _check_size(image, path)
+        channels = np.asarray(_to_eight_bits(image, path).convert("RGBA"))
+    grey = channels[:, :, 0]
+    if np.any(channels[:, :, 1:3] != grey[:, :, None]) or np.any(channels[:, :, 3] < 255):
+        raise InputError(f"{path} has colors or transparency; save the matte as a grey PNG.")
+    return np.ascontiguousarray(grey)
+
+
+def encode_image(array: np.ndarray, suffix: str) -> bytes:
+    """Compress an image in memory.
+
+    Parameters
+    ----------
+    array : (H, W), (H, W, 3) or (H, W, 4) uint8 ndarray
+        Grey, BGR or BGRA.
+    suffix : str
+        ``".png"`` (lossless) or ``".jpg"`` / ``".jpeg"`` (quality 95, 4:4:4).
+
+    Raises
+    ------
+    InputError
+        If the suffix is another one, or JPEG is asked to hold transparency.
+    """
+    if array.dtype != np.uint8:
+        raise TypeError(f"images are uint8, not {array.dtype}")
+    kind = suffix.lower()
+    if kind == ".png":
+        return cv2.imencode(".png", array)[1].tobytes()
+    if kind not in (".jpg", ".jpeg"):
+        raise InputError(f"Images are written as .png or .jpg, not as '{suffix}'.")
+    if array.ndim == 3 and array.shape[2] == 4:
+        raise InputError("JPEG holds no transparency; choose a name that ends in .png.")
+    return cv2.imencode(".jpg", array, JPEG_OPTIONS)[1].tobytes()
+
+
+def write_image(path: Path | str, array: np.ndarray) -> None:
+    """Write a grey, BGR or BGRA image atomically, in the format of the suffix.
+
+    Raises
+    ------
+    InputError
+        As `encode_image` and `atomic_write`.
+    """
+    path = Path(path)
+    content = encode_image(array, path.suffix)
+    with atomic_write(path) as scratch:
+        scratch.write_bytes(content)

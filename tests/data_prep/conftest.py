@@ -1,0 +1,29 @@
+"""The committed sample, read once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from data_prep.dataset import Dataset
+from data_prep.images import read_matte, read_photo
+from data_prep.landmarks import LandmarkDetector
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="session")
+def sample():
+    return Dataset.open(REPOSITORY / "data" / "sample")
+
+
+@pytest.fixture(scope="session")
+def sample_landmarks(sample):
+    detector = LandmarkDetector()
+    return {p.stem: detector.detect(read_photo(p.photo)) for p in sample.portraits}
+
+
+@pytest.fixture(scope="session")
+def sample_mattes(sample):
+    return {p.stem: read_matte(p.matte) for p in sample.portraits}

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from caffe_layers.weighted_loss import load_alpha_distribution
+from data_prep.alpha_distribution import (
+    alpha_distribution,
+    foreground_share,
+    fractional_share,
+    plot_alpha_distribution,
+    save_alpha_distribution,
+)
+from data_prep.errors import InputError
+from data_prep.images import read_photo
+
+
+def test_histogram_plus_one_a_bin():
+    rng = np.random.default_rng(0)
+    mattes = [rng.integers(0, 256, (7, 9), dtype=np.uint8), np.full((3, 4), 255, np.uint8)]
+    p = alpha_distribution(iter(mattes))
+    pixels = np.concatenate([matte.ravel() for matte in mattes])
+    for value in range(256):
+        expected = ((pixels == value).sum() + 1) / (pixels.size + 256)
+        assert p[value] == pytest.approx(expected, rel=1e-12)
+    assert p.sum() == pytest.approx(1, abs=1e-12)
+
+
+def test_values_that_never_occur_keep_a_probability():
+    p = alpha_distribution([np.zeros((20, 20), np.uint8)])
+    assert p.shape == (256,) and p.dtype == np.float64 and p.min() > 0
+
+
+def test_shares_of_the_sample(sample, sample_mattes):
+    mattes = [sample_mattes[p.stem] for p in sample.train]
+    p = alpha_distribution(mattes)
+    fractional = np.mean([((m > 0) & (m < 255)).mean() for m in mattes])
+    foreground = np.mean([(m == 255).mean() for m in mattes])
+    assert fractional_share(p) == pytest.approx(fractional, abs=1e-4)
+    assert foreground_share(p) == pytest.approx(foreground, abs=1e-4)
+
+
+def test_the_loss_layer_reads_the_same_numbers(tmp_path):
+    p = alpha_distribution([np.arange(200, dtype=np.uint8).reshape(10, 20)])
+    path = tmp_path / "p_alpha.txt"
+    save_alpha_distribution(path, p)
+    lines = path.read_text().splitlines()
+    assert lines[0].startswith("#")
+    assert len([line for line in lines if not line.startswith("#")]) == 256
+    np.testing.assert_array_equal(load_alpha_distribution(path), p)
+
+
+def test_plot_is_a_picture(tmp_path):
+    plot_alpha_distribution(tmp_path / "p.png", np.full(256, 1 / 256))
+    assert read_photo(tmp_path / "p.png").std() > 5
+
+
+def test_no_matte():
+    with pytest.raises(InputError, match="at least one"):
+        alpha_distribution([])

@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from data_prep.errors import InputError
+from data_prep.images import atomic_write, read_matte, read_photo, write_image
+
+
+@pytest.fixture
+def photo():
+    rng = np.random.default_rng(0)
+    small = rng.integers(0, 256, (6, 9, 3), dtype=np.uint8)
+    return cv2.resize(small, (45, 30), interpolation=cv2.INTER_CUBIC)
+
+
+def save(path, array, mode=None, **options):
+    Image.fromarray(array, mode).save(path, **options)
+    return path
+
+
+def test_photo_is_bgr(tmp_path, photo):
+    path = save(tmp_path / "a.png", photo[:, :, ::-1].copy())
+    np.testing.assert_array_equal(read_photo(path), photo)
+    np.testing.assert_array_equal(read_photo(path), cv2.imread(str(path)))
+
+
+def test_grey_photo_has_three_equal_channels(tmp_path, photo):
+    path = save(tmp_path / "a.png", photo[:, :, 0].copy())
+    np.testing.assert_array_equal(read_photo(path), np.repeat(photo[:, :, :1], 3, axis=2))
+
+
+def test_transparent_photo_is_laid_over_white(tmp_path, photo):
+    alpha = np.linspace(0, 255, photo[:, :, 0].size).reshape(photo.shape[:2])
+    alpha = alpha.astype(np.uint8)
+    path = tmp_path / "a.png"
+    cv2.imwrite(str(path), np.dstack([photo, alpha]))
+    share = alpha[:, :, None] / 255
+    expected = photo * share + 255 * (1 - share)
+    assert np.abs(read_photo(path) - expected).max() <= 1
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_sixteen_bits_are_scaled_to_eight(tmp_path, photo, suffix, channels):
+    path = tmp_path / f"a{suffix}"
+    deep = photo[:, :, 0] if channels == 1 else photo
+    cv2.imwrite(str(path), deep.astype(np.uint16) * 257)
+    expected = np.repeat(deep[:, :, None], 3, axis=2) if channels == 1 else photo
+    assert np.abs(read_photo(path).astype(int) - expected).max() <= 1
+
+
+def test_cmyk_photo_looks_the_same(tmp_path, photo):
+    rgb = Image.fromarray(photo[:, :, ::-1].copy())
+    path = tmp_path / "a.tif"
+    rgb.convert("CMYK").save(path)
+    assert np.abs(read_photo(path).astype(int) - photo).max() <= 1
+    jpeg = tmp_path / "a.jpg"
+    rgb.convert("CMYK").save(jpeg, quality=98)
+    assert np.abs(read_photo(jpeg).astype(int) - photo).mean() < 4
+
+
+def test_exif_orientation_is_applied(tmp_path, photo):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn 90 degrees clockwise to view
+    path = save(tmp_path / "a.png", photo[:, :, ::-1].copy(), exif=exif)
+    np.testing.assert_array_equal(read_photo(path), np.rot90(photo, -1))
+
+
+@pytest.mark.parametrize("read", [read_photo, read_matte])
+@pytest.mark.parametrize("case", ["missing", "folder", "text", "empty", "cut jpg", "cut png"])
+def test_unreadable_file_is_named(tmp_path, photo, read, case):
+    path = tmp_path / "portrait.jpg"
+    if case == "folder":
+        path.mkdir()
+    elif case == "text":
+        path.write_text("not an image")
+    elif case == "empty":
+        path.touch()
+    elif case.startswith("cut"):
+        suffix = case.split()[1]
+        whole = cv2.imencode(f".{suffix}", photo)[1].tobytes()
+        path.write_bytes(whole[: len(whole) * 2 // 3])
+    with pytest.raises(InputError, match=r"portrait\.jpg"):
+        read(path)
+
+
+def test_two_pixels_are_too_few(tmp_path):
+    path = save(tmp_path / "a.png", np.zeros((2, 2), np.uint8))
+    with pytest.raises(InputError, match="2x2"):
+        read_photo(path)
+
+
+def test_huge_image_is_refused_before_it_is_decoded(tmp_path, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    path = save(tmp_path / "a.png", np.zeros((50, 50), np.uint8))
+    with pytest.raises(InputError, match="megapixels"):
+        read_photo(path)
+
+
+def test_matte_accepts_what_editors_add(tmp_path, photo):
+    grey = photo[:, :, 0].copy()
+    for array in (grey, np.dstack([grey] * 3), np.dstack([grey] * 3 + [grey * 0 + 255])):
+        path = save(tmp_path / "a.png", array)
+        np.testing.assert_array_equal(read_matte(path), grey)
+    cv2.imwrite(str(path), grey.astype(np.uint16) * 257)
+    np.testing.assert_array_equal(read_matte(path), grey)
+
+
+def test_matte_with_colors_or_transparency_is_refused(tmp_path, photo):
+    grey = photo[:, :, 0].copy()
+    for array in (photo, np.dstack([grey, grey, grey, grey])):
+        with pytest.raises(InputError, match="grey PNG"):
+            read_matte(save(tmp_path / "a.png", array))
+
+
+def test_written_png_reads_back(tmp_path, photo):
+    write_image(tmp_path / "new" / "a.png", photo)
+    np.testing.assert_array_equal(read_photo(tmp_path / "new" / "a.png"), photo)
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.gif", "a"])
+def test_format_that_cannot_hold_the_image(tmp_path, name):
+    with pytest.raises(InputError):
+        write_image(tmp_path / name, np.zeros((4, 4, 4), np.uint8))
+    assert not list(tmp_path.iterdir())
+
+
+def test_failed_write_keeps_the_old_file_and_leaves_nothing(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with pytest.raises(ZeroDivisionError), atomic_write(path) as scratch:
+        assert scratch.parent == path.parent and scratch.suffix == ".txt"
+        scratch.write_text("half")
+        1 / 0  # noqa: B018
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_full_disk_leaves_nothing(tmp_path):
+    """A file size limit makes write() fail as a full disk does."""
+    program = (
+        "import resource, numpy as np\n"
+        "from data_prep.errors import run_program\n"
+        "from data_prep.images import write_image\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+        "noise = np.random.default_rng(0).integers(0, 255, (64, 64), dtype=np.uint8)\n"
+        "raise SystemExit(run_program(lambda: write_image('a.png', noise)))\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.getcwd(), "PYTHONDONTWRITEBYTECODE": "1"}
+    run = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path, env=environment, capture_output=True, text=True,
+    )  # fmt: skip
+    assert run.returncode == 1
+    assert "a.png could not be written" in run.stderr and "Traceback" not in run.stderr
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from data_prep.images import read_photo, write_image
+from data_prep.landmarks import LandmarkCache, LandmarkDetector
+
+
+def test_every_sample_face_is_found_where_the_matte_is_solid(
+    sample, sample_landmarks, sample_mattes
+):
+    for portrait in sample.portraits:
+        points = sample_landmarks[portrait.stem]
+        assert points.shape == (68, 2) and points.dtype == np.float64
+        nose = np.rint(points[30]).astype(int)
+        assert sample_mattes[portrait.stem][nose[1], nose[0]] == 255
+        # iBUG order: right eye of the person (36-41) is left in the picture.
+        assert points[36:42, 0].mean() < points[42:48, 0].mean()
+        assert points[8, 1] > points[27, 1]
+
+
+def test_no_face_gives_none():
+    detector = LandmarkDetector()
+    assert detector.detect(np.full((200, 200, 3), 90, np.uint8)) is None
+    assert detector.detect(np.zeros((3, 3, 3), np.uint8)) is None
+
+
+def test_large_photo_has_the_same_landmarks_scaled(sample, sample_landmarks):
+    portrait = sample.test[0]
+    photo = cv2.resize(read_photo(portrait.photo), None, fx=4, fy=4)
+    found = LandmarkDetector().detect(photo)
+    expected = (sample_landmarks[portrait.stem] + 0.5) * 4 - 0.5
+    face = np.ptp(expected[:, 0])
+    assert np.abs(found - expected).mean() < 0.03 * face
+
+
+def test_largest_of_two_faces_is_taken(sample):
+    photo = read_photo(sample.test[0].photo)
+    height, width = photo.shape[:2]
+    small = cv2.resize(photo, None, fx=0.6, fy=0.6, interpolation=cv2.INTER_AREA)
+    both = np.zeros((height, 2 * width, 3), np.uint8)
+    both[: small.shape[0], : small.shape[1]] = small
+    both[:, width:] = photo
+    assert LandmarkDetector().detect(both)[:, 0].min() > width
+
+
+def test_cache_remembers_by_content(tmp_path, sample, sample_landmarks):
+    photo = sample.test[0].photo
+    blank = tmp_path / "blank.png"
+    write_image(blank, np.zeros((90, 90, 3), np.uint8))
+    cache = LandmarkCache(tmp_path / "landmarks.json")
+    expected = sample_landmarks[sample.test[0].stem]
+    np.testing.assert_array_equal(cache.detect(photo), expected)
+    assert cache.detect(blank) is None
+    cache.save()
+
+    # Another file of the same content comes from the cache: here a marked entry.
+    path = tmp_path / "landmarks.json"
+    path.write_text(path.read_text().replace(str(expected[0, 0]), "-7.25", 1))
+    copy = tmp_path / "copy.jpg"
+    copy.write_bytes(photo.read_bytes())
+    again = LandmarkCache(path)
+    assert again.detect(copy)[0, 0] == -7.25
+    assert again.detect(blank) is None
