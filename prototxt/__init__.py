@@ -1,0 +1,1 @@
+"""The network definitions: NetSpec generators and the files they write."""

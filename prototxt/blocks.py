@@ -1,0 +1,106 @@
+"""Pieces that every net definition shares: data, convolutions, matting head."""
+
+from __future__ import annotations
+
+import json
+
+from caffe import layers as L
+from caffe import params as P
+from caffe.proto import caffe_pb2
+
+#: Mean color of the published FCN and VGG nets, BGR, pixel range 0-255.
+MEAN_BGR = (104.00699, 116.66877, 122.67892)
+#: Subtracted from the shape mask (0-255), so that 128 means "no information".
+NEUTRAL_MASK = 128
+PREPARED = "data/prepared"
+
+#: Weights learn with the base rate; biases twice as fast and without decay.
+LEARNED = [dict(lr_mult=1, decay_mult=1), dict(lr_mult=2, decay_mult=0)]
+FIXED = [dict(lr_mult=0, decay_mult=0)]
+
+
+def lmdb_data(phase: str, kind: str, batch_size: int, **transform) -> L.Data:
+    """A Data layer on one of the databases that `make data` writes.
+
+    Parameters
+    ----------
+    phase : {"train", "test"}
+    kind : {"image", "mask", "matte"}
+    """
+    return L.Data(
+        source=f"{PREPARED}/{phase}_{kind}",
+        backend=P.Data.LMDB,
+        batch_size=batch_size,
+        transform_param=transform,
+        include=dict(phase=getattr(caffe_pb2, phase.upper())),
+    )
+
+
+def conv_relu(bottom, channels: int, kernel: int = 3, pad: int = 1):
+    """Convolution with learned bias and an in-place ReLU."""
+    conv = L.Convolution(
+        bottom,
+        kernel_size=kernel,
+        stride=1,
+        num_output=channels,
+        pad=pad,
+        param=LEARNED,
+        weight_filler=dict(type="msra"),
+    )
+    return conv, L.ReLU(conv, in_place=True)
+
+
+def max_pool(bottom):
+    """2 x 2 max pooling, stride 2."""
+    return L.Pooling(bottom, pool=P.Pooling.MAX, kernel_size=2, stride=2)
+
+
+def average_pool(bottom, factor: int):
+    """Reduce by a whole factor with a box filter: exact for mattes too."""
+    return L.Pooling(bottom, pool=P.Pooling.AVE, kernel_size=factor, stride=factor)
+
+
+def matting(net, image: str, **options) -> None:
+    """Softmax and MattingLayer on the blob ``score``: tops ``prob``, ``alpha``."""
+    net.prob = L.Softmax(net.score)
+    net.alpha = L.Python(
+        net.prob,
+        net.tops[image],
+        # lambda: no weight decay, which would pull it towards 0.
+        param=dict(lr_mult=1, decay_mult=0),
+        python_param=dict(
+            module="caffe_layers.matting_layer",
+            layer="MattingLayer",
+            param_str=json.dumps(options),
+        ),
+    )
+
+
+def matte_loss(net) -> None:
+    """Weighted loss (eq. 10, 11) of ``alpha`` against ``matte``, per pixel."""
+    net.loss = L.Python(
+        net.alpha,
+        net.matte,
+        loss_weight=1,
+        python_param=dict(
+            module="caffe_layers.weighted_loss_layer",
+            layer="WeightedLossLayer",
+            param_str=json.dumps({"p_alpha": f"{PREPARED}/p_alpha.txt", "normalize": True}),
+        ),
+    )
+
+
+def trimap_loss(net) -> None:
+    """Softmax loss of ``score`` against the trimap of ``matte``.
+
+    Labels 0 foreground (alpha 1), 1 background (alpha 0), 2 unknown, out of
+    standard layers: label = 1 + [alpha > 0] - 2 [alpha = 1].
+    """
+    half_step = 0.5 / 255
+    net.not_background = L.Threshold(net.matte, threshold=half_step)
+    net.foreground = L.Threshold(net.matte, threshold=1 - half_step)
+    net.class_step = L.Eltwise(
+        net.not_background, net.foreground, operation=P.Eltwise.SUM, coeff=[1, -2]
+    )
+    net.label = L.Power(net.class_step, shift=1)
+    net.loss = L.SoftmaxWithLoss(net.score, net.label)

@@ -1,0 +1,239 @@
+#!/usr/bin/env python3
+"""Initial weights for a net of this project.
+
+    tools/init_weights.py fcn8s --from fcn8s --source voc-fcn8s.caffemodel   # the paper's way
+    tools/init_weights.py fcn8s --from vgg16     # VGG-16 convolutions, rest MSRA
+    tools/init_weights.py lite --from nothing    # MSRA throughout
+
+Writes data/models/NET_init.caffemodel and prints, layer by layer, what was
+copied, widened, chosen and left.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+import numpy as np
+
+from data_prep.assets import fetch
+from data_prep.errors import InputError, run_program
+from data_prep.images import atomic_write
+
+os.environ.setdefault("GLOG_minloglevel", "2")  # before caffe is imported
+
+ROOT = Path(__file__).resolve().parent.parent
+#: The published FCN-8s has 21 classes (20 of PASCAL VOC and background).
+PUBLISHED_CLASSES = 21
+SCORE_LAYERS = ("score_fr", "score_pool4", "score_pool3")
+UPSAMPLING_LAYERS = ("upscore2", "upscore_pool4", "upscore8")
+#: Convolutions in the five stages of VGG-16.
+VGG16_STAGES = (2, 2, 3, 3, 3)
+
+Weights = dict[str, list[np.ndarray]]
+
+
+def bilinear_kernel(size: int) -> np.ndarray:
+    """(size, size) kernel of bilinear upsampling by size / 2."""
+    factor = (size + 1) // 2
+    center = factor - 1 if size % 2 else factor - 0.5
+    ramp = 1 - np.abs(np.arange(size) - center) / factor
+    return np.outer(ramp, ramp)
+
+
+def bilinear_weights(shape: tuple[int, int, int, int]) -> np.ndarray:
+    """Deconvolution weights that upsample every channel by itself.
+
+    The diagonal of a full channels x channels filter, as FCN publishes it;
+    Caffe's own bilinear filler would fill all channel pairs.
+    """
+    weights = np.zeros(shape)
+    channels = np.arange(shape[0])
+    weights[channels, channels] = bilinear_kernel(shape[-1])
+    return weights
+
+
+def widen_input(weights: np.ndarray, channels: int) -> np.ndarray:
+    """First-layer weights (K, 3, h, w) for an input of `channels` channels.
+
+    The added shape-mask channel starts at zero, so the widened net answers
+    as the original until training says otherwise.
+    """
+    widened = np.zeros((weights.shape[0], channels, *weights.shape[2:]), weights.dtype)
+    widened[:, : weights.shape[1]] = weights
+    return widened
+
+
+def choose_classes(source: Weights, classes: np.ndarray) -> Weights:
+    """The score and upsampling layers of FCN-8s reduced to some classes.
+
+    Parameters
+    ----------
+    source : Weights
+        Of a net with `PUBLISHED_CLASSES` classes.
+    classes : (3,) int ndarray
+        One draw for every layer, and for both axes of every Deconvolution: a
+        channel then means the same class all the way to the score.
+    """
+    chosen = dict(source)
+    for name in SCORE_LAYERS:
+        chosen[name] = [blob[classes] for blob in source[name]]
+    for name in UPSAMPLING_LAYERS:
+        chosen[name] = [blob[np.ix_(classes, classes)] for blob in source[name]]
+    return chosen
+
+
+def read_caffemodel(path: Path) -> Weights:
+    """Weights by layer name from a caffemodel, without building a net.
+
+    Raises
+    ------
+    InputError
+        If the file is missing or holds no net with weights.
+    """
+    from caffe.proto import caffe_pb2
+    from google.protobuf.message import DecodeError
+
+    net = caffe_pb2.NetParameter()
+    try:
+        net.ParseFromString(path.read_bytes())
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist; give the weights with --source.") from None
+    except DecodeError:
+        raise InputError(f"{path} is no caffemodel; give a file that Caffe wrote.") from None
+    weights = {}
+    for layer in net.layer:
+        if layer.blobs:
+            weights[layer.name] = [
+                np.array(blob.data, dtype=np.float32).reshape(
+                    tuple(blob.shape.dim) or (blob.num, blob.channels, blob.height, blob.width)
+                )
+                for blob in layer.blobs
+            ]
+    if not weights:
+        raise InputError(
+            f"{path} holds no layers with weights (or the old V1 format: run Caffe's "
+            "upgrade_net_proto_binary on it first)."
+        )
+    return weights
+
+
+def published_fcn8s(path: Path, seed: int) -> Weights:
+    """Weights of a 21-class FCN-8s, 3 classes chosen at random (the paper's way)."""
+    source = read_caffemodel(path)
+    for name in SCORE_LAYERS + UPSAMPLING_LAYERS:
+        if name not in source or len(source[name][0]) != PUBLISHED_CLASSES:
+            raise InputError(
+                f"{path} is no {PUBLISHED_CLASSES}-class FCN-8s: layer {name} is missing or "
+                "has another number of classes; give voc-fcn8s weights."
+            )
+    classes = np.random.default_rng(seed).choice(PUBLISHED_CLASSES, size=3, replace=False)
+    print(f"chose classes {', '.join(map(str, classes))} of {PUBLISHED_CLASSES} (seed {seed})")
+    return choose_classes(source, classes)
+
+
+def vgg16_convolutions() -> Weights:
+    """conv1_1 ... conv5_3 of VGG-16 as carried by a pinned package.
+
+    They are in Caffe's convention (BGR, the mean of `prototxt.blocks`); Keras
+    stores kernels as (h, w, in, out).
+    """
+    import h5py
+
+    weights: Weights = {}
+    with h5py.File(fetch("vgg16-convolutions")) as file:
+        for stage, layers in enumerate(VGG16_STAGES, start=1):
+            for i in range(layers):
+                group = file[f"block{stage}/layers/conv2d{f'_{i}' if i else ''}/vars"]
+                kernel, bias = np.array(group["0"]), np.array(group["1"])
+                weights[f"conv{stage}_{i + 1}"] = [kernel.transpose(3, 2, 0, 1), bias]
+    return weights
+
+
+def transplant(net, source: Weights) -> list[tuple[str, str]]:
+    """Put `source` into a `caffe.Net`; returns (layer, what happened) pairs.
+
+    Raises
+    ------
+    InputError
+        If a weight fits neither as it is nor by widening the input.
+    """
+    report = []
+    for name, blobs in net.params.items():
+        if name in UPSAMPLING_LAYERS and name not in source:
+            blobs[0].data[...] = bilinear_weights(blobs[0].data.shape)
+            report.append((name, "bilinear"))
+            continue
+        if name not in source:
+            report.append((name, "left as filled"))
+            continue
+        given = source[name]
+        if len(given) != len(blobs):
+            raise InputError(
+                f"The weights do not fit: layer {name} has {len(given)} blobs there and "
+                f"{len(blobs)} in this net; give weights of the same kind of net."
+            )
+        action = "copied"
+        for blob, values in zip(blobs, given):
+            want = tuple(blob.data.shape)
+            if name == "conv1_1" and values.ndim == 4 and values.shape[1] == 3 < want[1]:
+                values, action = widen_input(values, want[1]), f"widened to {want[1]} channels"
+            # Old files store biases as 1 x 1 x 1 x K.
+            if values.size == np.prod(want) and values.shape != want and len(want) == 1:
+                values = values.reshape(want)
+            if values.shape != want:
+                raise InputError(
+                    f"The weights do not fit: layer {name} is {values.shape} there and "
+                    f"{want} in this net; give weights of the same kind of net."
+                )
+            blob.data[...] = values
+        if name in SCORE_LAYERS + UPSAMPLING_LAYERS:
+            action = "chosen"
+        report.append((name, action))
+    unused = [name for name in source if name not in net.params]
+    return report + [(name, "not in this net") for name in unused]
+
+
+def build_net(prototxt: Path, seed: int):
+    """A `caffe.Net` with its fillers drawn from `seed`."""
+    import caffe
+
+    if not prototxt.exists():
+        raise InputError(f"{prototxt} does not exist; run 'make prototxt'.")
+    caffe.set_mode_cpu()
+    caffe.set_random_seed(seed)
+    return caffe.Net(str(prototxt), caffe.TEST)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Write initial weights and report what they are made of."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("net", choices=["fcn8s", "fcn8s_nomask", "lite", "lite_nomask"])
+    parser.add_argument("--from", dest="origin", choices=["fcn8s", "vgg16", "nothing"], required=True)
+    parser.add_argument("--source", type=Path, help="21-class FCN-8s caffemodel")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("-o", "--output", type=Path)
+    arguments = parser.parse_args(argv)
+    if (arguments.origin == "fcn8s") != (arguments.source is not None):
+        raise InputError("--source is needed with --from fcn8s, and with nothing else.")
+    output = arguments.output or ROOT / f"data/models/{arguments.net}_init.caffemodel"
+
+    if arguments.origin == "fcn8s":
+        source = published_fcn8s(arguments.source, arguments.seed)
+    else:
+        source = vgg16_convolutions() if arguments.origin == "vgg16" else {}
+    net = build_net(ROOT / f"prototxt/{arguments.net}_deploy.prototxt", arguments.seed)
+    for layer, action in transplant(net, source):
+        print(f"{layer:15s} {action}")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_write(output) as path:
+        net.save(str(path))
+    print(f"wrote {output}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_program(main))
