@@ -24,7 +24,7 @@ BASE_PYTHON ?= $(firstword $(shell command -v python3.11) $(wildcard /usr/bin/py
 DEBIAN_PACKAGES := g++ cmake ninja-build python3-dev python3-venv \
   libboost-system-dev libboost-thread-dev libboost-filesystem-dev libboost-regex-dev \
   libboost-python-dev libprotobuf-dev protobuf-compiler libgflags-dev libgoogle-glog-dev \
-  libhdf5-dev liblmdb-dev libopencv-dev libopenblas-dev
+  libhdf5-dev liblmdb-dev libopencv-dev libopenblas-dev graphviz
 
 .PHONY: all setup test test-all caffe-test data train prototxt clean
 all: setup out/astronaut_sheet.png
@@ -95,7 +95,7 @@ out/astronaut_sheet.png: | $(MODELS)/selfie.caffemodel
 
 # Warm start (trimap), then end to end, with the narrow net.
 train: setup $(MODELS)/lite_init.caffemodel
-	tools/train.sh lite
+	$(PYTHON) -m tools.train lite
 
 # --- tests --------------------------------------------------------------------
 
@@ -103,7 +103,7 @@ test: setup
 	$(PYTHON) -m pytest tests
 
 test-all: setup caffe-test
-	$(PYTHON) -m pytest tests -m ''
+	$(PYTHON) -m pytest tests -m 'training or not training'
 
 caffe-test: $(STAMPS)/caffe-$(BLAS)
 	cd build/caffe-$(BLAS)/cmake && ninja runtest

@@ -16,6 +16,9 @@ PREPARED = "data/prepared"
 
 #: Weights learn with the base rate; biases twice as fast and without decay.
 LEARNED = [dict(lr_mult=1, decay_mult=1), dict(lr_mult=2, decay_mult=0)]
+#: Of lambda: its square at the start.  A step on lambda is then one on log
+#: lambda; at rate 1 it would be below the float32 resolution of 100.
+LAMBDA_RATE = 1e4
 FIXED = [dict(lr_mult=0, decay_mult=0)]
 
 
@@ -60,14 +63,24 @@ def average_pool(bottom, factor: int):
     return L.Pooling(bottom, pool=P.Pooling.AVE, kernel_size=factor, stride=factor)
 
 
-def matting(net, image: str, **options) -> None:
-    """Softmax and MattingLayer on the blob ``score``: tops ``prob``, ``alpha``."""
+def matting(net, image: str, lambda_rate: float = LAMBDA_RATE, **options) -> None:
+    """Softmax and MattingLayer on the blob ``score``: tops ``prob``, ``alpha``.
+
+    Parameters
+    ----------
+    image : str
+        Name of the color blob.
+    lambda_rate : float
+        Learning rate of lambda, in that of the weights.
+    options
+        The layer's ``param_str``.
+    """
     net.prob = L.Softmax(net.score)
     net.alpha = L.Python(
         net.prob,
         net.tops[image],
         # lambda: no weight decay, which would pull it towards 0.
-        param=dict(lr_mult=1, decay_mult=0),
+        param=dict(lr_mult=lambda_rate, decay_mult=0),
         python_param=dict(
             module="caffe_layers.matting_layer",
             layer="MattingLayer",

@@ -19,6 +19,7 @@ from caffe.proto import caffe_pb2
 
 from prototxt.blocks import (
     FIXED,
+    LAMBDA_RATE,
     LEARNED,
     MEAN_BGR,
     NEUTRAL_MASK,
@@ -50,6 +51,9 @@ class Shape:
     reduction : int
         Factor by which 600 x 800 portraits are reduced before the net.
     batch_size : int
+    lambda_rate : float
+        See `prototxt.blocks.matting`; Adam normalises the gradient by itself
+        and wants less.
     """
 
     widths: tuple[int, ...]
@@ -58,11 +62,12 @@ class Shape:
     pad: int
     reduction: int
     batch_size: int
+    lambda_rate: float = LAMBDA_RATE
 
 
 SHAPES = {
     "fcn8s": Shape((64, 128, 256, 512, 512), 4096, 7, 100, reduction=1, batch_size=1),
-    "lite": Shape((16, 32, 64, 96, 96), 128, 3, 22, reduction=4, batch_size=4),
+    "lite": Shape((8, 16, 48, 96, 96), 128, 3, 22, reduction=4, batch_size=2, lambda_rate=1e3),
 }
 
 PORTRAIT_WIDTH, PORTRAIT_HEIGHT = 600, 800
@@ -173,7 +178,7 @@ def train_val(net: str, head: str, shape_mask: bool = True) -> caffe_pb2.NetPara
         n.data = L.Concat(n.image, n.mask)
     fcn8s_scores(n, shape)
     if head == "matting":
-        matting(n, image_blob(shape_mask), log_every=20)
+        matting(n, image_blob(shape_mask), shape.lambda_rate, log_every=20)
         matte_loss(n)
     else:
         trimap_loss(n)
@@ -203,7 +208,7 @@ def deploy(net: str, head: str, shape_mask: bool = True) -> caffe_pb2.NetParamet
     if head == "matting":
         if shape_mask:
             n.image, n.mask = L.Slice(n.data, ntop=2, slice_param=dict(axis=1, slice_point=[3]))
-        matting(n, image_blob(shape_mask))
+        matting(n, image_blob(shape_mask), shape.lambda_rate)
     else:
         n.prob = L.Softmax(n.score)
     proto = n.to_proto()

@@ -3,9 +3,9 @@
 #
 #   tools/build_caffe.sh VENV BUILD_DIR BLAS(mkl|open)
 #
-# The source is unmodified BVLC Caffe as packaged in a Python source archive
-# (see data_prep/assets.py: pinned, sha256 checked).  Only the CMake tree of
-# that archive is used, never its setup.py.
+# The source is BVLC Caffe as packaged in a Python source archive (see
+# data_prep/assets.py: pinned, sha256 checked), with the one change below.
+# Only the CMake tree of that archive is used, never its setup.py.
 set -euo pipefail
 
 venv=$(realpath "$1"); build=$(realpath -m "$2"); blas=$3
@@ -25,14 +25,22 @@ tar -xzf "$archive" --strip-components=1 -C "$build/source"
 mkdir -p "$build/source/examples"
 : > "$build/source/examples/CMakeLists.txt"
 
-# Caffe's own tests read two 480 x 360 photos from there; any will do.
+# Caffe's own tests read two 480 x 360 photos from there, one of them in a file
+# of 140,391 bytes (decoders ignore what follows the end of a JPEG).
 mkdir -p "$build/source/examples/images"
 "$python" - "$("$python" -m data_prep.assets astronaut)" "$build/source/examples/images" <<EOF
 import sys, cv2
 photo = cv2.resize(cv2.imread(sys.argv[1])[:384], (480, 360))
-cv2.imwrite(sys.argv[2] + "/cat.jpg", photo)
+code = cv2.imencode(".jpg", photo)[1].tobytes()
+open(sys.argv[2] + "/cat.jpg", "wb").write(code.ljust(140391, b"\0"))
 cv2.imwrite(sys.argv[2] + "/cat_gray.jpg", cv2.cvtColor(photo, cv2.COLOR_BGR2GRAY))
 EOF
+
+# The archive reads messages up to 512 MiB, BVLC up to 2 GiB: an FCN-8s
+# caffemodel has 539 MB.
+sed -i -E 's/SetTotalBytesLimit\([^)]*\)/SetTotalBytesLimit(INT_MAX)/' \
+  "$build/source/src/caffe/util/io.cpp"
+grep -q 'SetTotalBytesLimit(INT_MAX)' "$build/source/src/caffe/util/io.cpp"
 
 # CMake's find_library wants the unversioned name, the MKL wheel has only .so.N.
 if [ ! -e "$venv/lib/libmkl_rt.so" ]; then

@@ -1,0 +1,145 @@
+"""`caffe train` as a user runs it: the program, no activation, real databases."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import lmdb
+import numpy as np
+import pytest
+from google.protobuf import text_format
+
+from caffe.proto import caffe_pb2
+from data_prep.errors import InputError
+from data_prep.prepare import main as prepare
+from tools.init_weights import main as init_weights
+from tools.init_weights import read_caffemodel
+from tools.train import check_databases
+
+ROOT = Path(__file__).resolve().parents[2]
+CAFFE = Path(sys.prefix, "bin/caffe")
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    """One training portrait (13 records) and one test portrait."""
+    folder = tmp_path_factory.mktemp("dataset")
+    sample = ROOT / "data/sample"
+    for name in ("train", "test"):
+        stem = (sample / f"{name}.txt").read_text().split()[0]
+        (folder / f"{name}.txt").write_text(stem + "\n")
+        for kind, suffix in (("images", "jpg"), ("mattes", "png")):
+            (folder / kind).mkdir(exist_ok=True)
+            shutil.copy(sample / kind / f"{stem}.{suffix}", folder / kind)
+    assert prepare(["--dataset", str(folder), "--out", str(folder / "prepared")]) == 0
+    return folder / "prepared"
+
+
+@pytest.fixture
+def solver(prepared, tmp_path):
+    """The shipped lite solver on one portrait, without dropout, a few iterations."""
+
+    def write(name, **changes):
+        net = (ROOT / "prototxt/lite_train_val.prototxt").read_text()
+        net = net.replace("data/prepared/train_", f"{prepared}/test_")
+        net = net.replace("data/prepared", str(prepared))
+        net = net.replace("dropout_ratio: 0.5", "dropout_ratio: 0").replace("batch_size: 2", "batch_size: 1")
+        (tmp_path / "net.prototxt").write_text(net)
+        parameters = text_format.Parse(
+            (ROOT / "solver/lite_matting_solver.prototxt").read_text(), caffe_pb2.SolverParameter()
+        )
+        weights = tmp_path / "init.caffemodel"
+        assert init_weights(["lite", "--from", "nothing", "-o", str(weights)]) == 0
+        parameters.weights[:] = [str(weights)]
+        parameters.net = str(tmp_path / "net.prototxt")
+        parameters.snapshot_prefix = str(tmp_path / name)
+        parameters.test_iter[0], parameters.random_seed = 1, 1
+        parameters.display = parameters.average_loss = 1
+        for key, value in changes.items():
+            setattr(parameters, key, value)
+        path = tmp_path / f"{name}.prototxt"
+        path.write_text(str(parameters))
+        return path
+
+    return write
+
+
+def caffe_train(*arguments):
+    """Run the launcher with an environment that knows nothing of ours."""
+    return subprocess.run(
+        [CAFFE, "train", *map(str, arguments)],
+        cwd=ROOT,
+        env={"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": os.environ.get("HOME", "/")},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def losses(log):
+    return {int(i): float(v) for i, v in re.findall(r"Iteration (\d+) \(.*loss = (\S+)", log)}
+
+
+def test_trains_snapshots_and_resumes_on_the_same_curve(solver, tmp_path):
+    whole = caffe_train("-solver", solver("whole", max_iter=6, snapshot=3))
+    assert whole.returncode == 0, whole.stderr[-2000:]
+    resumed = caffe_train(
+        "-solver", solver("resumed", max_iter=6), "-snapshot", tmp_path / "whole_iter_3.solverstate"
+    )
+    assert resumed.returncode == 0, resumed.stderr[-2000:]
+
+    first, second = losses(whole.stderr), losses(resumed.stderr)
+    assert len(first) == 6 and first[5] < first[0]
+    for iteration in (4, 5):
+        assert second[iteration] == pytest.approx(first[iteration], rel=1e-3)
+
+    early = read_caffemodel(tmp_path / "whole_iter_3.caffemodel")
+    late = read_caffemodel(tmp_path / "whole_iter_6.caffemodel")
+    again = read_caffemodel(tmp_path / "resumed_iter_6.caffemodel")
+    assert late["alpha"][0] != early["alpha"][0]
+    for name in ("conv1_1", "conv5_3", "score_fr", "alpha"):
+        assert not np.array_equal(late[name][0], early[name][0])
+        np.testing.assert_allclose(again[name][0], late[name][0], rtol=1e-3, atol=1e-5)
+    # fixed upsampling does not learn
+    assert np.array_equal(early["upscore8"][0], late["upscore8"][0])
+    assert "[matting] lambda=" in whole.stderr
+
+
+def test_a_nan_ends_with_one_sentence(solver, tmp_path):
+    result = caffe_train("-solver", solver("nan", max_iter=50, base_lr=1e30))
+    assert result.returncode == 1
+    last = result.stderr.strip().splitlines()[-1]
+    assert re.match(r"caffe: MattingLayer: the scores hold a NaN or infinity in forward pass \d+", last)
+    assert "Traceback" not in result.stderr and "Aborted" not in result.stderr
+
+
+def test_bad_parameters_end_with_one_sentence(solver, tmp_path):
+    path = solver("bad", max_iter=1)
+    net = tmp_path / "net.prototxt"
+    net.write_text(net.read_text().replace("log_every", "log_evry"))
+    result = caffe_train("-solver", path)
+    assert result.returncode == 1
+    assert "caffe: MattingLayer: param_str has an unknown key 'log_evry'" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_missing_and_empty_databases_are_named(tmp_path):
+    net = tmp_path / "net.prototxt"
+    net.write_text(f'source: "{tmp_path}/absent"')
+    with pytest.raises(InputError, match="absent does not exist; .*make data"):
+        check_databases(net)
+    lmdb.open(str(tmp_path / "empty")).close()
+    net.write_text(f'source: "{tmp_path}/empty"')
+    with pytest.raises(InputError, match="empty is empty; .*make data"):
+        check_databases(net)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "solver").glob("*.prototxt")), ids=lambda p: p.stem)
+def test_every_solver_names_a_net_and_its_initial_weights(path):
+    parameters = text_format.Parse(path.read_text(), caffe_pb2.SolverParameter())
+    assert (ROOT / parameters.net).is_file()
+    assert len(parameters.weights) == 1
+    assert parameters.solver_mode == caffe_pb2.SolverParameter.CPU

@@ -1,0 +1,195 @@
+"""Photo to matte: what the predictor promises, and what it refuses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import caffe
+import cv2
+import numpy as np
+import pytest
+from caffe import layers as L
+from caffe.proto import caffe_pb2
+
+from data_prep.assets import fetch
+from data_prep.errors import InputError
+from data_prep.images import read_photo
+from data_prep.shape_mask import ShapeMask
+from tools import convert_selfie
+from tools.predict import MODELS, Predictor, band_radius, probabilities_from
+
+
+@pytest.fixture(scope="module")
+def photo() -> np.ndarray:
+    """Head and shoulders of the astronaut."""
+    return np.ascontiguousarray(read_photo(fetch("astronaut"))[:300, 60:360])
+
+
+@pytest.fixture(scope="module")
+def faceless(photo) -> np.ndarray:
+    """The same, too small for the face detector."""
+    return cv2.resize(photo, (150, 150), interpolation=cv2.INTER_AREA)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("selfie") / "selfie.caffemodel"
+    convert_selfie.main(["-o", str(path)])
+    return path
+
+
+def edited(weights: Path, target: Path, edit) -> Path:
+    """Copy of a caffemodel; `edit` changes the message in place."""
+    model = caffe_pb2.NetParameter.FromString(weights.read_bytes())
+    edit(model)
+    target.write_bytes(model.SerializeToString())
+    return target
+
+
+def layer_named(model: caffe_pb2.NetParameter, name: str) -> caffe_pb2.LayerParameter:
+    return next(layer for layer in model.layer if layer.name == name)
+
+
+def test_person_is_white_and_ground_is_black(weights, photo):
+    prediction = Predictor("selfie", weights=weights)(photo)
+    assert prediction.face_found
+    assert prediction.alpha.shape == (300, 300)
+    assert prediction.probabilities.shape == (3, 300, 300)
+    assert 0 <= prediction.alpha.min() and prediction.alpha.max() <= 1
+    np.testing.assert_allclose(prediction.probabilities.sum(axis=0), 1, atol=1e-5)
+    assert prediction.alpha[60:290, 140:190].min() > 0.95
+    assert prediction.alpha[:100, 255:].max() < 0.05
+
+
+def test_works_without_a_face(weights, faceless):
+    prediction = Predictor("selfie", weights=weights)(faceless)
+    assert not prediction.face_found
+    assert prediction.alpha.shape == (150, 150)
+    assert prediction.alpha[30:145, 70:95].min() > 0.95
+    assert prediction.alpha[:50, 128:].max() < 0.05
+
+
+def test_answer_does_not_depend_on_the_photos_before(weights, photo, faceless):
+    predictor = Predictor("selfie", weights=weights)
+    first = predictor(photo).probabilities
+    predictor(faceless)
+    np.testing.assert_array_equal(predictor(photo).probabilities, first)
+
+
+def test_band_follows_the_head_and_the_stretch():
+    scale = (256 / 800, 256 / 600)
+    small, large = band_radius(60, scale), band_radius(240, scale)
+    assert large[0] > small[0] and large[1] > small[1]
+    # The net sees portraits stretched sideways: so is the window.
+    assert large[1] > large[0]
+    assert band_radius(0, scale) == (1, 1)
+
+
+def test_scores_are_interpolated_before_the_softmax():
+    scores = np.zeros((3, 1, 2), np.float32)
+    scores[0] = [[-100, 100]]
+    foreground, background, unknown = probabilities_from(scores, (1, 8))
+    # Between them the score crosses 0 half-way, and steeply.
+    np.testing.assert_allclose(foreground[0, :3], 0, atol=1e-8)
+    np.testing.assert_allclose(foreground[0, 5:], 1, atol=1e-8)
+
+
+def test_missing_weights_say_how_to_make_them(tmp_path):
+    with pytest.raises(InputError, match="none.caffemodel does not exist.*`make`"):
+        Predictor("selfie", weights=tmp_path / "none.caffemodel")
+    with pytest.raises(InputError, match="`make train`"):
+        Predictor("lite", weights=tmp_path / "none.caffemodel")
+
+
+def test_weights_that_are_no_caffemodel(tmp_path):
+    path = tmp_path / "photo.caffemodel"
+    path.write_bytes(b"\xff\xd8\xff\xe0 a photo")
+    with pytest.raises(InputError, match="photo.caffemodel"):
+        Predictor("selfie", weights=path)
+
+
+def test_weights_of_another_net_name_the_layer(weights, tmp_path):
+    def drop(model):
+        model.layer.remove(layer_named(model, "block4_project"))
+
+    def reshape(model):
+        blob = layer_named(model, "block4_project").blobs[0]
+        blob.shape.dim[0] = 16
+        del blob.data[len(blob.data) // 2 :]
+
+    for edit in (drop, reshape):
+        path = edited(weights, tmp_path / "other.caffemodel", edit)
+        with pytest.raises(InputError, match="other.caffemodel.*another net.*block4_project"):
+            Predictor("selfie", weights=path)
+
+
+def test_not_a_number_names_its_layer(weights, photo, tmp_path):
+    def poison(model):
+        layer_named(model, "block3_project").blobs[1].data[0] = np.nan
+
+    path = edited(weights, tmp_path / "nan.caffemodel", poison)
+    with pytest.raises(InputError, match="nan.caffemodel.*layer block3_project"):
+        Predictor("selfie", weights=path)(photo)
+
+
+def test_learned_lambda_comes_with_the_weights(weights, tmp_path):
+    def learn(model):
+        blob = model.layer.add(name="alpha", type="Python").blobs.add()
+        blob.shape.dim.append(1)
+        blob.data.append(42.0)
+
+    path = edited(weights, tmp_path / "tuned.caffemodel", learn)
+    assert Predictor("selfie", weights=path).lambda_ == 42
+    assert Predictor("selfie", weights=weights).lambda_ == 100
+
+
+def test_deploy_definition_is_checked(weights, tmp_path):
+    path = tmp_path / "net.prototxt"
+    with pytest.raises(InputError, match="net.prototxt does not exist"):
+        Predictor("selfie", deploy=path, weights=weights)
+    path.write_text("this is no net")
+    with pytest.raises(InputError, match="net.prototxt is no net definition"):
+        Predictor("selfie", deploy=path, weights=weights)
+    path.write_text('layer { name: "data" type: "Input" top: "data" }')
+    with pytest.raises(InputError, match="net.prototxt has no blob score"):
+        Predictor("selfie", deploy=path, weights=weights)
+
+
+@pytest.fixture(scope="module")
+def masked(tmp_path_factory) -> dict[str, Path]:
+    """A net with the shape mask as fourth input channel, random weights."""
+    folder = tmp_path_factory.mktemp("masked")
+    files = dict(deploy=folder / "net.prototxt", weights=folder / "net.caffemodel")
+    n = caffe.NetSpec()
+    n.data = L.Input(shape=dict(dim=[1, 4, 40, 30]))
+    n.score = L.Convolution(n.data, num_output=3, kernel_size=1)
+    files["deploy"].write_text(str(n.to_proto()))
+    net = caffe.Net(str(files["deploy"]), caffe.TEST)
+    net.params["score"][0].data[...] = 0.01 * np.arange(12).reshape(3, 4, 1, 1)
+    net.save(str(files["weights"]))
+    return files
+
+
+def test_shape_mask_is_used_with_a_face_and_neutral_without(masked, photo, faceless, tmp_path):
+    template = np.random.default_rng(1).uniform(60, 120, (68, 2))
+    answers = []
+    for name, value in (("empty", 0), ("full", 1)):
+        path = tmp_path / f"{name}.npz"
+        ShapeMask(np.full((200, 150), value, np.float32), template).save(path)
+        predictor = Predictor("lite", **masked, shape_mask=path)
+        assert predictor.uses_shape_mask
+        answers.append((predictor(photo).probabilities, predictor(faceless).probabilities))
+    (with_face, without), (other_with_face, other_without) = answers
+    assert np.abs(with_face - other_with_face).max() > 1e-3
+    np.testing.assert_array_equal(without, other_without)
+
+
+def test_missing_shape_mask_is_named(masked, tmp_path):
+    with pytest.raises(InputError, match="none.npz"):
+        Predictor("lite", **masked, shape_mask=tmp_path / "none.npz")
+
+
+def test_models_name_committed_definitions():
+    assert set(MODELS) == {"selfie", "lite", "fcn8s"}
+    for model in MODELS.values():
+        assert model.deploy.is_file()
