@@ -12,9 +12,10 @@ SHELL := /bin/bash
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python3
-STAMPS := build/stamps
+STAMPS := $(VENV)/stamps
 MODELS := data/models
-BLAS ?= mkl
+# mkl (the paper's) or open (OpenBLAS); the last choice stays.
+BLAS ?= $(or $(shell cat $(VENV)/opt/caffe/BLAS 2>/dev/null),mkl)
 DATASET ?= data/sample
 PREPARED := data/prepared
 
@@ -50,7 +51,8 @@ $(STAMPS)/system: Makefile
 
 REQUIREMENTS := $(addprefix requirements/,runtime.txt build.txt test.txt constraints.txt)
 
-$(STAMPS)/python: $(STAMPS)/system $(REQUIREMENTS)
+$(STAMPS)/python: $(REQUIREMENTS) | $(STAMPS)/system
+	# Debian's own may have come with the packages a moment ago.
 	base="$(BASE_PYTHON)"; [ -n "$$base" ] || base=$$(command -v python3.11 || true)
 	[ -n "$$base" ] || { echo "No Python 3.11 was found, and the system's Boost.Python serves no other: install python3.11 or set BASE_PYTHON=/path/to/python3.11."; exit 1; }
 	[ -x $(PYTHON) ] || "$$base" -m venv $(VENV)
@@ -58,12 +60,12 @@ $(STAMPS)/python: $(STAMPS)/system $(REQUIREMENTS)
 	  -r requirements/runtime.txt -r requirements/build.txt -r requirements/test.txt
 	touch $@
 
-$(STAMPS)/caffe-$(BLAS): $(STAMPS)/python tools/build_caffe.sh
+$(STAMPS)/caffe-$(BLAS): tools/build_caffe.sh | $(STAMPS)/python
 	tools/build_caffe.sh $(VENV) build/caffe-$(BLAS) $(BLAS)
 	rm -f $(STAMPS)/caffe-*
 	touch $@
 
-$(STAMPS)/extension: $(STAMPS)/python setup.py caffe_layers/_laplacian.cpp
+$(STAMPS)/extension: setup.py caffe_layers/_laplacian.cpp | $(STAMPS)/python
 	$(PYTHON) -m pip install --quiet --no-build-isolation --no-deps -e .
 	touch $@
 
@@ -78,12 +80,10 @@ $(MODELS)/fcn8s_init.caffemodel: | $(STAMPS)/caffe-$(BLAS) $(STAMPS)/extension
 $(MODELS)/lite_init.caffemodel: | $(STAMPS)/caffe-$(BLAS) $(STAMPS)/extension
 	$(PYTHON) -m tools.init_weights lite --from nothing --seed 0
 
-data: $(STAMPS)/extension $(STAMPS)/caffe-$(BLAS)
+# `make data` looks at the dataset each time, set-up only makes sure of one.
+data $(STAMPS)/data: | $(STAMPS)/extension $(STAMPS)/caffe-$(BLAS)
 	$(PYTHON) -m data_prep.prepare --dataset $(DATASET) --out $(PREPARED)
-
-$(STAMPS)/data: | $(STAMPS)/extension $(STAMPS)/caffe-$(BLAS)
-	$(PYTHON) -m data_prep.prepare --dataset $(DATASET) --out $(PREPARED)
-	touch $@
+	touch $(STAMPS)/data
 
 prototxt:
 	$(PYTHON) -m prototxt.generate

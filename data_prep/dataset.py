@@ -20,6 +20,8 @@ from data_prep.images import read_matte, read_photo
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png")
 TRAINING_SHARE = 1700 / 2000  # of the paper's dataset
 LISTS = ("train", "test")
+#: Height and width of every prepared portrait, as in the paper.
+FRAME = (800, 600)
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ from data_prep.alpha_distribution import (
 from data_prep.assets import ASSETS, sha256_of
 from data_prep.augmentation import AUGMENTATIONS, ORIGINAL, Augmentation, Record
 from data_prep.caffe_lmdb import DatumWriter, shuffled_keys
-from data_prep.dataset import Dataset, Portrait
+from data_prep.dataset import FRAME, Dataset, Portrait
 from data_prep.errors import InputError, run_program
 from data_prep.images import (
     atomic_write,
@@ -47,10 +47,13 @@ from data_prep.images import (
     write_image,
 )
 from data_prep.landmarks import LandmarkCache
-from data_prep.shape_mask import ShapeMask, build_shape_mask, draw_alignments
+from data_prep.shape_mask import (
+    NEUTRAL_MASK,
+    ShapeMask,
+    build_shape_mask,
+    draw_alignments,
+)
 
-FRAME = (800, 600)  # height, width of every record
-NEUTRAL_MASK = 128  # no face: 0 after the net's input offset
 PICTURED = 12  # alignments in shape_mask.png
 
 PARTS = {"image": ".jpg", "mask": ".png", "matte": ".png"}

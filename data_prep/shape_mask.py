@@ -24,6 +24,8 @@ TEMPLATE_ROUNDS = 20
 MASK_ALPHA = 0.5  # contour drawn in pictures
 TILE_SIZE = (240, 320)  # width, height
 TILES_A_ROW = 7
+#: Mask value (of 0-255) where no face was found: "no information", 0 to the net.
+NEUTRAL_MASK = 128
 
 
 def estimate_similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:

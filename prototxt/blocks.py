@@ -10,8 +10,6 @@ from caffe.proto import caffe_pb2
 
 #: Mean color of the published FCN and VGG nets, BGR, pixel range 0-255.
 MEAN_BGR = (104.00699, 116.66877, 122.67892)
-#: Subtracted from the shape mask (0-255), so that 128 means "no information".
-NEUTRAL_MASK = 128
 PREPARED = "data/prepared"
 
 #: Weights learn with the base rate; biases twice as fast and without decay.

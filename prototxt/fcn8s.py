@@ -17,12 +17,13 @@ from caffe import params as P
 from caffe.coord_map import crop
 from caffe.proto import caffe_pb2
 
+from data_prep.dataset import FRAME
+from data_prep.shape_mask import NEUTRAL_MASK
 from prototxt.blocks import (
     FIXED,
     LAMBDA_RATE,
     LEARNED,
     MEAN_BGR,
-    NEUTRAL_MASK,
     average_pool,
     conv_relu,
     lmdb_data,
@@ -69,8 +70,6 @@ SHAPES = {
     "fcn8s": Shape((64, 128, 256, 512, 512), 4096, 7, 100, reduction=1, batch_size=1),
     "lite": Shape((8, 16, 48, 96, 96), 128, 3, 22, reduction=4, batch_size=2, lambda_rate=1e3),
 }
-
-PORTRAIT_WIDTH, PORTRAIT_HEIGHT = 600, 800
 
 
 def score_layer(bottom):
@@ -200,7 +199,7 @@ def deploy(net: str, head: str, shape_mask: bool = True) -> caffe_pb2.NetParamet
     read it; "matting" goes on to ``alpha``.
     """
     shape = SHAPES[net]
-    height, width = PORTRAIT_HEIGHT // shape.reduction, PORTRAIT_WIDTH // shape.reduction
+    height, width = (side // shape.reduction for side in FRAME)
     n = caffe.NetSpec()
     channels = 4 if shape_mask else 3
     n.data = L.Input(input_param=dict(shape=dict(dim=[1, channels, height, width])))

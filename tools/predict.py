@@ -19,8 +19,8 @@ from caffe_layers.linear_solver import SolveError  # noqa: E402
 from caffe_layers.matting import DEFAULT_LAMBDA, solve_alpha  # noqa: E402
 from data_prep.errors import InputError  # noqa: E402
 from data_prep.landmarks import LandmarkDetector  # noqa: E402
-from data_prep.shape_mask import ShapeMask  # noqa: E402
-from prototxt.blocks import MEAN_BGR, NEUTRAL_MASK  # noqa: E402
+from data_prep.shape_mask import NEUTRAL_MASK, ShapeMask  # noqa: E402
+from prototxt.blocks import MEAN_BGR  # noqa: E402
 from prototxt.selfie import BAND_LAYERS, set_band_radius  # noqa: E402
 from tools.init_weights import Weights, read_caffemodel  # noqa: E402
 
