@@ -287,6 +287,66 @@ Array upper_csr_values(Array planes, Array diagonal,
   return result;
 }
 
+// Upper triangle, in CSR, of the block of L + diag(diagonal) between the pixels
+// where `mask` is not zero, numbered in row-major order.
+py::tuple masked_upper_csr(Array planes, Array diagonal,
+                           py::array_t<uint8_t, py::array::c_style> mask,
+                           int radius) {
+  const auto offsets = upper_offsets(radius);
+  const py::buffer_info info = planes.request();
+  const int height = int(info.shape[1]), width = int(info.shape[2]);
+  const size_t plane_size = size_t(height) * width;
+  if (info.shape[0] != py::ssize_t(offsets.size()) || diagonal.ndim() != 2 ||
+      diagonal.shape(0) != height || diagonal.shape(1) != width ||
+      mask.ndim() != 2 || mask.shape(0) != height || mask.shape(1) != width)
+    throw std::invalid_argument("stencil, diagonal and mask differ in shape");
+  const uint8_t* chosen = mask.data();
+  const double *p = planes.data(), *d = diagonal.data();
+
+  std::vector<int32_t> number(plane_size, -1);
+  int32_t count = 0;
+  for (size_t i = 0; i < plane_size; ++i)
+    if (chosen[i]) number[i] = count++;
+
+  const auto neighbor = [&](int y, int x, const Offset& o) {
+    const int v = y + o.dy, u = x + o.dx;
+    return v < height && u >= 0 && u < width ? number[size_t(v) * width + u]
+                                             : -1;
+  };
+  py::array_t<int32_t> indptr(py::ssize_t(count) + 1);
+  int32_t* rows = indptr.mutable_data();
+  int64_t total = 0;
+  rows[0] = 0;
+  for (int y = 0, i = 0; y < height; ++y)
+    for (int x = 0; x < width; ++x) {
+      if (number[size_t(y) * width + x] < 0) continue;
+      for (const auto& o : offsets) total += neighbor(y, x, o) >= 0;
+      if (total > INT32_MAX)
+        throw std::invalid_argument(
+            "the unknown region is too large for 32-bit indices");
+      rows[++i] = int32_t(total);
+    }
+  py::array_t<int32_t> indices{py::ssize_t(total)};
+  Array values{py::ssize_t(total)};
+  int32_t* columns = indices.mutable_data();
+  double* out = values.mutable_data();
+
+#pragma omp parallel for
+  for (int y = 0; y < height; ++y)
+    for (int x = 0; x < width; ++x) {
+      const size_t pixel = size_t(y) * width + x;
+      if (number[pixel] < 0) continue;
+      int64_t at = rows[number[pixel]];
+      for (size_t k = 0; k < offsets.size(); ++k) {
+        const int32_t column = neighbor(y, x, offsets[k]);
+        if (column < 0) continue;
+        columns[at] = column;
+        out[at++] = p[k * plane_size + pixel] + (k == 0 ? d[pixel] : 0.0);
+      }
+    }
+  return py::make_tuple(indptr, indices, values);
+}
+
 }  // namespace
 
 PYBIND11_MODULE(_laplacian, m) {
@@ -298,4 +358,6 @@ PYBIND11_MODULE(_laplacian, m) {
         py::arg("width"), py::arg("radius"));
   m.def("upper_csr_values", &upper_csr_values, py::arg("planes"),
         py::arg("diagonal"), py::arg("indptr"), py::arg("radius"));
+  m.def("masked_upper_csr", &masked_upper_csr, py::arg("planes"),
+        py::arg("diagonal"), py::arg("mask"), py::arg("radius"));
 }

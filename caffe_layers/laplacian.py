@@ -58,6 +58,24 @@ class MattingLaplacian:
         """
         return _laplacian.upper_csr_values(self.planes, diagonal, indptr, self.radius)
 
+    def masked_upper_csr(
+        self, diagonal: np.ndarray, mask: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Upper triangle of a block of L + diag(`diagonal`).
+
+        Parameters
+        ----------
+        diagonal : (H, W) ndarray
+        mask : (H, W) uint8 ndarray
+            Not zero at the pixels of the block, numbered in row-major order.
+
+        Returns
+        -------
+        indptr, indices : int32 ndarray
+        values : float64 ndarray
+        """
+        return _laplacian.masked_upper_csr(self.planes, diagonal, mask, self.radius)
+
     def to_csr(self) -> sp.csr_matrix:
         """L as a full symmetric (H*W, H*W) sparse matrix, row-major pixels."""
         indptr, indices = upper_csr_pattern(self.shape, self.radius)

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from caffe_layers.laplacian import DEFAULT_EPSILON, MattingLaplacian, matting_laplacian
-from caffe_layers.linear_solver import PardisoSolver
+from caffe_layers.linear_solver import HybridSolver, LinearSolver
 
 DEFAULT_LAMBDA = 100.0
 
@@ -74,12 +74,12 @@ class MattingFunction:
 
     Parameters
     ----------
-    solver : PardisoSolver, optional
-        Anything with ``factorise(system)`` and ``solve(rhs)``.
+    solver : LinearSolver, optional
+        A solver of its own; `HybridSolver` by default.
     """
 
-    def __init__(self, solver: PardisoSolver | None = None):
-        self._solver = solver or PardisoSolver()
+    def __init__(self, solver: LinearSolver | None = None):
+        self._solver = solver or HybridSolver()
 
     def forward(
         self,

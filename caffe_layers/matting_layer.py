@@ -26,7 +26,7 @@ from caffe_layers.layer_support import (
     positive,
     reported,
 )
-from caffe_layers.linear_solver import PardisoSolver
+from caffe_layers.linear_solver import SOLVERS
 from caffe_layers.matting import DEFAULT_LAMBDA, MattingFunction
 
 NAME = "MattingLayer"
@@ -40,6 +40,9 @@ PARAMETERS = {
     "radius": Parameter(1, lambda v: is_number(v) and v in (1, 2, 3, 4), "1, 2, 3 or 4"),
     # Colors of the image blob times this are in units of [0, 1].
     "color_scale": positive(1.0 / 255.0),
+    # How D is solved: "pardiso" factorises all of it and keeps the analysis
+    # per image size, "hybrid" only the unknown part (see linear_solver).
+    "solver": Parameter("pardiso", lambda v: isinstance(v, str) and v in SOLVERS, " or ".join(map(repr, SOLVERS))),
     # Print lambda and the shares of certain and unknown pixels every so many
     # training passes; 0 never.
     "log_every": Parameter(
@@ -95,8 +98,9 @@ class MattingLayer(caffe.Layer):
         # A backward pass needs the factors of the whole batch, a test pass
         # none: it reuses one solver for all images.
         training = self.phase == caffe.TRAIN
+        solver = SOLVERS[self.options["solver"]]
         while len(self.functions) < (len(bottom[0].data) if training else 1):
-            self.functions.append(MattingFunction(PardisoSolver()))
+            self.functions.append(MattingFunction(solver()))
         for n, (probabilities, image) in enumerate(zip(bottom[0].data, bottom[1].data)):
             laplacian = matting_laplacian(
                 np.moveaxis(image, 0, 2) * self.options["color_scale"],

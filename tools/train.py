@@ -119,7 +119,7 @@ def run_stage(stage: Stage, weights: Path | None) -> None:
     environment = {k: v for k, v in os.environ.items() if k != "GLOG_minloglevel"}
     last_line = ""
     with (
-        open(stage.log, "a") as log,
+        open(stage.log, "a", buffering=1) as log,
         tqdm(total=stage.iterations, initial=start, desc=stage.prefix.name, unit="it") as bar,
         subprocess.Popen(
             command, cwd=ROOT, env=environment, text=True,

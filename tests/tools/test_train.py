@@ -1,0 +1,34 @@
+"""`make train` on the sample ends with a model that works."""
+
+import json
+
+import pytest
+
+from tools.test_net import main as test_net
+from tools.train import ROOT, Stage
+from tools.train import main as train
+
+pytestmark = pytest.mark.training
+
+
+def mean_sad(weights, out):
+    assert test_net(["--model", "lite", "--weights", str(weights), "--out", str(out)]) == 0
+    errors = json.loads((out / "errors.json").read_text())
+    return errors["mean"]["sad"], errors["reference"]["mean"]["sad"]
+
+
+def test_end_to_end_beats_half_of_grey_and_the_warm_start(tmp_path):
+    """Trains, or goes on from what is there: the same command as `make train`."""
+    assert train(["lite"]) == 0
+    models = ROOT / "data/models"
+    trained, grey = mean_sad(models / "lite.caffemodel", tmp_path / "trained")
+    warm, _ = mean_sad(models / "lite_warm.caffemodel", tmp_path / "warm")
+    assert trained < 0.5 * grey
+    assert trained < warm
+
+
+def test_a_finished_stage_is_not_run_again():
+    stage = Stage.read(ROOT / "solver/lite_trimap_solver.prototxt")
+    before = stage.result.stat().st_mtime
+    assert train(["lite"]) == 0
+    assert stage.result.stat().st_mtime == before
