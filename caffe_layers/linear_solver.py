@@ -15,7 +15,7 @@ import os
 import sys
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -23,9 +23,7 @@ import scipy.sparse as sp
 from pypardiso import PyPardisoSolver
 
 from caffe_layers.laplacian import upper_csr_pattern
-
-if TYPE_CHECKING:
-    from caffe_layers.matting import MattingSystem
+from caffe_layers.matting_system import MattingSystem
 
 SYMMETRIC_POSITIVE_DEFINITE = 2  # PARDISO's mtype
 ANALYSE, FACTORISE, SOLVE = 11, 22, 33  # PARDISO's phases

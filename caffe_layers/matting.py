@@ -18,52 +18,13 @@ respect to A, one adjoint solve  z = D^-1 g  (D is symmetric) gives
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from caffe_layers.laplacian import DEFAULT_EPSILON, MattingLaplacian, matting_laplacian
 from caffe_layers.linear_solver import HybridSolver, LinearSolver
+from caffe_layers.matting_system import matting_system
 
 DEFAULT_LAMBDA = 100.0
-
-#: Added to the diagonal of D.  L alone is singular, so where F + B is exactly
-#: zero and no window ties a pixel to a certain one, D would have no unique
-#: solution; with the floor such pixels get alpha 0.  It is 1e-12 of the
-#: weight of a certain pixel: tied pixels do not feel it (tests/caffe_layers).
-DATA_FLOOR = 1e-10
-
-
-@dataclass(frozen=True)
-class MattingSystem:
-    """The matrix D = L + diag(data), symmetric positive definite.
-
-    Attributes
-    ----------
-    laplacian : MattingLaplacian
-    data : (H, W) float64 ndarray
-        lambda (F + B) plus `DATA_FLOOR`.
-    """
-
-    laplacian: MattingLaplacian
-    data: np.ndarray
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Image size (H, W)."""
-        return self.laplacian.shape
-
-    def apply(self, x: np.ndarray) -> np.ndarray:
-        """D x for an (H, W) array of unknowns."""
-        return self.laplacian.apply(x) + self.data * x
-
-    def infinity_norm(self) -> float:
-        """An upper bound of the largest absolute row sum of D."""
-        # Rows of L sum to zero: off-diagonal weights are bounded by the
-        # trace-like bound |L_ij| <= sqrt(L_ii L_jj).
-        planes = self.laplacian.planes
-        reach = (4 * self.laplacian.radius + 1) ** 2
-        return float(reach * planes[0].max() + self.data.max())
 
 
 class MattingFunction:
@@ -114,20 +75,11 @@ class MattingFunction:
         SolveError
             If the linear system could not be solved accurately.
         """
-        if not (np.isfinite(lambda_) and lambda_ > 0):
-            raise ValueError(f"lambda must be positive, not {lambda_}")
         foreground = np.asarray(foreground, dtype=np.float64)
         background = np.asarray(background, dtype=np.float64)
-        if not foreground.shape == background.shape == laplacian.shape:
-            raise ValueError(
-                f"foreground {foreground.shape}, background {background.shape} and "
-                f"image {laplacian.shape} differ in size"
-            )
-        data = lambda_ * (foreground + background) + DATA_FLOOR
-        if not np.isfinite(data).all():
-            raise ValueError("the foreground or background probabilities are not finite")
+        system = matting_system(laplacian, foreground, background, lambda_)
         self._foreground, self._background, self._lambda = foreground, background, lambda_
-        self._solver.factorise(MattingSystem(laplacian, data))
+        self._solver.factorise(system)
         self._alpha = self._solver.solve(lambda_ * foreground)
         return self._alpha
 

@@ -5,7 +5,8 @@ import pytest
 
 from caffe_layers.laplacian import matting_laplacian
 from caffe_layers.linear_solver import HybridSolver, PardisoSolver, SolveError, check_residual
-from caffe_layers.matting import MattingFunction, MattingSystem
+from caffe_layers.matting import MattingFunction
+from caffe_layers.matting_system import MattingSystem
 
 
 def disk_trimap(shape, inner, outer, center=None):
