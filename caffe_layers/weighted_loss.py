@@ -40,7 +40,8 @@ def load_alpha_distribution(path: str | Path) -> np.ndarray:
         every bin above 0.
     """
     try:
-        p = np.loadtxt(path, dtype=np.float64)
+        lines = Path(path).read_text().splitlines()
+        p = np.array([line for line in lines if line[:1] != "#"], dtype=np.float64)
     except (OSError, ValueError) as error:
         raise ValueError(
             f"p(alpha) cannot be read from {path} ({error}); run 'make data' to write it"

@@ -56,7 +56,7 @@ def _model(name: str, command: str) -> Model:
 MODELS = {
     "selfie": _model("selfie", "make"),
     "lite": _model("lite", "make train"),
-    "fcn8s": _model("fcn8s", "caffe train -solver solver/matting_solver.prototxt"),
+    "fcn8s": _model("fcn8s", "tools/train.py fcn8s"),
 }
 
 
