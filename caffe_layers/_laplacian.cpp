@@ -191,14 +191,20 @@ Array stencil(Array image, double epsilon, int radius) {
   return result;
 }
 
+// Raises unless `values` has one number for every pixel of the stencil.
+void check_pixels(const Array& planes, const Array& values, int radius) {
+  if (planes.ndim() != 3 ||
+      planes.shape(0) != py::ssize_t(upper_offsets(radius).size()) ||
+      values.ndim() != 2 || values.shape(0) != planes.shape(1) ||
+      values.shape(1) != planes.shape(2))
+    throw std::invalid_argument("stencil and pixel values differ in shape");
+}
+
 // y = L x for a stencil and an H x W image of unknowns.
 Array apply(Array planes, Array x, int radius) {
+  check_pixels(planes, x, radius);
   const auto offsets = upper_offsets(radius);
-  const py::buffer_info info = planes.request();
-  const int height = int(info.shape[1]), width = int(info.shape[2]);
-  if (info.shape[0] != py::ssize_t(offsets.size()) || x.ndim() != 2 ||
-      x.shape(0) != height || x.shape(1) != width)
-    throw std::invalid_argument("stencil and unknowns differ in shape");
+  const int height = int(x.shape(0)), width = int(x.shape(1));
   Array result({py::ssize_t(height), py::ssize_t(width)});
   const double *p = planes.data(), *in = x.data();
   double* out = result.mutable_data();
@@ -259,14 +265,12 @@ py::tuple upper_csr_pattern(int height, int width, int radius) {
 // Values, in the order of upper_csr_pattern, of L + diag(diagonal).
 Array upper_csr_values(Array planes, Array diagonal,
                        py::array_t<int32_t> indptr, int radius) {
+  check_pixels(planes, diagonal, radius);
   const auto offsets = upper_offsets(radius);
-  const py::buffer_info info = planes.request();
-  const int height = int(info.shape[1]), width = int(info.shape[2]);
+  const int height = int(diagonal.shape(0)), width = int(diagonal.shape(1));
   const size_t plane_size = size_t(height) * width;
-  if (info.shape[0] != py::ssize_t(offsets.size()) || diagonal.ndim() != 2 ||
-      diagonal.shape(0) != height || diagonal.shape(1) != width ||
-      size_t(indptr.size()) != plane_size + 1)
-    throw std::invalid_argument("stencil, diagonal and pattern differ in shape");
+  if (size_t(indptr.size()) != plane_size + 1)
+    throw std::invalid_argument("stencil and pattern differ in shape");
   const int32_t* rows = indptr.data();
   Array result(py::ssize_t(rows[plane_size]));
   const double *p = planes.data(), *d = diagonal.data();
@@ -292,14 +296,12 @@ Array upper_csr_values(Array planes, Array diagonal,
 py::tuple masked_upper_csr(Array planes, Array diagonal,
                            py::array_t<uint8_t, py::array::c_style> mask,
                            int radius) {
+  check_pixels(planes, diagonal, radius);
   const auto offsets = upper_offsets(radius);
-  const py::buffer_info info = planes.request();
-  const int height = int(info.shape[1]), width = int(info.shape[2]);
+  const int height = int(diagonal.shape(0)), width = int(diagonal.shape(1));
   const size_t plane_size = size_t(height) * width;
-  if (info.shape[0] != py::ssize_t(offsets.size()) || diagonal.ndim() != 2 ||
-      diagonal.shape(0) != height || diagonal.shape(1) != width ||
-      mask.ndim() != 2 || mask.shape(0) != height || mask.shape(1) != width)
-    throw std::invalid_argument("stencil, diagonal and mask differ in shape");
+  if (mask.ndim() != 2 || mask.shape(0) != height || mask.shape(1) != width)
+    throw std::invalid_argument("stencil and mask differ in shape");
   const uint8_t* chosen = mask.data();
   const double *p = planes.data(), *d = diagonal.data();
 
