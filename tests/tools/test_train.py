@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tools.test_net import main as test_net
+from tools.test_net import main as evaluate_net
 from tools.train import ROOT, Stage
 from tools.train import main as train
 
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.training
 
 
 def mean_sad(weights, out):
-    assert test_net(["--model", "lite", "--weights", str(weights), "--out", str(out)]) == 0
+    assert evaluate_net(["--model", "lite", "--weights", str(weights), "--out", str(out)]) == 0
     errors = json.loads((out / "errors.json").read_text())
     return errors["mean"]["sad"], errors["reference"]["mean"]["sad"]
 
