@@ -233,6 +233,7 @@ class HybridSolver:
 
     def _factorise_fully(self) -> None:
         self.used = "pardiso"
+        self._block = None
         self._full.factorise(self._system)
 
     def _precondition(self, residual: np.ndarray) -> np.ndarray:

@@ -86,7 +86,14 @@ def split_stems(stems: Sequence[str], seed: int = 0) -> tuple[list[str], list[st
     return train, test
 
 
-def _read_list(path: Path) -> list[str]:
+def read_list(path: Path) -> list[str]:
+    """Stems of a list file, one a line; empty lines do not count.
+
+    Raises
+    ------
+    InputError
+        If the file is no text.
+    """
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError:
@@ -188,7 +195,7 @@ class Dataset:
                 "test.txt, or none for a random split."
             )
         if present:
-            lists = {name: _read_list(folder / f"{name}.txt") for name in LISTS}
+            lists = {name: read_list(folder / f"{name}.txt") for name in LISTS}
         else:
             stems = photos.keys() | mattes.keys()
             if len(stems) < 2:

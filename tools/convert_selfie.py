@@ -23,6 +23,7 @@ from data_prep.errors import InputError, run_program  # noqa: E402
 from data_prep.images import atomic_write  # noqa: E402
 from prototxt import selfie  # noqa: E402
 from prototxt.blocks import MEAN_BGR  # noqa: E402
+from tools.init_weights import bilinear_kernel  # noqa: E402
 from tools.tflite_reader import WeightedOperator, weighted_operators  # noqa: E402
 
 DEFAULT_OUTPUT = Path("data/models/selfie.caffemodel")
@@ -73,8 +74,7 @@ def score_weights() -> tuple[np.ndarray, np.ndarray]:
 
 def bilinear_weights(channels: int) -> np.ndarray:
     """Kernels of the x2 upsampling, one for each channel."""
-    taps = np.array([1, 3, 3, 1]) / 4
-    return np.broadcast_to(np.outer(taps, taps), (channels, 1, 4, 4))
+    return np.broadcast_to(bilinear_kernel(4), (channels, 1, 4, 4))
 
 
 def selfie_weights(model: Path) -> dict[str, list[np.ndarray]]:
@@ -138,7 +138,6 @@ def main(argv: list[str] | None = None) -> int:
 
     weights = selfie_weights(options.model or fetch("selfie-segmenter"))
     net = caffemodel(selfie.selfie_trimap_deploy(), weights)
-    options.output.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(options.output) as path:
         path.write_bytes(net.SerializeToString())
     count = sum(array.size for arrays in weights.values() for array in arrays)

@@ -228,7 +228,6 @@ def main(argv: list[str] | None = None) -> int:
     net = build_net(ROOT / f"prototxt/{arguments.net}_deploy.prototxt", arguments.seed)
     for layer, action in transplant(net, source):
         print(f"{layer:15s} {action}")
-    output.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(output) as path:
         net.save(str(path))
     print(f"wrote {output}")

@@ -297,13 +297,14 @@ class Predictor:
         set_band_radius(definition, *band_radius(eyes, scale))
         net = build_net(definition)
         net.share_with(self._net)
-        net.blobs["data"].data[...] = self._net.blobs["data"].data
-        self._forward(net)
+        net.blobs["logit"].data[...] = self._net.blobs["logit"].data
+        layers = list(net._layer_names)
+        self._forward(net, start=layers[layers.index("logit") + 1])
         return net
 
-    def _forward(self, net: caffe.Net) -> None:
-        """Run a net; `InputError` where its scores are not finite."""
-        net.forward()
+    def _forward(self, net: caffe.Net, start: str | None = None) -> None:
+        """Run a net, from a layer on; `InputError` where its scores are not finite."""
+        net.forward(start=start)
         if np.isfinite(net.blobs["score"].data).all():
             return
         layer = next(

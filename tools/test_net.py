@@ -24,7 +24,7 @@ import numpy as np
 from tqdm import tqdm
 
 from data_prep.assets import sha256_of
-from data_prep.dataset import Dataset, Portrait
+from data_prep.dataset import Dataset, Portrait, read_list
 from data_prep.errors import InputError, run_program
 from data_prep.images import atomic_write, read_matte, read_photo
 from tools.contact_sheet import SheetRow, representative, sheet_row, write_contact_sheet
@@ -90,8 +90,7 @@ def listed_portraits(dataset: Dataset, list_file: Path | None) -> list[Portrait]
             f"{list_file} does not exist, here or in {dataset.folder}; "
             "give a file with one image stem a line."
         )
-    lines = found.read_text(errors="replace").splitlines()
-    stems = [line.strip() for line in lines if line.strip()]
+    stems = read_list(found)
     known = {portrait.stem: portrait for portrait in dataset.portraits}
     missing = [stem for stem in stems if stem not in known]
     if missing:

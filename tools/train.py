@@ -26,11 +26,15 @@ from tqdm import tqdm
 
 from data_prep.errors import InputError, run_program
 from data_prep.images import atomic_write
+from tools.plot_training import ITERATION, LOSS
 from tools.plot_training import main as plot_training
 
 ROOT = Path(__file__).resolve().parent.parent
-NETS = ("lite", "fcn8s")
-ITERATION = re.compile(r"Iteration (\d+) \(.*loss = (\S+)")
+#: Solver files of a net's stages, in order.
+RECIPES = {
+    "lite": ("lite_trimap_solver.prototxt", "lite_matting_solver.prototxt"),
+    "fcn8s": ("trimap_solver.prototxt", "matting_solver.prototxt"),
+}
 
 
 @dataclass(frozen=True)
@@ -129,9 +133,10 @@ def run_stage(stage: Stage, weights: Path | None) -> None:
         for line in caffe.stdout:
             log.write(line)
             last_line = line.strip() or last_line
-            if match := ITERATION.search(line):
-                bar.update(int(match[1]) - bar.n)
-                bar.set_postfix(loss=match[2])
+            match = ITERATION.search(line)
+            if match and (loss := LOSS.search(match["rest"])):
+                bar.update(int(match["iteration"]) - bar.n)
+                bar.set_postfix(loss=loss["value"])
         if caffe.wait() == 0:
             bar.update(stage.iterations - bar.n)
     if caffe.returncode:
@@ -143,16 +148,9 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("net", choices=NETS)
+    parser.add_argument("net", choices=RECIPES)
     net = parser.parse_args(argv).net
-    stages = [
-        Stage.read(ROOT / f"solver/{solver}")
-        for solver in (
-            ("lite_trimap_solver.prototxt", "lite_matting_solver.prototxt")
-            if net == "lite"
-            else ("trimap_solver.prototxt", "matting_solver.prototxt")
-        )
-    ]
+    stages = [Stage.read(ROOT / f"solver/{solver}") for solver in RECIPES[net]]
     weights = None  # the first stage's solver names its own
     for stage in stages:
         check_databases(stage.net)
@@ -161,7 +159,6 @@ def main(argv: list[str] | None = None) -> int:
         weights = stage.result
 
     models = ROOT / "data/models"
-    models.mkdir(parents=True, exist_ok=True)
     for source, name in (
         (stages[0].result, f"{net}_warm.caffemodel"),
         (stages[-1].result, f"{net}.caffemodel"),
