@@ -65,7 +65,7 @@ $(STAMPS)/caffe-$(BLAS): tools/build_caffe.sh | $(STAMPS)/python
 	rm -f $(STAMPS)/caffe-*
 	touch $@
 
-$(STAMPS)/extension: setup.py caffe_layers/_laplacian.cpp | $(STAMPS)/python
+$(STAMPS)/extension: setup.py $(wildcard caffe_layers/native/*) | $(STAMPS)/python
 	$(PYTHON) -m pip install --quiet --no-build-isolation --no-deps -e .
 	touch $@
 

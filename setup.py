@@ -1,6 +1,7 @@
-"""Build the C++ extension and install the packages (`pip install -e .`)."""
+"""Build the C++ extensions and install the packages (`pip install -e .`)."""
 
 import os
+from glob import glob
 
 from pybind11.setup_helpers import Pybind11Extension, build_ext
 from setuptools import setup
@@ -8,20 +9,25 @@ from setuptools import setup
 # PORTRAIT_MATTING_ARCH="" builds a portable extension.
 arch = os.environ.get("PORTRAIT_MATTING_ARCH", "-march=native").split()
 
+
+def extension(name: str) -> Pybind11Extension:
+    """Our C++ module caffe_layers._`name`."""
+    return Pybind11Extension(
+        f"caffe_layers._{name}",
+        [f"caffe_layers/native/{name}.cpp"],
+        depends=glob("caffe_layers/native/*.h"),
+        cxx_std=17,
+        extra_compile_args=["-O3", "-fopenmp", *arch],
+        extra_link_args=["-fopenmp"],
+    )
+
+
 setup(
     name="portrait-matting",
     version="0.1.0",
     description="Deep automatic portrait matting (ECCV 2016) on BVLC Caffe",
     python_requires=">=3.11",
     packages=["caffe_layers", "data_prep", "prototxt", "tools"],
-    ext_modules=[
-        Pybind11Extension(
-            "caffe_layers._laplacian",
-            ["caffe_layers/_laplacian.cpp"],
-            cxx_std=17,
-            extra_compile_args=["-O3", "-fopenmp", *arch],
-            extra_link_args=["-fopenmp"],
-        )
-    ],
+    ext_modules=[extension("laplacian"), extension("hybrid")],
     cmdclass={"build_ext": build_ext},
 )

@@ -7,7 +7,7 @@ covariance Sigma, and all pixels i, j in it,
 
 L is symmetric and positive semi-definite, its rows sum to zero, and it does
 not see a constant color offset.  The sums are computed in C++
-(`_laplacian.cpp`) into a stencil of the upper diagonals, 13 for r = 1.
+(`native/laplacian.cpp`) into a stencil of the upper diagonals, 13 for r = 1.
 """
 
 from __future__ import annotations
@@ -57,24 +57,6 @@ class MattingLaplacian:
             From `upper_csr_pattern` for the same size and radius.
         """
         return _laplacian.upper_csr_values(self.planes, diagonal, indptr, self.radius)
-
-    def masked_upper_csr(
-        self, diagonal: np.ndarray, mask: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Upper triangle of a block of L + diag(`diagonal`).
-
-        Parameters
-        ----------
-        diagonal : (H, W) ndarray
-        mask : (H, W) uint8 ndarray
-            Not zero at the pixels of the block, numbered in row-major order.
-
-        Returns
-        -------
-        indptr, indices : int32 ndarray
-        values : float64 ndarray
-        """
-        return _laplacian.masked_upper_csr(self.planes, diagonal, mask, self.radius)
 
     def to_csr(self) -> sp.csr_matrix:
         """L as a full symmetric (H*W, H*W) sparse matrix, row-major pixels."""

@@ -22,6 +22,7 @@ import numpy as np
 import scipy.sparse as sp
 from pypardiso import PyPardisoSolver
 
+from caffe_layers import _hybrid
 from caffe_layers.laplacian import upper_csr_pattern
 from caffe_layers.matting_system import MattingSystem
 
@@ -38,11 +39,10 @@ ROUNDING_LEVEL = 1e-14
 #: Pixels with lambda (F + B) below this are weak: the Laplacian, whose
 #: diagonal is of the order of 10, matters there.
 WEAK_DATA = 20.0
-#: Above this share of weak pixels the whole of D is factorised instead.
-LARGEST_WEAK_SHARE = 0.6
-#: Conjugate gradients stop when the preconditioned residual, which is nearly
-#: the error, is this small against the solution.
-ERROR_TOLERANCE = 1e-9
+#: Conjugate gradients stop when the residual is small enough and the
+#: preconditioned residual, which is nearly the error, is this small against
+#: the solution; the solution is then corrected by it.
+ERROR_TOLERANCE = 1e-7
 MOST_ITERATIONS = 60
 
 
@@ -184,83 +184,66 @@ class HybridSolver:
 
     Where lambda (F + B) is large D is nearly diagonal; what makes D hard to
     solve is the block of *weak* pixels (see `WEAK_DATA`), dilated by the reach
-    of the stencil.  The preconditioner is the Cholesky factor of that block
-    and the diagonal elsewhere: a few iterations reach full accuracy, at a
-    fraction of the time and memory of a factor of D.  When nearly all pixels
-    are weak, or the iteration stalls, D is factorised as a whole.
+    of the stencil.  The preconditioner is a Cholesky factor of that block and
+    the diagonal elsewhere.  The factor is in single precision and orders the
+    pixels by their place in the image (`native/multifrontal.h`), so it takes no
+    analysis; the iteration is in double precision and ends at the true
+    residual.  Should the factor break down or the iteration stall, D is
+    factorised as a whole by PARDISO.
 
     Attributes
     ----------
     used : {"hybrid", "pardiso"}
         Which way the last `solve` went.
+    iterations : int
+        Of the last `solve` by conjugate gradients.
     """
 
     def __init__(self):
+        self._preconditioned = _hybrid.PreconditionedSystem()
         self._full = PardisoSolver()
         self.used = "hybrid"
+        self.iterations = 0
 
     def analyse(self, shape: tuple[int, int], radius: int = 1) -> None:
         """Nothing depends on the size alone."""
 
     def factorise(self, system: MattingSystem) -> None:
-        """Factor of the weak block, or of D where nearly everything is weak."""
+        """Factor of the weak block."""
         self._system = system
-        reach = 2 * system.laplacian.radius
-        weak = (system.data < WEAK_DATA).astype(np.uint8)
-        weak = cv2.dilate(weak, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8))
-        self._block = None  # frees the old factor before the new one grows
         self.used = "hybrid"
-        if weak.mean() > LARGEST_WEAK_SHARE:
+        laplacian = system.laplacian
+        if not self._preconditioned.factorise(
+            laplacian.planes, system.data, weak_block(system), laplacian.radius
+        ):
             self._factorise_fully()
-            return
-        self._weak = weak.view(bool)
-        self._diagonal = system.laplacian.planes[0] + system.data
-        if self._weak.any():
-            indptr, indices, values = system.laplacian.masked_upper_csr(
-                system.data, weak
-            )
-            self._block = Cholesky(indptr, indices)
-            self._block.factorise(values)
 
     def solve(self, rhs: np.ndarray) -> np.ndarray:
         """x with D x = rhs; parameters and errors as `PardisoSolver.solve`."""
         if self.used == "hybrid":
+            x, self.iterations = self._preconditioned.solve(
+                rhs, RESIDUAL_TOLERANCE, ERROR_TOLERANCE, MOST_ITERATIONS
+            )
             try:
-                return self._conjugate_gradients(rhs)
+                # The recurrence of the residual may drift from the truth.
+                check_residual(self._system, x, rhs)
+                if self.iterations >= 0:
+                    return x
             except SolveError:
-                self._factorise_fully()
+                pass
+            self._factorise_fully()
         return self._full.solve(rhs)
 
     def _factorise_fully(self) -> None:
         self.used = "pardiso"
-        self._block = None
         self._full.factorise(self._system)
 
-    def _precondition(self, residual: np.ndarray) -> np.ndarray:
-        z = residual / self._diagonal
-        if self._block is not None:
-            z[self._weak] = self._block.solve(residual[self._weak])
-        return z
 
-    def _conjugate_gradients(self, rhs: np.ndarray) -> np.ndarray:
-        """Solution, or `SolveError` when the iteration does not get there."""
-        norm = float(np.linalg.norm(rhs))
-        x = self._precondition(rhs)
-        residual = rhs - self._system.apply(x)
-        direction, rho = np.zeros_like(x), 1.0
-        for _ in range(MOST_ITERATIONS):
-            z = self._precondition(residual)
-            close = np.abs(z).max() <= ERROR_TOLERANCE * np.abs(x).max()
-            if close and float(np.linalg.norm(residual)) <= RESIDUAL_TOLERANCE * norm:
-                check_residual(self._system, x, rhs)  # the recurrence may drift from the truth
-                return x
-            previous, rho = rho, float(np.vdot(residual, z))
-            direction = z + (rho / previous) * direction
-            product = self._system.apply(direction)
-            step = rho / float(np.vdot(direction, product))
-            x = x + step * direction
-            residual = residual - step * product
-        raise SolveError(f"no convergence in {MOST_ITERATIONS} iterations")
+def weak_block(system: MattingSystem) -> np.ndarray:
+    """The pixels that `HybridSolver` factorises, (H, W) uint8, 0 or 1."""
+    reach = 2 * system.laplacian.radius
+    weak = (system.data < WEAK_DATA).astype(np.uint8)
+    return cv2.dilate(weak, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8))
 
 
 def check_residual(system: MattingSystem, x: np.ndarray, rhs: np.ndarray) -> float:
@@ -272,15 +255,24 @@ def check_residual(system: MattingSystem, x: np.ndarray, rhs: np.ndarray) -> flo
         If it exceeds `RESIDUAL_TOLERANCE` and the normwise backward error
         exceeds `ROUNDING_LEVEL`.
     """
-    norm = float(np.linalg.norm(rhs))
-    residual = float(np.linalg.norm(system.apply(x) - rhs))
+    norm = euclidean_norm(rhs)
+    residual = euclidean_norm(system.apply(x) - rhs)
     relative = residual / norm if norm else residual
     if relative <= RESIDUAL_TOLERANCE:
         return relative
-    scale = system.infinity_norm() * float(np.linalg.norm(x)) + norm
+    scale = system.infinity_norm() * euclidean_norm(x) + norm
     if residual <= ROUNDING_LEVEL * scale:
         return relative
     raise SolveError(f"relative residual {relative:.1e} exceeds {RESIDUAL_TOLERANCE:.0e}")
+
+
+def euclidean_norm(x: np.ndarray) -> float:
+    """The 2-norm of an array.
+
+    Unlike NumPy's it leaves BLAS alone, whose threads would go on spinning for
+    many milliseconds on the cores that the next solve needs.
+    """
+    return float(np.sqrt(np.square(x).sum()))
 
 
 #: Solvers by the name that the layer's parameter `solver` takes.

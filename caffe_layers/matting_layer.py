@@ -42,7 +42,7 @@ PARAMETERS = {
     "color_scale": positive(1.0 / 255.0),
     # How D is solved: "pardiso" factorises all of it and keeps the analysis
     # per image size, "hybrid" only the unknown part (see linear_solver).
-    "solver": Parameter("pardiso", lambda v: isinstance(v, str) and v in SOLVERS, " or ".join(map(repr, SOLVERS))),
+    "solver": Parameter("hybrid", lambda v: isinstance(v, str) and v in SOLVERS, " or ".join(map(repr, SOLVERS))),
     # Print lambda and the shares of certain and unknown pixels every so many
     # training passes; 0 never.
     "log_every": Parameter(

@@ -1,10 +1,4 @@
 // Closed-form matting Laplacian (Levin, Lischinski, Weiss) as a stencil.
-//
-// L is symmetric and couples a pixel only with pixels at most 2r rows and
-// columns away, so it is stored as its "upper" diagonals: for every offset
-// (dy, dx) with dy > 0, or dy = 0 and dx >= 0, a plane of H x W numbers,
-// plane[y, x] = L[(y, x), (y + dy, x + dx)].  Radius 1 has 13 planes (25
-// diagonals).  Plane order: (0, 0..2r), (1, -2r..2r), ..., (2r, -2r..2r).
 
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
@@ -14,6 +8,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "stencil.h"
+
 namespace py = pybind11;
 using Array = py::array_t<double, py::array::c_style | py::array::forcecast>;
 
@@ -22,25 +18,6 @@ namespace {
 // Windows handled together: their temporaries stay in the L1/L2 cache and the
 // innermost loops run over contiguous memory, which the compiler vectorises.
 constexpr int kChunk = 128;
-
-struct Offset {
-  int dy, dx;
-};
-
-std::vector<Offset> upper_offsets(int radius) {
-  const int reach = 2 * radius;
-  std::vector<Offset> offsets;
-  for (int dx = 0; dx <= reach; ++dx) offsets.push_back({0, dx});
-  for (int dy = 1; dy <= reach; ++dy)
-    for (int dx = -reach; dx <= reach; ++dx) offsets.push_back({dy, dx});
-  return offsets;
-}
-
-// Index of (dy, dx) in upper_offsets(radius).
-int plane_of(int dy, int dx, int radius) {
-  const int reach = 2 * radius;
-  return dy == 0 ? dx : (reach + 1) + (dy - 1) * (2 * reach + 1) + dx + reach;
-}
 
 // Adds the contribution of the windows centred at (cy, x0 + radius .. x0 +
 // radius + count - 1) to the planes.  `color` holds three H x W planes,
@@ -203,34 +180,16 @@ void check_pixels(const Array& planes, const Array& values, int radius) {
 // y = L x for a stencil and an H x W image of unknowns.
 Array apply(Array planes, Array x, int radius) {
   check_pixels(planes, x, radius);
-  const auto offsets = upper_offsets(radius);
   const int height = int(x.shape(0)), width = int(x.shape(1));
+  const Stencil stencil(planes.data(), height, width, radius);
   Array result({py::ssize_t(height), py::ssize_t(width)});
-  const double *p = planes.data(), *in = x.data();
+  const double* in = x.data();
   double* out = result.mutable_data();
   py::gil_scoped_release release;
-  const size_t plane_size = size_t(height) * width;
 
 #pragma omp parallel for
-  for (int y = 0; y < height; ++y) {
-    double* row = out + size_t(y) * width;
-    std::fill(row, row + width, 0.0);
-    for (size_t k = 0; k < offsets.size(); ++k) {
-      const int dy = offsets[k].dy, dx = offsets[k].dx;
-      const int first = std::max(0, -dx), last = std::min(width, width - dx);
-      if (y + dy < height) {
-        const double* w = p + k * plane_size + size_t(y) * width;
-        const double* v = in + size_t(y + dy) * width + dx;
-        for (int i = first; i < last; ++i) row[i] += w[i] * v[i];
-      }
-      if (k > 0 && y >= dy) {  // the transposed half
-        const double* w = p + k * plane_size + size_t(y - dy) * width;
-        const double* v = in + size_t(y - dy) * width;
-        double* target = row + dx;
-        for (int i = first; i < last; ++i) target[i] += w[i] * v[i];
-      }
-    }
-  }
+  for (int y = 0; y < height; ++y)
+    stencil.apply_row(in, y, out + size_t(y) * width);
   return result;
 }
 
@@ -291,64 +250,6 @@ Array upper_csr_values(Array planes, Array diagonal,
   return result;
 }
 
-// Upper triangle, in CSR, of the block of L + diag(diagonal) between the pixels
-// where `mask` is not zero, numbered in row-major order.
-py::tuple masked_upper_csr(Array planes, Array diagonal,
-                           py::array_t<uint8_t, py::array::c_style> mask,
-                           int radius) {
-  check_pixels(planes, diagonal, radius);
-  const auto offsets = upper_offsets(radius);
-  const int height = int(diagonal.shape(0)), width = int(diagonal.shape(1));
-  const size_t plane_size = size_t(height) * width;
-  if (mask.ndim() != 2 || mask.shape(0) != height || mask.shape(1) != width)
-    throw std::invalid_argument("stencil and mask differ in shape");
-  const uint8_t* chosen = mask.data();
-  const double *p = planes.data(), *d = diagonal.data();
-
-  std::vector<int32_t> number(plane_size, -1);
-  int32_t count = 0;
-  for (size_t i = 0; i < plane_size; ++i)
-    if (chosen[i]) number[i] = count++;
-
-  const auto neighbor = [&](int y, int x, const Offset& o) {
-    const int v = y + o.dy, u = x + o.dx;
-    return v < height && u >= 0 && u < width ? number[size_t(v) * width + u]
-                                             : -1;
-  };
-  py::array_t<int32_t> indptr(py::ssize_t(count) + 1);
-  int32_t* rows = indptr.mutable_data();
-  int64_t total = 0;
-  rows[0] = 0;
-  for (int y = 0, i = 0; y < height; ++y)
-    for (int x = 0; x < width; ++x) {
-      if (number[size_t(y) * width + x] < 0) continue;
-      for (const auto& o : offsets) total += neighbor(y, x, o) >= 0;
-      if (total > INT32_MAX)
-        throw std::invalid_argument(
-            "the unknown region is too large for 32-bit indices");
-      rows[++i] = int32_t(total);
-    }
-  py::array_t<int32_t> indices{py::ssize_t(total)};
-  Array values{py::ssize_t(total)};
-  int32_t* columns = indices.mutable_data();
-  double* out = values.mutable_data();
-
-#pragma omp parallel for
-  for (int y = 0; y < height; ++y)
-    for (int x = 0; x < width; ++x) {
-      const size_t pixel = size_t(y) * width + x;
-      if (number[pixel] < 0) continue;
-      int64_t at = rows[number[pixel]];
-      for (size_t k = 0; k < offsets.size(); ++k) {
-        const int32_t column = neighbor(y, x, offsets[k]);
-        if (column < 0) continue;
-        columns[at] = column;
-        out[at++] = p[k * plane_size + pixel] + (k == 0 ? d[pixel] : 0.0);
-      }
-    }
-  return py::make_tuple(indptr, indices, values);
-}
-
 }  // namespace
 
 PYBIND11_MODULE(_laplacian, m) {
@@ -360,6 +261,4 @@ PYBIND11_MODULE(_laplacian, m) {
         py::arg("width"), py::arg("radius"));
   m.def("upper_csr_values", &upper_csr_values, py::arg("planes"),
         py::arg("diagonal"), py::arg("indptr"), py::arg("radius"));
-  m.def("masked_upper_csr", &masked_upper_csr, py::arg("planes"),
-        py::arg("diagonal"), py::arg("mask"), py::arg("radius"));
 }

@@ -1,0 +1,403 @@
+// Cholesky factor of a block of a stencil matrix: the pixels under a mask.
+//
+// The unknowns lie on a grid, so what a general solver searches for is known
+// here: a strip as wide as the stencil reaches separates what lies on its two
+// sides.  Nested dissection cuts the mask along such strips until a few dozen
+// pixels are left.  Pixels are eliminated leaves first, the first cut last; the
+// pixels of a leaf or strip form a *front*, a dense matrix of its own columns
+// and of the rows below them that its subtree touches (multifrontal method, Duff
+// and Reid 1983).  Disjoint subtrees are factorised in parallel, the few large
+// fronts on top with all threads inside them.  Every sum has a fixed order:
+// the result does not depend on the number of threads.
+//
+// The factor is in single precision.  It serves as a preconditioner.
+
+#pragma once
+
+#include <omp.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <cstdlib>
+#include <exception>
+#include <memory>
+#include <new>
+#include <queue>
+#include <vector>
+
+#include "dense_cholesky.h"
+#include "stencil.h"
+
+// Aligned floats, uninitialised.
+class Buffer {
+ public:
+  void allocate(size_t count) {
+    const size_t align = dense::kAlignment;
+    const size_t bytes = (count * sizeof(float) + align - 1) / align * align;
+    data_.reset(static_cast<float*>(std::aligned_alloc(align, bytes)));
+    if (bytes && !data_) throw std::bad_alloc();
+    capacity_ = count;
+  }
+  // Keeps larger memory that it has: fresh pages cost time.
+  void reserve(size_t count) {
+    if (count <= capacity_) return;
+    data_.reset();
+    allocate(count);
+  }
+  void free() { data_.reset(), capacity_ = 0; }
+  float* get() const { return data_.get(); }
+
+ private:
+  struct Free {
+    void operator()(float* p) const { std::free(p); }
+  };
+  std::unique_ptr<float, Free> data_;
+  size_t capacity_ = 0;
+};
+
+class MultifrontalCholesky {
+ public:
+  // Factor of the block of L + diag(diagonal) between the pixels where `mask`
+  // is not zero.  False if it is not numerically positive definite.
+  bool factorise(const Stencil& matrix, const double* diagonal,
+                 const uint8_t* mask) {
+    order(mask, matrix.height, matrix.width, 2 * matrix.radius);
+    find_rows();
+    return factorise_fronts(matrix, diagonal);
+  }
+
+  // z = block^-1 r under the mask; other pixels of z are left as they are.
+  void solve(const double* r, double* z) {
+    const int n = int(pixel_.size());
+    values_.resize(n);
+#pragma omp parallel for
+    for (int i = 0; i < n; ++i) values_[i] = float(r[pixel_[i]]);
+    leaves_first([&](Front& f) { forward(f); });
+    roots_first([&](Front& f) { backward(f); });
+#pragma omp parallel for
+    for (int i = 0; i < n; ++i) z[pixel_[i]] = values_[i];
+  }
+
+ private:
+  // Larger leaves waste arithmetic, smaller ones time between fronts.
+  static constexpr int kLeaf = 32;
+  // Fronts of more columns and rows than this are worth several threads.
+  static constexpr int kThreadedColumns = 128, kThreadedRows = 256;
+
+  struct Rect {
+    int top, bottom, left, right;
+  };
+
+  // `number` is the place of a pixel in the order of elimination.
+  struct Front {
+    int first, own;               // eliminates first .. first + own - 1
+    int first_front;              // its subtree: fronts first_front .. itself,
+    int first_number;             // which eliminate first_number .. first + own - 1
+    std::vector<int> children;
+    std::vector<int> below;       // numbers of its further rows, ascending
+    std::vector<int> in_parent;   // their places among the parent's rows
+    size_t head = 0, body = 0;    // where its columns lie in `factor_`
+    size_t slot = 0;              // where its right-hand side lies in `passed_`
+
+    int last() const { return first + own; }
+    int head_stride() const { return dense::padded(own); }
+    int body_stride() const { return dense::padded(below.size()); }
+  };
+
+  // --- order of elimination ---------------------------------------------------
+
+  void order(const uint8_t* mask, int height, int width, int reach) {
+    height_ = height, width_ = width, reach_ = reach;
+    sums_.assign(size_t(height + 1) * (width + 1), 0);
+    for (int y = 0; y < height; ++y) {
+      const int* above = &sums_[size_t(y) * (width + 1)];
+      int* below = &sums_[size_t(y + 1) * (width + 1)];
+      int row = 0;
+      for (int x = 0; x < width; ++x) {
+        row += mask[size_t(y) * width + x] != 0;
+        below[x + 1] = above[x + 1] + row;
+      }
+    }
+    fronts_.clear();
+    pixel_.clear();
+    number_.assign(size_t(height) * width, -1);
+    const Rect all{0, height, 0, width};
+    pixel_.reserve(count(all));
+    split_into_subtrees(dissect(all));
+    sums_ = {};
+  }
+
+  // Pixels under the mask in a rectangle.
+  int count(const Rect& r) const {
+    const size_t stride = width_ + 1;
+    return sums_[r.bottom * stride + r.right] - sums_[r.top * stride + r.right] -
+           sums_[r.bottom * stride + r.left] + sums_[r.top * stride + r.left];
+  }
+
+  void shrink_to_pixels(Rect& r) const {
+    while (count({r.top, r.top + 1, r.left, r.right}) == 0) ++r.top;
+    while (count({r.bottom - 1, r.bottom, r.left, r.right}) == 0) --r.bottom;
+    while (count({r.top, r.bottom, r.left, r.left + 1}) == 0) ++r.left;
+    while (count({r.top, r.bottom, r.right - 1, r.right}) == 0) --r.right;
+  }
+
+  // Makes the fronts of a rectangle; returns the roots of their trees.
+  std::vector<int> dissect(Rect r) {
+    const int n = count(r);
+    if (n == 0) return {};
+    shrink_to_pixels(r);
+    if (n <= kLeaf) return {add_front(r, {})};
+
+    // The strip with the fewest pixels for what it cuts off.
+    double best = 0.0;
+    Rect one{}, other{}, strip{};
+    const auto consider = [&](const Rect& a, const Rect& b, const Rect& cut) {
+      const int left = count(a), right = count(b);
+      // Past 40 % a more even split is worth nothing further.
+      const double smaller = std::min<double>(std::min(left, right), 0.4 * n);
+      const double worth = smaller / (n - left - right + 0.5);
+      if (worth > best) best = worth, one = a, other = b, strip = cut;
+    };
+    for (int x = r.left + 1; x + reach_ < r.right; ++x)
+      consider({r.top, r.bottom, r.left, x}, {r.top, r.bottom, x + reach_, r.right},
+               {r.top, r.bottom, x, x + reach_});
+    for (int y = r.top + 1; y + reach_ < r.bottom; ++y)
+      consider({r.top, y, r.left, r.right}, {y + reach_, r.bottom, r.left, r.right},
+               {y, y + reach_, r.left, r.right});
+    if (best == 0.0) return {add_front(r, {})};
+
+    std::vector<int> children = dissect(one);
+    const std::vector<int> more = dissect(other);
+    children.insert(children.end(), more.begin(), more.end());
+    if (count(strip) == 0) return children;  // nothing connects the two sides
+    return {add_front(strip, std::move(children))};
+  }
+
+  int add_front(const Rect& r, std::vector<int> children) {
+    const int index = int(fronts_.size());
+    Front f{};
+    f.first = int(pixel_.size());
+    for (int y = r.top; y < r.bottom; ++y)
+      for (int x = r.left; x < r.right; ++x)
+        if (count({y, y + 1, x, x + 1})) {
+          const int pixel = y * width_ + x;
+          number_[pixel] = int(pixel_.size());
+          pixel_.push_back(pixel);
+        }
+    f.own = int(pixel_.size()) - f.first;
+    f.first_front = children.empty() ? index : fronts_[children[0]].first_front;
+    f.first_number = children.empty() ? f.first : fronts_[children[0]].first_number;
+    f.children = std::move(children);
+    fronts_.push_back(std::move(f));
+    return index;
+  }
+
+  // Cuts the trees into subtrees for the threads and the fronts above them.
+  void split_into_subtrees(const std::vector<int>& roots) {
+    const auto pixels = [&](int f) { return fronts_[f].last() - fronts_[f].first_number; };
+    const auto smaller = [&](int a, int b) { return pixels(a) < pixels(b); };
+    std::priority_queue<int, std::vector<int>, decltype(smaller)> queue(smaller, roots);
+    const size_t wanted = 16 * size_t(omp_get_max_threads());
+    top_.clear();
+    subtrees_.clear();
+    while (!queue.empty() && queue.size() < wanted && pixels(queue.top()) > 4 * kLeaf) {
+      const int f = queue.top();
+      queue.pop();
+      top_.push_back(f);
+      for (int c : fronts_[f].children) queue.push(c);
+    }
+    std::sort(top_.begin(), top_.end());
+    for (; !queue.empty(); queue.pop()) subtrees_.push_back(queue.top());
+  }
+
+  // Calls action(front) for every front, children before their parents.
+  template <typename Action>
+  void leaves_first(const Action& action) {
+    each_subtree([&](const Front& root, int index) {
+      for (int f = root.first_front; f <= index; ++f) action(fronts_[f]);
+    });
+    for (int f : top_) action(fronts_[f]);
+  }
+
+  // Calls action(front) for every front, parents before their children.
+  template <typename Action>
+  void roots_first(const Action& action) {
+    for (size_t i = top_.size(); i-- > 0;) action(fronts_[top_[i]]);
+    each_subtree([&](const Front& root, int index) {
+      for (int f = index; f >= root.first_front; --f) action(fronts_[f]);
+    });
+  }
+
+  template <typename Action>
+  void each_subtree(const Action& action) {
+    std::exception_ptr error;  // must not leave the parallel region by itself
+#pragma omp parallel for schedule(dynamic, 1)
+    for (size_t s = 0; s < subtrees_.size(); ++s) {
+      try {
+        action(fronts_[subtrees_[s]], subtrees_[s]);
+      } catch (...) {
+#pragma omp critical
+        error = std::current_exception();
+      }
+    }
+    if (error) std::rethrow_exception(error);
+  }
+
+  // --- which rows a front has -------------------------------------------------
+
+  // Calls visit(pixel, y, x, dy, dx) for every pixel within the stencil's reach.
+  template <typename Visit>
+  void each_neighbor(int pixel, const Visit& visit) const {
+    const int y = pixel / width_, x = pixel % width_;
+    const int first_x = std::max(0, x - reach_), last_x = std::min(width_ - 1, x + reach_);
+    const int first_y = std::max(0, y - reach_), last_y = std::min(height_ - 1, y + reach_);
+    for (int v = first_y; v <= last_y; ++v)
+      for (int u = first_x; u <= last_x; ++u) visit(v * width_ + u, y, x, v - y, u - x);
+  }
+
+  // A row per unknown of scratch for every thread.
+  std::vector<std::vector<int>> scratch_rows() const {
+    return std::vector<std::vector<int>>(omp_get_max_threads());
+  }
+
+  void find_rows() {
+    auto scratch = scratch_rows();
+    leaves_first([&](Front& f) {
+      std::vector<int>& place = scratch[omp_get_thread_num()];
+      place.resize(pixel_.size(), -1);
+      // What its pixels and its children touch and nobody has eliminated yet.
+      const auto touch = [&](int number) {
+        if (number < f.last() || place[number] >= 0) return;
+        place[number] = 0;
+        f.below.push_back(number);
+      };
+      for (int c : f.children)
+        for (int number : fronts_[c].below) touch(number);
+      for (int i = f.first; i < f.last(); ++i)
+        each_neighbor(pixel_[i], [&](int pixel, int, int, int, int) { touch(number_[pixel]); });
+      std::sort(f.below.begin(), f.below.end());
+
+      for (size_t i = 0; i < f.below.size(); ++i) place[f.below[i]] = f.own + int(i);
+      for (int c : f.children) {
+        Front& child = fronts_[c];
+        for (int number : child.below)
+          child.in_parent.push_back(number < f.last() ? number - f.first : place[number]);
+      }
+      for (int number : f.below) place[number] = -1;
+    });
+
+    size_t columns = 0, slots = 0;
+    for (Front& f : fronts_) {
+      f.head = columns, columns += size_t(f.head_stride()) * f.own;
+      f.body = columns, columns += size_t(f.body_stride()) * f.own;
+      f.slot = slots, slots += f.below.size();
+    }
+    factor_.reserve(columns);
+    passed_.resize(slots);
+  }
+
+  // --- numbers ----------------------------------------------------------------
+
+  bool factorise_fronts(const Stencil& matrix, const double* diagonal) {
+    auto scratch = scratch_rows();
+    updates_.clear();
+    updates_.resize(fronts_.size());
+    bool definite = true;
+    leaves_first([&](Front& f) {
+      std::vector<int>& place = scratch[omp_get_thread_num()];
+      place.resize(pixel_.size());
+      float *head = factor_.get() + f.head, *body = factor_.get() + f.body;
+      const int below = int(f.below.size());
+      std::fill(head, body + size_t(f.body_stride()) * f.own, 0.0f);
+      insert_matrix(f, matrix, diagonal, place.data(), head, body);
+      Buffer& update = updates_[&f - fronts_.data()];
+      update.allocate(size_t(f.body_stride()) * below);
+      std::fill_n(update.get(), size_t(f.body_stride()) * below, 0.0f);
+      for (int c : f.children) {
+        add_update(f, fronts_[c], updates_[c].get(), head, body, update.get());
+        updates_[c].free();
+      }
+      alignas(dense::kAlignment) float packed[dense::kPacked];
+      if (!dense::factorise(head, f.head_stride(), body, update.get(), f.body_stride(), f.own,
+                            below, packed, threaded(f))) {
+#pragma omp atomic write
+        definite = false;
+      }
+    });
+    return definite;
+  }
+
+  // Several threads inside a front, unless the threads have subtrees to do.
+  static bool threaded(const Front& f) {
+    return f.own > kThreadedColumns && int(f.below.size()) > kThreadedRows && !omp_in_parallel();
+  }
+
+  // The entries of the matrix between a front's own pixels and later ones.
+  void insert_matrix(const Front& f, const Stencil& matrix, const double* diagonal, int* place,
+                     float* head, float* body) const {
+    for (size_t i = 0; i < f.below.size(); ++i) place[f.below[i]] = int(i);
+    for (int number = f.first; number < f.last(); ++number) {
+      float* in_head = head + size_t(number - f.first) * f.head_stride();
+      float* in_body = body + size_t(number - f.first) * f.body_stride();
+      each_neighbor(pixel_[number], [&](int pixel, int y, int x, int dy, int dx) {
+        const int row = number_[pixel];
+        if (row < number) return;
+        double value = matrix.at(y, x, dy, dx);
+        if (row == number) value += diagonal[pixel];
+        (row < f.last() ? in_head[row - f.first] : in_body[place[row]]) = float(value);
+      });
+    }
+  }
+
+  // Adds a child's Schur complement ("extend-add").
+  void add_update(const Front& f, const Front& child, const float* from, float* head,
+                  float* body, float* update) const {
+    const int n = int(child.below.size());
+    const int* row = child.in_parent.data();
+    const int split = int(std::lower_bound(row, row + n, f.own) - row);  // of f's own rows
+    const auto add_column = [&](int j) {
+      const float* source = from + size_t(j) * child.body_stride();
+      if (j < split) {
+        float* target = head + size_t(row[j]) * f.head_stride();
+        for (int i = j; i < split; ++i) target[row[i]] += source[i];
+      }
+      float* target = (j < split ? body + size_t(row[j]) * f.body_stride()
+                                 : update + size_t(row[j] - f.own) * f.body_stride());
+      for (int i = std::max(j, split); i < n; ++i) target[row[i] - f.own] += source[i];
+    };
+    dense::each_strip(n, 1, n > 2 * kThreadedRows && !omp_in_parallel(), add_column);
+  }
+
+  // A front passes to its parent what it subtracts from later right-hand sides.
+  void forward(const Front& f) {
+    const int below = int(f.below.size());
+    float *y = values_.data() + f.first, *w = passed_.data() + f.slot;
+    std::fill_n(w, below, 0.0f);
+    for (int c : f.children) {
+      const Front& child = fronts_[c];
+      const float* from = passed_.data() + child.slot;
+      for (size_t i = 0; i < child.below.size(); ++i) {
+        const int row = child.in_parent[i];
+        (row < f.own ? y[row] : w[row - f.own]) += from[i];
+      }
+    }
+    dense::forward(factor_.get() + f.head, f.head_stride(), factor_.get() + f.body,
+                   f.body_stride(), f.own, below, y, w, threaded(f));
+  }
+
+  void backward(const Front& f) {
+    float *y = values_.data() + f.first, *w = passed_.data() + f.slot;
+    for (size_t i = 0; i < f.below.size(); ++i) w[i] = values_[f.below[i]];
+    dense::backward(factor_.get() + f.head, f.head_stride(), factor_.get() + f.body,
+                    f.body_stride(), f.own, int(f.below.size()), y, w, threaded(f));
+  }
+
+  int height_ = 0, width_ = 0, reach_ = 0;
+  std::vector<int> sums_;             // summed-area table of the mask
+  std::vector<int> pixel_, number_;   // of an eliminated unknown; of a pixel, or -1
+  std::vector<Front> fronts_;         // children before parents
+  std::vector<int> top_, subtrees_;   // indices of fronts
+  Buffer factor_;
+  std::vector<Buffer> updates_;       // Schur complements that parents wait for
+  std::vector<float> values_, passed_;
+};
