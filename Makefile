@@ -3,7 +3,7 @@
 #   make          set everything up, then matte the astronaut photo
 #   make test     run the tests
 #
-# Further: data, train, caffe-test, test-all, prototxt, clean (see README.md).
+# Further: data, train, bench, caffe-test, sanitize, test-all, prototxt, clean (see README.md).
 
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
@@ -27,7 +27,7 @@ DEBIAN_PACKAGES := g++ cmake ninja-build python3-dev python3-venv \
   libboost-python-dev libprotobuf-dev protobuf-compiler libgflags-dev libgoogle-glog-dev \
   libhdf5-dev liblmdb-dev libopencv-dev libopenblas-dev graphviz
 
-.PHONY: all setup test test-all caffe-test data train prototxt clean
+.PHONY: all setup test test-all caffe-test sanitize bench data train prototxt clean
 all: setup out/astronaut_sheet.png
 
 setup: $(STAMPS)/system $(STAMPS)/python $(STAMPS)/caffe-$(BLAS) $(STAMPS)/extension \
@@ -97,12 +97,41 @@ out/astronaut_sheet.png: | $(MODELS)/selfie.caffemodel
 train: setup $(MODELS)/lite_init.caffemodel
 	$(PYTHON) -m tools.train lite
 
+# --- benchmark ----------------------------------------------------------------
+
+# What our solver is compared with; CHOLMOD needs SuiteSparse and is left out
+# where it does not build.
+$(STAMPS)/bench: requirements/bench.txt requirements/constraints.txt | $(STAMPS)/python
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check -c requirements/constraints.txt -r requirements/bench.txt
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check -c requirements/constraints.txt scikit-sparse || echo "Without CHOLMOD (it needs libsuitesparse-dev)."
+	touch $@
+
+bench: setup $(STAMPS)/bench
+	$(PYTHON) -m tools.bench run
+
+bench-readme:
+	$(PYTHON) -m tools.bench readme
+
 # --- tests --------------------------------------------------------------------
 
 test: setup
 	$(PYTHON) -m pytest tests
 
-test-all: setup caffe-test
+# The C++ extensions under AddressSanitizer and UndefinedBehaviourSanitizer.
+# Leaks of the Python interpreter itself are not ours to report.
+SANITIZED := build/sanitize
+sanitize: setup
+	rm -rf $(SANITIZED)
+	mkdir -p $(SANITIZED)
+	git ls-files -z caffe_layers data_prep tests setup.py pytest.ini README.md data | xargs -0 cp --parents -t $(SANITIZED)
+	cd $(SANITIZED)
+	PORTRAIT_MATTING_SANITIZE=address,undefined ../../$(PYTHON) setup.py --quiet build_ext --inplace
+	LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libubsan.so)" \
+	  ASAN_OPTIONS=detect_leaks=0 ../../$(PYTHON) -m pytest -p no:cacheprovider \
+	  tests/caffe_layers/test_laplacian.py tests/caffe_layers/test_linear_solver.py \
+	  tests/caffe_layers/test_matting.py -k 'not memory'
+
+test-all: setup caffe-test sanitize
 	$(PYTHON) -m pytest tests -m 'training or not training'
 
 caffe-test: $(STAMPS)/caffe-$(BLAS)

@@ -8,6 +8,9 @@ from setuptools import setup
 
 # PORTRAIT_MATTING_ARCH="" builds a portable extension.
 arch = os.environ.get("PORTRAIT_MATTING_ARCH", "-march=native").split()
+# `make sanitize` sets this to address,undefined.
+sanitizers = os.environ.get("PORTRAIT_MATTING_SANITIZE", "")
+checks = [f"-fsanitize={sanitizers}", "-fno-sanitize-recover=all"] if sanitizers else []
 
 
 def extension(name: str) -> Pybind11Extension:
@@ -17,8 +20,8 @@ def extension(name: str) -> Pybind11Extension:
         [f"caffe_layers/native/{name}.cpp"],
         depends=glob("caffe_layers/native/*.h"),
         cxx_std=17,
-        extra_compile_args=["-O3", "-fopenmp", *arch],
-        extra_link_args=["-fopenmp"],
+        extra_compile_args=["-O3", "-fopenmp", *arch, *checks],
+        extra_link_args=["-fopenmp", *checks],
     )
 
 

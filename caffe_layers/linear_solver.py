@@ -51,7 +51,15 @@ class SolveError(ArithmeticError):
 
 
 class LinearSolver(Protocol):
-    """What the matting function needs of a solver."""
+    """What the matting function needs of a solver.
+
+    Attributes
+    ----------
+    used : {"hybrid", "pardiso"}
+        How the last system was solved.
+    """
+
+    used: str
 
     def analyse(self, shape: tuple[int, int], radius: int = 1) -> None:
         """Do what depends on the image size alone."""
@@ -134,6 +142,8 @@ class Cholesky:
 class PardisoSolver:
     """Direct solver: Cholesky factor of the whole of D, analysis kept per image size."""
 
+    used = "pardiso"
+
     def __init__(self):
         self._shape_radius: tuple[tuple[int, int], int] | None = None
 
@@ -194,7 +204,7 @@ class HybridSolver:
     Attributes
     ----------
     used : {"hybrid", "pardiso"}
-        Which way the last `solve` went.
+        Which way the last `solve` went: the second after a fall-back.
     iterations : int
         Of the last `solve` by conjugate gradients.
     """

@@ -42,6 +42,11 @@ class MattingFunction:
     def __init__(self, solver: LinearSolver | None = None):
         self._solver = solver or HybridSolver()
 
+    @property
+    def used(self) -> str:
+        """How the last system was solved, "hybrid" or "pardiso"."""
+        return self._solver.used
+
     def forward(
         self,
         laplacian: MattingLaplacian,

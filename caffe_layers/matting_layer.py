@@ -40,8 +40,8 @@ PARAMETERS = {
     "radius": Parameter(1, lambda v: is_number(v) and v in (1, 2, 3, 4), "1, 2, 3 or 4"),
     # Colors of the image blob times this are in units of [0, 1].
     "color_scale": positive(1.0 / 255.0),
-    # How D is solved: "pardiso" factorises all of it and keeps the analysis
-    # per image size, "hybrid" only the unknown part (see linear_solver).
+    # How D is solved (see linear_solver): "hybrid" factorises the unknown part,
+    # "pardiso" all of D as the paper does.
     "solver": Parameter("hybrid", lambda v: isinstance(v, str) and v in SOLVERS, " or ".join(map(repr, SOLVERS))),
     # Print lambda and the shares of certain and unknown pixels every so many
     # training passes; 0 never.
@@ -133,7 +133,7 @@ class MattingLayer(caffe.Layer):
             known = probabilities[:, 0] + probabilities[:, 1]
             print(
                 f"[matting] lambda={lambda_:.6g} certain={np.mean(known >= CERTAIN):.4f} "
-                f"unknown={np.mean(known < UNKNOWN):.4f}",
+                f"unknown={np.mean(known < UNKNOWN):.4f} solver={self.functions[0].used}",
                 file=sys.stderr,
                 flush=True,
             )

@@ -1,0 +1,57 @@
+"""The benchmark program: systems, timing bookkeeping, and README in step with its results."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from data_prep.errors import InputError
+from tools import bench
+
+
+@pytest.mark.parametrize("share, kind", [(0.05, "trimap"), (0.3, "trimap"), (0.3, "soft"), (1.0, "trimap")])
+def test_systems_have_the_share_of_unknown_pixels_they_are_named_after(share, kind):
+    case = bench.make_case((200, 150), share, kind)
+    known = case.system.data / bench.LAMBDA
+    assert np.mean(known < 0.5) == pytest.approx(share, abs=0.01)
+    assert np.all(case.rhs[0] <= case.system.data)
+
+
+def test_all_contenders_solve_the_same_system():
+    case = bench.make_case((100, 80), 0.15)
+    solutions = {}
+    for contender in bench.contenders():
+        try:
+            solutions[contender.name] = contender.solve(case)
+        except ImportError:
+            continue  # pyamg and CHOLMOD come with `make bench`
+    assert len(solutions) >= 6
+    for name, found in solutions.items():
+        assert bench.true_residual(case, found) < 1e-8, name
+        np.testing.assert_allclose(found[0], solutions[bench.TUNED][0], atol=1e-3, err_msg=name)
+
+
+def test_a_wrong_solution_is_not_timed():
+    case = bench.make_case((40, 30), 0.15)
+    liar = bench.Contender("liar", lambda case: (0 * case.rhs[0], 0 * case.rhs[1]), 10**9)
+    broken = bench.Contender("broken", lambda case: 1 / 0, 10**9)
+    result = bench.compare(case, [liar, broken], repeats=1)
+    assert "residual" in result["liar"]["note"]
+    assert "division by zero" in result["broken"]["note"]
+
+
+def test_growth_exponent_of_a_power_law():
+    sizes = [{"height": n, "width": n, "median": 3.0 * (n * n) ** 1.25} for n in (100, 500, 2000, 9000)]
+    assert bench.growth_exponent(sizes) == pytest.approx(1.25)
+
+
+def test_readme_holds_the_table_of_the_committed_results():
+    report = json.loads(Path("docs/bench.json").read_text())
+    readme = Path("README.md").read_text()
+    assert bench.put_into_readme(readme, report) == readme
+
+
+def test_a_readme_without_markers_is_refused():
+    with pytest.raises(InputError, match="bench"):
+        bench.put_into_readme("nothing", json.loads(Path("docs/bench.json").read_text()))
