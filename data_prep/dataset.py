@@ -122,19 +122,35 @@ def _list_problems(folder: Path, lists: dict[str, list[str]]) -> list[Problem]:
     return problems
 
 
-def _pixel_problem(portrait: Portrait, size: tuple[int, int] | None) -> list[Problem]:
-    """Unreadable files, sizes that differ or are not the wanted one."""
-    problems = []
-    shapes = {}
+def read_portrait(
+    portrait: Portrait, size: tuple[int, int] | None = None
+) -> tuple[list[np.ndarray], list[Problem]]:
+    """Read a photo and its matte, and say what is wrong with them.
+
+    Parameters
+    ----------
+    portrait : Portrait
+    size : (width, height), optional
+        That the photo must have.
+
+    Returns
+    -------
+    images : list of ndarray
+        The photo and the matte, as `read_photo` and `read_matte` give them;
+        of use where there is no problem.
+    problems : list of Problem
+        Unreadable files, a matte of another size than its photo, a photo of
+        another size than `size`.
+    """
+    images, problems = [], []
     for path, read in ((portrait.photo, read_photo), (portrait.matte, read_matte)):
         try:
-            shapes[path] = read(path).shape[:2]
+            images.append(read(path))
         except InputError as error:
             problems.append(Problem(path, str(error)))
     if problems:
-        return problems
-    height, width = shapes[portrait.photo]
-    matte_height, matte_width = shapes[portrait.matte]
+        return images, problems
+    (height, width), (matte_height, matte_width) = (image.shape[:2] for image in images)
     if (height, width) != (matte_height, matte_width):
         reason = (
             f"the matte is {matte_width}x{matte_height} pixels, its photo {width}x{height}"
@@ -146,7 +162,7 @@ def _pixel_problem(portrait: Portrait, size: tuple[int, int] | None) -> list[Pro
             f"crop it and its matte to {size[0]}x{size[1]}"
         )
         problems.append(Problem(portrait.photo, reason))
-    return problems
+    return images, problems
 
 
 @dataclass(frozen=True)
@@ -246,6 +262,6 @@ class Dataset:
             All that is wrong at once: unreadable files, mattes of another
             size than their photo, photos of another size than `size`.
         """
-        problems = [p for each in self.portraits for p in _pixel_problem(each, size)]
+        problems = [p for each in self.portraits for p in read_portrait(each, size)[1]]
         if problems:
             raise DatasetError(self.folder, problems)

@@ -64,6 +64,12 @@ def atomic_write(path: Path | str) -> Iterator[Path]:
             pass
 
 
+def remove_leftovers(path: Path) -> None:
+    """Remove what an `atomic_write` to `path` left that was killed in the middle."""
+    for scratch in path.parent.glob(f".{path.stem}.*{path.suffix}"):
+        scratch.unlink(missing_ok=True)
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
     """Open with Pillow; whatever the decoder raises becomes an `InputError`."""
@@ -137,7 +143,7 @@ def read_photo(path: Path | str) -> np.ndarray:
             white = Image.new("RGBA", layer.size, "white")
             image = Image.alpha_composite(white, layer)
         rgb = np.asarray(image.convert("RGB"))
-    return np.ascontiguousarray(rgb[:, :, ::-1])
+    return cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
 
 
 def read_matte(path: Path | str) -> np.ndarray:
@@ -158,7 +164,10 @@ def read_matte(path: Path | str) -> np.ndarray:
     path = Path(path)
     with _opened(path) as image:
         _check_size(image, path)
-        channels = np.asarray(_to_eight_bits(image, path).convert("RGBA"))
+        image = _to_eight_bits(image, path)
+        if image.mode == "L" and not image.has_transparency_data:
+            return np.array(image)
+        channels = np.asarray(image.convert("RGBA"))
     grey = channels[:, :, 0]
     if np.any(channels[:, :, 1:3] != grey[:, :, None]) or np.any(channels[:, :, 3] < 255):
         raise InputError(f"{path} has colors or transparency; save the matte as a grey PNG.")
