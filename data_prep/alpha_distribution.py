@@ -21,13 +21,18 @@ from data_prep.images import atomic_write
 PRIOR_COUNT = 1.0
 
 
-def alpha_distribution(mattes: Iterable[np.ndarray]) -> np.ndarray:
-    """Histogram of all pixels of all mattes, smoothed by one count a bin.
+def count_alphas(matte: np.ndarray) -> np.ndarray:
+    """(256,) int64: how many pixels of a uint8 matte have each value."""
+    return np.bincount(matte.ravel(), minlength=BINS)
+
+
+def alpha_distribution(counts: Iterable[np.ndarray]) -> np.ndarray:
+    """Distribution over all pixels of all mattes, smoothed by one count a bin.
 
     Parameters
     ----------
-    mattes : iterable of (H, W) uint8 ndarray
-        Read one by one; sizes may differ.
+    counts : iterable of (256,) ndarray
+        `count_alphas` of each matte; sizes may differ.
 
     Returns
     -------
@@ -39,13 +44,13 @@ def alpha_distribution(mattes: Iterable[np.ndarray]) -> np.ndarray:
     InputError
         If there is no matte.
     """
-    counts = np.zeros(BINS)
-    for matte in mattes:
-        counts += np.bincount(matte.ravel(), minlength=BINS)
-    if not counts.any():
+    total = np.zeros(BINS)
+    for each in counts:
+        total += each
+    if not total.any():
         raise InputError("p(alpha) takes at least one training matte; the list is empty.")
-    counts += PRIOR_COUNT
-    return counts / counts.sum()
+    total += PRIOR_COUNT
+    return total / total.sum()
 
 
 def fractional_share(distribution: np.ndarray) -> float:

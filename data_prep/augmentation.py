@@ -1,5 +1,12 @@
 """The paper's 13 versions of a training portrait: rotations, scales, gammas.
 
+**How many.** Four rotations, four scales and four gammas, each on its own, and the
+original are 13 versions: 22,100 records of the paper's 1,700 training portraits.
+The paper's text says "16K+"; the authors' sibling paper on portrait
+segmentation counts the same way as here (13 x 1,500 = "more than 19,000").  Which
+changes the paper left out is not written, so all are made by default; another
+choice is `prepare --augment`, and `parse_augmentations` reads it.
+
 Photo, shape mask and matte go through the same filter, the same affine matrix
 and the same border rule, so they stay registered to the pixel.
 
@@ -17,6 +24,8 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
+
+from data_prep.errors import InputError
 
 BORDER = cv2.BORDER_REPLICATE
 PIXEL_BLUR = 0.5  # standard deviation of a pixel's own footprint, in pixels
@@ -101,3 +110,33 @@ AUGMENTATIONS = (
     *(Augmentation(f"scale{scale}", scale=scale) for scale in (0.6, 0.8, 1.2, 1.5)),
     *(Augmentation(f"gamma{gamma}", gamma=gamma) for gamma in (0.5, 0.8, 1.2, 1.5)),
 )
+
+
+def parse_augmentations(text: str) -> tuple[Augmentation, ...]:
+    """The versions that ``--augment`` asks for; the original is always one.
+
+    Parameters
+    ----------
+    text : str
+        ``"all"`` of `AUGMENTATIONS`, ``"none"`` besides the original, or names
+        with commas between them.
+
+    Returns
+    -------
+    tuple of Augmentation
+        In the order of `AUGMENTATIONS`.
+
+    Raises
+    ------
+    InputError
+        If a name is unknown.
+    """
+    if text == "all":
+        return AUGMENTATIONS
+    wanted = set() if text == "none" else {name.strip() for name in text.split(",")}
+    known = [augmentation.name for augmentation in AUGMENTATIONS]
+    for name in sorted(wanted.difference(known)):
+        raise InputError(
+            f"--augment {name} is unknown; give all, none or some of {', '.join(known)}."
+        )
+    return tuple(a for a in AUGMENTATIONS if a.name in wanted or a == ORIGINAL)

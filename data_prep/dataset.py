@@ -1,9 +1,10 @@
 """A folder of portraits and mattes: lists, pairs, and everything wrong with them.
 
-    images/     photos, .jpg, .jpeg or .png
-    mattes/     alpha of the same stem, .png
-    train.txt   one stem a line
+    images/         photos, .jpg, .jpeg or .png
+    mattes/         alpha of the same stem, .png
+    train.txt       one stem a line
     test.txt
+    dataset.json    optional: origin and checksums (`dataset_manifest`)
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
+from data_prep.dataset_manifest import DatasetManifest, Problem, check_finished
 from data_prep.errors import InputError
-from data_prep.images import read_matte, read_photo
+from data_prep.images import atomic_write, read_matte, read_photo
 
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png")
 TRAINING_SHARE = 1700 / 2000  # of the paper's dataset
@@ -31,17 +33,6 @@ class Portrait:
     stem: str
     photo: Path
     matte: Path
-
-
-@dataclass(frozen=True)
-class Problem:
-    """What is wrong with one file of a dataset."""
-
-    file: Path
-    reason: str
-
-    def __str__(self) -> str:
-        return f"  {self.file}: {self.reason}"
 
 
 class DatasetError(InputError):
@@ -60,6 +51,13 @@ class DatasetError(InputError):
             f"{folder} has {count} problem{'s' * (count > 1)}; "
             f"correct or unlist these files:\n{lines}"
         )
+
+
+def write_lists(folder: Path, train: Sequence[str], test: Sequence[str]) -> None:
+    """Write train.txt and test.txt, each atomically."""
+    for name, stems in zip(LISTS, (train, test), strict=True):
+        with atomic_write(folder / f"{name}.txt") as scratch:
+            scratch.write_text("".join(f"{stem}\n" for stem in stems), encoding="utf-8")
 
 
 def split_stems(stems: Sequence[str], seed: int = 0) -> tuple[list[str], list[str]]:
@@ -124,19 +122,35 @@ def _list_problems(folder: Path, lists: dict[str, list[str]]) -> list[Problem]:
     return problems
 
 
-def _pixel_problem(portrait: Portrait, size: tuple[int, int] | None) -> list[Problem]:
-    """Unreadable files, sizes that differ or are not the wanted one."""
-    problems = []
-    shapes = {}
+def read_portrait(
+    portrait: Portrait, size: tuple[int, int] | None = None
+) -> tuple[list[np.ndarray], list[Problem]]:
+    """Read a photo and its matte, and say what is wrong with them.
+
+    Parameters
+    ----------
+    portrait : Portrait
+    size : (width, height), optional
+        That the photo must have.
+
+    Returns
+    -------
+    images : list of ndarray
+        The photo and the matte, as `read_photo` and `read_matte` give them;
+        of use where there is no problem.
+    problems : list of Problem
+        Unreadable files, a matte of another size than its photo, a photo of
+        another size than `size`.
+    """
+    images, problems = [], []
     for path, read in ((portrait.photo, read_photo), (portrait.matte, read_matte)):
         try:
-            shapes[path] = read(path).shape[:2]
+            images.append(read(path))
         except InputError as error:
             problems.append(Problem(path, str(error)))
     if problems:
-        return problems
-    height, width = shapes[portrait.photo]
-    matte_height, matte_width = shapes[portrait.matte]
+        return images, problems
+    (height, width), (matte_height, matte_width) = (image.shape[:2] for image in images)
     if (height, width) != (matte_height, matte_width):
         reason = (
             f"the matte is {matte_width}x{matte_height} pixels, its photo {width}x{height}"
@@ -148,7 +162,7 @@ def _pixel_problem(portrait: Portrait, size: tuple[int, int] | None) -> list[Pro
             f"crop it and its matte to {size[0]}x{size[1]}"
         )
         problems.append(Problem(portrait.photo, reason))
-    return problems
+    return images, problems
 
 
 @dataclass(frozen=True)
@@ -164,6 +178,7 @@ class Dataset:
         """Read the lists and pair photos with mattes; pixels are not read.
 
         Without lists every pair of the folder is used, split by `split_stems`.
+        With a manifest the listed files are compared with its checksums.
 
         Parameters
         ----------
@@ -175,11 +190,14 @@ class Dataset:
         ------
         DatasetError
             All that is wrong at once: missing photos and mattes, two photos of
-            one stem, empty lists, stems listed twice or in both lists.
+            one stem, empty lists, stems listed twice or in both lists, files
+            that are not those of the manifest.
         InputError
-            If a folder is missing, or one of the two lists.
+            If a folder is missing, or one of the two lists, or the import that
+            makes the folder was interrupted.
         """
         folder = Path(folder)
+        check_finished(folder)
         for part in ("images", "mattes"):
             if not (folder / part).is_dir():
                 raise InputError(
@@ -216,9 +234,14 @@ class Dataset:
                     problems.append(Problem(path, "the matte is missing"))
                 if found[0] and found[1]:
                     split[name].append(Portrait(stem, found[0][0], found[1][0]))
+        dataset = cls(folder, split["train"], split["test"])
+        manifest = DatasetManifest.load(folder)
+        if manifest is not None:
+            paths = [path for p in dataset.portraits for path in (p.photo, p.matte)]
+            problems += manifest.problems(folder, paths)
         if problems:
             raise DatasetError(folder, problems)
-        return cls(folder, split["train"], split["test"])
+        return dataset
 
     @property
     def portraits(self) -> list[Portrait]:
@@ -239,6 +262,6 @@ class Dataset:
             All that is wrong at once: unreadable files, mattes of another
             size than their photo, photos of another size than `size`.
         """
-        problems = [p for each in self.portraits for p in _pixel_problem(each, size)]
+        problems = [p for each in self.portraits for p in read_portrait(each, size)[1]]
         if problems:
             raise DatasetError(self.folder, problems)

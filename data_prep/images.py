@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import struct
 import warnings
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 from PIL import Image, ImageOps
+from scipy.io import loadmat
+from scipy.io.matlab import MatReadError
 
 from data_prep.errors import InputError
 
@@ -59,6 +62,12 @@ def atomic_write(path: Path | str) -> Iterator[Path]:
             scratch.unlink(missing_ok=True)
         except OSError:  # its folder is none: nothing was written either
             pass
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove what an `atomic_write` to `path` left that was killed in the middle."""
+    for scratch in path.parent.glob(f".{path.stem}.*{path.suffix}"):
+        scratch.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -134,7 +143,7 @@ def read_photo(path: Path | str) -> np.ndarray:
             white = Image.new("RGBA", layer.size, "white")
             image = Image.alpha_composite(white, layer)
         rgb = np.asarray(image.convert("RGB"))
-    return np.ascontiguousarray(rgb[:, :, ::-1])
+    return cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
 
 
 def read_matte(path: Path | str) -> np.ndarray:
@@ -155,11 +164,87 @@ def read_matte(path: Path | str) -> np.ndarray:
     path = Path(path)
     with _opened(path) as image:
         _check_size(image, path)
-        channels = np.asarray(_to_eight_bits(image, path).convert("RGBA"))
+        image = _to_eight_bits(image, path)
+        if image.mode == "L" and not image.has_transparency_data:
+            return np.array(image)
+        channels = np.asarray(image.convert("RGBA"))
     grey = channels[:, :, 0]
     if np.any(channels[:, :, 1:3] != grey[:, :, None]) or np.any(channels[:, :, 3] < 255):
         raise InputError(f"{path} has colors or transparency; save the matte as a grey PNG.")
     return np.ascontiguousarray(grey)
+
+
+def read_alpha_channel(path: Path | str) -> np.ndarray:
+    """Read the matte that a cut-out carries as its transparency.
+
+    Returns
+    -------
+    (H, W) uint8 ndarray
+        0 transparent (background) to 255 opaque (foreground).
+
+    Raises
+    ------
+    InputError
+        As `read_photo`, and if the image has no transparency.
+    """
+    path = Path(path)
+    with _opened(path) as image:
+        _check_size(image, path)
+        if not image.has_transparency_data:
+            raise InputError(f"{path} has no transparency; its matte is the alpha channel.")
+        alpha = np.asarray(image.convert("RGBA").getchannel("A"))
+    return np.ascontiguousarray(alpha)
+
+
+def read_mask_mat(path: Path | str) -> np.ndarray:
+    """Read the variable `mask` of a MATLAB file: 0 background, 1 foreground.
+
+    Returns
+    -------
+    (H, W) uint8 ndarray
+        0 to 255.
+
+    Raises
+    ------
+    InputError
+        If the file is missing or no MATLAB file, has no two-dimensional
+        `mask`, or its values leave [0, 1].
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path} does not exist or is no file; check the name.")
+    try:
+        mask = np.asarray(loadmat(path, variable_names="mask")["mask"])
+    except KeyError:
+        raise InputError(f"{path} holds no variable called mask.") from None
+    except (*DECODER_ERRORS, MatReadError, NotImplementedError, zlib.error, TypeError) as error:
+        raise InputError(f"{path} is not a readable MATLAB file ({error}).") from error
+    if mask.dtype.kind not in "biuf" or mask.ndim != 2 or min(mask.shape) < SMALLEST_SIDE:
+        raise InputError(f"{path}: mask is no image, its shape is {mask.shape}.")
+    values = mask.astype(np.float64)
+    # Written this way round, so that NaN does not pass.
+    if not (values.min() >= 0 and values.max() <= 1):
+        raise InputError(f"{path}: mask has values outside 0 to 1.")
+    return np.rint(255 * values).astype(np.uint8)
+
+
+def check_matte_range(matte: np.ndarray, path: Path) -> None:
+    """Refuse a matte without foreground or without background.
+
+    Raises
+    ------
+    InputError
+        If no pixel reaches half of 255 (as in a mask stored as 0 and 1), or
+        none lies below.
+    """
+    lowest, highest = int(matte.min()), int(matte.max())
+    if highest < 128:
+        raise InputError(
+            f"{path} has no foreground: its largest value is {highest} of 255; "
+            "a mask of 0 and 1 has to be multiplied by 255."
+        )
+    if lowest >= 128:
+        raise InputError(f"{path} has no background: its smallest value is {lowest} of 255.")
 
 
 def encode_image(array: np.ndarray, suffix: str) -> bytes:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
+import functools
+import threading
 
 import cv2
 import dlib
 import numpy as np
 
-from data_prep.assets import ASSETS, fetch, sha256_of
-from data_prep.images import atomic_write, read_photo
+from data_prep.assets import fetch
 
 LANDMARK_COUNT = 68
 
@@ -55,38 +54,14 @@ class LandmarkDetector:
         return (points + 0.5) * reduction - 0.5
 
 
-class LandmarkCache:
-    """Landmarks of photo files, remembered by the content of the file.
+@functools.cache
+def _detector(thread: int) -> LandmarkDetector:
+    return LandmarkDetector()
 
-    Parameters
-    ----------
-    path : Path
-        JSON file: sha256 of a photo file to its 68 points, or to null where
-        no face was found.  A file of another landmark model is not used.
+
+def detect_landmarks(photo: np.ndarray) -> np.ndarray | None:
+    """`LandmarkDetector.detect` with a detector that is loaded once.
+
+    Loading takes most of a second, and a detector serves one thread at a time.
     """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._model = ASSETS["landmark-model"].sha256
-        self._detector: LandmarkDetector | None = None
-        self._points: dict[str, list | None] = {}
-        if path.is_file():
-            stored = json.loads(path.read_text())
-            if stored["model"] == self._model:
-                self._points = stored["points"]
-
-    def detect(self, photo: Path) -> np.ndarray | None:
-        """Landmarks of the photo in a file, as `LandmarkDetector.detect`."""
-        key = sha256_of(photo)
-        if key not in self._points:
-            if self._detector is None:
-                self._detector = LandmarkDetector()
-            found = self._detector.detect(read_photo(photo))
-            self._points[key] = None if found is None else found.tolist()
-        points = self._points[key]
-        return None if points is None else np.array(points)
-
-    def save(self) -> None:
-        """Write what is known to the file, atomically."""
-        with atomic_write(self._path) as scratch:
-            scratch.write_text(json.dumps({"model": self._model, "points": self._points}))
+    return _detector(threading.get_ident()).detect(photo)

@@ -1,10 +1,18 @@
-"""The shape mask: mean of all training mattes, aligned by the face (eq. 2)."""
+"""The shape mask: mean of all training mattes, aligned by the face (eq. 2).
+
+**The neck.** Eq. 2 aligns faces, but the mask is mostly body, and a body does not
+follow a head that turns, nods or tilts: the landmarks move, the shoulders stay.
+How far the head turns or nods shows in the landmarks themselves, as the nose
+then moves against the outline of the face.  So the alignment is corrected by
+what the training portraits say about bodies under such heads (`Neck`).  Tilts
+beyond theirs, moves and changes of scale are the photo's: there the mask follows.
+"""
 
 from __future__ import annotations
 
 import zipfile
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
@@ -21,6 +29,14 @@ from data_prep.landmarks import LANDMARK_COUNT
 LARGEST_DISTORTION = 2.0
 
 TEMPLATE_ROUNDS = 20
+
+NOSE = slice(27, 36)
+EDGES = [0, 1, 2, 14, 15, 16]  # of the face, before the ears
+
+# Few portraits say little: to them `fit_shift` adds one whose head turns by this
+# share of the width of the face, and whose body follows.
+PRIOR_TURN = 0.1
+
 MASK_ALPHA = 0.5  # contour drawn in pictures
 TILE_SIZE = (240, 320)  # width, height
 TILES_A_ROW = 7
@@ -149,6 +165,170 @@ def mean_template(landmarks: Sequence[np.ndarray]) -> np.ndarray:
     return template
 
 
+def head_turn(points: np.ndarray, template: np.ndarray) -> np.ndarray:
+    """How far the nose lies off its place between the edges of the face.
+
+    Parameters
+    ----------
+    points, template : (68, 2) ndarray
+        Landmarks aligned to the template, and the template.
+
+    Returns
+    -------
+    (2,) float64 ndarray
+        x (the head turns) and y (it nods) in pixels; 0 for the template.
+    """
+    nose, template_nose = points[NOSE].mean(axis=0), template[NOSE].mean(axis=0)
+    edges, template_edges = points[EDGES].mean(axis=0), template[EDGES].mean(axis=0)
+    return (nose - edges) - (template_nose - template_edges)
+
+
+def head_tilt(landmarks: np.ndarray, template: np.ndarray) -> float:
+    """Angle in radians by which the template has to turn to lie on a face."""
+    matrix = estimate_similarity(template, landmarks)
+    return float(np.arctan2(matrix[1, 0], matrix[0, 0]))
+
+
+def _shift(offset: np.ndarray) -> np.ndarray:
+    """(3, 3) matrix of a translation."""
+    return np.array([[1, 0, offset[0]], [0, 1, offset[1]], [0, 0, 1]])
+
+
+def _rotation(angle: float, center: np.ndarray) -> np.ndarray:
+    """(3, 3) matrix of a rotation by `angle` radians about a point."""
+    c, s = np.cos(angle), np.sin(angle)
+    return _shift(center) @ np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]]) @ _shift(-center)
+
+
+@dataclass(frozen=True)
+class Neck:
+    """Where the body is under a head that moved; by default it moves along.
+
+    Attributes
+    ----------
+    shift : (2,) float64 ndarray
+        Of the body against the face, in pixels per pixel of `head_turn`.
+    tilt : float
+        Up to this many radians a head tilts alone; what is more tilts the body.
+    """
+
+    shift: np.ndarray = field(default_factory=lambda: np.zeros(2))
+    tilt: float = 0.0
+
+    def body(
+        self, landmarks: np.ndarray, aligned: np.ndarray, template: np.ndarray
+    ) -> np.ndarray:
+        """Where a portrait that is aligned by its face has its body.
+
+        Parameters
+        ----------
+        landmarks, aligned, template : (68, 2) ndarray
+            Of the portrait as it is and aligned to the template, and the template.
+
+        Returns
+        -------
+        (3, 3) float64 ndarray
+            In the template's frame: from the body's usual place to where it is.
+        """
+        alone = np.clip(head_tilt(landmarks, template), -self.tilt, self.tilt)
+        upright = _rotation(-alone, template.mean(axis=0))
+        return _shift(self.shift * head_turn(aligned, template)) @ upright
+
+
+def fit_shift(turns: np.ndarray, centers: np.ndarray, face_width: float) -> np.ndarray:
+    """`Neck.shift` of a training set.
+
+    Ridge regression, for x and for y: the slope k of ``center = k turn + c``.
+
+    Parameters
+    ----------
+    turns : (N, 2) ndarray
+        `head_turn` of the portraits.
+    centers : (N, 2) ndarray
+        Centers of gravity of their mattes, aligned to the template by the face.
+    face_width : float
+        Of the template, in pixels.
+
+    Returns
+    -------
+    (2,) float64 ndarray
+    """
+    turns = turns - turns.mean(axis=0)
+    centers = centers - centers.mean(axis=0)
+    prior = (PRIOR_TURN * face_width) ** 2
+    return (turns * centers).sum(axis=0) / ((turns**2).sum(axis=0) + prior)
+
+
+def align_to_template(
+    landmarks: np.ndarray, template: np.ndarray, neck: Neck, frame: tuple[int, int]
+) -> np.ndarray:
+    """T of eq. 2 from a portrait to the template, the head's own moves taken back.
+
+    Parameters
+    ----------
+    landmarks, template : (68, 2) ndarray
+    neck : Neck
+    frame : (height, width)
+        Of the template.
+
+    Returns
+    -------
+    (3, 3) float64 ndarray
+    """
+    face = estimate_alignment(landmarks, template, frame)
+    body = neck.body(landmarks, transform_points(face, landmarks), template)
+    return np.linalg.inv(body) @ face
+
+
+def center_of_gravity(matte: np.ndarray) -> np.ndarray:
+    """(2,) x and y of a matte's foreground; the frame's center where it is empty."""
+    columns, rows = matte.sum(axis=0, dtype=np.float64), matte.sum(axis=1, dtype=np.float64)
+    if not columns.any():
+        return (np.array(matte.shape[::-1]) - 1) / 2
+    return np.array([np.average(np.arange(len(w)), weights=w) for w in (columns, rows)])
+
+
+def fit_alignment(
+    landmarks: Sequence[np.ndarray], centers: Sequence[np.ndarray], frame: tuple[int, int]
+) -> tuple[np.ndarray, Neck]:
+    """Template and neck of a training set.
+
+    Parameters
+    ----------
+    landmarks : sequence of (68, 2) ndarray
+    centers : sequence of (2,) ndarray
+        `center_of_gravity` of the mattes, each in its own frame.
+    frame : (height, width)
+        Of the template.
+
+    Returns
+    -------
+    template : (68, 2) float64 ndarray
+    neck : Neck
+        Its tilt is the root mean square over the portraits.
+
+    Raises
+    ------
+    InputError
+        If there is no portrait.
+    """
+    if len(landmarks) == 0:
+        raise InputError("No training portrait shows a face; the shape mask needs one.")
+    template = mean_template(landmarks)
+    faces = [estimate_alignment(points, template, frame) for points in landmarks]
+    turns = [
+        head_turn(transform_points(face, points), template)
+        for face, points in zip(faces, landmarks, strict=True)
+    ]
+    bodies = [
+        transform_points(face, center[None])[0]
+        for face, center in zip(faces, centers, strict=True)
+    ]
+    tilts = [head_tilt(points, template) for points in landmarks]
+    shift = fit_shift(np.array(turns), np.array(bodies), np.ptp(template[:, 0]))
+    return template, Neck(shift, float(np.sqrt(np.mean(np.square(tilts)))))
+
+
 def align_matte(
     matte: np.ndarray, matrix: np.ndarray, frame: tuple[int, int]
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -189,10 +369,12 @@ class ShapeMask:
         Mean alpha, 0 to 1.
     template : (68, 2) float64 ndarray
         Landmarks of the mean face in that frame, x and y in pixels.
+    neck : Neck
     """
 
     mean: np.ndarray
     template: np.ndarray
+    neck: Neck = field(default_factory=Neck)
 
     def warp_to(self, landmarks: np.ndarray, frame: tuple[int, int]) -> np.ndarray:
         """The mask laid over a photo by the landmarks of its face.
@@ -212,7 +394,9 @@ class ShapeMask:
         (height, width) float32 ndarray
             0 to 1.
         """
-        matrix = estimate_alignment(self.template, landmarks, frame)
+        face = estimate_alignment(self.template, landmarks, frame)
+        aligned = transform_points(np.linalg.inv(face), landmarks)
+        matrix = face @ self.neck.body(landmarks, aligned, self.template)
         return cv2.warpPerspective(
             self.mean, matrix, frame[::-1],
             flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE,
@@ -221,7 +405,13 @@ class ShapeMask:
     def save(self, path: Path | str) -> None:
         """Write to an .npz file, atomically."""
         with atomic_write(path) as scratch:
-            np.savez_compressed(scratch, mean=self.mean, template=self.template)
+            np.savez_compressed(
+                scratch,
+                mean=self.mean,
+                template=self.template,
+                neck_shift=self.neck.shift,
+                neck_tilt=self.neck.tilt,
+            )
 
     @classmethod
     def load(cls, path: Path | str) -> ShapeMask:
@@ -237,63 +427,46 @@ class ShapeMask:
             raise InputError(f"{path} does not exist; make it with `make data`.")
         try:
             with np.load(path, allow_pickle=False) as arrays:
-                mask = cls(arrays["mean"], arrays["template"])
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+                neck = Neck(arrays["neck_shift"], float(arrays["neck_tilt"]))
+                mask = cls(arrays["mean"], arrays["template"], neck)
+        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
             raise InputError(
                 f"{path} is no shape mask; make it again with `make data`."
             ) from None
-        if mask.mean.ndim != 2 or mask.template.shape != (LANDMARK_COUNT, 2):
+        shapes = mask.template.shape, mask.neck.shift.shape
+        if mask.mean.ndim != 2 or shapes != ((LANDMARK_COUNT, 2), (2,)):
             raise InputError(f"{path} is no shape mask; make it again with `make data`.")
         return mask
 
 
-def build_shape_mask(
-    mattes: Iterable[np.ndarray], landmarks: Sequence[np.ndarray]
-) -> ShapeMask:
-    """Shape mask of a training set (eq. 2).
+def average_mattes(aligned: Iterable[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    """The mean mask M of eq. 2.
 
     Parameters
     ----------
-    mattes : iterable of (H, W) uint8 ndarray
-        All of one size, which becomes the mask's frame; read one by one.
-    landmarks : sequence of (68, 2) ndarray
-        Of their photos, in the same order.
+    aligned : iterable of (aligned, inside)
+        As `align_matte` gives them, one or more; taken one by one.
 
     Returns
     -------
-    ShapeMask
-        A pixel that no portrait covers after alignment (every m_i is 0 there)
-        takes the value of the nearest one that some portrait covers.
+    (height, width) float32 ndarray
+        0 to 1.  A pixel that no portrait covers after alignment (every m_i is 0
+        there) takes the value of the nearest one that some portrait covers.
 
-    Raises
-    ------
-    InputError
-        If there is no portrait, or the mattes are of several sizes.
     """
-    if len(landmarks) == 0:
-        raise InputError("No training portrait shows a face; the shape mask needs one.")
-    template = mean_template(landmarks)
     weighted = count = None
-    for matte, points in zip(mattes, landmarks, strict=True):
+    for matte, inside in aligned:
         if weighted is None:
-            frame = matte.shape
-            weighted, count = np.zeros(frame), np.zeros(frame)
-        if matte.shape != frame:
-            raise InputError(
-                f"Mattes of {frame[1]}x{frame[0]} and {matte.shape[1]}x{matte.shape[0]} "
-                "pixels cannot be averaged; crop them to one size."
-            )
-        matrix = estimate_alignment(points, template, frame)
-        aligned, inside = align_matte(matte, matrix, frame)
-        weighted += inside * aligned
-        count += inside
+            weighted, count = np.zeros(matte.shape), np.zeros(matte.shape)
+        cv2.accumulate(matte, weighted, mask=inside)
+        cv2.accumulate(inside, count)
     mean = weighted / np.maximum(count, 1)
     if not count.all():
         nearest = distance_transform_edt(
             count == 0, return_distances=False, return_indices=True
         )
         mean = mean[tuple(nearest)]
-    return ShapeMask(mean.astype(np.float32), template)
+    return mean.astype(np.float32)
 
 
 def draw_alignment(photo: np.ndarray, mask: np.ndarray, landmarks: np.ndarray) -> np.ndarray:

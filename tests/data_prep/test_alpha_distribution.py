@@ -6,6 +6,7 @@ import pytest
 from caffe_layers.weighted_loss import load_alpha_distribution
 from data_prep.alpha_distribution import (
     alpha_distribution,
+    count_alphas,
     foreground_share,
     fractional_share,
     plot_alpha_distribution,
@@ -18,7 +19,7 @@ from data_prep.images import read_photo
 def test_histogram_plus_one_a_bin():
     rng = np.random.default_rng(0)
     mattes = [rng.integers(0, 256, (7, 9), dtype=np.uint8), np.full((3, 4), 255, np.uint8)]
-    p = alpha_distribution(iter(mattes))
+    p = alpha_distribution(map(count_alphas, mattes))
     pixels = np.concatenate([matte.ravel() for matte in mattes])
     for value in range(256):
         expected = ((pixels == value).sum() + 1) / (pixels.size + 256)
@@ -27,13 +28,13 @@ def test_histogram_plus_one_a_bin():
 
 
 def test_values_that_never_occur_keep_a_probability():
-    p = alpha_distribution([np.zeros((20, 20), np.uint8)])
+    p = alpha_distribution([count_alphas(np.zeros((20, 20), np.uint8))])
     assert p.shape == (256,) and p.dtype == np.float64 and p.min() > 0
 
 
 def test_shares_of_the_sample(sample, sample_mattes):
     mattes = [sample_mattes[p.stem] for p in sample.train]
-    p = alpha_distribution(mattes)
+    p = alpha_distribution(map(count_alphas, mattes))
     fractional = np.mean([((m > 0) & (m < 255)).mean() for m in mattes])
     foreground = np.mean([(m == 255).mean() for m in mattes])
     assert fractional_share(p) == pytest.approx(fractional, abs=1e-4)
@@ -41,7 +42,7 @@ def test_shares_of_the_sample(sample, sample_mattes):
 
 
 def test_the_loss_layer_reads_the_same_numbers(tmp_path):
-    p = alpha_distribution([np.arange(200, dtype=np.uint8).reshape(10, 20)])
+    p = alpha_distribution([count_alphas(np.arange(200, dtype=np.uint8).reshape(10, 20))])
     path = tmp_path / "p_alpha.txt"
     save_alpha_distribution(path, p)
     lines = path.read_text().splitlines()

@@ -1,14 +1,23 @@
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 
 import lmdb
+import numpy as np
 import pytest
 from caffe.proto import caffe_pb2
 
-from data_prep.caffe_lmdb import DatumWriter, shuffled_keys
+from data_prep.caffe_lmdb import (
+    RECORDS_PER_COMMIT,
+    AlignedWriter,
+    DatumWriter,
+    estimate_bytes,
+    is_complete,
+    shuffled_keys,
+)
 from data_prep.errors import InputError
 
 
@@ -29,15 +38,25 @@ def run(program, folder):
     )  # fmt: skip
 
 
+SOURCE = {"source": "a test"}
+
+
+def write(path, records, built_from=SOURCE):
+    with DatumWriter(path, built_from, len(records)) as writer:
+        for key, encoded in records.items():
+            writer.put(key, encoded)
+        writer.finish()
+
+
 def test_records_come_back_encoded(tmp_path):
     wanted = {key: f"image {key}".encode() for key in shuffled_keys(200, seed=0)}
-    with DatumWriter(tmp_path / "db") as writer:
-        for key, encoded in wanted.items():
-            writer.put(key, encoded)
+    write(tmp_path / "db", wanted)
     found = content(tmp_path / "db")
     assert {key: datum.data for key, datum in found.items()} == wanted
     assert all(datum.encoded for datum in found.values())
     assert [path.name for path in tmp_path.iterdir()] == ["db"]
+    manifest = json.loads((tmp_path / "db" / "manifest.json").read_text())
+    assert manifest["built_from"] == SOURCE and manifest["records"] == 200
 
 
 def test_keys_are_a_seeded_order_of_equal_length():
@@ -46,57 +65,133 @@ def test_keys_are_a_seeded_order_of_equal_length():
     assert keys == shuffled_keys(1000, seed=4) != shuffled_keys(1000, seed=5)
 
 
+def test_complete_means_same_sources_and_same_file(tmp_path):
+    path = tmp_path / "db"
+    assert not is_complete(path, SOURCE)
+    write(path, {"0": b"image"})
+    assert is_complete(path, SOURCE) and not is_complete(path, {"source": "another"})
+    with open(path / "data.mdb", "r+b") as stream:
+        stream.truncate(4096)
+    assert not is_complete(path, SOURCE)
+
+
 def test_failure_inside_keeps_the_old_database(tmp_path):
-    with DatumWriter(tmp_path / "db") as writer:
-        writer.put("0", b"old")
-    with pytest.raises(ZeroDivisionError), DatumWriter(tmp_path / "db") as writer:
+    write(tmp_path / "db", {"0": b"old"}, {"source": "old"})
+    with pytest.raises(ZeroDivisionError), DatumWriter(tmp_path / "db", SOURCE, 1) as writer:
         writer.put("0", b"new")
         1 / 0  # noqa: B018
     assert content(tmp_path / "db")["0"].data == b"old"
+    write(tmp_path / "db", {"0": b"new"})
+    assert content(tmp_path / "db")["0"].data == b"new"
     assert [path.name for path in tmp_path.iterdir()] == ["db"]
 
 
 def test_empty_database_is_refused(tmp_path):
-    with pytest.raises(InputError, match="would be empty"), DatumWriter(tmp_path / "db"):
-        pass
+    with pytest.raises(InputError, match="would be empty"):
+        AlignedWriter([tmp_path / "db"], SOURCE, [])
     assert not list(tmp_path.iterdir())
 
 
-def test_full_disk_is_one_sentence_and_leaves_nothing(tmp_path):
+def test_the_announced_number_of_records_is_needed(tmp_path):
+    with pytest.raises(ValueError, match="1 records"):
+        with DatumWriter(tmp_path / "db", SOURCE, 2) as writer:
+            writer.put("0", b"image")
+            writer.finish()
+    assert not (tmp_path / "db").exists()
+
+
+def test_full_disk_is_one_sentence_and_no_database(tmp_path):
     """A file size limit makes write() fail as a full disk does."""
     program = (
         "import resource\n"
         "from pathlib import Path\n"
-        "from data_prep.caffe_lmdb import DatumWriter\n"
+        "from data_prep.caffe_lmdb import AlignedWriter\n"
         "from data_prep.errors import run_program\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (200000, 200000))\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (BYTES, BYTES))\n"
         "def program():\n"
-        "    with DatumWriter(Path('db')) as writer:\n"
-        "        for i in range(COUNT):\n"
-        "            writer.put(str(i), bytes(50000))\n"
+        "    keys = [str(i) for i in range(100, 200)]\n"
+        "    with AlignedWriter([Path('db')], {'source': 'a test'}, keys) as writer:\n"
+        "        for i in range(writer.stored, len(keys)):\n"
+        "            writer.put([bytes(50000)])\n"
         "raise SystemExit(run_program(program))\n"
     )
-    for count in (10, 300):  # fails in the last commit; in one on the way
-        ended = run(program.replace("COUNT", str(count)), tmp_path)
+    for limit in (200_000, 3_000_000):  # fails in the first commit; in a later one
+        ended = run(program.replace("BYTES", str(limit)), tmp_path)
         assert ended.returncode == 1
         assert "db could not be written" in ended.stderr
         assert len(ended.stderr.strip().splitlines()) == 1
-        assert not list(tmp_path.iterdir())
+        assert not (tmp_path / "db").exists()
+    ended = run(program.replace("BYTES", str(100_000_000)), tmp_path)  # room was made
+    assert ended.returncode == 0, ended.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["db"]
+    assert len(content(tmp_path / "db")) == 100
 
 
-def test_killed_write_leaves_no_database_and_the_next_one_succeeds(tmp_path):
+def put_images(writer, keys, paths):
+    for i in range(writer.stored, len(keys)):
+        writer.put([f"{path.name} {keys[i]}".encode() for path in paths])
+
+
+@pytest.mark.parametrize("uneven", [False, True])
+def test_killed_write_is_continued_behind_what_all_databases_hold(tmp_path, uneven):
+    paths = [tmp_path / name for name in ("one", "two", "three")]
+    keys = shuffled_keys(100, seed=3)
     program = (
         "import os, signal\n"
         "from pathlib import Path\n"
-        "from data_prep.caffe_lmdb import DatumWriter\n"
-        "with DatumWriter(Path('db')) as writer:\n"
-        "    for i in range(100):\n"
-        "        writer.put(str(i), bytes(5000))\n"
+        "from data_prep.caffe_lmdb import AlignedWriter, shuffled_keys\n"
+        "keys = shuffled_keys(100, seed=3)\n"
+        "paths = [Path(name) for name in ('one', 'two', 'three')]\n"
+        "with AlignedWriter(paths, {'source': 'a test'}, keys) as writer:\n"
+        "    for key in keys[:70]:\n"
+        "        writer.put([f'{path.name} {key}'.encode() for path in paths])\n"
+        f"    if {uneven}: writer._writers[0].commit()\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     assert run(program, tmp_path).returncode == -9
-    assert not (tmp_path / "db").exists()
-    with DatumWriter(tmp_path / "db") as writer:
-        writer.put("0", b"whole")
-    assert set(content(tmp_path / "db")) == {"0"}
-    assert [path.name for path in tmp_path.iterdir()] == ["db"]
+    assert not any(path.exists() for path in paths)
+    with AlignedWriter(paths, SOURCE, keys) as writer:
+        assert writer.stored == 70 - 70 % RECORDS_PER_COMMIT > 0
+        put_images(writer, keys, paths)
+    for path in paths:
+        found = {key: datum.data.decode() for key, datum in content(path).items()}
+        assert found == {key: f"{path.name} {key}" for key in keys}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["one", "three", "two"]
+
+
+def test_unfinished_database_of_other_sources_is_thrown_away(tmp_path):
+    path, keys = tmp_path / "db", shuffled_keys(50, seed=0)
+    with pytest.raises(ZeroDivisionError):
+        with AlignedWriter([path], {"source": "old"}, keys) as writer:
+            for _ in keys[:40]:
+                writer.put([b"old"])
+            1 / 0  # noqa: B018
+    with AlignedWriter([path], SOURCE, keys) as writer:
+        assert writer.stored == 0
+        put_images(writer, keys, [path])
+    assert {datum.data for datum in content(path).values()} == {
+        f"db {key}".encode() for key in keys
+    }
+
+
+def test_one_database_of_three_is_made_again(tmp_path):
+    paths = [tmp_path / name for name in ("one", "two")]
+    keys = shuffled_keys(5, seed=0)
+    for _ in range(2):
+        with AlignedWriter(paths, SOURCE, keys) as writer:
+            put_images(writer, keys, paths)
+        kept = (paths[0] / "data.mdb").stat().st_mtime_ns
+        assert content(paths[1]).keys() == set(keys)
+        (paths[1] / "data.mdb").unlink()
+    with AlignedWriter(paths, SOURCE, keys) as writer:
+        put_images(writer, keys, paths)
+    assert (paths[0] / "data.mdb").stat().st_mtime_ns == kept
+    assert content(paths[1]).keys() == set(keys)
+
+
+def test_estimated_size(tmp_path):
+    rng = np.random.default_rng(0)
+    records = {key: rng.bytes(rng.integers(2_000, 90_000)) for key in shuffled_keys(300, 0)}
+    write(tmp_path / "db", records)
+    estimate = estimate_bytes(list(records.values())[:100], len(records))
+    assert estimate == pytest.approx((tmp_path / "db" / "data.mdb").stat().st_size, rel=0.1)

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from data_prep.dataset import Dataset, DatasetError, split_stems
+from data_prep.dataset_manifest import DatasetManifest
+from data_prep.dataset_manifest import main as manifest_main
 from data_prep.errors import InputError
 from data_prep.images import write_image
 
@@ -101,3 +103,49 @@ def test_split_has_the_papers_proportion():
 def test_no_dataset_at_all(tmp_path):
     with pytest.raises(InputError, match="images does not exist"):
         Dataset.open(tmp_path)
+
+
+def test_unchanged_files_pass_the_manifest_and_a_changed_one_is_named(folder):
+    assert manifest_main([str(folder)]) == 0
+    assert set(DatasetManifest.load(folder).files) == {
+        f"{part}/{stem}.{suffix}"
+        for part, suffix in (("images", "jpg"), ("mattes", "png"))
+        for stem in "abcd"
+    }
+    dataset = Dataset.open(folder)
+    matte = dataset.train[1].matte
+    write_image(matte, np.full((8, 6), 9, np.uint8))
+    with pytest.raises(DatasetError) as caught:
+        Dataset.open(folder)
+    (problem,) = caught.value.problems
+    assert problem.file == matte and "dataset_manifest" in problem.reason
+    # A file on no list does not matter, and neither do the lists.
+    (folder / "train.txt").write_text("a\n")
+    assert [p.stem for p in Dataset.open(folder).train] == ["a"]
+    # The remedy that the sentence names.
+    (folder / "train.txt").write_text("a\nb\n")
+    manifest_main([str(folder)])
+    assert Dataset.open(folder) == dataset
+
+
+def test_new_checksums_keep_the_rest_of_the_manifest(folder):
+    DatasetManifest(origin={"format": "plain"}, choices={"a": "knn"}).save(folder)
+    manifest_main([str(folder)])
+    manifest = DatasetManifest.load(folder)
+    assert manifest.origin == {"format": "plain"} and manifest.choices == {"a": "knn"}
+    assert len(manifest.files) == 8
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", '{"files": 3}', '{"colour": {}}'])
+def test_file_that_is_no_manifest_is_named_and_can_be_replaced(folder, content):
+    (folder / "dataset.json").write_text(content)
+    with pytest.raises(InputError, match="dataset.json is no dataset manifest"):
+        Dataset.open(folder)
+    manifest_main([str(folder)])
+    assert len(Dataset.open(folder).train) == 2
+
+
+def test_unfinished_import_is_no_dataset(folder):
+    (folder / "unfinished.jsonl").touch()
+    with pytest.raises(InputError, match="not finished; run the command"):
+        Dataset.open(folder)

@@ -1,20 +1,38 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import caffe
 import cv2
+import lmdb
 import numpy as np
 import pytest
+from caffe.proto import caffe_pb2
+from google.protobuf import text_format
 
 from caffe_layers.weighted_loss import load_alpha_distribution
-from data_prep.augmentation import AUGMENTATIONS, Record
+from data_prep.augmentation import AUGMENTATIONS
+from data_prep.caffe_lmdb import RECORDS_PER_COMMIT
+from data_prep.dataset import FRAME
 from data_prep.errors import InputError
-from data_prep.images import encode_image, read_matte, read_photo, write_image
-from data_prep.prepare import main, prepare
-from data_prep.shape_mask import ShapeMask, build_shape_mask
+from data_prep.images import read_matte, read_photo, write_image
+from data_prep.prepare import check_space, locked, main, prepare
+from data_prep.shape_mask import (
+    ShapeMask,
+    align_matte,
+    align_to_template,
+    average_mattes,
+    center_of_gravity,
+    fit_alignment,
+)
+
+ROOT = Path(__file__).parents[2]
 
 MEAN = np.array([104.00699, 116.66877, 122.67892])
 FACELESS = "blank"
@@ -63,19 +81,48 @@ def test_every_version_of_every_portrait_once(prepared, dataset):
 
 
 def data_net(out, split, folder):
-    layers = "".join(
-        f'layer {{ name: "{part}" type: "Data" top: "{part}" '
-        f'data_param {{ source: "{out}/{split}_{part}" backend: LMDB batch_size: 1 }} '
-        f"transform_param {{ {transform} }} }}\n"
-        for part, transform in [
-            ("image", " ".join(f"mean_value: {value}" for value in MEAN)),
-            ("mask", "mean_value: 128"),
-            ("matte", "scale: 0.00392156862745098"),
-        ]
-    )
+    """The Data layers of the net that is trained, reading from `out`, one by one."""
+    net = caffe_pb2.NetParameter()
+    text_format.Parse((ROOT / "prototxt/fcn8s_train_val.prototxt").read_text(), net)
+    phase = caffe.TRAIN if split == "train" else caffe.TEST
+    layers = [
+        layer
+        for layer in net.layer
+        if layer.type == "Data" and layer.include[0].phase == phase
+    ]
+    del net.layer[:]
+    for layer in layers:
+        layer.data_param.batch_size = 1
+        source = layer.data_param.source
+        assert source.startswith(f"data/prepared/{split}_")
+        layer.data_param.source = source.replace("data/prepared", str(out))
+        net.layer.append(layer)
     path = folder / f"{split}.prototxt"
-    path.write_text(layers)
-    return caffe.Net(str(path), caffe.TEST)
+    path.write_text(text_format.MessageToString(net))
+    return caffe.Net(str(path), phase)
+
+
+def changed_by_hand(image, name):
+    """Rotation or scale `name` of an image: the matrix written out, no `Augmentation`."""
+    kind, value = re.fullmatch(r"([a-z]+)([-+.0-9]*)", name).groups()
+    if kind in ("original", "gamma"):
+        return image
+    angle = np.radians(float(value)) if kind == "rotate" else 0.0
+    scale = float(value) if kind == "scale" else 1.0
+    if scale < 1:
+        sigma = 0.5 * np.sqrt(1 / scale**2 - 1)
+        image = cv2.GaussianBlur(image, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
+    height, width = image.shape[:2]
+    x, y = (width - 1) / 2, (height - 1) / 2
+    a, b = scale * np.cos(angle), scale * np.sin(angle)
+    matrix = np.array([[a, b, x - a * x - b * y], [-b, a, y + b * x - a * y]])
+    return cv2.warpAffine(image, matrix, (width, height), borderMode=cv2.BORDER_REPLICATE)
+
+
+def brightened_by_hand(photo, name):
+    if not name.startswith("gamma"):
+        return photo
+    return np.rint(255 * (photo / 255) ** float(name.removeprefix("gamma"))).astype(np.uint8)
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
@@ -84,8 +131,9 @@ def test_caffe_delivers_the_sources_put_through_the_same_changes(
 ):
     net = data_net(prepared, split, tmp_path)
     shape_mask = ShapeMask.load(prepared / "shape_mask.npz")
-    versions = {augmentation.name: augmentation for augmentation in AUGMENTATIONS}
+    names = set()
     for _, stem, name in records(prepared, split):
+        names.add(name)
         blobs = net.forward()
         photo = read_photo(next((dataset / "images").glob(f"{stem}.*")))
         matte = read_matte(dataset / "mattes" / f"{stem}.png")
@@ -94,14 +142,16 @@ def test_caffe_delivers_the_sources_put_through_the_same_changes(
         else:
             warped = shape_mask.warp_to(sample_landmarks[stem], matte.shape)
             mask = np.rint(255 * warped).astype(np.uint8)
-        expected = versions[name].apply(Record(photo, mask, matte))
-        file = np.frombuffer(encode_image(expected.photo, ".jpg"), np.uint8)
+        photo, mask, matte = (changed_by_hand(image, name) for image in (photo, mask, matte))
+        options = (cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, 0x111111)
+        file = cv2.imencode(".jpg", brightened_by_hand(photo, name), options)[1]
         decoded = cv2.imdecode(file, cv2.IMREAD_COLOR)
         # To float32 before the mean leaves, as in Caffe.
         image = (decoded.astype(np.float32) - MEAN.astype(np.float32)).transpose(2, 0, 1)
         np.testing.assert_allclose(blobs["image"][0], image, atol=1e-4)
-        np.testing.assert_array_equal(blobs["mask"][0, 0], expected.mask - 128.0)
-        np.testing.assert_allclose(blobs["matte"][0, 0], expected.matte / 255, atol=1e-7)
+        np.testing.assert_array_equal(blobs["mask"][0, 0], mask - 128.0)
+        np.testing.assert_allclose(blobs["matte"][0, 0], matte / 255, atol=1e-7)
+    assert len(names) == (len(AUGMENTATIONS) if split == "train" else 1)
 
 
 def test_jpeg_records_stay_close_to_the_photo(prepared, dataset, tmp_path):
@@ -120,9 +170,16 @@ def test_only_training_portraits_enter_mask_and_distribution(
     counts = np.bincount(np.concatenate([*mattes, np.zeros_like(mattes[0])]).ravel()) + 1
     p = load_alpha_distribution(prepared / "p_alpha.txt")
     np.testing.assert_allclose(p, counts / counts.sum(), rtol=1e-12)
-    expected = build_shape_mask(mattes, [sample_landmarks[stem] for stem in stems])
+    landmarks = [sample_landmarks[stem] for stem in stems]
+    template, neck = fit_alignment(landmarks, list(map(center_of_gravity, mattes)), FRAME)
+    mean = average_mattes(
+        align_matte(matte, align_to_template(points, template, neck, FRAME), FRAME)
+        for matte, points in zip(mattes, landmarks, strict=True)
+    )
     found = ShapeMask.load(prepared / "shape_mask.npz")
-    np.testing.assert_array_equal(found.mean, expected.mean)
+    np.testing.assert_array_equal(found.mean, mean)
+    np.testing.assert_array_equal(found.template, template)
+    assert found.neck.tilt == neck.tilt
 
 
 def test_faceless_portrait_is_reported(prepared):
@@ -160,9 +217,10 @@ def test_photo_of_another_size_is_named(dataset, tmp_path):
     shutil.copytree(dataset, folder)
     write_image(folder / "images" / f"{FACELESS}.png", np.zeros((512, 512, 3), np.uint8))
     write_image(folder / "mattes" / f"{FACELESS}.png", np.zeros((512, 512), np.uint8))
+    out = tmp_path / "out"
     with pytest.raises(InputError, match=r"blank\.png: the photo is 512x512.*600x800"):
-        prepare(folder, tmp_path / "out", seed=0)
-    assert not Path(tmp_path / "out").exists()
+        prepare(folder, out, seed=0)
+    assert [path.name for path in out.iterdir()] == ["survey.txt"]  # of the good ones
 
 
 def test_negative_seed():
@@ -173,3 +231,184 @@ def test_negative_seed():
 def test_out_that_is_a_file(dataset):
     with pytest.raises(InputError, match="train.txt is a file"):
         prepare(dataset, dataset / "train.txt", seed=0)
+
+
+def stored(database):
+    with lmdb.open(str(database), readonly=True, lock=False) as environment:
+        with environment.begin() as transaction:
+            return list(transaction.cursor())
+
+
+def everything(out):
+    """All products: records in the order of their keys, and the bytes of the files."""
+    found = {path.parent.name: stored(path.parent) for path in out.rglob("data.mdb")}
+    found |= {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()}
+    del found["survey.txt"]  # a cache: its order tells who was surveyed when
+    assert set(found) == {
+        *(f"{split}_{part}" for split in ("train", "test") for part in ("image", "mask", "matte")),
+        *("train_records.txt", "test_records.txt", "p_alpha.txt", "p_alpha.png"),
+        *("shape_mask.npz", "shape_mask.png", "manifest.json"),
+    }
+    return found
+
+
+def test_workers_change_nothing(prepared, dataset, tmp_path):
+    assert prepare(dataset, tmp_path, seed=0, workers=2)
+    assert everything(tmp_path) == everything(prepared)
+
+
+def test_dask_changes_nothing(prepared, dataset, tmp_path):
+    distributed = pytest.importorskip("distributed")
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
+    ) as cluster:
+        prepare(dataset, tmp_path, seed=0, scheduler=cluster.scheduler_address)
+    assert everything(tmp_path) == everything(prepared)
+
+
+def test_databases_say_what_they_were_built_from(prepared):
+    sources = json.loads((prepared / "manifest.json").read_text())["sources"]
+    for database in prepared.glob("*_*/"):
+        manifest = json.loads((database / "manifest.json").read_text())
+        assert manifest["built_from"]["sources"] == sources
+        assert manifest["records"] == len(stored(database))
+
+
+def test_versions_are_a_choice(dataset, tmp_path, capsys):
+    arguments = ["--dataset", str(dataset), "--out", str(tmp_path), "--workers", "1"]
+    assert main([*arguments, "--augment", "gamma1.5,rotate-22"]) == 0
+    assert "x 3 versions" in capsys.readouterr().out
+    names = [name for _, _, name in records(tmp_path, "train")]
+    assert sorted(names) == sorted(["original", "rotate-22", "gamma1.5"] * 3)
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    chosen = [each["name"] for each in manifest["sources"]["augmentations"]]
+    assert chosen == ["original", "rotate-22", "gamma1.5"]
+    assert manifest["records"] == {"train": 9, "test": 1}
+
+    assert main([*arguments, "--augment", "none"]) == 0  # another choice: made anew
+    assert {name for _, _, name in records(tmp_path, "train")} == {"original"}
+    assert len(stored(tmp_path / "train_matte")) == 3
+
+
+def test_unknown_version(dataset, tmp_path):
+    with pytest.raises(InputError, match="--augment rotate90 is unknown.*rotate-45"):
+        main(["--dataset", str(dataset), "--out", str(tmp_path), "--augment", "rotate90"])
+
+
+def test_disk_that_is_too_small(tmp_path):
+    check_space(tmp_path, 1)
+    with pytest.raises(InputError, match=r"takes 1000000000\.00 GB more and has .* free"):
+        check_space(tmp_path, 10**18)
+
+
+def test_estimate_is_printed_and_about_right(dataset, tmp_path, capsys):
+    prepare(dataset, tmp_path, seed=0)
+    printed = capsys.readouterr().out
+    estimate = float(re.search(r"39 train \+ 1 test records, about ([\d.]+) GB", printed)[1])
+    size = sum(path.stat().st_size for path in tmp_path.rglob("data.mdb")) / 1e9
+    assert estimate == pytest.approx(size, abs=0.005 + 0.2 * size)
+
+
+def test_two_runs_in_one_folder(dataset, tmp_path):
+    with locked(tmp_path):
+        with pytest.raises(InputError, match="Another run is at work"):
+            prepare(dataset, tmp_path, seed=0)
+    with locked(tmp_path):
+        pass
+
+
+KILLS = 10
+KILL_PROGRAM = f"""
+import os, pathlib, random, shutil, signal, sys, time
+import cv2, numpy as np
+from data_prep.landmarks import detect_landmarks
+from data_prep.prepare import prepare
+cv2.setNumThreads(1)
+detect_landmarks(np.zeros((90, 90, 3), np.uint8))  # loaded before the fork: faster
+dataset, reference, out = map(pathlib.Path, sys.argv[1:])
+chance = random.Random(0)
+
+def start(folder):
+    process = os.fork()
+    if process == 0:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        os.dup2(1, 2)
+        prepare(dataset, folder, seed=0)
+        os._exit(0)
+    return process
+
+begun = time.monotonic()
+assert os.waitpid(start(reference), 0)[1] == 0
+undisturbed = time.monotonic() - begun
+
+def records_of(folder):
+    path = folder / ".train_matte.building" / "data.mdb"
+    return path.stat().st_size if path.exists() else 0
+
+kills = 0
+while kills < {KILLS}:
+    process = start(out)
+    if kills == 3:  # one kill is sure to come between two commits
+        while records_of(out) < 200_000 and os.waitpid(process, os.WNOHANG) == (0, 0):
+            time.sleep(0.002)
+    else:
+        time.sleep(chance.uniform(0, undisturbed))
+    try:
+        os.kill(process, signal.SIGKILL)
+        status = os.waitpid(process, 0)[1]
+    except (ProcessLookupError, ChildProcessError):
+        status = 0
+    if status == signal.SIGKILL:
+        kills += 1
+        print("killed", records_of(out), flush=True)
+    else:  # it was faster: begin anew
+        assert status == 0
+        shutil.rmtree(out)
+"""
+
+
+def test_killed_at_ten_moments_and_run_again_it_ends_with_the_same(
+    dataset, tmp_path
+):
+    out, reference = tmp_path / "out", tmp_path / "undisturbed"
+    # One thread: a process that forks must not have others.
+    variables = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    ended = subprocess.run(
+        [sys.executable, "-c", KILL_PROGRAM, str(dataset), str(reference), str(out)],
+        cwd=ROOT, env={**os.environ, **dict.fromkeys(variables, "1")},
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.count("killed") == KILLS
+    prepare(dataset, out, seed=0)
+    assert everything(out) == everything(reference)
+    assert not [path for path in out.rglob(".*")]
+
+
+def test_records_of_a_killed_run_are_not_made_again(dataset, tmp_path):
+    program = (
+        "import os, pathlib, signal, sys\n"
+        "from data_prep.caffe_lmdb import RECORDS_PER_COMMIT, AlignedWriter\n"
+        "from data_prep import prepare\n"
+        "class Killed(AlignedWriter):\n"
+        "    def put(self, encoded):\n"
+        "        super().put(encoded)\n"
+        "        if self._next > RECORDS_PER_COMMIT:\n"
+        "            os.kill(os.getpid(), signal.SIGKILL)\n"
+        "prepare.AlignedWriter = Killed\n"
+        "prepare.prepare(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]), seed=0)\n"
+    )
+    out = tmp_path / "out"
+    command = [sys.executable, "-c", program, str(dataset), str(out)]
+    killed = subprocess.run(command, cwd=ROOT, capture_output=True)
+    assert killed.returncode == -9
+    committed = dict(stored(out / ".train_matte.building"))
+    assert len(committed) == RECORDS_PER_COMMIT
+    # Marked, so that it shows who wrote them.
+    with lmdb.open(str(out / ".train_matte.building"), map_size=1 << 30) as environment:
+        with environment.begin(write=True) as transaction:
+            for key in committed:
+                transaction.put(key, b"marked")
+    prepare(dataset, out, seed=0)
+    whole = RECORDS_PER_COMMIT - RECORDS_PER_COMMIT % len(AUGMENTATIONS)  # portraits
+    assert sum(value == b"marked" for _, value in stored(out / "train_matte")) == whole

@@ -1,0 +1,79 @@
+"""The records of one portrait, changed and encoded: the work that goes to workers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from data_prep.augmentation import Augmentation, Record
+from data_prep.dataset import FRAME, Portrait
+from data_prep.images import encode_image, read_matte, read_photo
+from data_prep.shape_mask import (
+    NEUTRAL_MASK,
+    Neck,
+    ShapeMask,
+    align_matte,
+    align_to_template,
+)
+
+#: Databases of a split and how their images are coded, in the order of `Record`.
+#: Mattes and masks without loss; photos as JPEG 95 without chroma subsampling
+#: (`encode_image`), a third of the size and no further from the photo than the
+#: file it came from.
+PARTS = {"image": ".jpg", "mask": ".png", "matte": ".png"}
+
+#: A portrait and the landmarks of its face, None where there is no face.
+Face = tuple[Portrait, np.ndarray | None]
+
+
+@dataclass(frozen=True)
+class MatteAligner:
+    """`align_matte` for training portraits; to be called with one `Face`."""
+
+    template: np.ndarray
+    neck: Neck
+
+    def __call__(self, face: Face) -> tuple[np.ndarray, np.ndarray]:
+        portrait, landmarks = face
+        matrix = align_to_template(landmarks, self.template, self.neck, FRAME)
+        return align_matte(read_matte(portrait.matte), matrix, FRAME)
+
+
+def make_record(
+    portrait: Portrait, landmarks: np.ndarray | None, shape_mask: ShapeMask
+) -> Record:
+    """Photo, shape mask (neutral without a face) and matte of one portrait."""
+    if landmarks is None:
+        mask = np.full(FRAME, NEUTRAL_MASK, np.uint8)
+    else:
+        mask = np.rint(255 * shape_mask.warp_to(landmarks, FRAME)).astype(np.uint8)
+    return Record(read_photo(portrait.photo), mask, read_matte(portrait.matte))
+
+
+@dataclass(frozen=True)
+class RecordEncoder:
+    """All versions of a portrait as image files; to be called with one `Face`.
+
+    Attributes
+    ----------
+    shape_mask : ShapeMask
+    augmentations : sequence of Augmentation
+    """
+
+    shape_mask: ShapeMask
+    augmentations: Sequence[Augmentation]
+
+    def __call__(self, face: Face) -> list[tuple[bytes, ...]]:
+        """For each augmentation, the files of `PARTS`."""
+        record = make_record(*face, self.shape_mask)
+        return [
+            tuple(
+                encode_image(image, suffix)
+                for image, suffix in zip(
+                    augmentation.apply(record), PARTS.values(), strict=True
+                )
+            )
+            for augmentation in self.augmentations
+        ]

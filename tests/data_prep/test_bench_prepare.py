@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from data_prep.bench_prepare import is_image_work, main
+from data_prep.errors import InputError
+
+SAMPLE = Path(__file__).parents[2] / "data" / "sample"
+
+
+def test_figures_are_printed_and_agree(capsys):
+    arguments = ["--dataset", str(SAMPLE), "--records", "10", "--workers", "2", "--full", "2600"]
+    assert main(arguments) == 0
+    printed = capsys.readouterr().out
+    share = float(re.search(r"image coding: ([\d.]+)%", printed)[1])
+    assert 10 < share < 100
+    assert re.search(r"\* \{imencode\}", printed)
+    rows = re.findall(
+        r"(\d) workers?: 13 training records in ([\d.]+) s, .*; "
+        r"2,600 would take ([\d.]+) minutes and ([\d.]+) GB",
+        printed,
+    )
+    assert [row[0] for row in rows] == ["1", "2"]
+    for _, seconds, minutes, _ in rows:
+        assert float(minutes) == pytest.approx(200 * float(seconds) / 60, abs=0.25)
+    # 100 kB to 1 MB a record, with and without workers the same.
+    assert rows[0][3] == rows[1][3] and 0.2 < float(rows[0][3]) < 2.6
+    gain = float(re.search(r"2 workers are ([\d.]+) times", printed)[1])
+    assert gain == pytest.approx(float(rows[0][1]) / float(rows[1][1]), abs=0.05)
+
+
+def test_what_counts_as_image_work():
+    assert is_image_work(("~", 0, "{imencode}"))
+    assert is_image_work(("~", 0, "<method 'decode' of 'ImagingDecoder' objects>"))
+    assert is_image_work(("/x/data_prep/landmarks.py", 28, "detect"))
+    assert not is_image_work(("/x/data_prep/images.py", 28, "encode_image"))
+    assert not is_image_work(("~", 0, "<method 'put' of 'Transaction' objects>"))
+    assert not is_image_work(("~", 0, "<built-in method builtins.isinstance>"))
+
+
+@pytest.mark.parametrize("option", [("--records", "0"), ("--workers", "1"), ("--full", "0")])
+def test_bad_options(option):
+    with pytest.raises(InputError, match=" ".join(option)):
+        main(list(option))
