@@ -31,6 +31,7 @@ setup(
     description="Deep automatic portrait matting (ECCV 2016) on BVLC Caffe",
     python_requires=">=3.11",
     packages=["caffe_layers", "data_prep", "prototxt", "tools"],
+    package_data={"data_prep": ["choose_mattes.html"]},
     ext_modules=[extension("laplacian"), extension("hybrid")],
     cmdclass={"build_ext": build_ext},
 )
