@@ -9,8 +9,6 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 from caffe_layers.weighted_loss import BINS, loss_weights
 from data_prep.errors import InputError
@@ -81,17 +79,16 @@ def save_alpha_distribution(path: Path | str, distribution: np.ndarray) -> None:
         np.savetxt(scratch, distribution, fmt="%.17g", header=header)
 
 
-def plot_alpha_distribution(path: Path | str, distribution: np.ndarray) -> None:
-    """Draw p(A) and the weight -log p(A) of eq. 11 to an image file.
+def draw_alpha_distribution(distribution: np.ndarray) -> np.ndarray:
+    """Plot of p(A) and of the weight -log p(A) of eq. 11, (H, W, 3) uint8 BGR."""
+    # Imported here: worker processes count alphas and draw nothing.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
 
-    Raises
-    ------
-    InputError
-        If the file cannot be written.
-    """
-    figure = Figure(figsize=(9, 3.4), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = Figure(figsize=(9, 3.4), dpi=110)
+    canvas = FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2)
+    figure.subplots_adjust(left=0.08, right=0.98, bottom=0.16, top=0.9, wspace=0.25)
     alpha = np.arange(BINS) / (BINS - 1)
     left.semilogy(alpha, distribution, drawstyle="steps-mid")
     left.set_ylabel("p(A)")
@@ -106,5 +103,5 @@ def plot_alpha_distribution(path: Path | str, distribution: np.ndarray) -> None:
     for axes in (left, right):
         axes.set_xlabel("alpha A")
         axes.grid(alpha=0.3)
-    with atomic_write(path) as scratch:
-        figure.savefig(scratch, dpi=110)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[:, :, 2::-1].copy()

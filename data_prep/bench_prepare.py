@@ -23,12 +23,13 @@ from pathlib import Path
 
 import cv2
 
-from data_prep.alpha_distribution import plot_alpha_distribution
+from data_prep.alpha_distribution import draw_alpha_distribution
 from data_prep.augmentation import AUGMENTATIONS
+from data_prep.databases import SPLITS, database_paths
 from data_prep.dataset import Dataset, write_lists
 from data_prep.errors import InputError, run_program
 from data_prep.parallel import available_workers
-from data_prep.prepare import SPLITS, database_paths, prepare
+from data_prep.prepare import prepare
 
 # Builtins as the profiler names them: image coding by Pillow, and dlib's detector.
 # OpenCV's are recognized by their names.
@@ -36,7 +37,7 @@ LIBRARIES = ("Imaging", "dlib")
 # The profiler does not see calls of dlib's objects: it counts them to the methods
 # that make them, which do little else.
 DLIB_CALLERS = {("landmarks.py", "__init__"), ("landmarks.py", "detect")}
-PLOT = plot_alpha_distribution.__name__
+PLOT = draw_alpha_distribution.__name__
 LONGEST = 12  # lines of the profile that are printed
 
 

@@ -12,7 +12,6 @@ from types import TracebackType
 
 import lmdb
 import numpy as np
-from caffe.proto import caffe_pb2
 
 from data_prep.errors import InputError
 from data_prep.images import atomic_write, remove_leftovers
@@ -49,6 +48,10 @@ def shuffled_keys(count: int, seed: int) -> list[str]:
 
 
 def _value(encoded: bytes) -> bytes:
+    # Imported here: pycaffe loads for a second, and worker processes, which import
+    # this module with the program's, do not write.
+    from caffe.proto import caffe_pb2
+
     return caffe_pb2.Datum(data=encoded, encoded=True, label=0).SerializeToString()
 
 
@@ -79,6 +82,15 @@ def is_complete(database: Path, built_from: dict) -> bool:
 def scratch_path(database: Path) -> Path:
     """Where a database is while it is being built."""
     return database.with_name(f".{database.name}.building")
+
+
+def written_bytes(database: Path) -> int:
+    """Size of a database as far as it is written; 0 where nothing is."""
+    for folder in (scratch_path(database), database):
+        path = folder / "data.mdb"
+        if path.is_file():
+            return path.stat().st_size
+    return 0
 
 
 def _remove(path: Path) -> None:
@@ -128,8 +140,12 @@ class DatumWriter:
                 _remove(self._scratch)
                 self._scratch.mkdir(parents=True)
                 self._write_manifest()
-            # One writer under a private name needs no lock file.
-            self._environment = lmdb.open(str(self._scratch), map_size=MAP_SIZE, lock=False)
+            # One writer under a private name needs no lock file.  Without metasync a
+            # commit waits for the disk once, not twice: a power cut may undo the last
+            # one, and harms nothing.
+            self._environment = lmdb.open(
+                str(self._scratch), map_size=MAP_SIZE, lock=False, metasync=False
+            )
             self._stored = self._environment.stat()["entries"]
             self._transaction = self._environment.begin(write=True)
         except (lmdb.Error, OSError) as error:
@@ -230,6 +246,12 @@ class AlignedWriter:
     keys : sequence of str
         In the order in which the records will be put.
 
+    Attributes
+    ----------
+    keys : sequence of str
+    rank : int
+        Of the record that is put next.
+
     Raises
     ------
     InputError
@@ -241,17 +263,17 @@ class AlignedWriter:
     ) -> None:
         if len(keys) == 0:
             raise InputError(f"{paths[0]} would be empty; list at least one portrait.")
-        self._keys = keys
+        self.keys = keys
         self._writers = [DatumWriter(path, built_from, len(keys)) for path in paths]
         self._stack = ExitStack()
-        self._next = 0
+        self.rank = 0
 
     def __enter__(self) -> AlignedWriter:
         with ExitStack() as stack:
             for writer in self._writers:
                 stack.enter_context(writer)
             self._stack = stack.pop_all()
-        self._next = self.stored
+        self.rank = self.stored
         return self
 
     @property
@@ -265,15 +287,15 @@ class AlignedWriter:
 
     def rewind(self, rank: int) -> None:
         """Put the record of this rank next; 0 is the first."""
-        self._next = rank
+        self.rank = rank
 
     def put(self, encoded: Sequence[bytes]) -> None:
         """Store one record: an image for each database."""
-        key = self._keys[self._next]
+        key = self.keys[self.rank]
         for writer, image in zip(self._writers, encoded, strict=True):
             writer.put(key, image)
-        self._next += 1
-        if self._next % RECORDS_PER_COMMIT == 0:
+        self.rank += 1
+        if self.rank % RECORDS_PER_COMMIT == 0:
             for writer in self._writers:
                 writer.commit()
 

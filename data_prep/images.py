@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import struct
 import warnings
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,8 +12,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 from PIL import Image, ImageOps
-from scipy.io import loadmat
-from scipy.io.matlab import MatReadError
 
 from data_prep.errors import InputError
 
@@ -194,38 +191,6 @@ def read_alpha_channel(path: Path | str) -> np.ndarray:
             raise InputError(f"{path} has no transparency; its matte is the alpha channel.")
         alpha = np.asarray(image.convert("RGBA").getchannel("A"))
     return np.ascontiguousarray(alpha)
-
-
-def read_mask_mat(path: Path | str) -> np.ndarray:
-    """Read the variable `mask` of a MATLAB file: 0 background, 1 foreground.
-
-    Returns
-    -------
-    (H, W) uint8 ndarray
-        0 to 255.
-
-    Raises
-    ------
-    InputError
-        If the file is missing or no MATLAB file, has no two-dimensional
-        `mask`, or its values leave [0, 1].
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path} does not exist or is no file; check the name.")
-    try:
-        mask = np.asarray(loadmat(path, variable_names="mask")["mask"])
-    except KeyError:
-        raise InputError(f"{path} holds no variable called mask.") from None
-    except (*DECODER_ERRORS, MatReadError, NotImplementedError, zlib.error, TypeError) as error:
-        raise InputError(f"{path} is not a readable MATLAB file ({error}).") from error
-    if mask.dtype.kind not in "biuf" or mask.ndim != 2 or min(mask.shape) < SMALLEST_SIDE:
-        raise InputError(f"{path}: mask is no image, its shape is {mask.shape}.")
-    values = mask.astype(np.float64)
-    # Written this way round, so that NaN does not pass.
-    if not (values.min() >= 0 and values.max() <= 1):
-        raise InputError(f"{path}: mask has values outside 0 to 1.")
-    return np.rint(255 * values).astype(np.uint8)
 
 
 def check_matte_range(matte: np.ndarray, path: Path) -> None:

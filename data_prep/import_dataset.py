@@ -48,7 +48,7 @@ from data_prep.resume import (
 )
 
 # What decides the outputs, besides the inputs.
-RECIPE_MODULES = ("crop.py", "images.py", "import_dataset.py", "landmarks.py")
+RECIPE_MODULES = ("crop.py", "images.py", "import_dataset.py", "landmarks.py", "layouts.py")
 
 
 @dataclass(frozen=True)

@@ -26,9 +26,9 @@ from google.protobuf.message import DecodeError
 from tqdm import tqdm
 
 from data_prep.caffe_lmdb import read_manifest
+from data_prep.databases import SPLITS
 from data_prep.errors import InputError, run_program
 from data_prep.images import write_image
-from data_prep.prepare import SPLITS
 from data_prep.records import PARTS
 
 CHANNELS = {"image": 3, "mask": 1, "matte": 1}

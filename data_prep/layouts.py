@@ -33,6 +33,7 @@ the folders it looks at: it is in a pair or it has a problem.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,7 +45,7 @@ from scipy.io.matlab import MatReadError
 from data_prep.dataset import LISTS, read_list
 from data_prep.dataset_manifest import Problem
 from data_prep.errors import InputError
-from data_prep.images import DECODER_ERRORS, read_alpha_channel, read_mask_mat, read_matte
+from data_prep.images import DECODER_ERRORS, SMALLEST_SIDE, read_alpha_channel, read_matte
 
 #: Files that are taken for images.
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp")
@@ -81,6 +82,38 @@ class Listing:
 
     pairs: list[Pair]
     problems: list[Problem]
+
+
+def read_mask_mat(path: Path | str) -> np.ndarray:
+    """Read the variable `mask` of a MATLAB file: 0 background, 1 foreground.
+
+    Returns
+    -------
+    (H, W) uint8 ndarray
+        0 to 255.
+
+    Raises
+    ------
+    InputError
+        If the file is missing or no MATLAB file, has no two-dimensional
+        `mask`, or its values leave [0, 1].
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path} does not exist or is no file; check the name.")
+    try:
+        mask = np.asarray(loadmat(path, variable_names="mask")["mask"])
+    except KeyError:
+        raise InputError(f"{path} holds no variable called mask.") from None
+    except (*DECODER_ERRORS, MatReadError, NotImplementedError, zlib.error, TypeError) as error:
+        raise InputError(f"{path} is not a readable MATLAB file ({error}).") from error
+    if mask.dtype.kind not in "biuf" or mask.ndim != 2 or min(mask.shape) < SMALLEST_SIDE:
+        raise InputError(f"{path}: mask is no image, its shape is {mask.shape}.")
+    values = mask.astype(np.float64)
+    # Written this way round, so that NaN does not pass.
+    if not (values.min() >= 0 and values.max() <= 1):
+        raise InputError(f"{path}: mask has values outside 0 to 1.")
+    return np.rint(255 * values).astype(np.uint8)
 
 
 def _existing_folder(path: Path, source_is: str) -> Path:

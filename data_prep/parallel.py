@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any, TypeVar
 
 import cv2
@@ -40,18 +41,24 @@ def _in_order(
     function: Callable[[Item], Result],
     items: Iterable[Item],
 ) -> Iterator[Result]:
-    """``map(function, items)`` through futures, `ahead` of them at a time."""
-    pending = deque()
-    try:
-        for item in items:
-            pending.append(submit(function, item))
-            if len(pending) == ahead:
-                yield pending.popleft().result()
-        while pending:
-            yield pending.popleft().result()
-    finally:
-        for future in pending:
-            future.cancel()
+    """``map(function, items)`` through futures, `ahead` of them at a time.
+
+    The first ones start with the call, not when the first result is asked for.
+    """
+    items = iter(items)
+    pending = deque(submit(function, item) for item in islice(items, ahead))
+
+    def results() -> Iterator[Result]:
+        try:
+            while pending:
+                result = pending.popleft().result()
+                pending.extend(submit(function, item) for item in islice(items, 1))
+                yield result
+        finally:
+            for future in pending:
+                future.cancel()
+
+    return results()
 
 
 @contextmanager
@@ -152,7 +159,9 @@ def open_workers(workers: int, scheduler: str | None = None) -> Iterator[Ordered
     """A `map` that works in parallel and gives results in the order of the items.
 
     Few items are in work or wait for the consumer at any time, so endless
-    collections fit into the memory.  Where the work is done changes no result.
+    collections fit into the memory.  Workers begin with the call; without workers
+    each item is done when its result is asked for.  Where the work is done changes
+    no result.
 
     Parameters
     ----------

@@ -30,10 +30,10 @@ import argparse
 import fcntl
 import json
 import os
-import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -41,9 +41,9 @@ from tqdm import tqdm
 
 from data_prep.alpha_distribution import (
     alpha_distribution,
+    draw_alpha_distribution,
     foreground_share,
     fractional_share,
-    plot_alpha_distribution,
     save_alpha_distribution,
 )
 from data_prep.assets import ASSETS, fetch, sha256_of
@@ -53,18 +53,20 @@ from data_prep.augmentation import (
     Augmentation,
     parse_augmentations,
 )
-from data_prep.caffe_lmdb import (
-    AlignedWriter,
-    estimate_bytes,
-    is_complete,
-    scratch_path,
-    shuffled_keys,
+from data_prep.caffe_lmdb import is_complete
+from data_prep.databases import (
+    SPLITS,
+    announce_size,
+    database_paths,
+    list_records,
+    open_split,
+    write_records,
 )
 from data_prep.dataset import FRAME, Dataset, DatasetError, Portrait
 from data_prep.errors import InputError, run_program
 from data_prep.images import atomic_write, read_photo, remove_leftovers, write_image
 from data_prep.parallel import OrderedMap, available_workers, open_workers
-from data_prep.records import PARTS, Face, MatteAligner, RecordEncoder
+from data_prep.records import Face, MatteAligner, RecordEncoder
 from data_prep.resume import module_digests
 from data_prep.shape_mask import (
     ShapeMask,
@@ -75,15 +77,13 @@ from data_prep.shape_mask import (
 from data_prep.survey import SurveyCache, survey_portraits
 
 PICTURED = 12  # alignments in shape_mask.png
-SAMPLED = 3  # portraits encoded for the estimate of the size
-
-SPLITS = ("train", "test")
 
 # Modules that the products depend on.
 CODE = (
     "alpha_distribution.py",
     "augmentation.py",
     "caffe_lmdb.py",
+    "databases.py",
     "dataset.py",
     "images.py",
     "landmarks.py",
@@ -111,11 +111,6 @@ def describe_sources(
         "code": dict(zip(CODE, module_digests(CODE), strict=True)),
         "landmark_model": ASSETS["landmark-model"].sha256,
     }
-
-
-def database_paths(out: Path, split: str) -> list[Path]:
-    """The databases of one split, in the order of `PARTS`."""
-    return [out / f"{split}_{part}" for part in PARTS]
 
 
 def product_files(out: Path) -> list[Path]:
@@ -175,99 +170,6 @@ def locked(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def check_space(out: Path, needed: int) -> None:
-    """Refuse to fill the disk.
-
-    Raises
-    ------
-    InputError
-        If less than `needed` bytes are free where `out` lies.
-    """
-    free = shutil.disk_usage(out).free
-    if needed > free:
-        raise InputError(
-            f"{out} takes {needed / 1e9:.2f} GB more and has {free / 1e9:.2f} GB free; "
-            "free some space or choose another --out."
-        )
-
-
-def announce_size(
-    out: Path,
-    counts: dict[str, int],
-    portraits: Sequence[Face],
-    encode: RecordEncoder,
-    built_from: dict,
-    ordered_map: OrderedMap,
-) -> None:
-    """Estimate the databases from a few portraits; print it and check the disk.
-
-    Parameters
-    ----------
-    out : Path
-    counts : dict of str to int
-        Records of each split.
-    portraits : sequence of Face
-    encode : RecordEncoder
-    built_from : dict
-        Databases made from it are there already, and take nothing more.
-    ordered_map : callable
-
-    Raises
-    ------
-    InputError
-        If they do not fit on the disk.
-    """
-    spread = np.linspace(0, len(portraits) - 1, min(SAMPLED, len(portraits)))
-    chosen = [portraits[round(i)] for i in spread]
-    samples = [record for records in ordered_map(encode, chosen) for record in records]
-    total = needed = 0
-    for split, count in counts.items():
-        for path, images in zip(database_paths(out, split), zip(*samples), strict=True):
-            size = estimate_bytes(images, count)
-            total += size
-            if not is_complete(path, built_from):
-                unfinished = scratch_path(path) / "data.mdb"
-                needed += size - (unfinished.stat().st_size if unfinished.is_file() else 0)
-    records = " + ".join(f"{count:,} {split}" for split, count in counts.items())
-    print(f"{out}: {records} records, about {total / 1e9:.2f} GB.")
-    check_space(out, needed)
-
-
-def write_split(
-    out: Path,
-    split: str,
-    portraits: Sequence[Face],
-    encode: RecordEncoder,
-    built_from: dict,
-    seed: int,
-    ordered_map: OrderedMap,
-) -> None:
-    """Write the three aligned LMDBs of one split, and the list of their keys.
-
-    Raises
-    ------
-    InputError
-        If the disk is full.
-    """
-    versions = [augmentation.name for augmentation in encode.augmentations]
-    keys = shuffled_keys(len(portraits) * len(versions), seed)
-    with AlignedWriter(database_paths(out, split), built_from, keys) as writer:
-        done = writer.stored // len(versions)
-        writer.rewind(done * len(versions))
-        progress = tqdm(
-            total=len(keys), initial=done * len(versions), desc=f"{split} LMDB", unit="record"
-        )
-        with progress:
-            for records in ordered_map(encode, portraits[done:]):
-                for record in records:
-                    writer.put(record)
-                progress.update(len(records))
-    names = [f"{portrait.stem} {name}" for portrait, _ in portraits for name in versions]
-    lines = sorted(f"{key} {name}\n" for key, name in zip(keys, names, strict=True))
-    with atomic_write(out / f"{split}_records.txt") as scratch:
-        scratch.write_text("".join(lines))
-
-
 def make_shape_mask(
     faces: Sequence[Face], centers: Sequence[np.ndarray], ordered_map: OrderedMap
 ) -> ShapeMask:
@@ -291,14 +193,17 @@ def make_shape_mask(
     return ShapeMask(average_mattes(progress), template, neck)
 
 
-def picture_shape_mask(
-    shape_mask: ShapeMask, faces: Sequence[Face], seed: int
-) -> np.ndarray:
-    """Mean mask beside random portraits with their warped masks, (H, W, 3) uint8."""
-    chosen = np.random.default_rng(seed).permutation(len(faces))[:PICTURED]
+def shuffled(portraits: Sequence[Face], seed: int) -> list[Face]:
+    """The portraits in a random order that the seed decides."""
+    order = np.random.default_rng(seed).permutation(len(portraits))
+    return [portraits[i] for i in order]
+
+
+def picture_shape_mask(shape_mask: ShapeMask, faces: Sequence[Face]) -> np.ndarray:
+    """Mean mask beside portraits with their warped masks, (H, W, 3) uint8."""
     return draw_alignments(
         shape_mask,
-        [(read_photo(faces[i][0].photo), faces[i][1]) for i in chosen],
+        [(read_photo(portrait.photo), landmarks) for portrait, landmarks in faces],
     )
 
 
@@ -374,41 +279,48 @@ def _make_products(
     ]
     faceless = [portrait.stem for portrait, landmarks in faces if landmarks is None]
     if faceless:
-        print(f"No face found, shape mask neutral: {', '.join(faceless)}")
-    portraits = {"train": faces[: len(dataset.train)], "test": faces[len(dataset.train) :]}
+        print(
+            f"{len(faceless)} portraits without a face, shape mask neutral: "
+            f"{', '.join(faceless)}"
+        )
+    split_faces = {"train": faces[: len(dataset.train)], "test": faces[len(dataset.train) :]}
     train = surveys[: len(dataset.train)]
 
     distribution = alpha_distribution(survey.alpha_counts for survey in train)
     save_alpha_distribution(out / "p_alpha.txt", distribution)
-    plot_alpha_distribution(out / "p_alpha.png", distribution)
-
+    plot = ordered_map(draw_alpha_distribution, [distribution])
     shape_mask = make_shape_mask(
-        [face for face in portraits["train"] if face[1] is not None],
+        [face for face in split_faces["train"] if face[1] is not None],
         [survey.center for survey in train if survey.landmarks is not None],
         ordered_map,
     )
     shape_mask.save(out / "shape_mask.npz")
-    shown = [face for face in faces if face[1] is not None]
-    write_image(out / "shape_mask.png", picture_shape_mask(shape_mask, shown, seed))
+    shown = shuffled([face for face in faces if face[1] is not None], seed)[:PICTURED]
+    alignments = ordered_map(partial(picture_shape_mask, shape_mask), [shown])
 
     built_from = _databases_built_from(out, sources)
     encoders = {
         "train": RecordEncoder(shape_mask, augmentations),
         "test": RecordEncoder(shape_mask, (ORIGINAL,)),
     }
-    counts = {
-        split: len(portraits[split]) * len(encoders[split].augmentations) for split in SPLITS
-    }
-    announce_size(out, counts, portraits["train"], encoders["train"], built_from, ordered_map)
-    for split in SPLITS:
-        write_split(
-            out, split, portraits[split], encoders[split], built_from, seed, ordered_map
-        )
-
+    with ExitStack() as stack:
+        splits = []
+        for name, encode in encoders.items():
+            # In random order: the first ones tell about how large all are.
+            portraits = shuffled(split_faces[name], seed)
+            opened = open_split(out, name, portraits, encode, built_from, seed, ordered_map)
+            splits.append(stack.enter_context(opened))
+        # While workers encode.
+        write_image(out / "p_alpha.png", next(plot))
+        write_image(out / "shape_mask.png", next(alignments))
+        announce_size(out, splits)
+        for split in splits:
+            write_records(split)
+            list_records(out, split)
     manifest = {
         "sources": sources,
         "products": _sizes(out),
-        "records": counts,
+        "records": {split.name: len(split.names) for split in splits},
         "without_face": faceless,
         "fractional_share": fractional_share(distribution),
         "foreground_share": foreground_share(distribution),

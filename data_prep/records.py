@@ -68,11 +68,14 @@ class RecordEncoder:
     def __call__(self, face: Face) -> list[tuple[bytes, ...]]:
         """For each augmentation, the files of `PARTS`."""
         record = make_record(*face, self.shape_mask)
+        suffixes = PARTS.values()
+        files = tuple(map(encode_image, record, suffixes))
+        # What an augmentation leaves alone is not coded again.
         return [
             tuple(
-                encode_image(image, suffix)
-                for image, suffix in zip(
-                    augmentation.apply(record), PARTS.values(), strict=True
+                file if image is original else encode_image(image, suffix)
+                for image, original, file, suffix in zip(
+                    augmentation.apply(record), record, files, suffixes, strict=True
                 )
             )
             for augmentation in self.augmentations

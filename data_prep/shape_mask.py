@@ -17,7 +17,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from scipy.ndimage import distance_transform_edt
 
 from data_prep.errors import InputError
 from data_prep.images import atomic_write
@@ -452,7 +451,6 @@ def average_mattes(aligned: Iterable[tuple[np.ndarray, np.ndarray]]) -> np.ndarr
     (height, width) float32 ndarray
         0 to 1.  A pixel that no portrait covers after alignment (every m_i is 0
         there) takes the value of the nearest one that some portrait covers.
-
     """
     weighted = count = None
     for matte, inside in aligned:
@@ -462,6 +460,9 @@ def average_mattes(aligned: Iterable[tuple[np.ndarray, np.ndarray]]) -> np.ndarr
         cv2.accumulate(inside, count)
     mean = weighted / np.maximum(count, 1)
     if not count.all():
+        # Imported here: worker processes do not average.
+        from scipy.ndimage import distance_transform_edt
+
         nearest = distance_transform_edt(
             count == 0, return_distances=False, return_indices=True
         )

@@ -7,13 +7,12 @@ from caffe_layers.weighted_loss import load_alpha_distribution
 from data_prep.alpha_distribution import (
     alpha_distribution,
     count_alphas,
+    draw_alpha_distribution,
     foreground_share,
     fractional_share,
-    plot_alpha_distribution,
     save_alpha_distribution,
 )
 from data_prep.errors import InputError
-from data_prep.images import read_photo
 
 
 def test_histogram_plus_one_a_bin():
@@ -51,9 +50,12 @@ def test_the_loss_layer_reads_the_same_numbers(tmp_path):
     np.testing.assert_array_equal(load_alpha_distribution(path), p)
 
 
-def test_plot_is_a_picture(tmp_path):
-    plot_alpha_distribution(tmp_path / "p.png", np.full(256, 1 / 256))
-    assert read_photo(tmp_path / "p.png").std() > 5
+def test_plot_is_a_picture_of_the_distribution():
+    flat, steep = np.full(256, 1 / 256), np.geomspace(1, 1e-9, 256)
+    pictures = [draw_alpha_distribution(p / p.sum()) for p in (flat, steep)]
+    for picture in pictures:
+        assert picture.dtype == np.uint8 and picture.ndim == 3 and picture.std() > 5
+    assert (pictures[0] != pictures[1]).mean() > 0.01
 
 
 def test_no_matte():

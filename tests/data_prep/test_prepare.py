@@ -19,10 +19,11 @@ from google.protobuf import text_format
 from caffe_layers.weighted_loss import load_alpha_distribution
 from data_prep.augmentation import AUGMENTATIONS
 from data_prep.caffe_lmdb import RECORDS_PER_COMMIT
+from data_prep.databases import check_space
 from data_prep.dataset import FRAME
 from data_prep.errors import InputError
 from data_prep.images import read_matte, read_photo, write_image
-from data_prep.prepare import check_space, locked, main, prepare
+from data_prep.prepare import locked, main, prepare
 from data_prep.shape_mask import (
     ShapeMask,
     align_matte,
@@ -389,13 +390,13 @@ def test_records_of_a_killed_run_are_not_made_again(dataset, tmp_path):
     program = (
         "import os, pathlib, signal, sys\n"
         "from data_prep.caffe_lmdb import RECORDS_PER_COMMIT, AlignedWriter\n"
-        "from data_prep import prepare\n"
+        "from data_prep import databases, prepare\n"
         "class Killed(AlignedWriter):\n"
         "    def put(self, encoded):\n"
         "        super().put(encoded)\n"
-        "        if self._next > RECORDS_PER_COMMIT:\n"
+        "        if self.rank > RECORDS_PER_COMMIT:\n"
         "            os.kill(os.getpid(), signal.SIGKILL)\n"
-        "prepare.AlignedWriter = Killed\n"
+        "databases.AlignedWriter = Killed\n"
         "prepare.prepare(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]), seed=0)\n"
     )
     out = tmp_path / "out"
