@@ -3,9 +3,11 @@
     python -m data_prep.bench_prepare [--dataset data/sample] [--records 500]
         [--workers 2] [--full 22100]
 
-Prepares a dataset of copies of the given portraits in a temporary folder: under
-a profiler, in one process, and with workers.  Prints the share of the time that
-image libraries take, the gain by the workers, and what a full set would take.
+Prepares datasets of copies of the given portraits in a temporary folder.  First under
+a profiler, in one process: the share of the time that image libraries take.  Then by
+the command that a user gives, with one worker and with several, once for a single
+portrait and once for all: what a further record takes, the gain by the workers, and
+what a full set would take.
 """
 
 from __future__ import annotations
@@ -17,9 +19,12 @@ import io
 import os
 import pstats
 import shutil
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 
@@ -38,6 +43,7 @@ LIBRARIES = ("Imaging", "dlib")
 # that make them, which do little else.
 DLIB_CALLERS = {("landmarks.py", "__init__"), ("landmarks.py", "detect")}
 PLOT = draw_alpha_distribution.__name__
+REPOSITORY = Path(__file__).parents[1]
 LONGEST = 12  # lines of the profile that are printed
 
 
@@ -54,12 +60,51 @@ def repeat_dataset(dataset: Dataset, portraits: int, folder: Path) -> None:
     write_lists(folder, names[:-1], names[-1:])
 
 
-def timed_run(folder: Path, out: Path, workers: int) -> float:
-    """Seconds of one `prepare` without its output."""
+class Run(NamedTuple):
+    """One measured run: how many training records it made, and in how many seconds."""
+
+    records: int
+    seconds: float
+
+
+def timed_command(folder: Path, out: Path, workers: int) -> float:
+    """Seconds of `prepare` in a process of its own, start of Python included.
+
+    Raises
+    ------
+    InputError
+        If it fails.
+    """
+    shutil.rmtree(out, ignore_errors=True)
+    command = [sys.executable, "-m", "data_prep.prepare", "--workers", str(workers)]
+    command += ["--dataset", str(folder), "--out", str(out)]
     start = time.perf_counter()
+    run = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
+    seconds = time.perf_counter() - start
+    if run.returncode != 0:
+        raise InputError(f"{' '.join(command)} failed: {run.stderr.strip()}")
+    return seconds
+
+
+def extrapolate(small: Run, large: Run, records: int) -> float:
+    """Seconds for so many records: start-up as in both runs, further records alike."""
+    slope = (large.seconds - small.seconds) / (large.records - small.records)
+    return small.seconds + slope * (records - small.records)
+
+
+def profiled(folder: Path, warm: Path, out: Path) -> cProfile.Profile:
+    """Profile of `prepare` on `folder` in this process.
+
+    What is loaded only once (modules, the landmark model) is loaded before, by a run
+    on the dataset `warm`.
+    """
+    # Wall clock: to ask for the processor's time takes longer than a small function.
+    profile = cProfile.Profile()
     with contextlib.redirect_stdout(io.StringIO()):
-        prepare(folder, out, 0, AUGMENTATIONS, workers)
-    return time.perf_counter() - start
+        prepare(warm, out, seed=0)
+        shutil.rmtree(out)
+        profile.runcall(prepare, folder, out, seed=0)
+    return profile
 
 
 def is_image_work(function: tuple[str, int, str]) -> bool:
@@ -107,32 +152,31 @@ def main(argv: list[str] | None = None) -> int:
         if value < least:
             raise InputError(f"--{name} {value} is too few; give {least} or more.")
     dataset = Dataset.open(options.dataset)
-    portraits = -(-options.records // len(AUGMENTATIONS))
-    count = portraits * len(AUGMENTATIONS)
+    versions = len(AUGMENTATIONS)
+    portraits = max(2, -(-options.records // versions))
     with tempfile.TemporaryDirectory() as scratch:
-        folder, out = Path(scratch, "dataset"), Path(scratch, "prepared")
-        repeat_dataset(dataset, portraits, folder)
-        # Wall clock: to ask for the processor's time takes longer than a small function.
-        profile = cProfile.Profile()
-        profile.enable()
-        timed_run(folder, out, workers=1)
-        profile.disable()
-        print_profile(profile)
-        seconds = {}
+        single, whole, out = (Path(scratch, name) for name in ("single", "whole", "prepared"))
+        repeat_dataset(dataset, 1, single)
+        repeat_dataset(dataset, portraits, whole)
+        print_profile(profiled(whole, single, out))
+        measured, projected = {}, {}
         for workers in (1, options.workers):
-            shutil.rmtree(out)
-            seconds[workers] = timed_run(folder, out, workers)
-            size = disk_size(out)
-            full = options.full / count
+            small = Run(versions, timed_command(single, out, workers))
+            large = Run(versions * portraits, timed_command(whole, out, workers))
+            measured[workers] = large.seconds
+            projected[workers] = extrapolate(small, large, options.full)
+            size = disk_size(out) * options.full / large.records
             print(
-                f"{workers} worker{'s' * (workers > 1)}: {count} training records in "
-                f"{seconds[workers]:.1f} s, {count / seconds[workers]:.1f} records/s; "
-                f"{options.full:,} would take {full * seconds[workers] / 60:.1f} minutes "
-                f"and {full * size / 1e9:.2f} GB"
+                f"{workers} worker{'s' * (workers > 1)}: {small.records} training records in "
+                f"{small.seconds:.1f} s, {large.records} in {large.seconds:.1f} s; "
+                f"{options.full:,} would take {projected[workers] / 60:.1f} minutes "
+                f"and {size / 1e9:.2f} GB"
             )
+    gains = [times[1] / times[options.workers] for times in (measured, projected)]
     print(
-        f"{options.workers} workers are {seconds[1] / seconds[options.workers]:.2f} times "
-        f"as fast as 1, on {os.cpu_count()} processors"
+        f"{options.workers} workers are {gains[0]:.2f} times as fast as 1 with "
+        f"{versions * portraits} records, {gains[1]:.2f} times with {options.full:,}, "
+        f"on {os.cpu_count()} processors"
     )
     return 0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -145,21 +146,32 @@ def announce_size(out: Path, splits: Sequence[Split]) -> None:
 def write_records(split: Split) -> None:
     """Write what the databases lack, with a progress bar.
 
+    A thread writes one portrait while this one waits for the next, so that nobody
+    waits for the disk.
+
     Raises
     ------
     InputError
         If the disk is full.
     """
-    with tqdm(
+    progress = tqdm(
         total=len(split.names),
         initial=split.writer.rank,
         desc=f"{split.name} LMDB",
         unit="record",
-    ) as progress:
+    )
+
+    def write(records: Records) -> None:
+        for record in records:
+            split.writer.put(record)
+        progress.update(len(records))
+
+    with progress, ThreadPoolExecutor(max_workers=1) as thread:
+        writing = thread.submit(write, [])
         for records in split.encoded:
-            for record in records:
-                split.writer.put(record)
-            progress.update(len(records))
+            writing.result()
+            writing = thread.submit(write, records)
+        writing.result()
 
 
 def list_records(out: Path, split: Split) -> None:

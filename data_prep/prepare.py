@@ -310,10 +310,9 @@ def _make_products(
             portraits = shuffled(split_faces[name], seed)
             opened = open_split(out, name, portraits, encode, built_from, seed, ordered_map)
             splits.append(stack.enter_context(opened))
-        # While workers encode.
+        announce_size(out, splits)
         write_image(out / "p_alpha.png", next(plot))
         write_image(out / "shape_mask.png", next(alignments))
-        announce_size(out, splits)
         for split in splits:
             write_records(split)
             list_records(out, split)

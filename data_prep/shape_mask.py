@@ -404,7 +404,7 @@ class ShapeMask:
     def save(self, path: Path | str) -> None:
         """Write to an .npz file, atomically."""
         with atomic_write(path) as scratch:
-            np.savez_compressed(
+            np.savez(
                 scratch,
                 mean=self.mean,
                 template=self.template,

@@ -5,31 +5,40 @@ from pathlib import Path
 
 import pytest
 
-from data_prep.bench_prepare import is_image_work, main
+from data_prep.bench_prepare import Run, extrapolate, is_image_work, main, timed_command
 from data_prep.errors import InputError
 
 SAMPLE = Path(__file__).parents[2] / "data" / "sample"
 
 
 def test_figures_are_printed_and_agree(capsys):
-    arguments = ["--dataset", str(SAMPLE), "--records", "10", "--workers", "2", "--full", "2600"]
+    arguments = ["--dataset", str(SAMPLE), "--records", "20", "--workers", "2", "--full", "2600"]
     assert main(arguments) == 0
     printed = capsys.readouterr().out
     share = float(re.search(r"image coding: ([\d.]+)%", printed)[1])
     assert 10 < share < 100
     assert re.search(r"\* \{imencode\}", printed)
     rows = re.findall(
-        r"(\d) workers?: 13 training records in ([\d.]+) s, .*; "
-        r"2,600 would take ([\d.]+) minutes and ([\d.]+) GB",
+        r"(\d) workers?: 13 training records in ([\d.]+) s, 26 in ([\d.]+) s; "
+        r"2,600 would take (-?[\d.]+) minutes and ([\d.]+) GB",
         printed,
     )
     assert [row[0] for row in rows] == ["1", "2"]
-    for _, seconds, minutes, _ in rows:
-        assert float(minutes) == pytest.approx(200 * float(seconds) / 60, abs=0.25)
     # 100 kB to 1 MB a record, with and without workers the same.
-    assert rows[0][3] == rows[1][3] and 0.2 < float(rows[0][3]) < 2.6
-    gain = float(re.search(r"2 workers are ([\d.]+) times", printed)[1])
-    assert gain == pytest.approx(float(rows[0][1]) / float(rows[1][1]), abs=0.05)
+    assert rows[0][4] == rows[1][4] and 0.2 < float(rows[0][4]) < 2.6
+    found = re.search(r"2 workers are ([\d.]+) times as fast as 1 with 26 records", printed)
+    assert float(found[1]) == pytest.approx(float(rows[0][2]) / float(rows[1][2]), abs=0.05)
+
+
+def test_further_records_take_what_the_measured_ones_took():
+    small, large = Run(10, 3.0), Run(110, 13.0)
+    assert extrapolate(small, large, 110) == pytest.approx(13)
+    assert extrapolate(small, large, 1010) == pytest.approx(103)
+
+
+def test_a_run_that_fails_is_told(tmp_path):
+    with pytest.raises(InputError, match="images does not exist"):
+        timed_command(tmp_path, tmp_path / "out", workers=1)
 
 
 def test_what_counts_as_image_work():
