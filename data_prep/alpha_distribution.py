@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from caffe_layers.weighted_loss import BINS, loss_weights
@@ -18,6 +19,11 @@ from data_prep.images import atomic_write
 # One pixel: it changes no weight that the data support.
 PRIOR_COUNT = 1.0
 
+# Standard deviation, in bins, of the smoothing of fractional alphas.  Mattes that were
+# made from few samples a pixel, or brightened in 8 bits, leave out every so many
+# values: a comb that says nothing about people.
+SMOOTHING = 2.0
+
 
 def count_alphas(matte: np.ndarray) -> np.ndarray:
     """(256,) int64: how many pixels of a uint8 matte have each value."""
@@ -25,7 +31,10 @@ def count_alphas(matte: np.ndarray) -> np.ndarray:
 
 
 def alpha_distribution(counts: Iterable[np.ndarray]) -> np.ndarray:
-    """Distribution over all pixels of all mattes, smoothed by one count a bin.
+    """Distribution over all pixels of all mattes, smoothed.
+
+    Counts of fractional alphas are spread over their neighbors by a Gaussian, which
+    keeps their sum; 0 and 1 stay by themselves.  Then every bin gets one count.
 
     Parameters
     ----------
@@ -47,6 +56,10 @@ def alpha_distribution(counts: Iterable[np.ndarray]) -> np.ndarray:
         total += each
     if not total.any():
         raise InputError("p(alpha) takes at least one training matte; the list is empty.")
+    fractional = cv2.GaussianBlur(
+        total[None, 1:-1], (0, 0), SMOOTHING, borderType=cv2.BORDER_REFLECT
+    )
+    total[1:-1] = fractional[0]
     total += PRIOR_COUNT
     return total / total.sum()
 

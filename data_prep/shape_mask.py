@@ -38,7 +38,7 @@ PRIOR_TURN = 0.1
 
 MASK_ALPHA = 0.5  # contour drawn in pictures
 TILE_SIZE = (240, 320)  # width, height
-TILES_A_ROW = 7
+TILES_A_ROW = 6
 #: Mask value (of 0-255) where no face was found: "no information", 0 to the net.
 NEUTRAL_MASK = 128
 
@@ -496,7 +496,7 @@ def draw_alignment(photo: np.ndarray, mask: np.ndarray, landmarks: np.ndarray) -
 def draw_alignments(
     mask: ShapeMask, portraits: Sequence[tuple[np.ndarray, np.ndarray]]
 ) -> np.ndarray:
-    """Contact sheet: the mean mask with its template, then portraits under it.
+    """The mean mask with its template, and beside it portraits under the mask.
 
     Parameters
     ----------
@@ -510,11 +510,13 @@ def draw_alignments(
     mean = cv2.cvtColor(np.rint(255 * mask.mean).astype(np.uint8), cv2.COLOR_GRAY2BGR)
     for x, y in np.rint(mask.template).astype(int):
         cv2.circle(mean, (int(x), int(y)), 2, (0, 160, 0), -1)
-    pictures = [mean] + [
+    pictures = [
         draw_alignment(photo, mask.warp_to(points, photo.shape[:2]), points)
         for photo, points in portraits
     ]
     tiles = [cv2.resize(each, TILE_SIZE, interpolation=cv2.INTER_AREA) for each in pictures]
     tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % TILES_A_ROW)
     rows = [np.hstack(tiles[i : i + TILES_A_ROW]) for i in range(0, len(tiles), TILES_A_ROW)]
-    return np.vstack(rows)
+    # As high as all rows together.
+    size = (TILE_SIZE[0] * len(rows), TILE_SIZE[1] * len(rows))
+    return np.hstack([cv2.resize(mean, size, interpolation=cv2.INTER_AREA), np.vstack(rows)])

@@ -17,6 +17,7 @@ from caffe.proto import caffe_pb2
 from google.protobuf import text_format
 
 from caffe_layers.weighted_loss import load_alpha_distribution
+from data_prep.alpha_distribution import alpha_distribution, count_alphas
 from data_prep.augmentation import AUGMENTATIONS
 from data_prep.caffe_lmdb import RECORDS_PER_COMMIT
 from data_prep.databases import check_space
@@ -168,9 +169,9 @@ def test_only_training_portraits_enter_mask_and_distribution(
 ):
     stems = [p.stem for p in sample.train[:2]]
     mattes = [sample_mattes[stem] for stem in stems]
-    counts = np.bincount(np.concatenate([*mattes, np.zeros_like(mattes[0])]).ravel()) + 1
+    expected = alpha_distribution(map(count_alphas, [*mattes, np.zeros_like(mattes[0])]))
     p = load_alpha_distribution(prepared / "p_alpha.txt")
-    np.testing.assert_allclose(p, counts / counts.sum(), rtol=1e-12)
+    np.testing.assert_allclose(p, expected, rtol=1e-12)
     landmarks = [sample_landmarks[stem] for stem in stems]
     template, neck = fit_alignment(landmarks, list(map(center_of_gravity, mattes)), FRAME)
     mean = average_mattes(
@@ -322,10 +323,12 @@ KILLS = 10
 KILL_PROGRAM = f"""
 import os, pathlib, random, shutil, signal, sys, time
 import cv2, numpy as np
-from data_prep.landmarks import detect_landmarks
 from data_prep.prepare import prepare
+# Loaded before the forks: faster.
+import caffe.proto.caffe_pb2, matplotlib.backends.backend_agg, matplotlib.figure
+from data_prep.landmarks import detect_landmarks
 cv2.setNumThreads(1)
-detect_landmarks(np.zeros((90, 90, 3), np.uint8))  # loaded before the fork: faster
+detect_landmarks(np.zeros((90, 90, 3), np.uint8))
 dataset, reference, out = map(pathlib.Path, sys.argv[1:])
 chance = random.Random(0)
 

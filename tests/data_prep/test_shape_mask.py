@@ -17,6 +17,7 @@ from data_prep.shape_mask import (
     align_to_template,
     average_mattes,
     center_of_gravity,
+    draw_alignments,
     estimate_alignment,
     estimate_similarity,
     fit_alignment,
@@ -355,6 +356,23 @@ def test_saved_mask_reads_back(tmp_path):
     np.testing.assert_array_equal(again.template, mask.template)
     np.testing.assert_array_equal(again.neck.shift, mask.neck.shift)
     assert again.neck.tilt == mask.neck.tilt > 0
+
+
+@pytest.mark.parametrize(("count", "rows"), [(1, 1), (6, 1), (12, 2)])
+def test_picture_has_the_mean_beside_the_portraits(count, rows):
+    rng = np.random.default_rng(8)
+    mattes, landmarks = portraits(rng, 2)
+    mask = build(mattes, landmarks)
+    photo = np.full((*FRAME, 3), 255, np.uint8)
+    picture = draw_alignments(mask, [(photo, landmarks[0])] * count)
+    height, width = 320 * rows, 240 * rows
+    assert picture.shape == (height, width + 240 * 6, 3)
+    mean = cv2.resize(np.rint(255 * mask.mean).astype(np.uint8), (width, height))
+    shown = picture[:, :width]
+    untouched = (shown == shown[:, :, :1]).all(axis=2)  # by the green landmarks
+    assert untouched.mean() > 0.3
+    assert np.abs(shown[:, :, 0].astype(int) - mean)[untouched].mean() < 3
+    assert (picture[-1, -1] == 0).all() == (count % 6 != 0)  # nothing drawn there
 
 
 @pytest.mark.parametrize("content", [None, b"text", b""])
