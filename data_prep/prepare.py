@@ -62,7 +62,7 @@ from data_prep.databases import (
     open_split,
     write_records,
 )
-from data_prep.dataset import FRAME, Dataset, DatasetError, Portrait
+from data_prep.dataset import FRAME, Dataset, DatasetError
 from data_prep.errors import InputError, run_program
 from data_prep.images import atomic_write, read_photo, remove_leftovers, write_image
 from data_prep.parallel import OrderedMap, available_workers, open_workers
@@ -74,7 +74,7 @@ from data_prep.shape_mask import (
     draw_alignments,
     fit_alignment,
 )
-from data_prep.survey import SurveyCache, survey_portraits
+from data_prep.survey import Survey, SurveyCache, survey_portraits
 
 PICTURED = 12  # alignments in shape_mask.png
 
@@ -252,6 +252,31 @@ def prepare(
     return True
 
 
+def _survey_all(
+    dataset: Dataset, files: dict[str, str], out: Path, ordered_map: OrderedMap
+) -> list[Survey]:
+    """Surveys of all portraits, those known by the content of their files from the cache.
+
+    Raises
+    ------
+    DatasetError
+        If files have problems; it lists them all.
+    """
+    fetch("landmark-model")  # once, before all workers want it
+    keys = [
+        "-".join(
+            files[path.relative_to(dataset.folder).as_posix()]
+            for path in (portrait.photo, portrait.matte)
+        )
+        for portrait in dataset.portraits
+    ]
+    cache = SurveyCache(out / "survey.txt")
+    surveys, problems = survey_portraits(dataset.portraits, keys, cache, ordered_map)
+    if problems:
+        raise DatasetError(dataset.folder, problems)
+    return surveys
+
+
 def _make_products(
     dataset: Dataset,
     out: Path,
@@ -260,17 +285,9 @@ def _make_products(
     seed: int,
     ordered_map: OrderedMap,
 ) -> None:
-    fetch("landmark-model")  # once, before all workers want it
-    names = [p.relative_to(dataset.folder).as_posix() for p in _files(dataset.portraits)]
-    digests = [sources["files"][name] for name in names]
-    keys = ["-".join(pair) for pair in zip(digests[::2], digests[1::2], strict=True)]
     for path in (out / "manifest.json", *product_files(out)):
         remove_leftovers(path)
-    cache = SurveyCache(out / "survey.txt")
-    surveys, problems = survey_portraits(dataset.portraits, keys, cache, ordered_map)
-    if problems:
-        raise DatasetError(dataset.folder, problems)
-
+    surveys = _survey_all(dataset, sources["files"], out, ordered_map)
     # Without its manifest a folder counts as unfinished, whatever happens next.
     (out / "manifest.json").unlink(missing_ok=True)
     faces = [
@@ -280,8 +297,8 @@ def _make_products(
     faceless = [portrait.stem for portrait, landmarks in faces if landmarks is None]
     if faceless:
         print(
-            f"{len(faceless)} portraits without a face, shape mask neutral: "
-            f"{', '.join(faceless)}"
+            f"No face in {len(faceless)} of {len(faces)} portraits, their shape mask is "
+            f"neutral: {', '.join(faceless)}"
         )
     split_faces = {"train": faces[: len(dataset.train)], "test": faces[len(dataset.train) :]}
     train = surveys[: len(dataset.train)]
@@ -326,11 +343,6 @@ def _make_products(
     }
     with atomic_write(out / "manifest.json") as scratch:
         scratch.write_text(json.dumps(manifest, indent=1))
-
-
-def _files(portraits: Sequence[Portrait]) -> list[Path]:
-    """Photo, matte, photo, matte, ..."""
-    return [path for portrait in portraits for path in (portrait.photo, portrait.matte)]
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -254,8 +254,11 @@ def everything(out):
     return found
 
 
-def test_workers_change_nothing(prepared, dataset, tmp_path):
+def test_workers_change_nothing(prepared, dataset, tmp_path, capsys):
     assert prepare(dataset, tmp_path, seed=0, workers=2)
+    assert f"No face in 1 of 4 portraits, their shape mask is neutral: {FACELESS}" in (
+        capsys.readouterr().out
+    )
     assert everything(tmp_path) == everything(prepared)
 
 
