@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
+import tempfile
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import CancelledError, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from itertools import islice
+from functools import lru_cache, partial
+from itertools import count, islice
+from pathlib import Path
 from typing import Any, TypeVar
 
 import cv2
@@ -36,23 +40,20 @@ def available_workers() -> int:
 
 
 def _in_order(
-    submit: Callable[..., Any],
-    ahead: int,
-    function: Callable[[Item], Result],
-    items: Iterable[Item],
+    submit: Callable[[Item], Any], ahead: int, items: Iterable[Item]
 ) -> Iterator[Result]:
-    """``map(function, items)`` through futures, `ahead` of them at a time.
+    """Results of the futures of all items, `ahead` of them at a time.
 
     The first ones start with the call, not when the first result is asked for.
     """
     items = iter(items)
-    pending = deque(submit(function, item) for item in islice(items, ahead))
+    pending = deque(map(submit, islice(items, ahead)))
 
     def results() -> Iterator[Result]:
         try:
             while pending:
                 result = pending.popleft().result()
-                pending.extend(submit(function, item) for item in islice(items, 1))
+                pending.extend(map(submit, islice(items, 1)))
                 yield result
         finally:
             for future in pending:
@@ -97,6 +98,16 @@ def _start_worker() -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
+@lru_cache(maxsize=4)
+def _load(path: str) -> Callable[[Item], Result]:
+    return pickle.loads(Path(path).read_bytes())
+
+
+def _call(path: str, item: Item) -> Result:
+    """Apply the function that a file holds: each worker reads it once."""
+    return _load(path)(item)
+
+
 @contextmanager
 def _local_processes(workers: int) -> Iterator[OrderedMap]:
     # spawn: OpenMP and MKL, in use here, may hang after a fork.
@@ -105,10 +116,21 @@ def _local_processes(workers: int) -> Iterator[OrderedMap]:
         mp_context=multiprocessing.get_context("spawn"),
         initializer=_start_worker,
     )
+    folder = tempfile.TemporaryDirectory()
+    numbers = count()
+
+    def ordered_map(
+        function: Callable[[Item], Result], items: Iterable[Item]
+    ) -> Iterator[Result]:
+        # Not with every item: some functions hold a large array.
+        path = Path(folder.name, str(next(numbers)))
+        path.write_bytes(pickle.dumps(function))
+        return _in_order(partial(pool.submit, _call, str(path)), AHEAD * workers, items)
+
     try:
         # BLAS reads its number of threads when it is loaded.
         with _environment(**dict.fromkeys(THREAD_VARIABLES, "1")):
-            yield lambda *work: _in_order(pool.submit, AHEAD * workers, *work)
+            yield ordered_map
     except BrokenProcessPool:
         raise InputError(
             "A worker process died, perhaps for want of memory; run the command again "
@@ -116,6 +138,11 @@ def _local_processes(workers: int) -> Iterator[OrderedMap]:
         ) from None
     finally:
         pool.shutdown(cancel_futures=True)
+        folder.cleanup()
+
+
+def _apply(function: Callable[[Item], Result], item: Item) -> Result:
+    return function(item)
 
 
 @contextmanager
@@ -142,15 +169,20 @@ def _dask_cluster(scheduler: str) -> Iterator[OrderedMap]:
             )
         client.run(cv2.setNumThreads, 1)
 
-        def submit(function: Callable[[Item], Result], item: Item) -> Any:
-            return client.submit(function, item, pure=False)  # pure: hashes the arguments
+        def ordered_map(
+            function: Callable[[Item], Result], items: Iterable[Item]
+        ) -> Iterator[Result]:
+            # Sent once to each worker.  Neither is hashed: equal items may come again.
+            sent = client.scatter(function, broadcast=True, hash=False)
+            submit = partial(client.submit, _apply, sent, pure=False)
+            return _in_order(submit, AHEAD * threads, items)
 
         try:
-            yield lambda *work: _in_order(submit, AHEAD * threads, *work)
-        except KilledWorker as error:
+            yield ordered_map
+        except (KilledWorker, CancelledError) as error:
             raise InputError(
-                f"The workers of --scheduler {scheduler} died at one task ({error}); "
-                "give them more memory and run the command again."
+                f"Workers of --scheduler {scheduler} died ({error}); give them more memory "
+                "and run the command again."
             ) from None
 
 

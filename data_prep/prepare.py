@@ -76,6 +76,7 @@ from data_prep.shape_mask import (
 )
 from data_prep.survey import Survey, SurveyCache, survey_portraits
 
+GROUP = 8  # mattes that one worker adds up
 PICTURED = 12  # alignments in shape_mask.png
 
 # Modules that the products depend on.
@@ -188,8 +189,9 @@ def make_shape_mask(
         If there is none.
     """
     template, neck = fit_alignment([points for _, points in faces], centers, FRAME)
-    aligned = ordered_map(MatteAligner(template, neck), faces)
-    progress = tqdm(aligned, "shape mask", len(faces), unit="portrait", leave=False)
+    groups = [faces[i : i + GROUP] for i in range(0, len(faces), GROUP)]
+    sums = ordered_map(MatteAligner(template, neck), groups)
+    progress = tqdm(sums, "shape mask", len(groups), unit="group", leave=False)
     return ShapeMask(average_mattes(progress), template, neck)
 
 

@@ -16,6 +16,7 @@ from data_prep.shape_mask import (
     ShapeMask,
     align_matte,
     align_to_template,
+    sum_mattes,
 )
 
 #: Databases of a split and how their images are coded, in the order of `Record`.
@@ -30,12 +31,15 @@ Face = tuple[Portrait, np.ndarray | None]
 
 @dataclass(frozen=True)
 class MatteAligner:
-    """`align_matte` for training portraits; to be called with one `Face`."""
+    """`sum_mattes` of aligned training portraits; to be called with some `Face`."""
 
     template: np.ndarray
     neck: Neck
 
-    def __call__(self, face: Face) -> tuple[np.ndarray, np.ndarray]:
+    def __call__(self, faces: Sequence[Face]) -> tuple[np.ndarray, np.ndarray]:
+        return sum_mattes(map(self._align, faces))
+
+    def _align(self, face: Face) -> tuple[np.ndarray, np.ndarray]:
         portrait, landmarks = face
         matrix = align_to_template(landmarks, self.template, self.neck, FRAME)
         return align_matte(read_matte(portrait.matte), matrix, FRAME)

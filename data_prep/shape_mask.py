@@ -438,8 +438,10 @@ class ShapeMask:
         return mask
 
 
-def average_mattes(aligned: Iterable[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
-    """The mean mask M of eq. 2.
+def sum_mattes(
+    aligned: Iterable[tuple[np.ndarray, np.ndarray]],
+) -> tuple[np.ndarray, np.ndarray]:
+    """Numerator and denominator of eq. 2 over some portraits.
 
     Parameters
     ----------
@@ -448,16 +450,39 @@ def average_mattes(aligned: Iterable[tuple[np.ndarray, np.ndarray]]) -> np.ndarr
 
     Returns
     -------
-    (height, width) float32 ndarray
-        0 to 1.  A pixel that no portrait covers after alignment (every m_i is 0
-        there) takes the value of the nearest one that some portrait covers.
+    weighted : (height, width) float64 ndarray
+        Sum of the mattes where they are inside.
+    count : (height, width) float32 ndarray
+        How many are.
     """
     weighted = count = None
     for matte, inside in aligned:
         if weighted is None:
-            weighted, count = np.zeros(matte.shape), np.zeros(matte.shape)
+            weighted, count = np.zeros(matte.shape), np.zeros(matte.shape, np.float32)
         cv2.accumulate(matte, weighted, mask=inside)
         cv2.accumulate(inside, count)
+    return weighted, count
+
+
+def average_mattes(sums: Iterable[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    """The mean mask M of eq. 2.
+
+    Parameters
+    ----------
+    sums : iterable of (weighted, count)
+        `sum_mattes` of groups of portraits, one or more; taken one by one.
+
+    Returns
+    -------
+    (height, width) float32 ndarray
+        0 to 1.  A pixel that no portrait covers after alignment (every m_i is 0
+        there) takes the value of the nearest one that some portrait covers.
+    """
+    sums = iter(sums)
+    weighted, count = (array.copy() for array in next(sums))
+    for more_weighted, more_count in sums:
+        weighted += more_weighted
+        count += more_count
     mean = weighted / np.maximum(count, 1)
     if not count.all():
         # Imported here: worker processes do not average.

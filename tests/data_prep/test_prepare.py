@@ -32,6 +32,7 @@ from data_prep.shape_mask import (
     average_mattes,
     center_of_gravity,
     fit_alignment,
+    sum_mattes,
 )
 
 ROOT = Path(__file__).parents[2]
@@ -174,10 +175,10 @@ def test_only_training_portraits_enter_mask_and_distribution(
     np.testing.assert_allclose(p, expected, rtol=1e-12)
     landmarks = [sample_landmarks[stem] for stem in stems]
     template, neck = fit_alignment(landmarks, list(map(center_of_gravity, mattes)), FRAME)
-    mean = average_mattes(
+    mean = average_mattes([sum_mattes(
         align_matte(matte, align_to_template(points, template, neck, FRAME), FRAME)
         for matte, points in zip(mattes, landmarks, strict=True)
-    )
+    )])
     found = ShapeMask.load(prepared / "shape_mask.npz")
     np.testing.assert_array_equal(found.mean, mean)
     np.testing.assert_array_equal(found.template, template)

@@ -25,6 +25,7 @@ from data_prep.shape_mask import (
     head_tilt,
     head_turn,
     mean_template,
+    sum_mattes,
     transform_points,
 )
 
@@ -60,10 +61,10 @@ def build(mattes, landmarks):
     """Shape mask of a training set in memory."""
     frame = mattes[0].shape
     template, neck = fit_alignment(landmarks, list(map(center_of_gravity, mattes)), frame)
-    mean = average_mattes(
+    mean = average_mattes([sum_mattes(
         align_matte(matte, align_to_template(points, template, neck, frame), frame)
         for matte, points in zip(mattes, landmarks, strict=True)
-    )
+    )])
     return ShapeMask(mean, template, neck)
 
 
@@ -332,10 +333,10 @@ def test_the_neck_pays(sample, sample_landmarks, sample_mattes, sample_masks):
     mattes = [sample_mattes[p.stem] for p in sample.train]
     landmarks = [sample_landmarks[p.stem] for p in sample.train]
     stiff = ShapeMask(
-        average_mattes(
+        average_mattes([sum_mattes(
             align_matte(m, align_to_template(p, mask.template, Neck(), m.shape), m.shape)
             for m, p in zip(mattes, landmarks, strict=True)
-        ),
+        )]),
         mask.template,
     )
     scores = []
