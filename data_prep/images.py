@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import struct
 import warnings
@@ -12,13 +13,21 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
 
 from data_prep.errors import InputError
 
 SMALLEST_SIDE = 3  # one 3x3 window of the matting Laplacian
+LARGEST_IMAGE = 178_000_000  # pixels
+
+# Pillow knows more, some of which run other programs (EPS) or accept nearly
+# any bytes (TGA).
+FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "AVIF", "GIF", "BMP", "PPM", "JPEG2000")
+HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+# MPO and TIFF also have several images, but one of them is the photo.
+ANIMATED_FORMATS = ("GIF", "PNG", "WEBP", "AVIF")
 
 # What Pillow raises on files that are damaged in one way or another.
 DECODER_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error)
@@ -70,32 +79,95 @@ def remove_leftovers(path: Path) -> None:
         scratch.unlink(missing_ok=True)
 
 
+def _formats(head: bytes, name: Path | str) -> tuple[str, ...]:
+    """Pillow formats to try; HEIC, the photos of telephones, takes a decoder of its own."""
+    if head[4:8] != b"ftyp" or head[8:12] not in HEIC_BRANDS:
+        return FORMATS
+    try:
+        import pi_heif
+    except ImportError:  # no wheel for every platform
+        raise InputError(
+            f"{name} is HEIC, which takes a decoder that is not installed; "
+            "run `pip install pi-heif` or save the photo as JPEG."
+        ) from None
+    pi_heif.register_heif_opener()
+    return (*FORMATS, "HEIF")
+
+
 @contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
-    """Open with Pillow; whatever the decoder raises becomes an `InputError`."""
-    if not path.is_file():
-        raise InputError(f"{path} does not exist or is no file; check the name.")
+def open_image(
+    source: Path | bytes, name: Path | str | None = None, largest: int = LARGEST_IMAGE
+) -> Iterator[Image.Image]:
+    """Open with Pillow; whatever the decoder raises becomes an `InputError`.
+
+    The image is decoded and not yet turned upright (`upright`).
+
+    Parameters
+    ----------
+    source : Path or bytes
+        A file or its content.
+    name : Path or str, optional
+        What messages call it; the path by default.
+    largest : int
+        Pixels; more are refused before anything is decoded.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, no image of a kind in `FORMATS`, corrupt,
+        truncated, an animation, too large, or smaller than 3x3.
+    """
+    name = source if name is None else name
+    if isinstance(source, Path) and not source.is_file():
+        raise InputError(f"{name} does not exist or is no file; check the name.")
     try:
         with warnings.catch_warnings():
-            # Pillow warns from 89 megapixels, which cameras do reach; it refuses
-            # twice that by itself.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
+            # Pillow warns of what the checks here refuse or what does no harm.
+            warnings.simplefilter("ignore")
+            stream = io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb")
+            with stream, Image.open(stream, formats=_formats(stream.read(12), name)) as image:
+                _check_size(image, name, largest)
+                if image.format in ANIMATED_FORMATS and getattr(image, "is_animated", False):
+                    raise InputError(
+                        f"{name} is an animation; save one of its frames as PNG and give that."
+                    )
                 image.load()
-                yield ImageOps.exif_transpose(image)
+                yield image
     except Image.DecompressionBombError:
         raise InputError(
-            f"{path} has more than {2 * Image.MAX_IMAGE_PIXELS / 1e6:.0f} megapixels; "
-            "make it smaller first."
+            f"{name} has more than {largest / 1e6:.0f} megapixels; make it smaller first."
+        ) from None
+    except UnidentifiedImageError:
+        raise InputError(
+            f"{name} is not a readable image: its content is of no known kind, "
+            "whatever its name says; save it again as JPEG or PNG."
         ) from None
     except DECODER_ERRORS as error:
         raise InputError(
-            f"{path} is not a readable image ({error}); "
+            f"{name} is not a readable image ({error}); "
             "save it again as JPEG or PNG."
         ) from error
 
 
-def _to_eight_bits(image: Image.Image, path: Path) -> Image.Image:
+def upright(image: Image.Image) -> Image.Image:
+    """Apply and remove the EXIF orientation; damaged EXIF counts as none."""
+    try:
+        return ImageOps.exif_transpose(image)
+    except DECODER_ERRORS:
+        return image
+
+
+def over_white(image: Image.Image) -> Image.Image:
+    """Lay what is transparent over white, as picture viewers show it."""
+    if not image.has_transparency_data:
+        return image
+    layer = image.convert("RGBA")
+    ground = Image.new("RGB", layer.size, "white")
+    ground.paste(layer, mask=layer)
+    return ground
+
+
+def to_eight_bits(image: Image.Image, path: Path | str) -> Image.Image:
     """Scale 16-bit grey (Pillow modes I;16 and I) to 8 bits; refuse floats."""
     if image.mode == "F":
         raise InputError(f"{path} holds floating-point values; save it with 8 or 16 bits.")
@@ -107,12 +179,17 @@ def _to_eight_bits(image: Image.Image, path: Path) -> Image.Image:
     return Image.fromarray(((values + 128) // 257).astype(np.uint8))
 
 
-def _check_size(image: Image.Image, path: Path) -> None:
+def _check_size(image: Image.Image, path: Path | str, largest: int) -> None:
+    width, height = image.size
     if min(image.size) < SMALLEST_SIDE:
-        width, height = image.size
         raise InputError(
             f"{path} is {width}x{height} pixels; "
             f"it takes at least {SMALLEST_SIDE}x{SMALLEST_SIDE}."
+        )
+    if width * height > largest:
+        raise InputError(
+            f"{path} has more than {largest / 1e6:.0f} megapixels ({width}x{height}); "
+            "make it smaller first."
         )
 
 
@@ -120,7 +197,7 @@ def read_photo(path: Path | str) -> np.ndarray:
     """Read a photo of any common kind.
 
     Grey, palette, CMYK and 16-bit photos are converted (CMYK without its color
-    profile); transparent parts are laid over white, as picture viewers show
+    profile: `data_prep.pictures.read_picture` minds it); transparent parts are laid over white, as picture viewers show
     them; the EXIF orientation is applied.
 
     Returns
@@ -131,17 +208,11 @@ def read_photo(path: Path | str) -> np.ndarray:
     Raises
     ------
     InputError
-        If the file is missing, corrupt or truncated, larger than 178
-        megapixels, smaller than 3x3, or holds floating-point values.
+        As `open_image`, and if it holds floating-point values.
     """
     path = Path(path)
-    with _opened(path) as image:
-        _check_size(image, path)
-        image = _to_eight_bits(image, path)
-        if image.has_transparency_data:
-            layer = image.convert("RGBA")
-            white = Image.new("RGBA", layer.size, "white")
-            image = Image.alpha_composite(white, layer)
+    with open_image(path) as image:
+        image = over_white(to_eight_bits(upright(image), path))
         rgb = np.asarray(image.convert("RGB"))
     return cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
 
@@ -162,9 +233,8 @@ def read_matte(path: Path | str) -> np.ndarray:
         As `read_photo`, and if the image has colors or transparency.
     """
     path = Path(path)
-    with _opened(path) as image:
-        _check_size(image, path)
-        image = _to_eight_bits(image, path)
+    with open_image(path) as image:
+        image = to_eight_bits(upright(image), path)
         if image.mode == "L" and not image.has_transparency_data:
             return np.array(image)
         channels = np.asarray(image.convert("RGBA"))
@@ -188,8 +258,8 @@ def read_alpha_channel(path: Path | str) -> np.ndarray:
         As `read_photo`, and if the image has no transparency.
     """
     path = Path(path)
-    with _opened(path) as image:
-        _check_size(image, path)
+    with open_image(path) as image:
+        image = upright(image)
         if not image.has_transparency_data:
             raise InputError(f"{path} has no transparency; its matte is the alpha channel.")
         alpha = np.asarray(image.convert("RGBA").getchannel("A"))
