@@ -28,14 +28,16 @@ FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "AVIF", "GIF", "BMP", "PPM", "JPEG2000
 HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 # MPO and TIFF also have several images, but one of them is the photo.
 ANIMATED_FORMATS = ("GIF", "PNG", "WEBP", "AVIF")
+TIFF_BITS, TIFF_PLANAR = 258, 284  # tags
 
 # What Pillow raises on files that are damaged in one way or another.
 DECODER_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error)
 
 # 4:4:4: the matting Laplacian reads color lines, which chroma subsampling smears.
+JPEG_QUALITY = 95
 JPEG_OPTIONS = (
     cv2.IMWRITE_JPEG_QUALITY,
-    95,
+    JPEG_QUALITY,
     cv2.IMWRITE_JPEG_SAMPLING_FACTOR,
     cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
 )
@@ -115,7 +117,7 @@ def open_image(
     ------
     InputError
         If the file is missing, no image of a kind in `FORMATS`, corrupt,
-        truncated, an animation, too large, or smaller than 3x3.
+        truncated, an animation, a TIFF with planes of 16 bits, too large, or smaller than 3x3.
     """
     name = source if name is None else name
     if isinstance(source, Path) and not source.is_file():
@@ -130,6 +132,11 @@ def open_image(
                 if image.format in ANIMATED_FORMATS and getattr(image, "is_animated", False):
                     raise InputError(
                         f"{name} is an animation; save one of its frames as PNG and give that."
+                    )
+                if image.format == "TIFF" and _has_deep_planes(image):
+                    raise InputError(
+                        f"{name} stores its 16-bit colors in separate planes; "
+                        "save it with interleaved colors."
                     )
                 image.load()
                 yield image
@@ -149,11 +156,17 @@ def open_image(
         ) from error
 
 
+def _has_deep_planes(image: Image.Image) -> bool:
+    """Whether a TIFF is of the one kind that Pillow decodes into noise."""
+    bits, planar = (image.tag_v2.get(tag) for tag in (TIFF_BITS, TIFF_PLANAR))
+    return planar == 2 and len(bits or ()) > 1 and max(bits) > 8
+
+
 def upright(image: Image.Image) -> Image.Image:
     """Apply and remove the EXIF orientation; damaged EXIF counts as none."""
     try:
         return ImageOps.exif_transpose(image)
-    except DECODER_ERRORS:
+    except Exception:  # it fails in many ways and is not worth the photo
         return image
 
 
