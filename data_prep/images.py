@@ -17,7 +17,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
 
-from data_prep.errors import InputError
+from data_prep.errors import InputError, TooLargeError
 
 SMALLEST_SIDE = 3  # one 3x3 window of the matting Laplacian
 LARGEST_IMAGE = 178_000_000  # pixels
@@ -117,7 +117,8 @@ def open_image(
     ------
     InputError
         If the file is missing, no image of a kind in `FORMATS`, corrupt,
-        truncated, an animation, a TIFF with planes of 16 bits, too large, or smaller than 3x3.
+        truncated, an animation, a TIFF with planes of 16 bits, or smaller than
+        3x3; as `TooLargeError` if it has too many pixels.
     """
     name = source if name is None else name
     if isinstance(source, Path) and not source.is_file():
@@ -141,7 +142,7 @@ def open_image(
                 image.load()
                 yield image
     except Image.DecompressionBombError:
-        raise InputError(
+        raise TooLargeError(
             f"{name} has more than {largest / 1e6:.0f} megapixels; make it smaller first."
         ) from None
     except UnidentifiedImageError:
@@ -200,7 +201,7 @@ def _check_size(image: Image.Image, path: Path | str, largest: int) -> None:
             f"it takes at least {SMALLEST_SIDE}x{SMALLEST_SIDE}."
         )
     if width * height > largest:
-        raise InputError(
+        raise TooLargeError(
             f"{path} has more than {largest / 1e6:.0f} megapixels ({width}x{height}); "
             "make it smaller first."
         )
@@ -230,11 +231,18 @@ def read_photo(path: Path | str) -> np.ndarray:
     return cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
 
 
-def read_matte(path: Path | str) -> np.ndarray:
+def read_matte(source: Path | str | bytes, name: str | None = None) -> np.ndarray:
     """Read an alpha matte: a grey image, 0 background to 255 foreground.
 
     Three equal color channels and an opaque alpha channel are accepted, since
     editors add them; anything else is refused rather than guessed at.
+
+    Parameters
+    ----------
+    source : Path, str or bytes
+        A file or, as bytes, its content.
+    name : str, optional
+        What messages call it; the path by default.
 
     Returns
     -------
@@ -245,15 +253,18 @@ def read_matte(path: Path | str) -> np.ndarray:
     InputError
         As `read_photo`, and if the image has colors or transparency.
     """
-    path = Path(path)
-    with open_image(path) as image:
-        image = to_eight_bits(upright(image), path)
+    if isinstance(source, str):
+        source = Path(source)
+    if name is None:
+        name = "The matte" if isinstance(source, bytes) else str(source)
+    with open_image(source, name) as image:
+        image = to_eight_bits(upright(image), name)
         if image.mode == "L" and not image.has_transparency_data:
             return np.array(image)
         channels = np.asarray(image.convert("RGBA"))
     grey = channels[:, :, 0]
     if np.any(channels[:, :, 1:3] != grey[:, :, None]) or np.any(channels[:, :, 3] < 255):
-        raise InputError(f"{path} has colors or transparency; save the matte as a grey PNG.")
+        raise InputError(f"{name} has colors or transparency; save the matte as a grey PNG.")
     return np.ascontiguousarray(grey)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageCms
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
-from data_prep.errors import InputError
+from data_prep.errors import InputError, TooLargeError
 from data_prep.images import (
     JPEG_QUALITY,
     atomic_write,
@@ -80,7 +80,9 @@ class Picture:
     xmp: bytes | None = None
 
 
-def read_picture(source: Path | str | bytes, name: str | None = None) -> Picture:
+def read_picture(
+    source: Path | str | bytes, name: str | None = None, largest: int = LARGEST_PHOTO
+) -> Picture:
     """Read a photo of any common kind with its 16 bits, profile and metadata.
 
     Gray becomes three equal channels; CMYK and gray with a profile become
@@ -92,6 +94,8 @@ def read_picture(source: Path | str | bytes, name: str | None = None) -> Picture
         A file or, as bytes, its content.
     name : str, optional
         What messages call it; the path by default.
+    largest : int
+        Pixels; more are refused before anything is decoded.
 
     Raises
     ------
@@ -105,7 +109,7 @@ def read_picture(source: Path | str | bytes, name: str | None = None) -> Picture
         name = name or str(source)
         source = _content(source)
     name = name or "The photo"
-    with open_image(source, name, LARGEST_PHOTO) as image:
+    with open_image(source, name, largest) as image:
         width, height = image.size
         if min(image.size) < SMALLEST_PHOTO:
             raise InputError(
@@ -132,7 +136,7 @@ def _content(path: Path) -> bytes:
     if not path.is_file():
         raise InputError(f"{path} does not exist or is no file; check the name.")
     if path.stat().st_size > LARGEST_FILE:
-        raise InputError(
+        raise TooLargeError(
             f"{path} is larger than {LARGEST_FILE >> 20} MiB; make it smaller first."
         )
     return path.read_bytes()
