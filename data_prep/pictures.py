@@ -81,7 +81,10 @@ class Picture:
 
 
 def read_picture(
-    source: Path | str | bytes, name: str | None = None, largest: int = LARGEST_PHOTO
+    source: Path | str | bytes,
+    name: str | None = None,
+    smallest: int = SMALLEST_PHOTO,
+    largest: int = LARGEST_PHOTO,
 ) -> Picture:
     """Read a photo of any common kind with its 16 bits, profile and metadata.
 
@@ -94,15 +97,17 @@ def read_picture(
         A file or, as bytes, its content.
     name : str, optional
         What messages call it; the path by default.
+    smallest : int
+        Pixels of the shorter side.
     largest : int
-        Pixels; more are refused before anything is decoded.
+        Pixels in all; more are refused before anything is decoded.
 
     Raises
     ------
     InputError
         As `data_prep.images.open_image`, and if the file is larger than
-        `LARGEST_FILE`, a side is shorter than `SMALLEST_PHOTO`, or the values
-        are floating-point numbers.
+        `LARGEST_FILE`, the image too small, or its values are floating-point
+        numbers.
     """
     if not isinstance(source, bytes):
         source = Path(source)
@@ -111,10 +116,9 @@ def read_picture(
     name = name or "The photo"
     with open_image(source, name, largest) as image:
         width, height = image.size
-        if min(image.size) < SMALLEST_PHOTO:
+        if min(image.size) < smallest:
             raise InputError(
-                f"{name} is {width}x{height} pixels; a photo takes at least "
-                f"{SMALLEST_PHOTO}x{SMALLEST_PHOTO}."
+                f"{name} is {width}x{height} pixels; it takes at least {smallest}x{smallest}."
             )
         icc = image.info.get("icc_profile")
         orientation = _orientation(image)

@@ -119,6 +119,11 @@ def composite(foreground: Image, alpha: Image, ground: Image) -> Image:
     return from_float(values, foreground.dtype)
 
 
+def cut_out(foreground: Image, alpha: Image) -> Image:
+    """The person on a transparent ground: BGRA, not premultiplied, typed as `foreground`."""
+    return np.dstack([foreground, from_float(alpha, foreground.dtype)])
+
+
 def remainder(photo: Image, alpha: Image, foreground: Image) -> Image:
     """(1 - alpha) B: what the photo shows of the background; float32."""
     opacity = np.float32(alpha)[:, :, None]
@@ -128,7 +133,8 @@ def remainder(photo: Image, alpha: Image, foreground: Image) -> Image:
 def background_plate(photo: Image, alpha: Image, foreground: Image) -> Image:
     """B: the background, as if nobody stood before it; float32.
 
-    Behind the person it is filled in from around, smoothly (pull-push).
+    As far as the person covers it, it is filled in from around, smoothly
+    (pull-push).
     """
     visible = 1 - np.float32(alpha)[:, :, None]
     return np.clip(_filled(remainder(photo, alpha, foreground), visible), 0, 1)

@@ -252,7 +252,7 @@ def test_animation_and_small_photos_are_refused(photo):
         frame.save(stream, kind, save_all=True, append_images=[other])
         with pytest.raises(InputError, match="x is an animation"):
             read_picture(stream.getvalue(), "x")
-    with pytest.raises(InputError, match="90x63 pixels; a photo takes at least 64x64"):
+    with pytest.raises(InputError, match="90x63 pixels; it takes at least 64x64"):
         read_picture(encoded(".png", photo[:63]))
 
 
