@@ -31,7 +31,7 @@ ANIMATED_FORMATS = ("GIF", "PNG", "WEBP", "AVIF")
 TIFF_BITS, TIFF_PLANAR = 258, 284  # tags
 
 # What Pillow raises on files that are damaged in one way or another.
-DECODER_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error)
+DECODER_ERRORS = (OSError, SyntaxError, ValueError, EOFError, RuntimeError, struct.error)
 
 # 4:4:4: the matting Laplacian reads color lines, which chroma subsampling smears.
 JPEG_QUALITY = 95
@@ -98,7 +98,10 @@ def _formats(head: bytes, name: Path | str) -> tuple[str, ...]:
 
 @contextmanager
 def open_image(
-    source: Path | bytes, name: Path | str | None = None, largest: int = LARGEST_IMAGE
+    source: Path | bytes,
+    name: Path | str | None = None,
+    largest: int = LARGEST_IMAGE,
+    smallest: int = SMALLEST_SIDE,
 ) -> Iterator[Image.Image]:
     """Open with Pillow; whatever the decoder raises becomes an `InputError`.
 
@@ -111,14 +114,15 @@ def open_image(
     name : Path or str, optional
         What messages call it; the path by default.
     largest : int
-        Pixels; more are refused before anything is decoded.
+        Pixels in all; more are refused before anything is decoded.
+    smallest : int
+        Pixels of the shorter side.
 
     Raises
     ------
     InputError
         If the file is missing, no image of a kind in `FORMATS`, corrupt,
-        truncated, an animation, a TIFF with planes of 16 bits, or smaller than
-        3x3; as `TooLargeError` if it has too many pixels.
+        truncated, an animation, a TIFF with planes of 16 bits, or too small; as `TooLargeError` if it has too many pixels.
     """
     name = source if name is None else name
     if isinstance(source, Path) and not source.is_file():
@@ -129,7 +133,7 @@ def open_image(
             warnings.simplefilter("ignore")
             stream = io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb")
             with stream, Image.open(stream, formats=_formats(stream.read(12), name)) as image:
-                _check_size(image, name, largest)
+                _check_size(image, name, largest, smallest)
                 if image.format in ANIMATED_FORMATS and getattr(image, "is_animated", False):
                     raise InputError(
                         f"{name} is an animation; save one of its frames as PNG and give that."
@@ -147,8 +151,8 @@ def open_image(
         ) from None
     except UnidentifiedImageError:
         raise InputError(
-            f"{name} is not a readable image: its content is of no known kind, "
-            "whatever its name says; save it again as JPEG or PNG."
+            f"{name} is not a readable image: its content is damaged or of no known "
+            "kind; save it again as JPEG or PNG."
         ) from None
     except DECODER_ERRORS as error:
         raise InputError(
@@ -193,12 +197,11 @@ def to_eight_bits(image: Image.Image, path: Path | str) -> Image.Image:
     return Image.fromarray(((values + 128) // 257).astype(np.uint8))
 
 
-def _check_size(image: Image.Image, path: Path | str, largest: int) -> None:
+def _check_size(image: Image.Image, path: Path | str, largest: int, smallest: int) -> None:
     width, height = image.size
-    if min(image.size) < SMALLEST_SIDE:
+    if min(image.size) < smallest:
         raise InputError(
-            f"{path} is {width}x{height} pixels; "
-            f"it takes at least {SMALLEST_SIDE}x{SMALLEST_SIDE}."
+            f"{path} is {width}x{height} pixels; it takes at least {smallest}x{smallest}."
         )
     if width * height > largest:
         raise TooLargeError(

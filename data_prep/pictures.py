@@ -83,8 +83,8 @@ class Picture:
 def read_picture(
     source: Path | str | bytes,
     name: str | None = None,
-    smallest: int = SMALLEST_PHOTO,
     largest: int = LARGEST_PHOTO,
+    smallest: int = SMALLEST_PHOTO,
 ) -> Picture:
     """Read a photo of any common kind with its 16 bits, profile and metadata.
 
@@ -97,29 +97,23 @@ def read_picture(
         A file or, as bytes, its content.
     name : str, optional
         What messages call it; the path by default.
-    smallest : int
-        Pixels of the shorter side.
     largest : int
         Pixels in all; more are refused before anything is decoded.
+    smallest : int
+        Pixels of the shorter side.
 
     Raises
     ------
     InputError
         As `data_prep.images.open_image`, and if the file is larger than
-        `LARGEST_FILE`, the image too small, or its values are floating-point
-        numbers.
+        `LARGEST_FILE` or its values are floating-point numbers.
     """
     if not isinstance(source, bytes):
         source = Path(source)
         name = name or str(source)
         source = _content(source)
     name = name or "The photo"
-    with open_image(source, name, largest) as image:
-        width, height = image.size
-        if min(image.size) < smallest:
-            raise InputError(
-                f"{name} is {width}x{height} pixels; it takes at least {smallest}x{smallest}."
-            )
+    with open_image(source, name, largest, smallest) as image:
         icc = image.info.get("icc_profile")
         orientation = _orientation(image)
         deep = _stores_sixteen_bit_colors(image, source)
