@@ -70,12 +70,19 @@ def running_server(*options: str) -> Iterator[Process]:
         server.stdout.close()
 
 
+def children(pid: int) -> list[int]:
+    """Processes that a process has started, from any of its threads."""
+    return [
+        int(child)
+        for thread in Path(f"/proc/{pid}/task").iterdir()
+        for child in (thread / "children").read_text().split()
+    ]
+
+
 def memory(pid: int) -> int:
     """Resident bytes of a process and its children."""
-    total = 0
-    for each in (pid, *map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())):
-        total += int(re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{each}/status").read_text())[1])
-    return total * 1024
+    statuses = [Path(f"/proc/{each}/status").read_text() for each in (pid, *children(pid))]
+    return sum(1024 * int(re.search(r"VmRSS:\s+(\d+)", status)[1]) for status in statuses)
 
 
 def photos(portraits: Sequence[Path]) -> list[bytes]:

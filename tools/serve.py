@@ -61,7 +61,6 @@ def count(text: str) -> int:
 
 def arguments() -> argparse.ArgumentParser:
     """The command line."""
-    from tools.predict import MODELS
     from tools.serve_app import Limits
 
     parser = argparse.ArgumentParser(
@@ -70,7 +69,7 @@ def arguments() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--host", default="127.0.0.1", help="0.0.0.0 lets the whole network in")
     add("--port", type=int, default=8000)
-    add("--model", choices=MODELS, default="selfie")
+    add("--model", default="selfie", help="selfie, lite or fcn8s")
     workers = max(1, available_workers() // 2)
     add("--workers", type=count, default=workers, help="photos at once (%(default)s)")
     limits = parser.add_argument_group("limits")

@@ -217,7 +217,7 @@ def _layers(
 
 def _cutout(job: Job, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """Colors (H, W, 3) BGR and opacity (H, W), uint8, of the part `cutout`."""
-    with _reading(), open_image(job.parts["cutout"], "The cutout", job.most_pixels) as image:
+    with _reading(), open_image(job.parts["cutout"], "The cutout", largest=job.most_pixels) as image:
         pixels = np.asarray(image.convert("RGBA"))
     if pixels.shape[:2] != size:
         raise Refusal(400, "The cutout belongs to another photo; send the answer to this one.")
@@ -226,7 +226,7 @@ def _cutout(job: Job, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
 
 def _picture(job: Job, part: str) -> Picture:
     with _reading():
-        return read_picture(job.parts[part], f"The {part}", job.most_pixels)
+        return read_picture(job.parts[part], f"The {part}", largest=job.most_pixels)
 
 
 def _gray(job: Job, part: str) -> np.ndarray | None:

@@ -30,9 +30,12 @@ def work(connection: Connection, model: str) -> None:
     """
     # Ctrl-C reaches the whole process group; jobs that run may end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    from tools.session import MattingSession  # loads Caffe
+    from tools.predict import MODELS  # loads Caffe, which the parent has no use for
+    from tools.session import MattingSession
 
     try:
+        if model not in MODELS:
+            raise InputError(f"There is no model {model}; it is one of {', '.join(MODELS)}.")
         session = MattingSession(model)
     except InputError as error:
         connection.send(error)
@@ -102,9 +105,9 @@ class Worker:
             raise TimeoutError
         return self._connection.recv()
 
-    def is_alive(self) -> bool:
-        """Whether the process still runs."""
-        return self._process.is_alive()
+    def has_ended(self) -> bool:
+        """Whether the process died between two jobs: it has nothing to say then, but its end."""
+        return self._ready and self._connection.poll()
 
     def kill(self) -> None:
         """End the process, whatever it does."""
@@ -162,7 +165,7 @@ class Workers:
     def _run(self, job: Job) -> Answer:
         worker = self._idle.get()  # as many threads as workers: never waits
         try:
-            if not worker.is_alive():  # it died between two jobs
+            if worker.has_ended():
                 worker = self._replaced(worker)
             worker.wait_ready()
             outcome = worker.ask(job, self._seconds)
