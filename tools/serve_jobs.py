@@ -217,7 +217,8 @@ def _layers(
 
 def _cutout(job: Job, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """Colors (H, W, 3) BGR and opacity (H, W), uint8, of the part `cutout`."""
-    with _reading(), open_image(job.parts["cutout"], "The cutout", largest=job.most_pixels) as image:
+    content, most = job.parts["cutout"], job.most_pixels
+    with _reading(), open_image(content, "The cutout", largest=most) as image:
         pixels = np.asarray(image.convert("RGBA"))
     if pixels.shape[:2] != size:
         raise Refusal(400, "The cutout belongs to another photo; send the answer to this one.")

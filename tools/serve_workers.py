@@ -30,6 +30,8 @@ def work(connection: Connection, model: str) -> None:
     """
     # Ctrl-C reaches the whole process group; jobs that run may end.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    import numpy as np
+
     from tools.predict import MODELS  # loads Caffe, which the parent has no use for
     from tools.session import MattingSession
 
@@ -37,6 +39,8 @@ def work(connection: Connection, model: str) -> None:
         if model not in MODELS:
             raise InputError(f"There is no model {model}; it is one of {', '.join(MODELS)}.")
         session = MattingSession(model)
+        # The first photo loads and compiles what the others find ready.
+        session.matte(np.zeros((64, 64, 3), np.uint8)).foreground  # noqa: B018
     except InputError as error:
         connection.send(error)
         return
@@ -52,7 +56,7 @@ def work(connection: Connection, model: str) -> None:
             outcome = refusal
         except Exception:
             traceback.print_exc()
-            outcome = Refusal(500, "This photo met an error in the program; its log has the details.")
+            outcome = Refusal(500, "The program failed on this photo; its log has the details.")
         try:
             connection.send(outcome)
         except BrokenPipeError:

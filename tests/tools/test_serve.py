@@ -170,7 +170,8 @@ def test_backgrounds_and_effects_need_no_second_matte(server, portrait, png, mat
     parts = {"photo": png, "cutout": cutout}
     for name in ("depth-of-field", "sketch-person"):
         expected = EFFECTS[name].apply(portrait, matte.alpha, matte.foreground)
-        for answer in (ask(server, png, f"effect={name}"), ask(server, None, f"effect={name}", parts)):
+        query = f"effect={name}"
+        for answer in (ask(server, png, query), ask(server, query=query, parts=parts)):
             difference = np.abs(pixels(answer.data).astype(int) - expected)
             assert difference.mean() < 1  # alpha of the cut-out has 8 bits
 
@@ -194,7 +195,8 @@ def test_trimap_replaces_the_model(server, session, portrait, png):
     trimap = np.zeros((400, 300), np.uint8)
     trimap[100:300, 50:250] = 128
     trimap[130:270, 80:220] = 255
-    answer = ask(server, query="output=alpha", parts={"photo": png, "trimap": encode_image(trimap, ".png")})
+    parts = {"photo": png, "trimap": encode_image(trimap, ".png")}
+    answer = ask(server, query="output=alpha", parts=parts)
     expected = np.uint8(session.matte(portrait, trimap=trimap).alpha * 255 + 0.5)
     assert_close(pixels(answer.data), expected)
 
@@ -266,7 +268,8 @@ def test_nobody_in_the_photo(server):
 
 def test_cutout_of_another_photo(server, png):
     small = encode_image(np.zeros((100, 100, 4), np.uint8), ".png")
-    assert_refused(ask(server, query="background=ffffff", parts={"photo": png, "cutout": small}), 400, "another")
+    parts = {"photo": png, "cutout": small}
+    assert_refused(ask(server, query="background=ffffff", parts=parts), 400, "another")
 
 
 def test_other_addresses(server, png):
@@ -291,7 +294,8 @@ def test_too_much(strict, server, png):
 
 def test_slow_sender_is_not_waited_for(strict):
     with socket.create_connection((strict.host, strict.port), timeout=PATIENCE) as connection:
-        connection.sendall(b"POST /matte HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99\r\n\r\nx")
+        head = b"POST /matte HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99\r\n\r\n"
+        connection.sendall(head + b"x")
         assert connection.recv(100).startswith(b"HTTP/1.1 408")
 
 
