@@ -155,9 +155,9 @@ def open_image(
             "kind; save it again as JPEG or PNG."
         ) from None
     except DECODER_ERRORS as error:
+        reason = " ".join(str(error).split())  # some come on several lines
         raise InputError(
-            f"{name} is not a readable image ({error}); "
-            "save it again as JPEG or PNG."
+            f"{name} is not a readable image ({reason}); save it again as JPEG or PNG."
         ) from error
 
 
