@@ -27,7 +27,7 @@ import numpy as np
 from data_prep.errors import InputError, TooLargeError
 from data_prep.images import open_image, read_matte
 from data_prep.pictures import Picture, eight_bits, encode_picture, in_color_space, read_picture
-from tools.effects import EFFECTS, composite, replace_background
+from tools.effects import EFFECTS, composite, cut_out, from_float, replace_background
 
 if TYPE_CHECKING:
     from tools.session import MattingSession
@@ -188,9 +188,7 @@ def _rendered(job: Job, photo: Picture, session: MattingSession) -> np.ndarray:
     if job.look == "background":
         ground = in_color_space(_picture(job, "background"), photo.icc)
         return replace_background(shot, alpha, foreground(), ground, job.match)
-    peak = np.iinfo(shot.dtype).max
-    matte = (alpha * peak + 0.5).astype(shot.dtype)
-    return matte if job.look == "alpha" else np.dstack([foreground(), matte])
+    return from_float(alpha, shot.dtype) if job.look == "alpha" else cut_out(foreground(), alpha)
 
 
 def _layers(

@@ -37,7 +37,7 @@ from tools.bench_serve import (
     pixels,
     running_server,
 )
-from tools.effects import EFFECTS, composite, replace_background
+from tools.effects import EFFECTS, composite, cut_out, from_float, replace_background
 from tools.session import Matte, MattingSession
 
 PATIENCE = 60  # seconds for one answer
@@ -116,10 +116,6 @@ def assert_close(image: np.ndarray, expected: np.ndarray) -> None:
     assert np.quantile(difference, 0.999) <= 1 and difference.mean() < 0.05
 
 
-def cutout_of(matte: Matte) -> np.ndarray:
-    return np.dstack([matte.foreground, np.uint8(matte.alpha * 255 + 0.5)])
-
-
 def assert_same_cutout(image: np.ndarray, expected: np.ndarray) -> None:
     """As `assert_close`, colors only where they are seen."""
     assert_close(image[:, :, 3], expected[:, :, 3])
@@ -134,13 +130,13 @@ def test_cutout_is_the_sessions(server, png, matte):
     answer = ask(server, png)
     assert answer.status == 200
     assert answer.headers["content-type"] == "image/png"
-    assert_same_cutout(pixels(answer.data), cutout_of(matte))
+    assert_same_cutout(pixels(answer.data), cut_out(matte.foreground, matte.alpha))
     multipart = ask(server, parts={"photo": png})
     assert multipart.data == answer.data
 
 
 def test_alpha_and_formats(server, png, matte):
-    alpha = np.uint8(matte.alpha * 255 + 0.5)
+    alpha = from_float(matte.alpha, np.uint8)
     assert_close(pixels(ask(server, png, "output=alpha").data), alpha)
     tiff = ask(server, png, "output=alpha&format=tiff")
     assert tiff.headers["content-type"] == "image/tiff"
@@ -197,7 +193,7 @@ def test_trimap_replaces_the_model(server, session, portrait, png):
     trimap[130:270, 80:220] = 255
     parts = {"photo": png, "trimap": encode_image(trimap, ".png")}
     answer = ask(server, query="output=alpha", parts=parts)
-    expected = np.uint8(session.matte(portrait, trimap=trimap).alpha * 255 + 0.5)
+    expected = from_float(session.matte(portrait, trimap=trimap).alpha, np.uint8)
     assert_close(pixels(answer.data), expected)
 
 
@@ -523,7 +519,7 @@ def assert_shown(page: Page, expected: np.ndarray) -> None:
 def test_drop_slide_download(page, file, portrait, matte):
     page.drop(file)
     page.wait(page.idle)
-    assert_same_cutout(page.download(), cutout_of(matte))
+    assert_same_cutout(page.download(), cut_out(matte.foreground, matte.alpha))
     assert (page.downloads / "ann_cutout.png").is_file()
 
     page.choose("Blue")
@@ -551,8 +547,8 @@ def test_effects_and_matte(page, file, portrait, matte):
     page.choose(effect.title)
     expected = effect.apply(portrait, matte.alpha, matte.foreground)
     assert np.abs(page.download().astype(int) - expected).mean() < 1
-    page.choose("Show the matte")
-    assert_close(page.download(), np.uint8(matte.alpha * 255 + 0.5))
+    page.choose("Alpha matte")
+    assert_close(page.download(), from_float(matte.alpha, np.uint8))
     assert page.browser.get_log("browser") == []
 
 
