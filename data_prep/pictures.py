@@ -113,6 +113,10 @@ def read_picture(
         name = name or str(source)
         source = _content(source)
     name = name or "The photo"
+    if len(source) > LARGEST_FILE:
+        raise TooLargeError(
+            f"{name} is larger than {LARGEST_FILE >> 20} MiB; make it smaller first."
+        )
     with open_image(source, name, largest, smallest) as image:
         icc = image.info.get("icc_profile")
         orientation = _orientation(image)
@@ -131,13 +135,11 @@ def read_picture(
 
 
 def _content(path: Path) -> bytes:
+    """A file, as far as it may be read and a byte further."""
     if not path.is_file():
         raise InputError(f"{path} does not exist or is no file; check the name.")
-    if path.stat().st_size > LARGEST_FILE:
-        raise TooLargeError(
-            f"{path} is larger than {LARGEST_FILE >> 20} MiB; make it smaller first."
-        )
-    return path.read_bytes()
+    with open(path, "rb") as stream:
+        return stream.read(LARGEST_FILE + 1)
 
 
 def _stores_sixteen_bit_colors(image: Image.Image, content: bytes) -> bool:

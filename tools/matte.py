@@ -151,68 +151,110 @@ def kinds_of(options: argparse.Namespace, single: bool) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*outputs, *effects)))
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Matte what the command line names; returns the exit status."""
-    options = parse(argv)
-    out = options.out or (PIPE if options.photo == PIPE else "out")
-    # A name with an image's suffix is a file, unless a folder has it.
-    suffix = Path(out).suffix.lower().replace(".tiff", ".tif").replace(".jpeg", ".jpg")
-    to_file = out != PIPE and suffix in SUFFIXES.values() and not Path(out).is_dir()
-    single = out == PIPE or to_file
-    given = SUFFIXES[options.format or "png"]
-    if to_file and options.format and given != suffix:
-        raise InputError(f"{out} and --format {options.format} contradict each other.")
-    request = Request(
-        kinds=kinds_of(options, single),
-        suffix=suffix if to_file else given,
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """Where the pictures go: a folder, a file of one picture, or standard output.
+
+    Attributes
+    ----------
+    path : Path or None
+        None is standard output.
+    suffix : str or None
+        Of the file; None for a folder and for standard output.
+    """
+
+    path: Path | None
+    suffix: str | None = None
+
+    @classmethod
+    def of(cls, options: argparse.Namespace) -> Target:
+        """What -o names; a name with a picture's suffix is a file, unless a folder has it."""
+        name = options.out or (PIPE if options.photo == PIPE else "out")
+        if name == PIPE:
+            return cls(None)
+        path = Path(name)
+        suffix = {".tiff": ".tif", ".jpeg": ".jpg"}.get(path.suffix.lower(), path.suffix.lower())
+        is_file = suffix in SUFFIXES.values() and not path.is_dir()
+        return cls(path, suffix if is_file else None)
+
+    @property
+    def single(self) -> bool:
+        """Whether there is room for one output only."""
+        return self.path is None or self.suffix is not None
+
+    def __str__(self) -> str:
+        return "standard output" if self.path is None else str(self.path)
+
+
+def request_of(options: argparse.Namespace, target: Target) -> Request:
+    """What the options ask of every photo.
+
+    Raises
+    ------
+    InputError
+        If they contradict each other.
+    """
+    suffix = SUFFIXES[options.format or "png"]
+    if target.suffix:
+        if options.format and suffix != target.suffix:
+            raise InputError(f"-o {target} and --format {options.format} contradict each other.")
+        suffix = target.suffix
+    kinds = kinds_of(options, target.single)
+    if target.single and len(kinds) != 1:
+        raise InputError(
+            f"-o {target} has room for one output, not for {', '.join(kinds)}; name a folder."
+        )
+    if suffix == ".jpg" and "cutout" in kinds:
+        raise InputError("JPEG holds no transparency; choose png, webp or tiff for cut-outs.")
+    return Request(
+        kinds=kinds,
+        suffix=suffix,
         model=options.model,
         background=options.background,
         match_colors=options.match_colors,
         trimap=options.trimap,
         mask=options.mask,
     )
-    if single and len(request.kinds) != 1:
-        raise InputError(
-            f"{'Standard output' if out == PIPE else out} has room for one output, "
-            f"not for {', '.join(request.kinds)}; give a folder with -o."
-        )
-    if request.suffix == ".jpg" and "cutout" in request.kinds:
-        raise InputError("JPEG holds no transparency; choose png, webp or tiff for cut-outs.")
-    if out == PIPE and sys.stdout.isatty():
-        raise InputError("A terminal shows no pictures; send standard output to a file.")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Matte what the command line names; returns the exit status."""
+    options = parse(argv)
+    target = Target.of(options)
+    request = request_of(options, target)
     if options.photo != PIPE and Path(options.photo).is_dir():
-        if single:
-            raise InputError(f"{options.photo} is a folder, so -o {out} has to be one too.")
-        return matte_folder(Path(options.photo), Path(out), request, options)
-    if out == PIPE and options.json:
-        raise InputError("--json and the picture both want standard output; give -o a name.")
-    return matte_photo(options.photo, out, to_file, request, options.json)
+        return matte_folder(Path(options.photo), target, request, options)
+    return matte_photo(options.photo, target, request, options.json)
 
 
-def matte_photo(photo: str, out: str, to_file: bool, request: Request, as_json: bool) -> int:
-    """Matte one photo, from a file or standard input."""
-    if photo == PIPE:
-        name, source = "standard input", sys.stdin.buffer.read(LARGEST_FILE + 1)
-    else:
-        name, source = photo, Path(photo)
-    if out == PIPE:
-        job = Job(name, source)
-    elif to_file:
-        job = Job(name, source, {request.kinds[0]: Path(out)})
+def matte_photo(photo: str, target: Target, request: Request, as_json: bool) -> int:
+    """Matte one photo, from a file or standard input; returns the exit status."""
+    if target.path is None:
+        if as_json:
+            raise InputError("--json and the picture both want standard output; give -o a name.")
+        if sys.stdout.isatty():
+            raise InputError("A terminal shows no pictures; send standard output to a file.")
+        files = {}
+    elif target.suffix:
+        files = {request.kinds[0]: target.path}
     else:
         stem = "stdin" if photo == PIPE else Path(photo).stem
-        job = Job(name, source, files_of(Path(out, stem), request))
-    write = write_files(job) if job.files else _write_to_pipe
+        files = files_of(target.path / stem, request)
+    if photo == PIPE:
+        job = Job("standard input", sys.stdin.buffer.read(LARGEST_FILE + 1), files)
+    else:
+        job = Job(photo, Path(photo), files)
+    write = write_files(job) if files else _write_to_pipe
     result = process(job, Workbench(request), request, write)
     if as_json:
         print(json.dumps(dataclasses.asdict(result)))
     if result.status == NOBODY:
         print(
-            f"matte.py: nobody was found in {name}; "
-            "name the person with --mask or --trimap.", file=sys.stderr,
+            f"matte.py: nobody was found in {job.name}; "
+            "point out the person with --mask or --trimap.", file=sys.stderr,
         )  # fmt: skip
         return NOBODY_STATUS
-    if job.files and not as_json:
+    if files and not as_json:
         print(_told(result, request))
     return 0
 
@@ -233,9 +275,13 @@ def _told(result: Result, request: Request) -> str:
     )
 
 
-def matte_folder(folder: Path, out: Path, request: Request, options: argparse.Namespace) -> int:
+def matte_folder(
+    folder: Path, target: Target, request: Request, options: argparse.Namespace
+) -> int:
     """Matte every photo of a folder; what fails is listed at the end."""
-    jobs = plan(folder, out, request)
+    if target.single:
+        raise InputError(f"{folder} is a folder, so -o has to name one too, not {target}.")
+    jobs = plan(folder, target.path, request)
     workers = options.workers if options.workers is not None else default_workers()
     results = []
     running = run_jobs(jobs, request, workers, options.overwrite)
@@ -251,7 +297,7 @@ def matte_folder(folder: Path, out: Path, request: Request, options: argparse.Na
     counts = Counter(result.status for result in results)
     if not options.json:
         print(
-            f"{len(jobs)} photos: {counts[DONE]} done into {out}, {counts[SKIPPED]} there "
+            f"{len(jobs)} photos: {counts[DONE]} done into {target}, {counts[SKIPPED]} there "
             f"already, {counts[NOBODY]} without a person, {counts[FAILED]} failed"
         )
     return 1 if counts[FAILED] else 0

@@ -20,7 +20,7 @@ from data_prep.images import read_photo
 from data_prep.pictures import encode_picture, read_picture
 from tools import matte, matte_jobs, session, sheets
 from tools.effects import EFFECTS
-from tools.foreground import cutout
+from tools.foreground import foreground_colors
 
 PROGRAM = Path(matte.__file__)
 ARTIST = 0x013B
@@ -111,7 +111,7 @@ def test_cutout_is_free_of_the_old_background():
     alpha = np.clip((columns - 30) / 20, 0, 1)
     person, ground = np.array([40, 60, 200]), np.array([30, 220, 40])
     photo = alpha[:, :, None] * person + (1 - alpha[:, :, None]) * ground
-    colors = cutout(np.uint8(np.round(photo)), alpha)[:, :, :3].astype(float)
+    colors = foreground_colors(np.uint8(np.round(photo)), alpha).astype(float)
     edge = (alpha > 0.2) & (alpha < 0.9)
     assert np.abs(colors[edge] - person).max() < 25
     assert np.abs(photo[edge] - person).max() > 100
@@ -234,7 +234,7 @@ def test_effects_each_and_on_one_sheet(small, tmp_path):
     [
         (["--background", "no such thing"], "is no image file, no color and not 'blur'"),
         (["-o", "a.jpg"], "JPEG holds no transparency"),
-        (["-o", "a.png", "--output", "alpha,cutout"], "a.png has room for one output"),
+        (["-o", "a.png", "--output", "alpha,cutout"], "a.png has room for one output, not for alpha, cutout"),
         (["-o", "a.png", "--format", "webp"], "contradict each other"),
         (["-o", "-", "--json"], "both want standard output"),
         (["--trimap", "lost.png"], "lost.png does not exist"),
