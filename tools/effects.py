@@ -305,7 +305,8 @@ def cartoon(image: Image) -> Image:
         sigma_s=max(5.0, CARTOON_SIGMA * _length(image)),
         sigma_r=0.35,
     )
-    lab = cv2.cvtColor(to_float(flat), cv2.COLOR_BGR2LAB)
+    flat = to_float(flat)
+    lab = cv2.cvtColor(flat, cv2.COLOR_BGR2LAB)
     step = 100 / CARTOON_LEVELS
     position = lab[:, :, 0] / step - 0.5
     level = np.floor(position)
@@ -314,7 +315,7 @@ def cartoon(image: Image) -> Image:
     lab[:, :, 0] = (level + rise + 0.5) * step
     lab[:, :, 1:] *= 1.25
     colors = np.clip(cv2.cvtColor(lab, cv2.COLOR_LAB2BGR), 0, 1)
-    return colors * _outlines(image)[:, :, None]
+    return colors * _outlines(flat)[:, :, None]
 
 
 def _outlines(image: Image) -> Image:
