@@ -121,8 +121,7 @@ def read_picture(
         icc = image.info.get("icc_profile")
         orientation = _orientation(image)
         deep = _stores_sixteen_bit_colors(image, source)
-        if not deep:
-            image = upright(image)
+        image = upright(image)
         exif, xmp = _exif(image), _xmp(image)
         if deep:
             image.close()
@@ -257,9 +256,9 @@ def _exif(image: Image.Image) -> bytes | None:
             entries.pop(ExifTags.IFD.Interop, None)  # an offset into the old file
             if entries:
                 kept.get_ifd(directory).update(entries)
-        if ExifTags.Base.ExifImageWidth in kept.get_ifd(ExifTags.IFD.Exif):
-            size = zip((Tag.ExifImageWidth, Tag.ExifImageHeight), image.size)
-            kept.get_ifd(ExifTags.IFD.Exif).update(size)
+        details = kept.get_ifd(ExifTags.IFD.Exif)
+        if Tag.ExifImageWidth in details:
+            details[Tag.ExifImageWidth], details[Tag.ExifImageHeight] = image.size
         content = kept.tobytes().removeprefix(EXIF_HEADER)
         return content if len(kept) or any(map(kept.get_ifd, KEPT_DIRECTORIES)) else None
     except Exception:  # damaged EXIF fails in many ways and is not worth the photo

@@ -44,6 +44,8 @@ OUTPUTS = ("alpha", "cutout", "composite", "sheet", "trimap", "effects")
 PNG_OUTPUTS = ("sheet", "trimap", "effects")
 BLUR = "blur"
 SUFFIXES = {"png": ".png", "webp": ".webp", "tiff": ".tif", "jpg": ".jpg"}
+# Of a trimap or mask to the photo's shape: what rounding a reduced size takes.
+LARGEST_STRETCH = 0.03
 MEMORY_PER_WORKER = 4 << 30  # bytes
 
 DONE, SKIPPED, NOBODY, FAILED = "done", "skipped", "nobody", "failed"
@@ -157,7 +159,7 @@ class Workbench:
         request = self._request
         bgr = sixteen_bits(photo.bgr) if request.suffix == ".tif" else photo.bgr
         trimap, mask = (
-            None if given is None else read_matte(_companion(given, name))
+            None if given is None else _read_companion(given, name, bgr.shape)
             for given in (request.trimap, request.mask)
         )
         try:
@@ -238,6 +240,19 @@ def _companion(given: Path, photo: str) -> Path:
     if len(found) != 1:
         raise InputError(f"{given} holds {len(found)} files called {stem}; it takes exactly one.")
     return found[0]
+
+
+def _read_companion(given: Path, photo: str, shape: tuple[int, ...]) -> np.ndarray:
+    """Trimap or mask of a photo of this shape, at its own size."""
+    path = _companion(given, photo)
+    gray = read_matte(path)
+    (height, width), (rows, columns) = gray.shape, shape[:2]
+    if abs(np.log(width * rows / (height * columns))) > LARGEST_STRETCH:
+        raise InputError(
+            f"{path} is {width}x{height}, and {photo} is {columns}x{rows} (upright); "
+            "give one of the same shape."
+        )
+    return gray
 
 
 def suffix_of(kind: str, request: Request) -> str:

@@ -26,7 +26,7 @@ from data_prep.pictures import (
 )
 
 ARTIST, CAMERA, EXPOSURE, ORIENTATION = 0x013B, 0x0110, 0x829A, 0x0112
-LATITUDE = 2
+LATITUDE, WIDTH = 2, 0xA002
 XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><a tiff:Orientation="6" b="kept"/></x:xmpmeta>'
 
 
@@ -48,6 +48,7 @@ def described(orientation: int = 1) -> Image.Exif:
     exif = Image.Exif()
     exif[ARTIST], exif[CAMERA], exif[ORIENTATION] = "Someone", "A camera", orientation
     exif.get_ifd(ExifTags.IFD.Exif)[EXPOSURE] = 0.5
+    exif.get_ifd(ExifTags.IFD.Exif)[WIDTH] = 90
     exif.get_ifd(ExifTags.IFD.GPSInfo)[LATITUDE] = (48.0, 12.0, 30.0)
     return exif
 
@@ -137,6 +138,7 @@ def test_profile_and_metadata_are_kept(photo, profile, suffix):
         assert ORIENTATION not in exif
         assert exif[ARTIST] == "Someone" and exif[CAMERA] == "A camera"
         assert exif.get_ifd(ExifTags.IFD.Exif)[EXPOSURE] == 0.5
+        assert exif.get_ifd(ExifTags.IFD.Exif)[WIDTH] == 70  # as it is turned
         assert exif.get_ifd(ExifTags.IFD.GPSInfo)[LATITUDE] == (48.0, 12.0, 30.0)
 
 

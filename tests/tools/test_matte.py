@@ -201,6 +201,13 @@ def test_trimap_and_mask_from_outside(small, trimap, tmp_path):
     assert alphas[1][150, 80] > 250 and alphas[1][100, 190] < 5
 
 
+def test_trimap_of_another_photo_is_refused(small, trimap, tmp_path):
+    wide = tmp_path / "wide.png"
+    cv2.imwrite(str(wide), np.zeros((150, 200), np.uint8))
+    with pytest.raises(InputError, match=r"wide\.png is 200x150, and .*small\.jpg is 200x200"):
+        matte.main([str(small), "--trimap", str(wide), "-o", str(tmp_path / "out")])
+
+
 def test_composite_over_image_color_and_blur(small, tmp_path):
     beach = tmp_path / "beach.png"
     cv2.imwrite(str(beach), np.full((50, 90, 3), (200, 150, 40), np.uint8))
