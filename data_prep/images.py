@@ -168,11 +168,12 @@ def _has_deep_planes(image: Image.Image) -> bool:
 
 
 def upright(image: Image.Image) -> Image.Image:
-    """Apply and remove the EXIF orientation; damaged EXIF counts as none."""
+    """Turn an image as its EXIF orientation says, in place; damaged EXIF says nothing."""
     try:
-        return ImageOps.exif_transpose(image)
+        ImageOps.exif_transpose(image, in_place=True)
     except Exception:  # it fails in many ways and is not worth the photo
-        return image
+        pass
+    return image
 
 
 def over_white(image: Image.Image) -> Image.Image:
