@@ -122,7 +122,8 @@ def open_image(
     ------
     InputError
         If the file is missing, no image of a kind in `FORMATS`, corrupt,
-        truncated, an animation, a TIFF with planes of 16 bits, or too small; as `TooLargeError` if it has too many pixels.
+        truncated, an animation, a TIFF with planes of 16 bits, or too small; as
+        `TooLargeError` if it has too many pixels.
     """
     name = source if name is None else name
     if isinstance(source, Path) and not source.is_file():
@@ -215,8 +216,8 @@ def read_photo(path: Path | str) -> np.ndarray:
     """Read a photo of any common kind.
 
     Grey, palette, CMYK and 16-bit photos are converted (CMYK without its color
-    profile: `data_prep.pictures.read_picture` minds it); transparent parts are laid over white, as picture viewers show
-    them; the EXIF orientation is applied.
+    profile, which `data_prep.pictures.read_picture` minds); transparent parts are
+    laid over white, as picture viewers show them; the EXIF orientation is applied.
 
     Returns
     -------

@@ -339,7 +339,9 @@ def oil(image: Image) -> Image:
     weight = (unevenness + np.float32(1e-4)) ** -OIL_SHARPNESS
     reach = int(np.ceil(radius))
     layers = np.pad(
-        np.dstack([mean * weight[:, :, None], weight]), ((reach, reach), (reach, reach), (0, 0)), "edge"
+        np.dstack([mean * weight[:, :, None], weight]),
+        ((reach, reach), (reach, reach), (0, 0)),
+        "edge",
     )
     height, width = weight.shape
     total = np.zeros((height, width, 4), np.float32)

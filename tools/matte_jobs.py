@@ -100,9 +100,7 @@ class Job:
     def is_done(self) -> bool:
         """Whether all files are there and not older than the photo."""
         made = self.source.stat().st_mtime
-        return all(
-            path.is_file() and path.stat().st_mtime >= made for path in self.files.values()
-        )
+        return all(path.is_file() and path.stat().st_mtime >= made for path in self.files.values())
 
 
 @dataclass(frozen=True)
@@ -203,9 +201,7 @@ class Workbench:
         return Effect(
             "Background",
             "Background",
-            functools.partial(
-                replace_background, ground=ground, match=self._request.match_colors
-            ),
+            functools.partial(replace_background, ground=ground, match=self._request.match_colors),
         )
 
 

@@ -226,7 +226,9 @@ def test_heic_of_a_telephone(tmp_path, photo):
         assert image.getexif()[ARTIST] == "Someone" and ORIENTATION not in image.getexif()
 
 
-@pytest.mark.parametrize("exif", [b"", b"Exif\0\0", b"Exif\0\0MM\0*\0\0\0\x08\xff\xff" + b"\x88" * 90])
+@pytest.mark.parametrize(
+    "exif", [b"", b"Exif\0\0", b"Exif\0\0MM\0*\0\0\0\x08\xff\xff" + b"\x88" * 90]
+)
 def test_damaged_exif_does_not_cost_the_photo(photo, exif):
     shallow = pictures.eight_bits(photo)
     content = saved(shallow, "PNG", exif=exif)

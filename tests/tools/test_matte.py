@@ -241,7 +241,10 @@ def test_effects_each_and_on_one_sheet(small, tmp_path):
     [
         (["--background", "no such thing"], "is no image file, no color and not 'blur'"),
         (["-o", "a.jpg"], "JPEG holds no transparency"),
-        (["-o", "a.png", "--output", "alpha,cutout"], "a.png has room for one output, not for alpha, cutout"),
+        (
+            ["-o", "a.png", "--output", "alpha,cutout"],
+            "a.png has room for one output, not for alpha, cutout",
+        ),
         (["-o", "a.png", "--format", "webp"], "contradict each other"),
         (["-o", "-", "--json"], "both want standard output"),
         (["--trimap", "lost.png"], "lost.png does not exist"),
@@ -358,7 +361,8 @@ def test_folder_of_trimaps(folder, trimap, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("out", "sentence"), [("photos", "holds the photos"), ("a.png", "is a folder"), ("-", "is a folder")]
+    ("out", "sentence"),
+    [("photos", "holds the photos"), ("a.png", "is a folder"), ("-", "is a folder")],
 )
 def test_folders_that_cannot_work(folder, tmp_path, monkeypatch, out, sentence):
     monkeypatch.chdir(tmp_path)
