@@ -113,6 +113,16 @@ def test_huge_image_is_refused_before_it_is_decoded(tmp_path, monkeypatch):
         read_photo(path)
 
 
+def test_heic_without_its_decoder_is_a_sentence(tmp_path, monkeypatch):
+    path = tmp_path / "a.jpg"  # the content decides, not the name
+    path.write_bytes(b"\0\0\0\x18ftypheic" + bytes(12))
+    with pytest.raises(InputError, match="a.jpg is not a readable image"):
+        read_photo(path)
+    monkeypatch.setitem(sys.modules, "pi_heif", None)
+    with pytest.raises(InputError, match="a.jpg is HEIC, .*pip install pi-heif"):
+        read_photo(path)
+
+
 def test_matte_accepts_what_editors_add(tmp_path, photo):
     grey = photo[:, :, 0].copy()
     for array in (grey, np.dstack([grey] * 3), np.dstack([grey] * 3 + [grey * 0 + 255])):
