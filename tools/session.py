@@ -17,9 +17,14 @@ from functools import cached_property
 
 import numpy as np
 
+from caffe_layers.color_models import foreground_colors
+from caffe_layers.matting import DEFAULT_LAMBDA
 from data_prep.errors import InputError
-from tools.foreground import foreground_colors
-from tools.predict import Predictor
+from data_prep.landmarks import LandmarkDetector
+from tools.predict import Predictor, Sight, detected_faces, eight_bits, reduced, solved
+from tools.trimap import band_probabilities, mask_logit, trimap_probabilities, work_size
+
+SMALLEST_SIDE = 3  # one window of the matting Laplacian
 
 
 @dataclass(frozen=True)
@@ -35,9 +40,10 @@ class Matte:
     probabilities : (3, H, W) float32 ndarray
         Of foreground, background and unknown (eq. 3), as they were solved.
     faces : tuple of (68, 2) float64 ndarray
-        Landmarks in pixels (x, y), the largest face first; empty where the
-        trimap or the mask came from outside.
+        Landmarks in pixels (x, y), the largest face first; those that the net
+        (or the mask) takes for people.  Empty where a trimap came from outside.
     person_found : bool
+        Whether anything is foreground at all.
     """
 
     photo: np.ndarray
@@ -75,6 +81,10 @@ class MattingSession:
         self._predictor = Predictor(model) if model else None
         self._turn = threading.Lock()
 
+    @cached_property
+    def _detector(self) -> LandmarkDetector:
+        return LandmarkDetector()
+
     def matte(
         self,
         photo: np.ndarray,
@@ -88,32 +98,106 @@ class MattingSession:
         photo : (H, W, 3) uint8 or uint16 ndarray
             BGR.
         trimap : (h, w) uint8 ndarray, optional
-            255 foreground, 0 background, else unknown; stretched to the photo.
+            White foreground, black background, else unknown; stretched to the
+            photo.  What it calls known is kept.
         mask : (h, w) uint8 or float ndarray, optional
             Of any segmenter, 0 background to 255 (float: 1) foreground;
-            stretched to the photo.  Its border is refined.
+            stretched to the photo.  Its border is refined as the model's is.
 
         Raises
         ------
         InputError
             If an array has another shape or type, both a trimap and a mask are
-            given, or memory does not suffice.
+            given, a trimap has no foreground, there is neither a model nor one
+            of the two, or memory does not suffice.
         """
-        if photo.ndim != 3 or photo.shape[2] != 3 or photo.dtype not in (np.uint8, np.uint16):
-            raise InputError(
-                f"A photo is an (H, W, 3) array of uint8 or uint16, not "
-                f"{photo.shape} of {photo.dtype}; convert it first."
-            )
-        if trimap is not None or mask is not None:
-            raise InputError("Trimaps and masks from outside come with the next commit.")
-        if self._predictor is None:
+        check_photo(photo)
+        if trimap is not None and mask is not None:
+            raise InputError("Give a trimap or a mask, not both.")
+        if trimap is not None:
+            sight = sight_of_trimap(trimap, photo.shape[:2])
+        elif mask is not None:
+            sight = self._sight_of_mask(mask, photo)
+        elif self._predictor is not None:
+            with self._turn:
+                sight = self._predictor.look(photo)
+        else:
             raise InputError("This session has no model; give a trimap or a mask.")
-        eight_bits = photo if photo.dtype == np.uint8 else np.uint8((photo + 128.0) / 257)
+        if sight.person_found:
+            lambda_ = self._predictor.lambda_ if self._predictor else DEFAULT_LAMBDA
+            alpha = solved(photo, sight.probabilities, lambda_)
+        else:
+            alpha = np.zeros(photo.shape[:2])
+        return Matte(photo, alpha, sight.probabilities, sight.faces, sight.person_found)
+
+    def _sight_of_mask(self, mask: np.ndarray, photo: np.ndarray) -> Sight:
+        check_mask(mask)
+        size = work_size(photo.shape[:2])
+        logit, least_radius = mask_logit(mask, size)
         with self._turn:
-            prediction = self._predictor(eight_bits)
-        return Matte(
-            photo, prediction.alpha, prediction.probabilities, (), bool(prediction.alpha.any())
+            faces = detected_faces(self._detector, photo)
+        probabilities, faces = band_probabilities(
+            eight_bits(reduced(photo, size)), logit, faces, photo.shape[:2],
+            least_radius=least_radius,
+        )  # fmt: skip
+        return Sight(probabilities, faces, bool((logit > 0).any()))
+
+
+def sight_of_trimap(trimap: np.ndarray, size: tuple[int, int]) -> Sight:
+    """What a trimap from outside says of a photo of (rows, columns).
+
+    Raises
+    ------
+    InputError
+        If it is no (h, w) uint8 array or has no white pixel.
+    """
+    if trimap.ndim != 2 or trimap.dtype != np.uint8 or not trimap.size:
+        raise InputError(
+            f"A trimap is an (H, W) array of uint8, not {trimap.shape} of {trimap.dtype}; "
+            "save it as a gray PNG of 0, 128 and 255."
         )
+    probabilities = trimap_probabilities(trimap, size)
+    if not probabilities[0].any():
+        raise InputError(
+            "The trimap has no foreground; paint what is surely the person white (255)."
+        )
+    return Sight(probabilities, (), True)
+
+
+def check_photo(photo: np.ndarray) -> None:
+    """Refuse what is no photo.
+
+    Raises
+    ------
+    InputError
+    """
+    if photo.ndim != 3 or photo.shape[2] != 3 or photo.dtype not in (np.uint8, np.uint16):
+        raise InputError(
+            f"A photo is an (H, W, 3) array of uint8 or uint16, not "
+            f"{photo.shape} of {photo.dtype}; convert it first."
+        )
+    if min(photo.shape[:2]) < SMALLEST_SIDE:
+        raise InputError(
+            f"A photo of {photo.shape[1]}x{photo.shape[0]} pixels is too small; "
+            f"it takes {SMALLEST_SIDE}x{SMALLEST_SIDE}."
+        )
+
+
+def check_mask(mask: np.ndarray) -> None:
+    """Refuse what is no mask.
+
+    Raises
+    ------
+    InputError
+    """
+    if mask.ndim != 2 or not mask.size or not (mask.dtype == np.uint8 or mask.dtype.kind == "f"):
+        raise InputError(
+            f"A mask is an (H, W) array of uint8 or float, not {mask.shape} of {mask.dtype}; "
+            "save it as a gray PNG."
+        )
+    # Written this way round, so that NaN does not pass.
+    if mask.dtype.kind == "f" and not (mask.min() >= 0 and mask.max() <= 1):
+        raise InputError("A mask of floating-point values goes from 0 to 1; scale it.")
 
 
 @functools.cache

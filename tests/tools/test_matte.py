@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from caffe_layers.color_models import foreground_colors
 from data_prep.assets import fetch
 from data_prep.errors import InputError
 from data_prep.images import read_photo
 from data_prep.pictures import encode_picture, read_picture
 from tools import matte, matte_jobs, session, sheets
 from tools.effects import EFFECTS
-from tools.foreground import foreground_colors
 
 PROGRAM = Path(matte.__file__)
 ARTIST = 0x013B
