@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 from caffe import NetSpec
 from caffe import layers as L
 from caffe import params as P
@@ -262,6 +263,13 @@ def trimap_head(n: NetSpec, logit: Top, radius: int) -> Top:
         weight_filler=dict(type="msra"),
     )  # fmt: skip
     return n.score
+
+
+def score_weights() -> tuple[np.ndarray, np.ndarray]:
+    """Kernel (3, 2) and bias (3,) of layer `score`; see `trimap_head`."""
+    kernel = -SHARPNESS * np.eye(3, 2)  # of -min z, max z
+    bias = -SHARPNESS * CERTAIN_LOGIT * np.array([1, 1, 0])
+    return kernel, bias
 
 
 def named(n: NetSpec, name: str) -> caffe_pb2.NetParameter:

@@ -320,7 +320,7 @@ class Predictor:
         kernel, bias = (blob.data for blob in self._net.params["score"])
         small = eight_bits(reduced(photo, size))
         probabilities, faces = band_probabilities(
-            small, logit, faces, photo.shape[:2], kernel[:, :, 0, 0], bias
+            small, logit, faces, photo.shape[:2], (kernel[:, :, 0, 0], bias)
         )
         return Sight(probabilities, faces, True)
 

@@ -21,6 +21,7 @@ from caffe_layers.color_models import foreground_colors
 from caffe_layers.matting import DEFAULT_LAMBDA
 from data_prep.errors import InputError
 from data_prep.landmarks import LandmarkDetector
+from prototxt.selfie import score_weights
 from tools.predict import Predictor, Sight, detected_faces, eight_bits, reduced, solved
 from tools.trimap import band_probabilities, mask_logit, trimap_probabilities, work_size
 
@@ -138,7 +139,7 @@ class MattingSession:
             faces = detected_faces(self._detector, photo)
         probabilities, faces = band_probabilities(
             eight_bits(reduced(photo, size)), logit, faces, photo.shape[:2],
-            least_radius=least_radius,
+            score_weights(), least_radius,
         )  # fmt: skip
         return Sight(probabilities, faces, bool((logit > 0).any()))
 

@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 
 from caffe_layers.color_models import sampled_alpha
-from prototxt.selfie import CERTAIN_LOGIT, SHARPNESS
+from prototxt.selfie import CERTAIN_LOGIT
 
 WORK_SIDE = 800
 
@@ -124,10 +124,7 @@ def widened(
 
 
 def head_scores(
-    low: np.ndarray,
-    high: np.ndarray,
-    kernel: np.ndarray | None = None,
-    bias: np.ndarray | None = None,
+    low: np.ndarray, high: np.ndarray, kernel: np.ndarray, bias: np.ndarray
 ) -> np.ndarray:
     """Scores of F, B and unknown (`prototxt.selfie.trimap_head`).
 
@@ -135,18 +132,14 @@ def head_scores(
     ----------
     low, high : (H, W) ndarray
         From `widened`.
-    kernel : (3, 2) ndarray, optional
-        Of the head's layer ``score``, applied to (-low, high); by default
-        its values before any training.
-    bias : (3,) ndarray, optional
+    kernel : (3, 2) ndarray
+        Of the head's layer ``score``, applied to (-low, high).
+    bias : (3,) ndarray
 
     Returns
     -------
     (3, H, W) float32 ndarray
     """
-    if kernel is None or bias is None:
-        kernel = -SHARPNESS * np.eye(3, 2)
-        bias = -SHARPNESS * CERTAIN_LOGIT * np.array([1, 1, 0])
     scores = np.tensordot(kernel, np.stack([-low, high]), axes=1)
     return np.float32(scores + bias[:, None, None])
 
@@ -186,8 +179,7 @@ def band_probabilities(
     logit: np.ndarray,
     faces: Sequence[np.ndarray],
     size: tuple[int, int],
-    kernel: np.ndarray | None = None,
-    bias: np.ndarray | None = None,
+    score_weights: tuple[np.ndarray, np.ndarray],
     least_radius: float = 1.0,
 ) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
     """F, B and unknown of a photo from the logit of its people.
@@ -201,8 +193,8 @@ def band_probabilities(
         Landmarks in pixels of the photo of `size`.
     size : (rows, columns)
         Of the result.
-    kernel, bias
-        See `head_scores`.
+    score_weights : (3, 2) and (3,) ndarray
+        Kernel and bias of the head, see `head_scores`.
     least_radius : float
         See `widened`.
 
@@ -217,7 +209,7 @@ def band_probabilities(
     inside = [head.is_inside(logit) for head in heads]
     heads = [head for head, kept in zip(heads, inside) if kept]
     low, high = widened(logit, heads, least_radius)
-    scores = head_scores(low, high, kernel, bias)
+    scores = head_scores(low, high, *score_weights)
     opinion = color_opinion(photo, scores, logit, heads)
     kept_faces = tuple(points for points, kept in zip(faces, inside) if kept)
     return probabilities_from(scores, size, opinion), kept_faces
