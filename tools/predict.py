@@ -226,6 +226,8 @@ class Predictor:
     ----------
     deploy, weights : Path
         The files in use.
+    segments : bool
+        Whether the net has a ``logit`` of people; the band is then ours.
     lambda_ : float
         As learned, else the paper's initial value.
 
@@ -258,7 +260,7 @@ class Predictor:
         self.lambda_ = float(learned[0].item()) if learned else DEFAULT_LAMBDA
         _, channels, *self._size = self._net.blobs["data"].shape
         self._mask = ShapeMask.load(shape_mask or files.shape_mask) if channels == 4 else None
-        self._has_band = "logit" in self._net.blobs
+        self.segments = "logit" in self._net.blobs
         self._detector = LandmarkDetector()
 
     @property
@@ -289,7 +291,7 @@ class Predictor:
 
     def look(self, photo: np.ndarray) -> Sight:
         """What the net sees; parameters and errors as `__call__`."""
-        if self._has_band:
+        if self.segments:
             return self._look_for_people(photo)
         faces = self.faces(photo)
         self._net.blobs["data"].data[0] = self._net_input(photo, faces)
@@ -324,19 +326,26 @@ class Predictor:
         )
         return Sight(probabilities, faces, True)
 
-    def _logit(self, photo: np.ndarray) -> np.ndarray:
-        """Person logit at the net's size, the mean of the photo and its mirror image.
+    def person_logit(self, photo: np.ndarray) -> np.ndarray:
+        """What the segmenter says of a photo: positive where a person is.
 
-        The mean is free of the half pixel by which strided layers shift it.
+        Returns
+        -------
+        (rows, columns) float32 ndarray
+            At the net's size.
         """
-        colors = self._net_input(photo, ())
-        mean = np.zeros(self._size, np.float32)
-        for mirror in (slice(None), slice(None, None, -1)):
-            self._net.blobs["data"].data[0] = colors[:, :, mirror]
-            self._forward()
-            logit = self._net.blobs["logit"].data[0, 0, :, mirror]
-            mean += np.clip(logit, -MOST_LOGIT, MOST_LOGIT) / 2
-        return mean
+        self._net.blobs["data"].data[0] = self._net_input(photo, ())
+        self._forward()
+        return self._net.blobs["logit"].data[0, 0].copy()
+
+    def _logit(self, photo: np.ndarray) -> np.ndarray:
+        """Mean of the logits of a photo and its mirror image, each cut off.
+
+        It is free of the pixel by which strided layers shift an edge sideways.
+        """
+        small = eight_bits(reduced(photo, self._size))
+        looks = self.person_logit(small), self.person_logit(small[:, ::-1])[:, ::-1]
+        return sum(np.clip(look, -MOST_LOGIT, MOST_LOGIT) for look in looks) / 2
 
     def _net_input(self, photo: np.ndarray, faces: tuple[np.ndarray, ...]) -> np.ndarray:
         """Mean-subtracted BGR and, where the net has one, the shape mask."""

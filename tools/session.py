@@ -15,6 +15,7 @@ import threading
 from dataclasses import dataclass
 from functools import cached_property
 
+import cv2
 import numpy as np
 
 from caffe_layers.color_models import foreground_colors
@@ -130,6 +131,31 @@ class MattingSession:
         else:
             alpha = np.zeros(photo.shape[:2])
         return Matte(photo, alpha, sight.probabilities, sight.faces, sight.person_found)
+
+    def segment(self, photo: np.ndarray) -> np.ndarray:
+        """The raw mask of the person segmenter, before any trimap or matting.
+
+        Parameters
+        ----------
+        photo : (H, W, 3) uint8 or uint16 ndarray
+
+        Returns
+        -------
+        (H, W) float32 ndarray
+            In [0, 1].
+
+        Raises
+        ------
+        InputError
+            If the model is no segmenter.
+        """
+        check_photo(photo)
+        if self._predictor is None or not self._predictor.segments:
+            raise InputError("This session's model is no segmenter; take `selfie`.")
+        with self._turn:
+            logit = self._predictor.person_logit(photo)
+        share = 1 / (1 + np.exp(-np.clip(logit, -50, 50)))
+        return cv2.resize(share, photo.shape[1::-1], interpolation=cv2.INTER_LINEAR)
 
     def _sight_of_mask(self, mask: np.ndarray, photo: np.ndarray) -> Sight:
         check_mask(mask)
