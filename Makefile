@@ -29,7 +29,7 @@ DEBIAN_PACKAGES := g++ cmake ninja-build python3-dev python3-venv \
 # The browser that the tests of the local page drive.
 TEST_PACKAGES := chromium chromium-driver
 
-.PHONY: all setup serve serve-bench test test-all caffe-test sanitize bench bench-readme data train prototxt clean
+.PHONY: all setup serve serve-bench test test-all caffe-test sanitize bench bench-readme matte-bench data train prototxt clean
 all: setup out/astronaut_sheet.png
 
 setup: $(STAMPS)/system $(STAMPS)/python $(STAMPS)/caffe-$(BLAS) $(STAMPS)/extension \
@@ -130,6 +130,12 @@ serve-bench: setup
 
 bench-readme:
 	$(PYTHON) -m tools.bench readme
+
+# Quality and speed of tools/matte.py.
+matte-bench: setup
+	$(PYTHON) -m tools.bench_matte quality
+	$(PYTHON) -m tools.bench_matte speed
+	$(PYTHON) -m tools.bench_matte readme
 
 # --- tests --------------------------------------------------------------------
 
