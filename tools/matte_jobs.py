@@ -289,7 +289,8 @@ def process(
         if matte.person_found:
             for kind in request.kinds:
                 pixels = bench.render(kind, photo, matte)
-                write(kind, encode_picture(pixels, suffix_of(kind, request), photo))
+                suffix = job.files[kind].suffix if job.files else suffix_of(kind, request)
+                write(kind, encode_picture(pixels, suffix, photo))
     except (MemoryError, cv2.error) as error:  # OpenCV's own want of memory
         raise InputError(
             f"{job.name} takes more memory than there is ({error}); make it smaller."

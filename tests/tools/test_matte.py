@@ -232,6 +232,10 @@ def test_effects_each_and_on_one_sheet(small, tmp_path):
     }  # fmt: skip
     sheet = cv2.imread(str(tmp_path / "small_effects.png"))
     assert sheet.shape[1] > 5 * 200
+    page = tmp_path / "page.jpg"
+    assert matte.main([str(small), "-o", str(page), "--effects", "sheet"]) == 0
+    with Image.open(page) as image:
+        assert image.format == "JPEG" and image.size == sheet.shape[1::-1]
     assert matte.main([*arguments, "all"]) == 0
     assert {f"small_{name}.png" for name in EFFECTS} <= {p.name for p in tmp_path.iterdir()}
 
