@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import http.client
 import json
 import os
@@ -464,6 +465,16 @@ class Page:
                 "Input.dispatchDragEvent", {"type": kind, "x": 600, "y": 400, "data": data}
             )
 
+    def paste(self, png: bytes) -> None:
+        """Paste an image from the clipboard."""
+        script = """
+            const bytes = Uint8Array.from(atob(arguments[0]), letter => letter.charCodeAt(0));
+            const data = new DataTransfer();
+            data.items.add(new File([bytes], "image.png", {type: "image/png"}));
+            document.dispatchEvent(new ClipboardEvent("paste", {clipboardData: data}));
+        """
+        self.browser.execute_script(script, base64.b64encode(png).decode())
+
     def idle(self) -> bool:
         return not self.element("busy").is_displayed() and self.element("download").is_enabled()
 
@@ -592,14 +603,14 @@ def test_page_says_what_is_wrong(page, tmp_path_factory):
     assert "240 × 320" in page.element("message").text
 
 
-def test_narrow_screen(page, file):
+def test_narrow_screen(page, png):
     page.browser.set_window_size(500, 900)
     try:
         page.browser.execute_cdp_cmd(
             "Emulation.setDeviceMetricsOverride",
             {"width": 360, "height": 740, "deviceScaleFactor": 1, "mobile": True},
         )
-        page.drop(file)
+        page.paste(png)
         page.wait(page.idle)
         widths = page.browser.execute_script(
             "return [document.documentElement.scrollWidth, innerWidth]"
