@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import io
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -275,6 +276,17 @@ def test_unknown_options_are_exit_status_2(small, arguments, capsys):
     with pytest.raises(SystemExit, match="2"):
         matte.main([str(small), *arguments])
     assert "error:" in capsys.readouterr().err
+
+
+def test_session_is_silent(tmp_path):
+    """Caffe prints every layer of a net unless it is told not to before its import."""
+    program = "from tools.session import MattingSession; MattingSession()"
+    environment = {k: v for k, v in os.environ.items() if k != "GLOG_minloglevel"}
+    environment["PYTHONPATH"] = str(PROGRAM.parents[1])
+    process = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True
+    )
+    assert (process.returncode, process.stdout, process.stderr) == (0, b"", b"")
 
 
 # --- pipes --------------------------------------------------------------------
