@@ -3,7 +3,7 @@
 #   make          set everything up, then matte the astronaut photo
 #   make test     run the tests
 #
-# Further: data, train, bench, caffe-test, sanitize, test-all, prototxt, clean (see README.md).
+# Further: serve, data, train, bench, serve-bench, caffe-test, sanitize, test-all, prototxt, clean (see README.md).
 
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
@@ -26,8 +26,10 @@ DEBIAN_PACKAGES := g++ cmake ninja-build python3-dev python3-venv \
   libboost-system-dev libboost-thread-dev libboost-filesystem-dev libboost-regex-dev \
   libboost-python-dev libprotobuf-dev protobuf-compiler libgflags-dev libgoogle-glog-dev \
   libhdf5-dev liblmdb-dev libopencv-dev libopenblas-dev graphviz
+# The browser that the tests of the local page drive.
+TEST_PACKAGES := chromium chromium-driver
 
-.PHONY: all setup test test-all caffe-test sanitize bench data train prototxt clean
+.PHONY: all setup serve serve-bench test test-all caffe-test sanitize bench bench-readme matte-bench data train prototxt clean
 all: setup out/astronaut_sheet.png
 
 setup: $(STAMPS)/system $(STAMPS)/python $(STAMPS)/caffe-$(BLAS) $(STAMPS)/extension \
@@ -35,19 +37,28 @@ setup: $(STAMPS)/system $(STAMPS)/python $(STAMPS)/caffe-$(BLAS) $(STAMPS)/exten
 
 # --- what the machine needs ---------------------------------------------------
 
+# $(call install_debian,PACKAGES): what is missing of them, with root or sudo.
+define install_debian
+mkdir -p $(STAMPS)
+missing=$$(for p in $(1); do \
+  dpkg-query -W -f '$${db:Status-Abbrev}' $$p 2>/dev/null | grep -q '^ii' || echo $$p; done | xargs)
+if [ -n "$$missing" ]; then
+  install="apt-get install -y --no-install-recommends $$missing"
+  if [ "$$(id -u)" = 0 ]; then as_root=
+  elif sudo -n true 2>/dev/null; then as_root=sudo
+  else echo "System packages are missing. Run this, then 'make' again:"; echo "  sudo $$install"; exit 1; fi
+  $$as_root apt-get update
+  DEBIAN_FRONTEND=noninteractive $$as_root $$install
+fi
+touch $@
+endef
+
 $(STAMPS)/system: Makefile
-	mkdir -p $(STAMPS)
-	missing=$$(for p in $(DEBIAN_PACKAGES); do \
-	  dpkg-query -W -f '$${db:Status-Abbrev}' $$p 2>/dev/null | grep -q '^ii' || echo $$p; done | xargs)
-	if [ -n "$$missing" ]; then
-	  install="apt-get install -y --no-install-recommends $$missing"
-	  if [ "$$(id -u)" = 0 ]; then as_root=
-	  elif sudo -n true 2>/dev/null; then as_root=sudo
-	  else echo "System packages are missing. Run this, then 'make' again:"; echo "  sudo $$install"; exit 1; fi
-	  $$as_root apt-get update
-	  DEBIAN_FRONTEND=noninteractive $$as_root $$install
-	fi
-	touch $@
+	$(call install_debian,$(DEBIAN_PACKAGES))
+
+# Only the tests need these.
+$(STAMPS)/test-system: Makefile | $(STAMPS)/system
+	$(call install_debian,$(TEST_PACKAGES))
 
 REQUIREMENTS := $(addprefix requirements/,runtime.txt build.txt test.txt constraints.txt)
 
@@ -97,6 +108,10 @@ out/astronaut_sheet.png: | $(MODELS)/selfie.caffemodel
 train: setup $(MODELS)/lite_init.caffemodel
 	$(PYTHON) -m tools.train lite
 
+# The page for the browser.
+serve: setup
+	$(PYTHON) -m tools.serve
+
 # --- benchmark ----------------------------------------------------------------
 
 # What our solver is compared with; CHOLMOD needs SuiteSparse and is left out
@@ -109,12 +124,22 @@ $(STAMPS)/bench: requirements/bench.txt requirements/constraints.txt | $(STAMPS)
 bench: setup $(STAMPS)/bench
 	$(PYTHON) -m tools.bench run
 
+# 500 requests from 8 clients against the local server.
+serve-bench: setup
+	$(PYTHON) -m tools.bench_serve
+
 bench-readme:
 	$(PYTHON) -m tools.bench readme
 
+# Quality and speed of tools/matte.py.
+matte-bench: setup
+	$(PYTHON) -m tools.bench_matte quality
+	$(PYTHON) -m tools.bench_matte speed
+	$(PYTHON) -m tools.bench_matte readme
+
 # --- tests --------------------------------------------------------------------
 
-test: setup
+test: setup $(STAMPS)/test-system
 	$(PYTHON) -m pytest tests
 
 # The C++ extensions under AddressSanitizer and UndefinedBehaviourSanitizer.
@@ -131,7 +156,7 @@ sanitize: setup
 	  tests/caffe_layers/test_laplacian.py tests/caffe_layers/test_linear_solver.py \
 	  tests/caffe_layers/test_matting.py -k 'not memory'
 
-test-all: setup caffe-test sanitize
+test-all: setup $(STAMPS)/test-system caffe-test sanitize
 	$(PYTHON) -m pytest tests -m 'training or not training'
 
 caffe-test: $(STAMPS)/caffe-$(BLAS)

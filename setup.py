@@ -32,6 +32,6 @@ setup(
     python_requires=">=3.11",
     packages=["caffe_layers", "data_prep", "prototxt", "tools"],
     package_data={"data_prep": ["choose_mattes.html"]},
-    ext_modules=[extension("laplacian"), extension("hybrid")],
+    ext_modules=[extension("laplacian"), extension("hybrid"), extension("colors")],
     cmdclass={"build_ext": build_ext},
 )

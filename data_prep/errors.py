@@ -10,6 +10,10 @@ class InputError(Exception):
     """Bad input: the message names the file or option and the remedy."""
 
 
+class TooLargeError(InputError):
+    """An image of more pixels or bytes than are read."""
+
+
 def run_program(program: Callable[[], int | None]) -> int:
     """Run a command-line program; turn expected failures into one sentence.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import struct
 import warnings
@@ -11,19 +12,29 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
-from data_prep.errors import InputError
+from data_prep.errors import InputError, TooLargeError
 
 SMALLEST_SIDE = 3  # one 3x3 window of the matting Laplacian
+LARGEST_IMAGE = 178_000_000  # pixels
+
+# Pillow knows more, some of which run other programs (EPS) or accept nearly
+# any bytes (TGA).
+FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "AVIF", "GIF", "BMP", "PPM", "JPEG2000")
+HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+# MPO and TIFF also have several images, but one of them is the photo.
+ANIMATED_FORMATS = ("GIF", "PNG", "WEBP", "AVIF")
+TIFF_BITS, TIFF_PLANAR = 258, 284  # tags
 
 # What Pillow raises on files that are damaged in one way or another.
-DECODER_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error)
+DECODER_ERRORS = (OSError, SyntaxError, ValueError, EOFError, RuntimeError, struct.error)
 
 # 4:4:4: the matting Laplacian reads color lines, which chroma subsampling smears.
+JPEG_QUALITY = 95
 JPEG_OPTIONS = (
     cv2.IMWRITE_JPEG_QUALITY,
-    95,
+    JPEG_QUALITY,
     cv2.IMWRITE_JPEG_SAMPLING_FACTOR,
     cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
 )
@@ -67,32 +78,113 @@ def remove_leftovers(path: Path) -> None:
         scratch.unlink(missing_ok=True)
 
 
+def _formats(head: bytes, name: Path | str) -> tuple[str, ...]:
+    """Pillow formats to try; HEIC, the photos of telephones, takes a decoder of its own."""
+    if head[4:8] != b"ftyp" or head[8:12] not in HEIC_BRANDS:
+        return FORMATS
+    try:
+        import pi_heif
+    except ImportError:  # no wheel for every platform
+        raise InputError(
+            f"{name} is HEIC, which takes a decoder that is not installed; "
+            "run `pip install pi-heif` or save the photo as JPEG."
+        ) from None
+    pi_heif.register_heif_opener()
+    return (*FORMATS, "HEIF")
+
+
 @contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
-    """Open with Pillow; whatever the decoder raises becomes an `InputError`."""
-    if not path.is_file():
-        raise InputError(f"{path} does not exist or is no file; check the name.")
+def open_image(
+    source: Path | bytes,
+    name: Path | str | None = None,
+    largest: int = LARGEST_IMAGE,
+    smallest: int = SMALLEST_SIDE,
+) -> Iterator[Image.Image]:
+    """Open with Pillow; whatever the decoder raises becomes an `InputError`.
+
+    The image is decoded and not yet turned upright (`upright`).
+
+    Parameters
+    ----------
+    source : Path or bytes
+        A file or its content.
+    name : Path or str, optional
+        What messages call it; the path by default.
+    largest : int
+        Pixels in all; more are refused before anything is decoded.
+    smallest : int
+        Pixels of the shorter side.
+
+    Raises
+    ------
+    InputError
+        If the file is missing, no image of a kind in `FORMATS`, corrupt,
+        truncated, an animation, a TIFF with planes of 16 bits, or too small; as
+        `TooLargeError` if it has too many pixels.
+    """
+    name = source if name is None else name
+    if isinstance(source, Path) and not source.is_file():
+        raise InputError(f"{name} does not exist or is no file; check the name.")
     try:
         with warnings.catch_warnings():
-            # Pillow warns from 89 megapixels, which cameras do reach; it refuses
-            # twice that by itself.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
+            # Pillow warns of what the checks here refuse or what does no harm.
+            warnings.simplefilter("ignore")
+            stream = io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb")
+            with stream, Image.open(stream, formats=_formats(stream.read(12), name)) as image:
+                _check_size(image, name, largest, smallest)
+                if image.format in ANIMATED_FORMATS and getattr(image, "is_animated", False):
+                    raise InputError(
+                        f"{name} is an animation; save one of its frames as PNG and give that."
+                    )
+                if image.format == "TIFF" and _has_deep_planes(image):
+                    raise InputError(
+                        f"{name} stores its 16-bit colors in separate planes; "
+                        "save it with interleaved colors."
+                    )
                 image.load()
-                yield ImageOps.exif_transpose(image)
+                yield image
     except Image.DecompressionBombError:
+        raise TooLargeError(
+            f"{name} has more than {largest / 1e6:.0f} megapixels; make it smaller first."
+        ) from None
+    except UnidentifiedImageError:
         raise InputError(
-            f"{path} has more than {2 * Image.MAX_IMAGE_PIXELS / 1e6:.0f} megapixels; "
-            "make it smaller first."
+            f"{name} is not a readable image: its content is damaged or of no known "
+            "kind; save it again as JPEG or PNG."
         ) from None
     except DECODER_ERRORS as error:
+        reason = " ".join(str(error).split())  # some come on several lines
         raise InputError(
-            f"{path} is not a readable image ({error}); "
-            "save it again as JPEG or PNG."
+            f"{name} is not a readable image ({reason}); save it again as JPEG or PNG."
         ) from error
 
 
-def _to_eight_bits(image: Image.Image, path: Path) -> Image.Image:
+def _has_deep_planes(image: Image.Image) -> bool:
+    """Whether a TIFF is of the one kind that Pillow decodes into noise."""
+    bits, planar = (image.tag_v2.get(tag) for tag in (TIFF_BITS, TIFF_PLANAR))
+    return planar == 2 and len(bits or ()) > 1 and max(bits) > 8
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """Turn an image as its EXIF orientation says, in place; damaged EXIF says nothing."""
+    try:
+        ImageOps.exif_transpose(image, in_place=True)
+    except Exception:  # it fails in many ways and is not worth the photo
+        pass
+    return image
+
+
+def over_white(image: Image.Image) -> Image.Image:
+    """Lay what is transparent over white, as picture viewers show it."""
+    if not image.has_transparency_data:
+        return image
+    layer = image.convert("RGBA")
+    ground = Image.new("RGB", layer.size, "white")
+    ground.paste(layer, mask=layer)
+    return ground
+
+
+def to_eight_bits(image: Image.Image, path: Path | str) -> Image.Image:
     """Scale 16-bit grey (Pillow modes I;16 and I) to 8 bits; refuse floats."""
     if image.mode == "F":
         raise InputError(f"{path} holds floating-point values; save it with 8 or 16 bits.")
@@ -104,12 +196,16 @@ def _to_eight_bits(image: Image.Image, path: Path) -> Image.Image:
     return Image.fromarray(((values + 128) // 257).astype(np.uint8))
 
 
-def _check_size(image: Image.Image, path: Path) -> None:
-    if min(image.size) < SMALLEST_SIDE:
-        width, height = image.size
+def _check_size(image: Image.Image, path: Path | str, largest: int, smallest: int) -> None:
+    width, height = image.size
+    if min(image.size) < smallest:
         raise InputError(
-            f"{path} is {width}x{height} pixels; "
-            f"it takes at least {SMALLEST_SIDE}x{SMALLEST_SIDE}."
+            f"{path} is {width}x{height} pixels; it takes at least {smallest}x{smallest}."
+        )
+    if width * height > largest:
+        raise TooLargeError(
+            f"{path} has more than {largest / 1e6:.0f} megapixels ({width}x{height}); "
+            "make it smaller first."
         )
 
 
@@ -117,8 +213,8 @@ def read_photo(path: Path | str) -> np.ndarray:
     """Read a photo of any common kind.
 
     Grey, palette, CMYK and 16-bit photos are converted (CMYK without its color
-    profile); transparent parts are laid over white, as picture viewers show
-    them; the EXIF orientation is applied.
+    profile, which `data_prep.pictures.read_picture` minds); transparent parts are
+    laid over white, as picture viewers show them; the EXIF orientation is applied.
 
     Returns
     -------
@@ -128,26 +224,27 @@ def read_photo(path: Path | str) -> np.ndarray:
     Raises
     ------
     InputError
-        If the file is missing, corrupt or truncated, larger than 178
-        megapixels, smaller than 3x3, or holds floating-point values.
+        As `open_image`, and if it holds floating-point values.
     """
     path = Path(path)
-    with _opened(path) as image:
-        _check_size(image, path)
-        image = _to_eight_bits(image, path)
-        if image.has_transparency_data:
-            layer = image.convert("RGBA")
-            white = Image.new("RGBA", layer.size, "white")
-            image = Image.alpha_composite(white, layer)
+    with open_image(path) as image:
+        image = over_white(to_eight_bits(upright(image), path))
         rgb = np.asarray(image.convert("RGB"))
     return cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
 
 
-def read_matte(path: Path | str) -> np.ndarray:
+def read_matte(source: Path | str | bytes, name: str | None = None) -> np.ndarray:
     """Read an alpha matte: a grey image, 0 background to 255 foreground.
 
     Three equal color channels and an opaque alpha channel are accepted, since
     editors add them; anything else is refused rather than guessed at.
+
+    Parameters
+    ----------
+    source : Path, str or bytes
+        A file or, as bytes, its content.
+    name : str, optional
+        What messages call it; the path by default.
 
     Returns
     -------
@@ -158,16 +255,18 @@ def read_matte(path: Path | str) -> np.ndarray:
     InputError
         As `read_photo`, and if the image has colors or transparency.
     """
-    path = Path(path)
-    with _opened(path) as image:
-        _check_size(image, path)
-        image = _to_eight_bits(image, path)
+    if isinstance(source, str):
+        source = Path(source)
+    if name is None:
+        name = "The matte" if isinstance(source, bytes) else str(source)
+    with open_image(source, name) as image:
+        image = to_eight_bits(upright(image), name)
         if image.mode == "L" and not image.has_transparency_data:
             return np.array(image)
         channels = np.asarray(image.convert("RGBA"))
     grey = channels[:, :, 0]
     if np.any(channels[:, :, 1:3] != grey[:, :, None]) or np.any(channels[:, :, 3] < 255):
-        raise InputError(f"{path} has colors or transparency; save the matte as a grey PNG.")
+        raise InputError(f"{name} has colors or transparency; save the matte as a grey PNG.")
     return np.ascontiguousarray(grey)
 
 
@@ -185,8 +284,8 @@ def read_alpha_channel(path: Path | str) -> np.ndarray:
         As `read_photo`, and if the image has no transparency.
     """
     path = Path(path)
-    with _opened(path) as image:
-        _check_size(image, path)
+    with open_image(path) as image:
+        image = upright(image)
         if not image.has_transparency_data:
             raise InputError(f"{path} has no transparency; its matte is the alpha channel.")
         alpha = np.asarray(image.convert("RGBA").getchannel("A"))

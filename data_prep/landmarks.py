@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
+from collections.abc import Iterator
 
 import cv2
 import dlib
@@ -19,7 +20,7 @@ DETECTION_SIDE = 1600
 
 
 class LandmarkDetector:
-    """Finds the largest face of a photo and its 68 landmarks (iBUG order)."""
+    """Finds the faces of a photo and their 68 landmarks (iBUG order)."""
 
     def __init__(self) -> None:
         self._find_faces = dlib.get_frontal_face_detector()
@@ -38,20 +39,26 @@ class LandmarkDetector:
         (68, 2) float64 ndarray or None
             x and y in pixels of the photo; None where no face is found.
         """
-        rgb = cv2.cvtColor(photo, cv2.COLOR_BGR2RGB)
-        reduction = max(1.0, max(rgb.shape[:2]) / DETECTION_SIDE)
+        return next(self._faces(photo), None)
+
+    def detect_all(self, photo: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Landmarks of every face, as `detect`; the largest face first."""
+        return tuple(self._faces(photo))
+
+    def _faces(self, photo: np.ndarray) -> Iterator[np.ndarray]:
+        reduction = max(1.0, max(photo.shape[:2]) / DETECTION_SIDE)
         if reduction > 1:
-            height, width = rgb.shape[:2]
+            height, width = photo.shape[:2]
             size = (max(1, round(width / reduction)), max(1, round(height / reduction)))
-            rgb = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
+            photo = cv2.resize(photo, size, interpolation=cv2.INTER_AREA)
+        rgb = cv2.cvtColor(photo, cv2.COLOR_BGR2RGB)
         # 0: no upsampling, which adds false faces.
         faces = self._find_faces(rgb, 0)
-        if not faces:
-            return None
-        shape = self._find_landmarks(rgb, max(faces, key=lambda face: face.area()))
-        points = np.array([(p.x, p.y) for p in shape.parts()], dtype=np.float64)
-        # Pixel centers are at whole numbers, so the corner of a photo is at -0.5.
-        return (points + 0.5) * reduction - 0.5
+        for face in sorted(faces, key=lambda face: face.area(), reverse=True):
+            shape = self._find_landmarks(rgb, face)
+            points = np.array([(p.x, p.y) for p in shape.parts()], dtype=np.float64)
+            # Pixel centers are at whole numbers, so the corner of a photo is at -0.5.
+            yield (points + 0.5) * reduction - 0.5
 
 
 @functools.cache

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 from caffe import NetSpec
 from caffe import layers as L
 from caffe import params as P
@@ -40,12 +41,12 @@ from prototxt.blocks import (
 NET_SIZE = (256, 256)  # rows, columns of `data`; the photo is stretched to it
 
 # The trimap head (see `trimap_head`), chosen by the mean SAD and gradient
-# error of the mattes of the sample's training portraits.  Of thresholds that
-# are equally good there (2 to 8) one that leaves a real photo little band.
+# error of the mattes of rendered training portraits; 4 to 8 do equally well.
 SHARPNESS = 10.0
-CERTAIN_LOGIT = 4.0
-TRAIN_RADIUS = 3  # net pixels; tools/predict.py takes it from the head's size
-BAND_LAYERS = ("person_nearby", "scene_nearby")
+CERTAIN_LOGIT = 6.0
+# Net pixels, everywhere the same in training; on photos tools/trimap.py widens
+# the band where hair can be.
+TRAIN_RADIUS = 3
 
 
 @dataclass(frozen=True)
@@ -264,24 +265,11 @@ def trimap_head(n: NetSpec, logit: Top, radius: int) -> Top:
     return n.score
 
 
-def set_band_radius(net: caffe_pb2.NetParameter, rows: int, columns: int) -> None:
-    """Give the trimap head of a net another window.
-
-    Parameters
-    ----------
-    net : NetParameter
-        Changed in place.
-    rows, columns : int
-        Half height and half width of the window, in pixels of `logit`; two
-        numbers because the photo is stretched to the net's size.
-    """
-    for layer in net.layer:
-        if layer.name in BAND_LAYERS:
-            pooling = layer.pooling_param
-            pooling.ClearField("kernel_size")
-            pooling.ClearField("pad")
-            pooling.kernel_h, pooling.kernel_w = 2 * rows + 1, 2 * columns + 1
-            pooling.pad_h, pooling.pad_w = rows, columns
+def score_weights() -> tuple[np.ndarray, np.ndarray]:
+    """Kernel (3, 2) and bias (3,) of layer `score`; see `trimap_head`."""
+    kernel = -SHARPNESS * np.eye(3, 2)  # of -min z, max z
+    bias = -SHARPNESS * CERTAIN_LOGIT * np.array([1, 1, 0])
+    return kernel, bias
 
 
 def named(n: NetSpec, name: str) -> caffe_pb2.NetParameter:

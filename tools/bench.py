@@ -13,11 +13,9 @@ Peak memory is measured in a process of its own for every size.
 from __future__ import annotations
 
 import argparse
-import datetime
 import gc
 import json
 import os
-import platform
 import re
 import statistics
 import subprocess
@@ -26,7 +24,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from importlib import metadata
 from pathlib import Path
 
 import cv2
@@ -49,9 +46,10 @@ from caffe_layers.matting_system import MattingSystem, matting_system
 from data_prep.dataset import Dataset
 from data_prep.errors import InputError, run_program
 from data_prep.images import atomic_write, read_matte, read_photo
+from tools.bench_report import README, describe_machine, replace_section
 
 LAMBDA = 100.0
-RESULTS, CHART, README = Path("docs/bench.json"), Path("docs/bench.png"), Path("README.md")
+RESULTS, CHART = Path("docs/bench.json"), Path("docs/bench.png")
 # Threads of the contender before spin for up to 0.2 s (MKL's OpenMP).
 SETTLE = 0.3
 REPEATS, SECONDS = 5, 12.0  # at most so many rounds, and no further one after so long
@@ -61,6 +59,9 @@ SIZES = ((400, 300), (800, 600), (1600, 1200), (4000, 3000))
 SHARES = (0.05, 0.15, 0.3, 0.5, 1.0)
 MAIN_SIZE, MAIN_SHARE = (800, 600), 0.15
 GROWTH_SIZES = ((800, 600), (1600, 1200), (2832, 2124), (4000, 3000), (5656, 4242))
+
+# Whose versions the figures depend on.
+PACKAGES = ("numpy", "scipy", "pypardiso", "mkl", "pymatting", "numba", "pyamg", "scikit-sparse")
 
 OURS, TUNED = "hybrid (ours)", "PARDISO, tuned, analysis cached"
 
@@ -381,28 +382,10 @@ def training_share(net: str, iterations: int) -> dict:
     return {"layer_seconds": sum(layer) / 1e3, "iteration_seconds": float(whole[1]) / 1e3}
 
 
-def describe_machine() -> dict:
-    """What the figures depend on besides the code."""
-    model = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text())
-    packages = ("numpy", "scipy", "pypardiso", "mkl", "pymatting", "numba", "pyamg", "scikit-sparse")
-    versions = {}
-    for package in packages:
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            versions[package] = "not installed"
-    return {
-        "date": datetime.date.today().isoformat(),
-        "processor": model[1] if model else platform.processor(),
-        "cores": os.cpu_count(),
-        "versions": versions,
-    }
-
-
 def run(quick: bool) -> None:
     """Measure everything and write the results."""
     repeats = 2 if quick else REPEATS
-    report: dict = {"machine": describe_machine(), "assembly": compare_assembly(repeats)}
+    report: dict = {"machine": describe_machine(PACKAGES), "assembly": compare_assembly(repeats)}
     print(json.dumps(report["machine"], indent=1))
     plan = [
         (shape, share, kind)
@@ -553,15 +536,9 @@ def draw(report: dict) -> None:
     plt.close(figure)
 
 
-BEGIN, END = "<!-- bench: written by `make bench-readme` -->", "<!-- /bench -->"
-
-
 def put_into_readme(readme: str, report: dict) -> str:
     """The README's text with the table between its two markers renewed."""
-    pattern = re.compile(re.escape(BEGIN) + ".*?" + re.escape(END), re.DOTALL)
-    if not pattern.search(readme):
-        raise InputError(f"{README} has no lines {BEGIN} and {END}; put them back.")
-    return pattern.sub(lambda _: f"{BEGIN}\n{table(report)}\n{END}", readme)
+    return replace_section(readme, "bench", "make bench-readme", table(report))
 
 
 def main(argv: list[str] | None = None) -> int:

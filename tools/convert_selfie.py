@@ -65,13 +65,6 @@ def rgb_weights() -> tuple[np.ndarray, np.ndarray]:
     return kernel[:, :, None, None], np.array(MEAN_BGR[::-1]) / 255
 
 
-def score_weights() -> tuple[np.ndarray, np.ndarray]:
-    """Kernel and bias of layer `score`; see `prototxt.selfie.trimap_head`."""
-    kernel = -selfie.SHARPNESS * np.eye(3, 2)  # of -min z, max z
-    bias = -selfie.SHARPNESS * selfie.CERTAIN_LOGIT * np.array([1, 1, 0])
-    return kernel[:, :, None, None], bias
-
-
 def bilinear_weights(channels: int) -> np.ndarray:
     """Kernels of the x2 upsampling, one for each channel."""
     return np.broadcast_to(bilinear_kernel(4), (channels, 1, 4, 4))
@@ -95,7 +88,8 @@ def selfie_weights(model: Path) -> dict[str, list[np.ndarray]]:
     InputError
         If the file holds another model.
     """
-    weights = {"rgb": list(rgb_weights()), "score": list(score_weights())}
+    kernel, bias = selfie.score_weights()
+    weights = {"rgb": list(rgb_weights()), "score": [kernel[:, :, None, None], bias]}
     learned = []
     for layer in selfie.selfie_trimap_deploy().layer:
         if layer.type == "Deconvolution" and not layer.convolution_param.bias_term:

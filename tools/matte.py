@@ -1,104 +1,306 @@
 #!/usr/bin/env python3
-"""Cut the person out of a photo.
+"""Cut the person out of a photo, of every photo in a folder, or in a pipe.
 
-    tools/matte.py PHOTO [-o OUT] [--model selfie|lite|fcn8s]
+    tools/matte.py photo.jpg                                # into out/
+    tools/matte.py photo.jpg -o me.webp                     # the cut-out alone
+    tools/matte.py photo.jpg --background beach.jpg --match-colors
+    tools/matte.py photo.jpg --effects sheet                # every effect on one page
+    tools/matte.py photos -o mattes --workers 2 --json      # a folder
+    tools/matte.py - < photo.jpg > cutout.png               # a pipe
 
-Writes OUT/NAME_alpha.png (the matte), NAME_cutout.png (the person on a
-transparent ground, free of the old background's color) and NAME_sheet.png
-(photo, cut-out and matte side by side).
+Without further options it writes OUT/NAME_alpha.png (the matte),
+NAME_cutout.png (the person on a transparent ground, free of the old
+background's color) and NAME_sheet.png (photo, cut-out and matte side by side).
+16-bit photos give 16-bit files; color profile and metadata are kept.
+
+Exit status: 0, 1 after a failure, 2 after a wrong option, 3 if nobody is in the
+one photo.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import json
+import sys
+from collections import Counter
 from pathlib import Path
 
-import cv2
-import numpy as np
+from tqdm import tqdm
 
-from data_prep.errors import run_program
-from data_prep.images import read_photo, write_image
-from tools.foreground import cutout
+from data_prep.errors import InputError, run_program
+from data_prep.pictures import LARGEST_FILE
+from tools.effects import EFFECTS
+from tools.matte_jobs import (
+    BLUR,
+    DONE,
+    FAILED,
+    NOBODY,
+    OUTPUTS,
+    SKIPPED,
+    SUFFIXES,
+    Job,
+    Request,
+    Result,
+    Workbench,
+    default_workers,
+    files_of,
+    plan,
+    process,
+    run_jobs,
+    write_files,
+)
 
-SHEET_HEIGHT = 800
-CHECKER_SIDE = 16
-CHECKER_GRAYS = (205, 245)
-GAP = 8
-
-
-def checkerboard(shape: tuple[int, int]) -> np.ndarray:
-    """(H, W, 1) gray squares, which say "transparent" in every image program."""
-    rows, columns = (np.arange(length) // CHECKER_SIDE for length in shape)
-    odd = (rows[:, None] + columns[None, :]) % 2
-    return np.choose(odd, CHECKER_GRAYS)[:, :, None]
-
-
-def sheet(photo: np.ndarray, person: np.ndarray) -> np.ndarray:
-    """Photo, cut-out over a checkerboard and matte, side by side.
-
-    Parameters
-    ----------
-    photo : (H, W, 3) uint8 ndarray
-        BGR.
-    person : (H, W, 4) uint8 ndarray
-        BGRA, not premultiplied.
-
-    Returns
-    -------
-    (H', W', 3) uint8 ndarray
-        At most `SHEET_HEIGHT` high.
-    """
-    reduction = min(1.0, SHEET_HEIGHT / photo.shape[0])
-    width, height = (max(1, round(side * reduction)) for side in photo.shape[1::-1])
-    opacity = person[:, :, 3:] / 255.0
-    # Colors are averaged premultiplied: where alpha is 0 they mean nothing.
-    layers = np.dstack([photo, person[:, :, :3] * opacity, opacity])
-    small = np.dstack(
-        [
-            cv2.resize(np.ascontiguousarray(layers[:, :, first : first + 3]),
-                       (width, height), interpolation=cv2.INTER_AREA)
-            for first in (0, 3)
-        ]
-        + [cv2.resize(opacity, (width, height), interpolation=cv2.INTER_AREA)]
-    )  # fmt: skip
-    before, premultiplied, opacity = small[:, :, :3], small[:, :, 3:6], small[:, :, 6:]
-    after = premultiplied + (1 - opacity) * checkerboard((height, width))
-    matte = np.repeat(opacity * 255, 3, axis=2)
-    gap = np.full((height, GAP, 3), 255.0)
-    return np.uint8(np.hstack([before, gap, after, gap, matte]) + 0.5)
+PIPE = "-"
+DEFAULT_OUTPUTS = ("alpha", "cutout", "sheet")
+NOBODY_STATUS = 3
+EFFECTS_SHEET, ALL_EFFECTS = "sheet", "all"
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Matte one photo."""
-    # Imported here: `--help` need not wait for Caffe.
-    from tools.predict import MODELS, Predictor
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    """Options of the command line."""
+    from tools.predict import MODELS
 
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("photo", type=Path)
-    parser.add_argument("-o", "--out", type=Path, default=Path("out"), help="folder")
+    parser.add_argument("photo", help=f"a photo, a folder, or {PIPE} for standard input")
+    parser.add_argument(
+        "-o", "--out",
+        help=f"a folder (out), a file for one output of one photo, or {PIPE} for standard output",
+    )  # fmt: skip
     parser.add_argument("--model", choices=MODELS, default="selfie")
-    options = parser.parse_args(argv)
-
-    photo = read_photo(options.photo)
-    predictor = Predictor(options.model)
-    prediction = predictor(photo)
-    person = cutout(photo, prediction.alpha)
-    images = {"alpha": person[:, :, 3], "cutout": person, "sheet": sheet(photo, person)}
-    for kind, image in images.items():
-        write_image(options.out / f"{options.photo.stem}_{kind}.png", image)
-
-    height, width = photo.shape[:2]
-    note = ""
-    if not prediction.face_found:
-        lost = "the shape mask" if predictor.uses_shape_mask else "the size of the head"
-        note = f" (no face found: going on without {lost})"
-    print(
-        f"{options.photo}, {width}x{height}, model {options.model}: wrote "
-        f"{options.out / options.photo.stem}_{{{','.join(images)}}}.png{note}"
+    parser.add_argument(
+        "--trimap", type=Path,
+        help="in place of the model: gray image, 255 person, 0 background, else unknown; "
+        "for a folder of photos, a folder with the same names",
+    )  # fmt: skip
+    parser.add_argument(
+        "--mask", type=Path,
+        help="in place of the model: gray image of any segmenter, whose border is refined",
+    )  # fmt: skip
+    outputs = tuple(kind for kind in OUTPUTS if kind != "effects")
+    parser.add_argument("--output", type=_list_of(outputs), help=f"of {', '.join(outputs)}")
+    parser.add_argument(
+        "--background", metavar=f"COLOR|IMAGE|{BLUR}", help="of the composite, and asks for it"
     )
+    parser.add_argument(
+        "--match-colors", action="store_true", help="fit the person's colors to the background"
+    )
+    parser.add_argument(
+        "--effects", type=_list_of((EFFECTS_SHEET, ALL_EFFECTS, *EFFECTS)), default=(),
+        help=f"{EFFECTS_SHEET} (all on one page), {ALL_EFFECTS} (a file each), or of "
+        f"{', '.join(EFFECTS)}",
+    )  # fmt: skip
+    parser.add_argument(
+        "--format", choices=SUFFIXES,
+        help="png (default), webp, tiff (16 bits), or jpg for what is not transparent",
+    )  # fmt: skip
+    folders = parser.add_argument_group("folders")
+    folders.add_argument("--workers", type=int, help="processes (one a core and 4 GiB)")
+    folders.add_argument(
+        "--overwrite", action="store_true", help="matte again what was done before"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON line a photo")
+    options = parser.parse_args(argv)
+    if options.trimap and options.mask:
+        parser.error("--trimap and --mask exclude each other")
+    if "composite" in (options.output or ()) and options.background is None:
+        parser.error("--output composite takes --background")
+    return options
+
+
+def _list_of(choices: tuple[str, ...]):
+    def names(text: str) -> tuple[str, ...]:
+        given = tuple(dict.fromkeys(text.split(",")))
+        for name in given:
+            if name not in choices:
+                raise argparse.ArgumentTypeError(
+                    f"{name or 'nothing'} is not one of {', '.join(choices)}"
+                )
+        return given
+
+    return names
+
+
+def kinds_of(options: argparse.Namespace, single: bool) -> tuple[str, ...]:
+    """Outputs that the options ask for.
+
+    Parameters
+    ----------
+    options : Namespace
+    single : bool
+        Whether there is room for one output only.
+    """
+    effects = []
+    for name in options.effects:
+        if name == EFFECTS_SHEET:
+            effects.append("effects")
+        elif name == ALL_EFFECTS:
+            effects.extend(EFFECTS)
+        else:
+            effects.append(name)
+    if options.output is not None:
+        outputs = options.output
+    elif options.background is not None and "effects" not in effects:
+        outputs = ("composite",)
+    elif effects:
+        outputs = ()
+    else:
+        outputs = ("cutout",) if single else DEFAULT_OUTPUTS
+    return tuple(dict.fromkeys((*outputs, *effects)))
+
+
+@dataclasses.dataclass(frozen=True)
+class Target:
+    """Where the pictures go: a folder, a file of one picture, or standard output.
+
+    Attributes
+    ----------
+    path : Path or None
+        None is standard output.
+    suffix : str or None
+        Of the file; None for a folder and for standard output.
+    """
+
+    path: Path | None
+    suffix: str | None = None
+
+    @classmethod
+    def of(cls, options: argparse.Namespace) -> Target:
+        """What -o names; a name with a picture's suffix is a file, unless a folder has it."""
+        name = options.out or (PIPE if options.photo == PIPE else "out")
+        if name == PIPE:
+            return cls(None)
+        path = Path(name)
+        suffix = {".tiff": ".tif", ".jpeg": ".jpg"}.get(path.suffix.lower(), path.suffix.lower())
+        is_file = suffix in SUFFIXES.values() and not path.is_dir()
+        return cls(path, suffix if is_file else None)
+
+    @property
+    def single(self) -> bool:
+        """Whether there is room for one output only."""
+        return self.path is None or self.suffix is not None
+
+    def __str__(self) -> str:
+        return "standard output" if self.path is None else str(self.path)
+
+
+def request_of(options: argparse.Namespace, target: Target) -> Request:
+    """What the options ask of every photo.
+
+    Raises
+    ------
+    InputError
+        If they contradict each other.
+    """
+    suffix = SUFFIXES[options.format or "png"]
+    if target.suffix:
+        if options.format and suffix != target.suffix:
+            raise InputError(f"-o {target} and --format {options.format} contradict each other.")
+        suffix = target.suffix
+    kinds = kinds_of(options, target.single)
+    if target.single and len(kinds) != 1:
+        raise InputError(
+            f"-o {target} has room for one output, not for {', '.join(kinds)}; name a folder."
+        )
+    if suffix == ".jpg" and "cutout" in kinds:
+        raise InputError("JPEG holds no transparency; choose png, webp or tiff for cut-outs.")
+    return Request(
+        kinds=kinds,
+        suffix=suffix,
+        model=options.model,
+        background=options.background,
+        match_colors=options.match_colors,
+        trimap=options.trimap,
+        mask=options.mask,
+    )
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Matte what the command line names; returns the exit status."""
+    options = parse(argv)
+    target = Target.of(options)
+    request = request_of(options, target)
+    if options.photo != PIPE and Path(options.photo).is_dir():
+        return matte_folder(Path(options.photo), target, request, options)
+    return matte_photo(options.photo, target, request, options.json)
+
+
+def matte_photo(photo: str, target: Target, request: Request, as_json: bool) -> int:
+    """Matte one photo, from a file or standard input; returns the exit status."""
+    if target.path is None:
+        if as_json:
+            raise InputError("--json and the picture both want standard output; give -o a name.")
+        if sys.stdout.isatty():
+            raise InputError("A terminal shows no pictures; send standard output to a file.")
+        files = {}
+    elif target.suffix:
+        files = {request.kinds[0]: target.path}
+    else:
+        stem = "stdin" if photo == PIPE else Path(photo).stem
+        files = files_of(target.path / stem, request)
+    if photo == PIPE:
+        job = Job("standard input", sys.stdin.buffer.read(LARGEST_FILE + 1), files)
+    else:
+        job = Job(photo, Path(photo), files)
+    write = write_files(job) if files else _write_to_pipe
+    result = process(job, Workbench(request), request, write)
+    if as_json:
+        print(json.dumps(dataclasses.asdict(result)))
+    if result.status == NOBODY:
+        print(
+            f"matte.py: nobody was found in {job.name}; "
+            "point out the person with --mask or --trimap.", file=sys.stderr,
+        )  # fmt: skip
+        return NOBODY_STATUS
+    if files and not as_json:
+        print(_told(result, request))
     return 0
+
+
+def _write_to_pipe(_kind: str, content: bytes) -> None:
+    sys.stdout.buffer.write(content)
+    sys.stdout.buffer.flush()
+
+
+def _told(result: Result, request: Request) -> str:
+    """One sentence on a photo that is done."""
+    note = ""
+    if request.trimap is None and request.mask is None and result.faces == 0:
+        note = " (no face found: the size of the head is a guess)"
+    return (
+        f"{result.photo}, {result.width}x{result.height}, {result.seconds:.1f} s: "
+        f"wrote {', '.join(result.files.values())}{note}"
+    )
+
+
+def matte_folder(
+    folder: Path, target: Target, request: Request, options: argparse.Namespace
+) -> int:
+    """Matte every photo of a folder; what fails is listed at the end."""
+    if target.single:
+        raise InputError(f"{folder} is a folder, so -o has to name one too, not {target}.")
+    jobs = plan(folder, target.path, request)
+    workers = options.workers if options.workers is not None else default_workers()
+    results = []
+    running = run_jobs(jobs, request, workers, options.overwrite)
+    for result in tqdm(running, "matting", len(jobs), unit="photo"):
+        results.append(result)
+        if options.json:
+            tqdm.write(json.dumps(dataclasses.asdict(result)), file=sys.stdout)
+    for result in results:
+        if result.status == FAILED:
+            print(f"matte.py: {result.message}", file=sys.stderr)
+        elif result.status == NOBODY:
+            print(f"matte.py: nobody was found in {result.photo}", file=sys.stderr)
+    counts = Counter(result.status for result in results)
+    if not options.json:
+        print(
+            f"{len(jobs)} photos: {counts[DONE]} done into {target}, {counts[SKIPPED]} there "
+            f"already, {counts[NOBODY]} without a person, {counts[FAILED]} failed"
+        )
+    return 1 if counts[FAILED] else 0
 
 
 if __name__ == "__main__":

@@ -16,22 +16,22 @@ from caffe.proto import caffe_pb2  # noqa: E402
 from google.protobuf import text_format  # noqa: E402
 
 from caffe_layers.linear_solver import SolveError  # noqa: E402
-from caffe_layers.matting import DEFAULT_LAMBDA, solve_alpha  # noqa: E402
+from caffe_layers.matting import DEFAULT_LAMBDA  # noqa: E402
+from caffe_layers.tiled import solve_alpha_bounded  # noqa: E402
 from data_prep.errors import InputError  # noqa: E402
-from data_prep.landmarks import LandmarkDetector  # noqa: E402
+from data_prep.landmarks import DETECTION_SIDE, LandmarkDetector  # noqa: E402
 from data_prep.shape_mask import NEUTRAL_MASK, ShapeMask  # noqa: E402
 from prototxt.blocks import MEAN_BGR  # noqa: E402
-from prototxt.selfie import BAND_LAYERS, set_band_radius  # noqa: E402
+from prototxt.selfie import CERTAIN_LOGIT  # noqa: E402
 from tools.init_weights import Weights, read_caffemodel  # noqa: E402
+from tools.people import people_boxes  # noqa: E402
+from tools.trimap import band_probabilities, probabilities_from, work_size  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
 
-# Half width of the window of the trimap head, in distances between the eyes.
-# Chosen with the head's other constants (prototxt/selfie.py).
-BAND_RADIUS = 0.1
-# Without a face: eye distance / square root of the person's area, the median
-# of the sample's training portraits.
-EYES_TO_PERSON = 0.17
+# Logits are cut off here before they are averaged: a net that is certain beyond
+# measure should not outvote the other look.
+MOST_LOGIT = 2 * CERTAIN_LOGIT
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,25 @@ MODELS = {
 
 
 @dataclass(frozen=True)
+class Sight:
+    """What a net sees in a photo, before the matting solve.
+
+    Attributes
+    ----------
+    probabilities : (3, H, W) float32 ndarray
+        Of foreground, background and unknown (eq. 3), at the photo's size.
+        Read-only where nobody was found.
+    faces : tuple of (68, 2) float64 ndarray
+        Landmarks in pixels of the photo, the largest face first.
+    person_found : bool
+    """
+
+    probabilities: np.ndarray
+    faces: tuple[np.ndarray, ...]
+    person_found: bool
+
+
+@dataclass(frozen=True)
 class Prediction:
     """The matte of one photo.
 
@@ -68,14 +87,19 @@ class Prediction:
     ----------
     alpha : (H, W) float64 ndarray
         In [0, 1], at the photo's size.
-    probabilities : (3, H, W) float32 ndarray
-        Of foreground, background and unknown (eq. 3).
-    face_found : bool
+    probabilities, faces, person_found
+        See `Sight`.
     """
 
     alpha: np.ndarray
     probabilities: np.ndarray
-    face_found: bool
+    faces: tuple[np.ndarray, ...]
+    person_found: bool
+
+    @property
+    def face_found(self) -> bool:
+        """Whether there is any face."""
+        return bool(self.faces)
 
 
 def read_net(path: Path) -> caffe_pb2.NetParameter:
@@ -139,43 +163,50 @@ def reduced(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return cv2.resize(image, (columns, rows), interpolation=filter_)
 
 
-def probabilities_from(scores: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Softmax (eq. 3) of scores enlarged to (rows, columns).
-
-    Scores, not probabilities, are interpolated: between a certain pixel and
-    an unknown one the probability then falls as steeply as the net meant.
-    """
-    enlarged = np.stack(
-        [cv2.resize(score, size[::-1], interpolation=cv2.INTER_LINEAR) for score in scores]
-    )
-    powers = np.exp(enlarged - enlarged.max(axis=0))
-    return powers / powers.sum(axis=0)
+def eight_bits(photo: np.ndarray) -> np.ndarray:
+    """A photo as uint8; 16-bit values are rounded."""
+    return photo if photo.dtype == np.uint8 else np.uint8((photo + np.float32(128)) / 257)
 
 
-def eye_distance(landmarks: np.ndarray) -> float:
-    """Distance between the centers of the two eyes (68 iBUG landmarks)."""
-    right, left = landmarks[36:42].mean(axis=0), landmarks[42:48].mean(axis=0)
-    return float(np.linalg.norm(right - left))
-
-
-def band_radius(eyes: float, scale: tuple[float, float]) -> tuple[int, int]:
-    """Window of the trimap head that fits a head.
+def solved(photo: np.ndarray, probabilities: np.ndarray, lambda_: float) -> np.ndarray:
+    """Alpha of a photo from the probabilities of its pixels.
 
     Parameters
     ----------
-    eyes : float
-        Eye distance in pixels of the photo.
-    scale : (float, float)
-        Net pixels per photo pixel, vertically and horizontally.
+    photo : (H, W, 3) uint8 or uint16 ndarray
+    probabilities : (3, H, W) float32 ndarray
+    lambda_ : float
 
     Returns
     -------
-    (rows, columns) : int
-        Half height and half width in net pixels, at least 1: the net does
-        not place an edge more exactly than that.
+    (H, W) float64 ndarray
+        In [0, 1].
+
+    Raises
+    ------
+    InputError
+        If the system cannot be solved or memory does not suffice.
     """
-    rows, columns = (max(1, round(BAND_RADIUS * eyes * each)) for each in scale)
-    return rows, columns
+    height, width = photo.shape[:2]
+    try:
+        levels = photo if photo.dtype == np.uint8 else photo.astype(np.float32) / 257
+        return solve_alpha_bounded(levels, probabilities[0], probabilities[1], lambda_)
+    except (SolveError, MemoryError) as error:
+        raise InputError(
+            f"The matte of a {width}x{height} photo could not be solved ({error}); "
+            "if memory is short, make the photo smaller."
+        ) from error
+
+
+def detected_faces(detector: LandmarkDetector, photo: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Landmarks of every face of a uint8 or uint16 photo, the largest first."""
+    scale = min(1.0, DETECTION_SIDE / max(photo.shape[:2]))
+    rows, columns = (max(1, round(scale * side)) for side in photo.shape[:2])
+    small = eight_bits(reduced(photo, (rows, columns)))
+    stretch = np.array([photo.shape[1] / columns, photo.shape[0] / rows])
+    return tuple(
+        (points + 0.5) * stretch - 0.5 for points in detector.detect_all(small)
+    )  # fmt: skip
 
 
 class Predictor:
@@ -195,6 +226,8 @@ class Predictor:
     ----------
     deploy, weights : Path
         The files in use.
+    segments : bool
+        Whether the net has a ``logit`` of people; the band is then ours.
     lambda_ : float
         As learned, else the paper's initial value.
 
@@ -227,9 +260,8 @@ class Predictor:
         self.lambda_ = float(learned[0].item()) if learned else DEFAULT_LAMBDA
         _, channels, *self._size = self._net.blobs["data"].shape
         self._mask = ShapeMask.load(shape_mask or files.shape_mask) if channels == 4 else None
-        layers = {layer.name for layer in self._definition.layer}
-        self._has_band = layers.issuperset(BAND_LAYERS)
-        self._landmarks = LandmarkDetector()
+        self.segments = "logit" in self._net.blobs
+        self._detector = LandmarkDetector()
 
     @property
     def uses_shape_mask(self) -> bool:
@@ -241,12 +273,8 @@ class Predictor:
 
         Parameters
         ----------
-        photo : (H, W, 3) uint8 ndarray
+        photo : (H, W, 3) uint8 or uint16 ndarray
             BGR.
-
-        Returns
-        -------
-        Prediction
 
         Raises
         ------
@@ -254,57 +282,87 @@ class Predictor:
             If the net's scores are not finite (the message names the layer)
             or the photo is too large to solve.
         """
-        size = photo.shape[:2]
-        landmarks = self._landmarks.detect(photo)
-        net = self._net
-        net.blobs["data"].data[0] = self._net_input(photo, landmarks)
-        self._forward(net)
-        if self._has_band:
-            net = self._with_band(size, landmarks)
-        probabilities = probabilities_from(net.blobs["score"].data[0], size)
-        try:
-            alpha = solve_alpha(photo, probabilities[0], probabilities[1], self.lambda_)
-        except (SolveError, MemoryError) as error:
-            raise InputError(
-                f"The matte of a {size[1]}x{size[0]} photo could not be solved ({error}); "
-                "if memory is short, make the photo smaller."
-            ) from error
-        return Prediction(alpha, probabilities, landmarks is not None)
+        sight = self.look(photo)
+        if sight.person_found:
+            alpha = solved(photo, sight.probabilities, self.lambda_)
+        else:
+            alpha = np.zeros(photo.shape[:2])
+        return Prediction(alpha, sight.probabilities, sight.faces, sight.person_found)
 
-    def _net_input(self, photo: np.ndarray, landmarks: np.ndarray | None) -> np.ndarray:
+    def look(self, photo: np.ndarray) -> Sight:
+        """What the net sees; parameters and errors as `__call__`."""
+        if self.segments:
+            return self._look_for_people(photo)
+        faces = self.faces(photo)
+        self._net.blobs["data"].data[0] = self._net_input(photo, faces)
+        self._forward()
+        scores = self._net.blobs["score"].data[0]
+        return Sight(probabilities_from(scores, photo.shape[:2]), faces, True)
+
+    def faces(self, photo: np.ndarray) -> tuple[np.ndarray, ...]:
+        """(68, 2) landmarks of every face, the largest first."""
+        return detected_faces(self._detector, photo)
+
+    def _look_for_people(self, photo: np.ndarray) -> Sight:
+        """With a net that says where a person is: the band is ours (tools/trimap.py)."""
+        size = work_size(photo.shape[:2])
+        logit = cv2.resize(self._logit(photo), size[::-1], interpolation=cv2.INTER_LINEAR)
+        boxes = people_boxes(logit)
+        if not boxes:
+            nobody = np.float32([0, 1, 0])[:, None, None]
+            return Sight(np.broadcast_to(nobody, (3, *photo.shape[:2])), (), False)
+        for box in boxes:
+            if not box.worth_a_look:
+                continue
+            near = box.of(photo)
+            logit[box.rows, box.columns] = cv2.resize(
+                self._logit(near), box.size[::-1], interpolation=cv2.INTER_LINEAR
+            )
+        faces = self.faces(photo)
+        kernel, bias = (blob.data for blob in self._net.params["score"])
+        small = eight_bits(reduced(photo, size))
+        probabilities, faces = band_probabilities(
+            small, logit, faces, photo.shape[:2], (kernel[:, :, 0, 0], bias)
+        )
+        return Sight(probabilities, faces, True)
+
+    def person_logit(self, photo: np.ndarray) -> np.ndarray:
+        """What the segmenter says of a photo: positive where a person is.
+
+        Returns
+        -------
+        (rows, columns) float32 ndarray
+            At the net's size.
+        """
+        self._net.blobs["data"].data[0] = self._net_input(photo, ())
+        self._forward()
+        return self._net.blobs["logit"].data[0, 0].copy()
+
+    def _logit(self, photo: np.ndarray) -> np.ndarray:
+        """Mean of the logits of a photo and its mirror image, each cut off.
+
+        It is free of the pixel by which strided layers shift an edge sideways.
+        """
+        small = eight_bits(reduced(photo, self._size))
+        looks = self.person_logit(small), self.person_logit(small[:, ::-1])[:, ::-1]
+        return sum(np.clip(look, -MOST_LOGIT, MOST_LOGIT) for look in looks) / 2
+
+    def _net_input(self, photo: np.ndarray, faces: tuple[np.ndarray, ...]) -> np.ndarray:
         """Mean-subtracted BGR and, where the net has one, the shape mask."""
-        colors = reduced(photo, self._size).astype(np.float32) - np.float32(MEAN_BGR)
+        colors = eight_bits(reduced(photo, self._size)) - np.float32(MEAN_BGR)
         if self._mask is None:
             return colors.transpose(2, 0, 1)
-        if landmarks is None:
+        if not faces:
             mask = np.zeros(self._size, np.float32)
         else:
-            warped = self._mask.warp_to(landmarks, photo.shape[:2])
+            warped = self._mask.warp_to(faces[0], photo.shape[:2])
             mask = reduced(warped, self._size) * 255 - NEUTRAL_MASK
         return np.dstack([colors, mask]).transpose(2, 0, 1)
 
-    def _with_band(self, size: tuple[int, int], landmarks: np.ndarray | None) -> caffe.Net:
-        """The net, run again from its logit with a band that fits the head."""
-        rows, columns = self._size
-        scale = rows / size[0], columns / size[1]  # net pixels per photo pixel
-        if landmarks is not None:
-            eyes = eye_distance(landmarks)
-        else:
-            person = np.count_nonzero(self._net.blobs["logit"].data > 0)
-            eyes = EYES_TO_PERSON * np.sqrt(person / (scale[0] * scale[1]))
-        definition = caffe_pb2.NetParameter()
-        definition.CopyFrom(self._definition)
-        set_band_radius(definition, *band_radius(eyes, scale))
-        net = build_net(definition)
-        net.share_with(self._net)
-        net.blobs["logit"].data[...] = self._net.blobs["logit"].data
-        layers = list(net._layer_names)
-        self._forward(net, start=layers[layers.index("logit") + 1])
-        return net
-
-    def _forward(self, net: caffe.Net, start: str | None = None) -> None:
-        """Run a net, from a layer on; `InputError` where its scores are not finite."""
-        net.forward(start=start)
+    def _forward(self) -> None:
+        """Run the net; `InputError` where its scores are not finite."""
+        net = self._net
+        net.forward()
         if np.isfinite(net.blobs["score"].data).all():
             return
         layer = next(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data_prep.errors import InputError
+from data_prep.errors import InputError, TooLargeError
 from data_prep.images import (
     atomic_write,
     check_matte_range,
@@ -107,7 +107,17 @@ def test_two_pixels_are_too_few(tmp_path):
 def test_huge_image_is_refused_before_it_is_decoded(tmp_path, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     path = save(tmp_path / "a.png", np.zeros((50, 50), np.uint8))
-    with pytest.raises(InputError, match="megapixels"):
+    with pytest.raises(TooLargeError, match="megapixels"):
+        read_photo(path)
+
+
+def test_heic_without_its_decoder_is_a_sentence(tmp_path, monkeypatch):
+    path = tmp_path / "a.jpg"  # the content decides, not the name
+    path.write_bytes(b"\0\0\0\x18ftypheic" + bytes(12))
+    with pytest.raises(InputError, match="a.jpg is not a readable image"):
+        read_photo(path)
+    monkeypatch.setitem(sys.modules, "pi_heif", None)
+    with pytest.raises(InputError, match="a.jpg is HEIC, .*pip install pi-heif"):
         read_photo(path)
 
 
@@ -116,6 +126,7 @@ def test_matte_accepts_what_editors_add(tmp_path, photo):
     for array in (grey, np.dstack([grey] * 3), np.dstack([grey] * 3 + [grey * 0 + 255])):
         path = save(tmp_path / "a.png", array)
         np.testing.assert_array_equal(read_matte(path), grey)
+        np.testing.assert_array_equal(read_matte(path.read_bytes()), grey)
     cv2.imwrite(str(path), grey.astype(np.uint16) * 257)
     np.testing.assert_array_equal(read_matte(path), grey)
 

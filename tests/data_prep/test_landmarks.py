@@ -42,7 +42,10 @@ def test_largest_of_two_faces_is_taken(sample):
     both = np.zeros((height, 2 * width, 3), np.uint8)
     both[: small.shape[0], : small.shape[1]] = small
     both[:, width:] = photo
-    assert LandmarkDetector().detect(both)[:, 0].min() > width
+    detector = LandmarkDetector()
+    assert detector.detect(both)[:, 0].min() > width
+    large_one, small_one = detector.detect_all(both)
+    assert large_one[:, 0].min() > width > small_one[:, 0].max()
 
 
 def test_the_kept_detector_finds_the_same(sample, sample_landmarks):

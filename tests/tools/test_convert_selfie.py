@@ -113,25 +113,23 @@ def test_upsampling_clamps_at_the_borders(tmp_path):
         np.testing.assert_allclose(result, wanted, atol=1e-5)
 
 
-def head(tmp_path: Path, logit: np.ndarray, rows: int, columns: int) -> np.ndarray:
-    """Scores of the trimap head for a logit, with a window of that size."""
+def head(tmp_path: Path, logit: np.ndarray, radius: int) -> np.ndarray:
+    """Scores of the trimap head for a logit, with a window of that radius."""
     n = caffe.NetSpec()
     n.logit = L.Input(shape=dict(dim=[1, 1, *logit.shape]))
-    selfie.trimap_head(n, n.logit, radius=1)
-    definition = n.to_proto()
-    selfie.set_band_radius(definition, rows, columns)
-    net = load(definition, tmp_path)
-    for blob, values in zip(net.params["score"], convert_selfie.score_weights()):
-        blob.data[...] = values
+    selfie.trimap_head(n, n.logit, radius)
+    net = load(n.to_proto(), tmp_path)
+    for blob, values in zip(net.params["score"], selfie.score_weights()):
+        blob.data[...] = values.reshape(blob.data.shape)
     net.blobs["logit"].data[...] = logit
     net.forward()
     return net.blobs["score"].data[0].copy()
 
 
-@pytest.mark.parametrize("rows, columns", [(0, 0), (1, 3), (4, 2)])
-def test_scores_are_those_of_the_documented_formula(tmp_path, rows, columns):
+@pytest.mark.parametrize("radius", [0, 1, 4])
+def test_scores_are_those_of_the_documented_formula(tmp_path, radius):
     logit = np.random.default_rng(1).normal(scale=10, size=(12, 15))
-    size = (2 * rows + 1, 2 * columns + 1)
+    size = 2 * radius + 1
     foreground = minimum_filter(logit, size, mode="nearest")
     background = -maximum_filter(logit, size, mode="nearest")
     wanted = np.stack(
@@ -141,14 +139,14 @@ def test_scores_are_those_of_the_documented_formula(tmp_path, rows, columns):
             np.zeros_like(logit),
         ]
     )
-    np.testing.assert_allclose(head(tmp_path, logit, rows, columns), wanted, atol=1e-2)
+    np.testing.assert_allclose(head(tmp_path, logit, radius), wanted, atol=1e-2)
 
 
 def test_band_is_free_of_data_terms_and_the_rest_is_certain(tmp_path):
     """The gray trap: F + B = 1e-4 in the band would already make hair gray."""
     logit = np.full((20, 30), -50.0)
     logit[:, 15:] = 50
-    foreground, background, _ = softmax(head(tmp_path, logit, 3, 4), axis=0)
+    foreground, background, _ = softmax(head(tmp_path, logit, 4), axis=0)
     band = np.abs(np.arange(30) - 14.5) < 4
     assert (foreground + background)[:, band].max() < 1e-8
     assert foreground[:, 19:].min() > 0.999
@@ -158,7 +156,7 @@ def test_band_is_free_of_data_terms_and_the_rest_is_certain(tmp_path):
 def test_uncertain_logits_are_unknown(tmp_path):
     logit = np.full((20, 30), 50.0)
     logit[5:9, 5:9] = 0
-    foreground, background, unknown = softmax(head(tmp_path, logit, 0, 0), axis=0)
+    foreground, background, unknown = softmax(head(tmp_path, logit, 0), axis=0)
     np.testing.assert_allclose(unknown, logit == 0, atol=1e-8)
 
 

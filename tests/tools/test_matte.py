@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import io
+import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,20 +13,26 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
+from caffe_layers.color_models import foreground_colors
 from data_prep.assets import fetch
 from data_prep.errors import InputError
 from data_prep.images import read_photo
-from tools import matte
-from tools.foreground import cutout
+from data_prep.pictures import encode_picture, read_picture
+from tools import matte, matte_jobs, session, sheets
+from tools.effects import EFFECTS
 
 PROGRAM = Path(matte.__file__)
+ARTIST = 0x013B
 
 
-def run(*arguments: object, cwd: Path) -> subprocess.CompletedProcess:
+def run(*arguments: object, cwd: Path, text: bool = True, **options) -> subprocess.CompletedProcess:
     """Run tools/matte.py as a user does."""
     command = [sys.executable, PROGRAM, *arguments]
-    return subprocess.run(list(map(str, command)), cwd=cwd, capture_output=True, text=True)
+    return subprocess.run(
+        list(map(str, command)), cwd=cwd, capture_output=True, text=text, **options
+    )
 
 
 @pytest.fixture(scope="module")
@@ -31,8 +41,44 @@ def results(tmp_path_factory) -> tuple[subprocess.CompletedProcess, Path]:
     return run(fetch("astronaut"), cwd=folder), folder / "out"
 
 
+@pytest.fixture(scope="module")
+def small(tmp_path_factory) -> Path:
+    """The astronaut at 200x200, with an artist in its EXIF."""
+    path = tmp_path_factory.mktemp("photo") / "small.jpg"
+    exif = Image.Exif()
+    exif[ARTIST] = "Someone"
+    with Image.open(fetch("astronaut")) as image:
+        image.convert("RGB").resize((200, 200)).save(path, quality=95, exif=exif)
+    return path
+
+
+@pytest.fixture(scope="module")
+def trimap(tmp_path_factory) -> Path:
+    """A rough trimap of the same."""
+    path = tmp_path_factory.mktemp("trimap") / "small.png"
+    gray = np.full((200, 200), 128, np.uint8)
+    gray[:, 140:] = gray[:30, :40] = 0
+    gray[80:, 60:110] = 255
+    cv2.imwrite(str(path), gray)
+    return path
+
+
+@pytest.fixture(scope="module")
+def load_once():
+    return functools.cache(session.MattingSession)
+
+
+@pytest.fixture(autouse=True)
+def one_model_for_all(monkeypatch, load_once):
+    """Calls in this process share the loaded model, which takes a second each."""
+    monkeypatch.setattr(session, "MattingSession", load_once)
+
+
 def read(folder: Path, kind: str) -> np.ndarray:
     return cv2.imread(str(folder / f"astronaut_{kind}.png"), cv2.IMREAD_UNCHANGED)
+
+
+# --- one photo ----------------------------------------------------------------
 
 
 def test_astronaut(results):
@@ -55,7 +101,7 @@ def test_cutout_and_sheet(results):
     photo = read_photo(fetch("astronaut"))
     solid = alpha == 255
     assert np.abs(person[solid, :3] - photo[solid].astype(float)).mean() < 2
-    assert picture.shape == (512, 3 * 512 + 2 * matte.GAP, 3)
+    assert picture.shape == (512, 3 * 512 + 2 * sheets.GAP, 3)
     np.testing.assert_array_equal(picture[:, :512], photo)
     np.testing.assert_array_equal(picture[:, -512:, 0], alpha)
     assert not list(folder.glob(".*"))  # no scratch files
@@ -66,23 +112,10 @@ def test_cutout_is_free_of_the_old_background():
     alpha = np.clip((columns - 30) / 20, 0, 1)
     person, ground = np.array([40, 60, 200]), np.array([30, 220, 40])
     photo = alpha[:, :, None] * person + (1 - alpha[:, :, None]) * ground
-    colors = cutout(np.uint8(np.round(photo)), alpha)[:, :, :3].astype(float)
+    colors = foreground_colors(np.uint8(np.round(photo)), alpha).astype(float)
     edge = (alpha > 0.2) & (alpha < 0.9)
     assert np.abs(colors[edge] - person).max() < 25
     assert np.abs(photo[edge] - person).max() > 100
-
-
-def test_sheet_shows_the_checkerboard_where_alpha_is_zero():
-    photo = np.full((40, 40, 3), 7, np.uint8)
-    person = np.dstack([photo, np.zeros((40, 40), np.uint8)])
-    after = matte.sheet(photo, person)[:, 40 + matte.GAP : 80 + matte.GAP]
-    assert set(np.unique(after)) == set(matte.CHECKER_GRAYS)
-
-
-def test_large_photos_get_a_small_sheet():
-    person = np.zeros((2000, 1000, 4), np.uint8)
-    picture = matte.sheet(person[:, :, :3], person)
-    assert picture.shape == (matte.SHEET_HEIGHT, 1200 + 2 * matte.GAP, 3)
 
 
 def test_missing_photo_is_one_sentence_and_a_failure(tmp_path):
@@ -104,10 +137,267 @@ def test_bad_photos_are_refused(tmp_path):
 
 
 def test_no_face_is_said(tmp_path, capsys):
-    photo = read_photo(fetch("astronaut"))
-    photo = cv2.resize(photo, (160, 160), interpolation=cv2.INTER_AREA)
+    photo = cv2.resize(read_photo(fetch("astronaut")), (160, 160), interpolation=cv2.INTER_AREA)
     path = tmp_path / "small.png"
     cv2.imwrite(str(path), photo)
     assert matte.main([str(path), "-o", str(tmp_path)]) == 0
     assert "no face found" in capsys.readouterr().out
     assert (tmp_path / "small_alpha.png").exists()
+
+
+def test_nobody_in_the_photo_is_exit_status_3(tmp_path):
+    path = tmp_path / "sky.png"
+    cv2.imwrite(str(path), np.full((200, 300, 3), (230, 180, 120), np.uint8))
+    process = run(path, cwd=tmp_path)
+    assert process.returncode == 3
+    assert "nobody was found in" in process.stderr and "Traceback" not in process.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_all_outputs_in_all_formats(small, tmp_path):
+    for suffix, name in (("png", "png"), ("webp", "webp"), ("tif", "tiff")):
+        out = tmp_path / name
+        status = matte.main(
+            [str(small), "-o", str(out), "--format", name, "--background", "#102030",
+             "--output", "alpha,cutout,composite,sheet,trimap"]
+        )  # fmt: skip
+        assert status == 0
+        found = {path.name for path in out.iterdir()}
+        assert found == {
+            f"small_alpha.{suffix}", f"small_cutout.{suffix}", f"small_composite.{suffix}",
+            "small_sheet.png", "small_trimap.png",
+        }  # fmt: skip
+        with Image.open(out / f"small_cutout.{suffix}") as image:
+            assert image.mode == "RGBA" and image.size == (200, 200)
+            assert image.getexif()[ARTIST] == "Someone"
+        corner = read_picture(out / f"small_composite.{suffix}").bgr[2, 197]
+        depth = 257 if name == "tiff" else 1
+        assert np.abs(corner.astype(int) - np.array((0x30, 0x20, 0x10)) * depth).max() <= 3 * depth
+    trimap = cv2.imread(str(tmp_path / "png" / "small_trimap.png"), cv2.IMREAD_UNCHANGED)
+    assert set(np.unique(trimap)) == {0, 128, 255}
+
+
+def test_sixteen_bit_photo_gives_sixteen_bit_files(small, tmp_path):
+    deep = np.uint16(read_photo(small)) * 257 + 100 * (read_photo(small) < 255)
+    path = tmp_path / "deep.png"
+    path.write_bytes(encode_picture(np.uint16(deep), ".png"))
+    assert matte.main([str(path), "-o", str(tmp_path)]) == 0
+    alpha, person = (
+        cv2.imread(str(tmp_path / f"deep_{kind}.png"), cv2.IMREAD_UNCHANGED)
+        for kind in ("alpha", "cutout")
+    )
+    assert alpha.dtype == person.dtype == np.uint16
+    assert len(np.unique(alpha)) > 300
+    np.testing.assert_array_equal(person[:, :, 3], alpha)
+
+
+def test_trimap_and_mask_from_outside(small, trimap, tmp_path):
+    alphas = []
+    for option in ("--trimap", "--mask"):
+        out = tmp_path / option
+        assert matte.main([str(small), option, str(trimap), "-o", str(out)]) == 0
+        alphas.append(cv2.imread(str(out / "small_alpha.png"), cv2.IMREAD_UNCHANGED))
+    given = cv2.imread(str(trimap), cv2.IMREAD_UNCHANGED)
+    assert alphas[0][given == 255].min() >= 254 and alphas[0][given == 0].max() <= 1
+    assert alphas[1][150, 80] > 250 and alphas[1][100, 190] < 5
+
+
+def test_trimap_of_another_photo_is_refused(small, trimap, tmp_path):
+    wide = tmp_path / "wide.png"
+    cv2.imwrite(str(wide), np.zeros((150, 200), np.uint8))
+    with pytest.raises(InputError, match=r"wide\.png is 200x150, and .*small\.jpg is 200x200"):
+        matte.main([str(small), "--trimap", str(wide), "-o", str(tmp_path / "out")])
+
+
+def test_composite_over_image_color_and_blur(small, tmp_path):
+    beach = tmp_path / "beach.png"
+    cv2.imwrite(str(beach), np.full((50, 90, 3), (200, 150, 40), np.uint8))
+    pictures = {}
+    for text in (str(beach), "white", "blur"):
+        out = tmp_path / f"{Path(text).stem}.jpg"
+        assert matte.main([str(small), "--background", text, "-o", str(out)]) == 0
+        pictures[Path(text).stem] = cv2.imread(str(out)).astype(int)
+    assert np.abs(pictures["beach"][5, 190] - (200, 150, 40)).max() < 6
+    assert pictures["white"][5, 190].min() > 250
+    photo = read_photo(small).astype(int)
+    assert np.abs(pictures["blur"][5, 190] - photo[:15, 180:].mean(axis=(0, 1))).max() < 20
+    for picture in pictures.values():  # the person is the same in all
+        assert np.abs(picture[30:40, 85:95] - photo[30:40, 85:95]).mean() < 5
+
+
+def test_effects_each_and_on_one_sheet(small, tmp_path):
+    arguments = [str(small), "-o", str(tmp_path), "--effects"]
+    assert matte.main([*arguments, "sheet,oil-person"]) == 0
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "small_effects.png", "small_oil-person.png"
+    }  # fmt: skip
+    sheet = cv2.imread(str(tmp_path / "small_effects.png"))
+    assert sheet.shape[1] > 5 * 200
+    page = tmp_path / "page.jpg"
+    assert matte.main([str(small), "-o", str(page), "--effects", "sheet"]) == 0
+    with Image.open(page) as image:
+        assert image.format == "JPEG" and image.size == sheet.shape[1::-1]
+    assert matte.main([*arguments, "all"]) == 0
+    assert {f"small_{name}.png" for name in EFFECTS} <= {p.name for p in tmp_path.iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--background", "no such thing"], "is no image file, no color and not 'blur'"),
+        (["-o", "a.jpg"], "JPEG holds no transparency"),
+        (
+            ["-o", "a.png", "--output", "alpha,cutout"],
+            "a.png has room for one output, not for alpha, cutout",
+        ),
+        (["-o", "a.png", "--format", "webp"], "contradict each other"),
+        (["-o", "-", "--json"], "both want standard output"),
+        (["--trimap", "lost.png"], "lost.png does not exist"),
+    ],
+)
+def test_options_that_cannot_work(small, tmp_path, monkeypatch, arguments, sentence):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=sentence):
+        matte.main([str(small), *arguments])
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--effects", "glitter"],
+        ["--output", "alpha,"],
+        ["--output", "composite"],
+        ["--trimap", "a", "--mask", "b"],
+        ["--format", "gif"],
+    ],
+)
+def test_unknown_options_are_exit_status_2(small, arguments, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        matte.main([str(small), *arguments])
+    assert "error:" in capsys.readouterr().err
+
+
+def test_session_is_silent(tmp_path):
+    """Caffe prints every layer of a net unless it is told not to before its import."""
+    program = "from tools.session import MattingSession; MattingSession()"
+    environment = {k: v for k, v in os.environ.items() if k != "GLOG_minloglevel"}
+    environment["PYTHONPATH"] = str(PROGRAM.parents[1])
+    process = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True
+    )
+    assert (process.returncode, process.stdout, process.stderr) == (0, b"", b"")
+
+
+# --- pipes --------------------------------------------------------------------
+
+
+def test_pipe(small, tmp_path):
+    process = run("-", "--format", "webp", cwd=tmp_path, text=False, input=small.read_bytes())
+    assert process.returncode == 0 and process.stderr == b""
+    with Image.open(io.BytesIO(process.stdout)) as image:
+        assert (image.format, image.mode, image.size) == ("WEBP", "RGBA", (200, 200))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("content", [b"", b"no photo"])
+def test_pipe_that_holds_no_photo(tmp_path, content):
+    process = run("-", cwd=tmp_path, text=False, input=content)
+    assert process.returncode == 1 and process.stdout == b""
+    assert process.stderr.startswith(b"matte.py: standard input is not a readable image")
+    assert process.stderr.count(b"\n") == 1
+
+
+# --- folders ------------------------------------------------------------------
+
+
+@pytest.fixture
+def folder(small, tmp_path) -> Path:
+    """Two photos of one name, one in a folder of its own, a bad one, an empty one, a text."""
+    folder = tmp_path / "photos"
+    (folder / "more").mkdir(parents=True)
+    for name in ("a.jpg", "more/b.JPG"):
+        (folder / name).write_bytes(small.read_bytes())
+    (folder / "a.png").write_bytes(encode_picture(read_photo(small), ".png"))
+    (folder / "bad.jpg").write_bytes(small.read_bytes()[:2000])
+    cv2.imwrite(str(folder / "empty.png"), np.full((80, 80, 3), 200, np.uint8))
+    (folder / "notes.txt").write_text("not a photo")
+    (folder / ".hidden.jpg").write_bytes(small.read_bytes())
+    return folder
+
+
+def test_folder_goes_past_a_bad_file_and_skips_what_is_done(folder, tmp_path, capsys):
+    out = folder / "mattes"  # inside: what is written is no photo of the next run
+    arguments = [str(folder), "-o", str(out), "--output", "cutout", "--workers", "1"]
+    assert matte.main(arguments) == 1
+    told = capsys.readouterr()
+    assert "5 photos: 3 done" in told.out and "1 without a person, 1 failed" in told.out
+    assert told.err.count("bad.jpg") == 1 and "nobody was found in" in told.err
+    written = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
+    assert written == {"a_jpg_cutout.png", "a_png_cutout.png", "more/b_cutout.png"}
+
+    (out / "more/b_cutout.png").unlink()
+    kept = (out / "a_jpg_cutout.png").stat().st_mtime_ns
+    assert matte.main([*arguments, "--json"]) == 1
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["status"] for line in lines] == ["skipped", "skipped", "failed", "nobody", "done"]
+    assert "bad.jpg" in lines[2]["message"]
+    assert lines[4]["files"] == {"cutout": str(out / "more/b_cutout.png")}
+    assert (lines[4]["width"], lines[4]["height"]) == (200, 200)
+    assert (out / "a_jpg_cutout.png").stat().st_mtime_ns == kept
+
+    (folder / "bad.jpg").unlink()
+    assert matte.main([*arguments, "--overwrite"]) == 0
+    assert "3 done" in capsys.readouterr().out
+    assert (out / "a_jpg_cutout.png").stat().st_mtime_ns > kept
+
+
+def test_workers_write_the_same_files(folder, small, tmp_path):
+    options = "--output", "cutout"
+    process = run(folder, "-o", tmp_path / "out", *options, "--workers", 2, cwd=tmp_path)
+    assert process.returncode == 1 and "Traceback" not in process.stderr
+    assert "3 done" in process.stdout
+    assert matte.main([str(small), "-o", str(tmp_path / "one.png")]) == 0
+    alone, among = (
+        cv2.imread(str(tmp_path / name), cv2.IMREAD_UNCHANGED).astype(int)
+        for name in ("one.png", "out/more/b_cutout.png")
+    )
+    assert np.abs(alone[:, :, 3] - among[:, :, 3]).max() <= 1
+
+
+def test_folder_of_trimaps(folder, trimap, tmp_path):
+    trimaps = tmp_path / "trimaps"
+    trimaps.mkdir()
+    (trimaps / "b.png").write_bytes(trimap.read_bytes())
+    out = tmp_path / "out"
+    arguments = [str(folder / "more"), "--trimap", str(trimaps), "-o", str(out), "--workers", "1"]
+    assert matte.main([*arguments, "--output", "alpha"]) == 0
+    alpha = cv2.imread(str(out / "b_alpha.png"), cv2.IMREAD_UNCHANGED)
+    assert alpha[100, 190] == 0 and alpha[150, 80] == 255
+
+
+@pytest.mark.parametrize(
+    ("out", "sentence"),
+    [("photos", "holds the photos"), ("a.png", "is a folder"), ("-", "is a folder")],
+)
+def test_folders_that_cannot_work(folder, tmp_path, monkeypatch, out, sentence):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=sentence):
+        matte.main(["photos", "-o", out])
+
+
+def test_folder_without_photos(tmp_path):
+    with pytest.raises(InputError, match="holds no photos"):
+        matte.main([str(tmp_path), "-o", str(tmp_path / "out")])
+
+
+def test_model_that_is_missing_ends_the_run_at_once(folder, tmp_path, monkeypatch):
+    """It is one sentence, not one for every photo."""
+
+    def lost(_model):
+        raise InputError("lost.caffemodel does not exist; run make.")
+
+    monkeypatch.setattr(session, "MattingSession", lost)
+    matte_jobs._workbench.cache_clear()
+    with pytest.raises(InputError, match="lost.caffemodel"):
+        matte.main([str(folder), "-o", str(tmp_path / "out"), "--workers", "1"])

@@ -1,0 +1,230 @@
+// What the colors of a photo say about its matte: the foreground's own colors
+// (Germer et al. 2020), and alpha from pairs of known colors (Wang and Cohen
+// 2007).
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <stdexcept>
+#include <tuple>
+#include <vector>
+
+namespace py = pybind11;
+using Array = py::array_t<float, py::array::c_style | py::array::forcecast>;
+
+namespace {
+
+constexpr int kChannels = 3;
+
+void require(bool condition, const char* message) {
+  if (!condition) throw std::invalid_argument(message);
+}
+
+// --- foreground colors ---------------------------------------------------------
+
+// One level of the pyramid: foreground and background colors of every pixel.
+struct Level {
+  int height, width;
+  std::vector<float> foreground, background;
+
+  Level(int height, int width)
+      : height(height),
+        width(width),
+        foreground(size_t(height) * width * kChannels),
+        background(foreground.size()) {}
+};
+
+// Minimizes at one pixel, its neighbors held,
+//   |a F + (1 - a) B - I|^2 + sum over neighbors of
+//   (regularization + |a - a'|) (|F - F'|^2 + |B - B'|^2).
+void relax(Level& level, const float* image, const float* alpha,
+           float regularization, int y, int x) {
+  const int height = level.height, width = level.width;
+  const size_t here = size_t(y) * width + x;
+  const size_t neighbors[4] = {
+      here - (x > 0 ? 1 : 0), here + (x < width - 1 ? 1 : 0),
+      here - (y > 0 ? width : 0), here + (y < height - 1 ? width : 0)};
+  const float a = alpha[here], b = 1.0f - a;
+  float weights[4], total = 0.0f;
+  for (int n = 0; n < 4; ++n) {
+    weights[n] = regularization + std::fabs(a - alpha[neighbors[n]]);
+    total += weights[n];
+  }
+  const float aa = a * a + total, ab = a * b, bb = b * b + total;
+  const float inverse = 1.0f / (aa * bb - ab * ab);
+  for (int c = 0; c < kChannels; ++c) {
+    const float color = image[here * kChannels + c];
+    float f = a * color, g = b * color;
+    for (int n = 0; n < 4; ++n) {
+      f += weights[n] * level.foreground[neighbors[n] * kChannels + c];
+      g += weights[n] * level.background[neighbors[n] * kChannels + c];
+    }
+    level.foreground[here * kChannels + c] =
+        std::clamp(inverse * (bb * f - ab * g), 0.0f, 1.0f);
+    level.background[here * kChannels + c] =
+        std::clamp(inverse * (aa * g - ab * f), 0.0f, 1.0f);
+  }
+}
+
+// Nearest-neighbor copy of `source` into `target`, `depth` floats a pixel.
+void resize_nearest(const float* source, int source_height, int source_width,
+                    float* target, int height, int width, int depth) {
+#pragma omp parallel for schedule(static)
+  for (int y = 0; y < height; ++y) {
+    const size_t row = size_t(int64_t(y) * source_height / height) * source_width;
+    for (int x = 0; x < width; ++x) {
+      const float* pixel = source + (row + int64_t(x) * source_width / width) * depth;
+      std::copy(pixel, pixel + depth,
+                target + (size_t(y) * width + x) * depth);
+    }
+  }
+}
+
+// Mean color of the pixels whose alpha is inside the limits.
+void mean_color(const float* image, const float* alpha, size_t count,
+                float least, float most, float* mean) {
+  double sum[kChannels] = {}, pixels = 1e-5;
+  for (size_t i = 0; i < count; ++i)
+    if (alpha[i] >= least && alpha[i] <= most) {
+      for (int c = 0; c < kChannels; ++c) sum[c] += image[i * kChannels + c];
+      pixels += 1;
+    }
+  for (int c = 0; c < kChannels; ++c) mean[c] = float(sum[c] / pixels);
+}
+
+Array foreground(Array image, Array alpha, float regularization,
+                 int small_side, int small_sweeps, int large_sweeps) {
+  require(image.ndim() == 3 && image.shape(2) == kChannels,
+          "the image must have shape (H, W, 3)");
+  require(alpha.ndim() == 2 && alpha.shape(0) == image.shape(0) &&
+              alpha.shape(1) == image.shape(1),
+          "alpha and image differ in size");
+  const int height = int(image.shape(0)), width = int(image.shape(1));
+  require(height > 0 && width > 0, "the image is empty");
+  const float *colors = image.data(), *matte = alpha.data();
+  Array result({height, width, kChannels});
+  {
+    py::gil_scoped_release release;
+    Level level(1, 1);
+    const size_t count = size_t(height) * width;
+    mean_color(colors, matte, count, 0.9f, 1.0f, level.foreground.data());
+    mean_color(colors, matte, count, 0.0f, 0.1f, level.background.data());
+    const int levels =
+        std::max(1, int(std::ceil(std::log2(double(std::max(height, width))))));
+    for (int k = 0; k <= levels; ++k) {
+      const double part = double(k) / levels;
+      Level next(int(std::lround(std::pow(height, part))),
+                 int(std::lround(std::pow(width, part))));
+      resize_nearest(level.foreground.data(), level.height, level.width,
+                     next.foreground.data(), next.height, next.width, kChannels);
+      resize_nearest(level.background.data(), level.height, level.width,
+                     next.background.data(), next.height, next.width, kChannels);
+      level = std::move(next);
+      std::vector<float> small_colors, small_matte;
+      const float *now = colors, *alpha_now = matte;
+      if (k < levels) {
+        const size_t pixels = size_t(level.height) * level.width;
+        small_colors.resize(pixels * kChannels);
+        small_matte.resize(pixels);
+        resize_nearest(colors, height, width, small_colors.data(), level.height,
+                       level.width, kChannels);
+        resize_nearest(matte, height, width, small_matte.data(), level.height,
+                       level.width, 1);
+        now = small_colors.data();
+        alpha_now = small_matte.data();
+      }
+      const bool small = level.height <= small_side && level.width <= small_side;
+      const int sweeps = small ? small_sweeps : large_sweeps;
+      // Red and black pixels in turn: the neighbors of one kind are all of the
+      // other, so the result does not depend on the number of threads.
+      for (int sweep = 0; sweep < sweeps; ++sweep)
+        for (int parity = 0; parity < 2; ++parity)
+#pragma omp parallel for schedule(static)
+          for (int y = 0; y < level.height; ++y)
+            for (int x = (y + parity) % 2; x < level.width; x += 2)
+              relax(level, now, alpha_now, regularization, y, x);
+    }
+    std::copy(level.foreground.begin(), level.foreground.end(),
+              result.mutable_data());
+  }
+  return result;
+}
+
+// --- alpha from pairs of known colors --------------------------------------------
+
+std::tuple<Array, Array> best_pairs(Array colors, Array foreground_colors,
+                                    Array background_colors, Array foreground_far,
+                                    Array background_far, float noise,
+                                    float separation, float distance_cost) {
+  require(colors.ndim() == 2 && colors.shape(1) == kChannels,
+          "colors must have shape (N, 3)");
+  const py::ssize_t count = colors.shape(0);
+  for (const Array& each : {foreground_colors, background_colors})
+    require(each.ndim() == 3 && each.shape(0) == count && each.shape(2) == kChannels,
+            "candidate colors must have shape (N, K, 3)");
+  const int fs = int(foreground_colors.shape(1)), bs = int(background_colors.shape(1));
+  for (const auto& [far, candidates] :
+       {std::pair<const Array&, int>{foreground_far, fs}, {background_far, bs}})
+    require(far.ndim() == 2 && far.shape(0) == count && far.shape(1) == candidates,
+            "distances must have shape (N, K)");
+  Array alpha(count), confidence(count);
+  const float *color = colors.data(), *f = foreground_colors.data(),
+              *b = background_colors.data(), *f_far = foreground_far.data(),
+              *b_far = background_far.data();
+  float *best_alpha = alpha.mutable_data(), *sure = confidence.mutable_data();
+  {
+    py::gil_scoped_release release;
+    const float per_variance = 1.0f / (noise * noise);
+#pragma omp parallel for schedule(static)
+    for (py::ssize_t i = 0; i < count; ++i) {
+      float least = std::numeric_limits<float>::infinity();
+      best_alpha[i] = sure[i] = 0.0f;
+      for (int j = 0; j < fs; ++j)
+        for (int k = 0; k < bs; ++k) {
+          const float* fore = f + (i * fs + j) * kChannels;
+          const float* back = b + (i * bs + k) * kChannels;
+          float along = 0.0f, length = 1e-3f;
+          for (int c = 0; c < kChannels; ++c) {
+            const float d = fore[c] - back[c];
+            along += (color[i * kChannels + c] - back[c]) * d;
+            length += d * d;
+          }
+          const float a = std::clamp(along / length, 0.0f, 1.0f);
+          float residual = 0.0f;
+          for (int c = 0; c < kChannels; ++c) {
+            const float miss = color[i * kChannels + c] - back[c] -
+                               a * (fore[c] - back[c]);
+            residual += miss * miss;
+          }
+          residual *= per_variance;
+          const float cost =
+              residual + distance_cost * (f_far[i * fs + j] + b_far[i * bs + k]);
+          if (cost < least) {
+            least = cost;
+            best_alpha[i] = a;
+            sure[i] = std::exp(-residual) *
+                      (1.0f - std::exp(-length / (separation * separation)));
+          }
+        }
+    }
+  }
+  return {alpha, confidence};
+}
+
+}  // namespace
+
+PYBIND11_MODULE(_colors, m) {
+  m.doc() = "Foreground colors, and alpha from pairs of known colors.";
+  m.def("foreground", &foreground, py::arg("image"), py::arg("alpha"),
+        py::arg("regularization"), py::arg("small_side"), py::arg("small_sweeps"),
+        py::arg("large_sweeps"),
+        "(H, W, 3) colors in [0, 1] of the foreground.");
+  m.def("best_pairs", &best_pairs, py::arg("colors"), py::arg("foreground_colors"),
+        py::arg("background_colors"), py::arg("foreground_far"),
+        py::arg("background_far"), py::arg("noise"), py::arg("separation"),
+        py::arg("distance_cost"),
+        "(N,) alpha and (N,) confidence of the best pair of candidates.");
+}

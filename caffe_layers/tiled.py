@@ -1,0 +1,154 @@
+"""Alpha mattes of photos that are too large to be solved as one system.
+
+A matting system takes some 400 bytes a pixel.  Above `WHOLE_PIXELS` the photo
+is cut into overlapping tiles (alternating Schwarz): alpha is first solved on
+a reduced photo, then every tile that holds unknown pixels is solved at full
+size, with the alpha that is there already as its boundary values.  What a
+wrong boundary value does dies out within the overlap, so that the second sweep
+agrees with the whole system's solution, seams included.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+import cv2
+import numpy as np
+
+from caffe_layers.matting import DEFAULT_LAMBDA, solve_alpha
+
+# Largest photo solved as one system: 6 GiB.
+WHOLE_PIXELS = 14_000_000
+# Largest number of unknown pixels solved as one system: their factor grows faster.
+WHOLE_UNKNOWN = 4_000_000
+TILE = 2048
+OVERLAP = 256
+SWEEPS = 2
+COARSE_PIXELS = 2_000_000
+
+UNKNOWN = 0.5  # F + B below which a pixel is not known
+RIM = 2  # pixels that a 3x3 window reaches beyond a tile
+RIM_WEIGHT = 1e4  # F + B of the rim: alpha stays what it is
+
+
+def solve_alpha_bounded(
+    image: np.ndarray,
+    foreground: np.ndarray,
+    background: np.ndarray,
+    lambda_: float = DEFAULT_LAMBDA,
+) -> np.ndarray:
+    """`matting.solve_alpha` in bounded memory: as a whole if it fits, else in tiles.
+
+    Parameters and result are those of `matting.solve_alpha`.
+    """
+    unknown = np.count_nonzero(foreground + background < UNKNOWN)
+    if foreground.size <= WHOLE_PIXELS and unknown <= WHOLE_UNKNOWN:
+        return solve_alpha(image, foreground, background, lambda_)
+    return solve_alpha_in_tiles(image, foreground, background, lambda_)
+
+
+def solve_alpha_in_tiles(
+    image: np.ndarray,
+    foreground: np.ndarray,
+    background: np.ndarray,
+    lambda_: float = DEFAULT_LAMBDA,
+    tile: int = TILE,
+    overlap: int = OVERLAP,
+    sweeps: int = SWEEPS,
+    coarse_pixels: int = COARSE_PIXELS,
+) -> np.ndarray:
+    """`matting.solve_alpha`, tile by tile.
+
+    Parameters
+    ----------
+    image, foreground, background, lambda_
+        See `matting.solve_alpha`.
+    tile, overlap : int
+        Side of a tile and how far it reaches into its neighbors, in pixels.
+    sweeps : int
+        How often every tile is solved.
+    coarse_pixels : int
+        Size of the reduced photo that gives the first boundary values.
+
+    Returns
+    -------
+    (H, W) float64 ndarray
+        Alpha, clipped to [0, 1].
+    """
+    known = foreground + background
+    alpha = _enlarged_coarse_alpha(image, foreground, background, lambda_, coarse_pixels)
+    certain = known >= UNKNOWN
+    alpha[certain] = (foreground[certain] / known[certain]).clip(0, 1)
+    windows = [w for w in _tiles(alpha.shape, tile) if not certain[w].all()]
+    for _ in range(sweeps):
+        for window in windows:
+            grown, inner = _grown(window, alpha.shape, overlap)
+            now = alpha[grown]
+            rim = _rim(grown, alpha.shape)
+            solved = solve_alpha(
+                image[grown],
+                np.where(rim, RIM_WEIGHT * now, foreground[grown]),
+                np.where(rim, RIM_WEIGHT * (1 - now), background[grown]),
+                lambda_,
+            )
+            alpha[window] = solved[inner]
+    return alpha
+
+
+def _enlarged_coarse_alpha(
+    image: np.ndarray, foreground: np.ndarray, background: np.ndarray,
+    lambda_: float, pixels: int,
+) -> np.ndarray:  # fmt: skip
+    """Alpha of the photo reduced to `pixels`, (H, W) float64 at its own size."""
+    height, width = foreground.shape
+    scale = min(1.0, (pixels / foreground.size) ** 0.5)
+    size = (max(3, round(scale * width)), max(3, round(scale * height)))
+
+    def reduced(array: np.ndarray) -> np.ndarray:
+        return cv2.resize(array, size, interpolation=cv2.INTER_AREA)
+
+    known = [np.asarray(each, np.float32) for each in (foreground, background)]
+    alpha = solve_alpha(reduced(image), *map(reduced, known), lambda_)
+    enlarged = cv2.resize(alpha, (width, height), interpolation=cv2.INTER_LINEAR)
+    return enlarged
+
+
+def _tiles(shape: tuple[int, int], side: int) -> Iterator[tuple[slice, slice]]:
+    """Windows of nearly equal size, at most `side` high and wide, that cover an image."""
+    axes = []
+    for length in shape:
+        count = -(-length // side)
+        edges = [round(k * length / count) for k in range(count + 1)]
+        axes.append([slice(*pair) for pair in itertools.pairwise(edges)])
+    yield from itertools.product(*axes)
+
+
+def _grown(
+    window: tuple[slice, slice], shape: tuple[int, int], overlap: int
+) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+    """The window with its overlap, and the window inside of that."""
+    grown, inner = [], []
+    for each, length in zip(window, shape):
+        first = max(0, each.start - overlap)
+        grown.append(slice(first, min(length, each.stop + overlap)))
+        inner.append(slice(each.start - first, each.stop - first))
+    return tuple(grown), tuple(inner)
+
+
+def _rim(grown: tuple[slice, slice], shape: tuple[int, int]) -> np.ndarray:
+    """Where a grown window ends inside the image: its outermost `RIM` pixels."""
+    rows, columns = (
+        _near_cut(each, length)
+        for each, length in zip(grown, shape)
+    )  # fmt: skip
+    return rows[:, None] | columns[None, :]
+
+
+def _near_cut(extent: slice, length: int) -> np.ndarray:
+    near = np.zeros(extent.stop - extent.start, bool)
+    if extent.start > 0:
+        near[:RIM] = True
+    if extent.stop < length:
+        near[-RIM:] = True
+    return near

@@ -1,0 +1,133 @@
+#!/usr/bin/env python3
+"""A local web page that cuts people out of photos, and the same over HTTP.
+
+    tools/serve.py [--port 8000]
+
+Then open the address it prints.  Programs send the photo to /matte:
+
+    curl --data-binary @photo.jpg localhost:8000/matte -o cutout.png
+    curl -F photo=@photo.jpg 'localhost:8000/matte?background=ff8800' -o picture.png
+
+Parameters and parts: tools/serve_jobs.py; answers and statuses:
+tools/serve_app.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import socket
+
+from data_prep.errors import InputError, run_program
+from data_prep.parallel import THREAD_VARIABLES, available_workers
+
+# The names a browser on this machine may use for it.
+LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket; port 0 takes a free one.
+
+    Raises
+    ------
+    InputError
+        If the address is taken, forbidden or not of this machine.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=128)
+    except (OSError, OverflowError) as error:
+        raise InputError(
+            f"The server cannot listen on {host}, port {port} ({error}); "
+            "choose others with --host and --port."
+        ) from error
+
+
+def positive(text: str) -> float:
+    """An option's value: a number above 0."""
+    number = float(text)
+    if not 0 < number < float("inf"):
+        raise ValueError
+    return number
+
+
+def count(text: str) -> int:
+    """An option's value: an integer of at least 1."""
+    number = int(text)
+    if number < 1:
+        raise ValueError
+    return number
+
+
+def arguments() -> argparse.ArgumentParser:
+    """The command line."""
+    from tools.serve_app import Limits
+
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--host", default="127.0.0.1", help="0.0.0.0 lets the whole network in")
+    add("--port", type=int, default=8000)
+    add("--model", default="selfie", help="selfie, lite or fcn8s")
+    workers = max(1, available_workers() // 2)
+    add("--workers", type=count, default=workers, help="photos at once (%(default)s)")
+    limits = parser.add_argument_group("limits")
+    for name, kind, meaning in (
+        ("megabytes", positive, "of a request"),
+        ("megapixels", positive, "of an image"),
+        ("queue", count, "requests that wait for a worker"),
+        ("upload-seconds", positive, "for sending a request"),
+        ("queue-seconds", positive, "for waiting"),
+        ("job-seconds", positive, "for one photo"),
+    ):
+        default = getattr(Limits, name.replace("-", "_"))
+        limits.add_argument(
+            f"--{name}", type=kind, default=default, help=f"{meaning} ({default})"
+        )
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Serve until interrupted."""
+    import uvicorn
+
+    from tools.serve_app import Limits, Server
+    from tools.serve_workers import Workers
+
+    options = arguments().parse_args(argv)
+    limits = Limits(
+        options.megabytes,
+        options.megapixels,
+        options.queue,
+        options.upload_seconds,
+        options.queue_seconds,
+        options.job_seconds,
+    )
+    # Inherited by the workers, which share the processors.
+    for variable in THREAD_VARIABLES:
+        os.environ.setdefault(variable, str(max(1, available_workers() // options.workers)))
+    # Threads that wait give their processor away: a net's many small steps took ten
+    # times as long when other programs wanted it.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+    with listen(options.host, options.port) as listener:
+        workers = Workers(options.model, options.workers, limits.job_seconds)
+        hosts = list(LOOPBACK_NAMES) if options.host in LOOPBACK_NAMES else ["*"]
+        server = uvicorn.Server(
+            uvicorn.Config(
+                Server(workers, options.workers, limits).application(hosts),
+                log_level="warning",
+                server_header=False,
+                timeout_graceful_shutdown=round(limits.job_seconds),
+            )
+        )
+        host, port = listener.getsockname()[:2]
+        shown = f"[{host}]" if ":" in host else host
+        print(f"Cut-outs at http://{shown}:{port} (Ctrl-C ends)", flush=True)
+        server.run(sockets=[listener])
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_program(main))
