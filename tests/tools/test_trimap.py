@@ -4,7 +4,34 @@ from __future__ import annotations
 
 import numpy as np
 
-from tools.trimap import COLOR_WEIGHT, color_opinion, reached
+from tools.trimap import COLOR_WEIGHT, Face, color_opinion, probabilities_from, reached, widened
+
+
+def test_band_is_wide_at_the_head_and_follows_its_size():
+    rows, columns = np.mgrid[:200, :160]
+    logit = np.float32(np.hypot(rows - 70, columns - 80) < 40)
+    logit[110:, 30:130] = 1
+    logit = 20 * logit - 10
+
+    def band(eyes: float) -> np.ndarray:
+        low, high = widened(logit, [Face(x=80, y=65, eyes=eyes, chin=65 + 1.2 * eyes)])
+        return (low < 0) & (high > 0)
+
+    small, large = band(20), band(40)
+    head, shoulders = np.s_[10:40, 80], np.s_[180, :60]
+    assert small[head].sum() > 1.5 * small[shoulders].sum()
+    assert large[head].sum() > 1.5 * small[head].sum()
+    assert large[shoulders].sum() > small[shoulders].sum()
+
+
+def test_scores_are_interpolated_before_the_softmax():
+    scores = np.zeros((3, 1, 2), np.float32)
+    scores[0] = [[-100, 100]]
+    foreground, background, unknown = probabilities_from(scores, (1, 8))
+    # Between them the score crosses 0 half-way, and steeply.
+    np.testing.assert_allclose(foreground[0, :3], 0, atol=1e-8)
+    np.testing.assert_allclose(foreground[0, 5:], 1, atol=1e-8)
+    np.testing.assert_allclose(foreground + background + unknown, 1, atol=1e-6)
 
 
 def test_only_parts_that_touch_are_reached():
