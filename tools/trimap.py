@@ -144,6 +144,25 @@ def head_scores(
     return np.float32(scores + bias[:, None, None])
 
 
+def reached(region: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Those connected parts of a region that touch another one.
+
+    Parameters
+    ----------
+    region, other : (H, W) bool ndarray
+
+    Returns
+    -------
+    (H, W) bool ndarray
+    """
+    count, labels = cv2.connectedComponents(np.uint8(region))
+    touched = cv2.dilate(np.uint8(other), np.ones((3, 3), np.uint8)) > 0
+    kept = np.zeros(count, bool)
+    kept[labels[touched]] = True
+    kept[0] = False  # what is outside the region
+    return kept[labels]
+
+
 def color_opinion(
     photo: np.ndarray, scores: np.ndarray, logit: np.ndarray, faces: Sequence[Face]
 ) -> np.ndarray:
@@ -159,7 +178,9 @@ def color_opinion(
     Returns
     -------
     (2, H, W) float32 ndarray
-        At most `COLOR_WEIGHT`; 0 where a pixel is known.
+        At most `COLOR_WEIGHT`; 0 where a pixel is known, and on islands of
+        doubt inside a person (a badge, a strap): colors of a background far
+        away would make holes there.
     """
     winner = np.argmax(scores, axis=0)
     foreground, background = winner == 0, winner == 1
@@ -170,7 +191,7 @@ def color_opinion(
         or [EYES_TO_PERSON * np.count_nonzero(logit > 0) ** 0.5]
     )
     alpha, confidence = sampled_alpha(photo, foreground, background, COLOR_REACH * eyes)
-    weight = COLOR_WEIGHT * confidence
+    weight = COLOR_WEIGHT * confidence * reached(winner == 2, background)
     return np.stack([weight * alpha, weight * (1 - alpha)])
 
 

@@ -16,7 +16,7 @@ from data_prep.errors import InputError
 from data_prep.images import read_photo
 from data_prep.shape_mask import ShapeMask
 from tools import convert_selfie
-from tools.predict import MODELS, Predictor, band_radius, probabilities_from
+from tools.predict import MODELS, Predictor
 
 
 @pytest.fixture(scope="module")
@@ -74,24 +74,6 @@ def test_answer_does_not_depend_on_the_photos_before(weights, photo, faceless):
     first = predictor(photo).probabilities
     predictor(faceless)
     np.testing.assert_array_equal(predictor(photo).probabilities, first)
-
-
-def test_band_follows_the_head_and_the_stretch():
-    scale = (256 / 800, 256 / 600)
-    small, large = band_radius(60, scale), band_radius(240, scale)
-    assert large[0] > small[0] and large[1] > small[1]
-    # The net sees portraits stretched sideways: so is the window.
-    assert large[1] > large[0]
-    assert band_radius(0, scale) == (1, 1)
-
-
-def test_scores_are_interpolated_before_the_softmax():
-    scores = np.zeros((3, 1, 2), np.float32)
-    scores[0] = [[-100, 100]]
-    foreground, background, unknown = probabilities_from(scores, (1, 8))
-    # Between them the score crosses 0 half-way, and steeply.
-    np.testing.assert_allclose(foreground[0, :3], 0, atol=1e-8)
-    np.testing.assert_allclose(foreground[0, 5:], 1, atol=1e-8)
 
 
 def test_missing_weights_say_how_to_make_them(tmp_path):

@@ -1,0 +1,60 @@
+"""The unknown band: where it is, and what colors may say in it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tools.trimap import COLOR_WEIGHT, Face, color_opinion, probabilities_from, reached, widened
+
+
+def test_band_is_wide_at_the_head_and_follows_its_size():
+    rows, columns = np.mgrid[:200, :160]
+    logit = np.float32(np.hypot(rows - 70, columns - 80) < 40)
+    logit[110:, 30:130] = 1
+    logit = 20 * logit - 10
+
+    def band(eyes: float) -> np.ndarray:
+        low, high = widened(logit, [Face(x=80, y=65, eyes=eyes, chin=65 + 1.2 * eyes)])
+        return (low < 0) & (high > 0)
+
+    small, large = band(20), band(40)
+    head, shoulders = np.s_[10:40, 80], np.s_[180, :60]
+    assert small[head].sum() > 1.5 * small[shoulders].sum()
+    assert large[head].sum() > 1.5 * small[head].sum()
+    assert large[shoulders].sum() > small[shoulders].sum()
+
+
+def test_scores_are_interpolated_before_the_softmax():
+    scores = np.zeros((3, 1, 2), np.float32)
+    scores[0] = [[-100, 100]]
+    foreground, background, unknown = probabilities_from(scores, (1, 8))
+    # Between them the score crosses 0 half-way, and steeply.
+    np.testing.assert_allclose(foreground[0, :3], 0, atol=1e-8)
+    np.testing.assert_allclose(foreground[0, 5:], 1, atol=1e-8)
+    np.testing.assert_allclose(foreground + background + unknown, 1, atol=1e-6)
+
+
+def test_only_parts_that_touch_are_reached():
+    region = np.array([[1, 1, 0, 0, 1], [0, 0, 0, 0, 1], [1, 0, 0, 0, 0]], bool)
+    other = np.zeros_like(region)
+    assert not reached(region, other).any()
+    other[1, 3] = True
+    expected = np.zeros_like(region)
+    expected[:2, 4] = True
+    np.testing.assert_array_equal(reached(region, other), expected)
+
+
+def test_colors_make_no_holes_inside_a_person():
+    """An island of doubt as gray as the background, in the middle of a red person."""
+    photo = np.full((80, 80, 3), 128, np.uint8)
+    photo[20:60, 20:60] = (20, 20, 220)
+    photo[36:44, 36:44] = 128
+    winner = np.full((80, 80), 1)
+    winner[16:64, 16:64] = 2  # the band
+    winner[24:56, 24:56] = 0
+    winner[36:44, 36:44] = 2  # the island
+    scores = np.float32(winner == np.arange(3)[:, None, None])
+    foreground, background = color_opinion(photo, scores, np.float32(10 - 20 * (winner == 1)), [])
+    island, band = np.s_[36:44, 36:44], np.s_[18, 30:50]
+    assert np.all(foreground[island] == 0) and np.all(background[island] == 0)
+    assert np.all(background[band] > 0.1 * COLOR_WEIGHT)  # elsewhere they speak
