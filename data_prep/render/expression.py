@@ -149,6 +149,8 @@ class Subject:
     pose : PoseChoice
     rest : (N, 3) float64 ndarray
         `body.rest_coordinates`: the same place of the body on everybody.
+    standing : (N, 3) float64 ndarray
+        Shape and expression before the pose, in meters.
     vertices : (N, 3) float64 ndarray
         Posed, in meters, facing -y, before the scene turns the subject.
     head : (4, 4) float64 ndarray
@@ -164,6 +166,7 @@ class Subject:
     person: PersonChoice
     pose: PoseChoice
     rest: np.ndarray
+    standing: np.ndarray
     vertices: np.ndarray
     head: np.ndarray
     bones: dict[str, np.ndarray] = field(repr=False)
@@ -287,6 +290,7 @@ def build_subject(
         person=person,
         pose=choice,
         rest=rest,
+        standing=moved,
         vertices=vertices,
         head=bones["head"] @ to_standing,
         bones=bones,

@@ -1,0 +1,328 @@
+"""Skin: makeup and stubble of a photo, and the body as Blender renders it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from data_prep.render.body import smooth_step
+from data_prep.render.colors import linear_color
+from data_prep.render.expression import Subject
+from data_prep.render.person import PersonChoice
+from data_prep.render.randomness import clipped_normal, pick
+
+if TYPE_CHECKING:  # the choice and the masks work without Blender
+    import bpy
+
+    from data_prep.render.blender import NodeTree, Value
+
+# Skin from pale to dark, sRGB as photographed in white light.
+TONES = (
+    "f0cdb8", "eac0a6", "e0b193", "d3a07f", "c08c69",
+    "a97453", "8c5c40", "704730", "553423", "402719",
+)  # fmt: skip
+LIPSTICKS = {"none": 0.0, "8c2b36": 0.3, "a34b4b": 0.3, "6e2238": 0.15, "b3616a": 0.25}
+EYE_SHADOWS = {"none": 0.6, "5a4238": 0.16, "4c3f4a": 0.12, "7a5240": 0.12}
+VISIBLE_HEIGHT = -0.02  # rest z in meters; below, no portrait shows a body
+ARM_REACH = 0.21  # rest |x| beyond which a vertex belongs to an arm
+NO_SCALP = (0.0, 0.0, 0.0)
+
+
+@dataclass(frozen=True)
+class SkinChoice:
+    """How skin looks on one photo.
+
+    Attributes
+    ----------
+    lipstick, eye_shadow : str
+        sRGB color, or "none".
+    lipstick_strength, eye_shadow_strength, blush : float
+        0 to 1.
+    stubble : float
+        0 shaved to 1 as dark as a three-day beard.
+    oil : float
+        0 matte to 1 shining.
+    offset : (3,) tuple of float
+        Shift of the patterns in rest coordinates, in meters: nobody has
+        another's freckles.
+    """
+
+    lipstick: str
+    lipstick_strength: float
+    eye_shadow: str
+    eye_shadow_strength: float
+    blush: float
+    stubble: float
+    oil: float
+    offset: tuple[float, float, float]
+
+
+def choose_skin(
+    rng: np.random.Generator, person: PersonChoice, pattern: np.random.Generator
+) -> SkinChoice:
+    """Draw the looks of a photo.
+
+    Parameters
+    ----------
+    rng : Generator
+        Of the photo.
+    person : PersonChoice
+    pattern : Generator
+        Of the person: decides where freckles and spots are.
+    """
+    made_up = person.sex == "female" and rng.random() < 0.6
+    stubbled = person.sex == "male" and person.years > 17
+    return SkinChoice(
+        lipstick=pick(rng, LIPSTICKS) if made_up else "none",
+        lipstick_strength=float(rng.uniform(0.35, 0.85)),
+        eye_shadow=pick(rng, EYE_SHADOWS) if made_up else "none",
+        eye_shadow_strength=float(rng.uniform(0.2, 0.55)),
+        blush=float(rng.uniform(0.1, 0.5)) if made_up else 0.0,
+        stubble=float(rng.choice([0.08, 0.25, 0.5, 0.8], p=[0.35, 0.3, 0.2, 0.15]))
+        if stubbled
+        else 0.0,
+        oil=clipped_normal(rng, 0.35, 0.2, 0.0, 1.0),
+        offset=tuple(float(x) for x in pattern.uniform(-3, 3, size=3)),
+    )
+
+
+# --- regions of the body ----------------------------------------------------------
+
+
+def _bump(rest: np.ndarray, center: tuple[float, float, float], size: float) -> np.ndarray:
+    """A Gaussian of deviation `size` (m) about a point and its mirror image, (N,)."""
+    mirrored = np.column_stack([np.abs(rest[:, 0]), rest[:, 1:]])
+    return np.exp(-((mirrored - center) ** 2).sum(axis=1) / (2 * size**2))
+
+
+def beard_region(rest: np.ndarray) -> np.ndarray:
+    """Where men's faces may be shaved, (N,) in [0, 1]."""
+    x, y, z = np.abs(rest[:, 0]), rest[:, 1], rest[:, 2]
+    jaw_line = 0.705 - 0.72 * np.clip(-0.035 - y, 0, 0.07)
+    cheeks = smooth_step(-0.002, 0.014, jaw_line - z)
+    neck = smooth_step(0.60, 0.63, z) * smooth_step(-0.02, -0.04, y)
+    lip = smooth_step(0.034, 0.026, x) * smooth_step(0.673, 0.677, z) * smooth_step(0.693, 0.688, z)
+    return np.maximum(cheeks * neck, lip * smooth_step(-0.09, -0.1, y))
+
+
+def skin_regions(rest: np.ndarray) -> dict[str, np.ndarray]:
+    """Parts of a body that differ in color or relief.
+
+    Parameters
+    ----------
+    rest : (N, 3) ndarray
+        Rest coordinates.
+
+    Returns
+    -------
+    dict of str to (N,) ndarray in [0, 1]
+        ``flush`` (cheeks, nose, ears, chin), ``under_eye``, ``beard``,
+        ``forehead_lines``, ``eye_lines``, ``shine`` (forehead, nose, chin),
+        ``freckled`` (nose and cheeks).
+    """
+    flush = (
+        0.75 * _bump(rest, (0.040, -0.095, 0.700), 0.016)
+        + 0.75 * _bump(rest, (0.0, -0.13, 0.702), 0.010)
+        + 0.5 * _bump(rest, (0.018, -0.118, 0.692), 0.006)
+        + 0.8 * _bump(rest, (0.078, -0.01, 0.715), 0.020)
+        + 0.35 * _bump(rest, (0.0, -0.11, 0.635), 0.014)
+    )
+    under_eye = (
+        _bump(rest, (0.030, -0.105, 0.722), 0.009)
+        + 0.8 * _bump(rest, (0.016, -0.105, 0.735), 0.006)
+        + 0.4 * _bump(rest, (0.030, -0.105, 0.745), 0.008)
+    )
+    forehead = _bump(rest, (0.03, -0.10, 0.785), 0.03) + _bump(rest, (0.0, -0.10, 0.79), 0.03)
+    eye_lines = _bump(rest, (0.058, -0.08, 0.735), 0.012) + 0.8 * _bump(
+        rest, (0.03, -0.1, 0.72), 0.01
+    )
+    shine = (
+        0.9 * forehead
+        + _bump(rest, (0.0, -0.13, 0.71), 0.014)
+        + 0.6 * _bump(rest, (0.0, -0.11, 0.635), 0.014)
+        + 0.5 * _bump(rest, (0.045, -0.09, 0.715), 0.014)
+    )
+    freckled = _bump(rest, (0.035, -0.1, 0.712), 0.022) + _bump(rest, (0.0, -0.12, 0.715), 0.016)
+    regions = {
+        "flush": flush,
+        "under_eye": under_eye,
+        "beard": beard_region(rest),
+        "forehead_lines": forehead,
+        "eye_lines": eye_lines,
+        "shine": shine,
+        "freckled": freckled,
+    }
+    return {name: np.clip(values, 0, 1) for name, values in regions.items()}
+
+
+def skin_color(person: PersonChoice) -> np.ndarray:
+    """The average albedo of a person's skin, (3,) linear RGB."""
+    position = person.skin_tone * (len(TONES) - 1)
+    lower = min(int(position), len(TONES) - 2)
+    share = position - lower
+    color = (1 - share) * linear_color(TONES[lower]) + share * linear_color(TONES[lower + 1])
+    hue = np.array([1.0, 1 - 0.08 * person.skin_redness, 1 - 0.06 * person.skin_redness])
+    yellow = np.array([1.0, 1.0, 1 - 0.10 * person.skin_yellowness])
+    return color * hue * yellow * 0.86  # palettes of photos include the highlights
+
+
+# --- material ----------------------------------------------------------------------
+
+
+def _color(tree: NodeTree, person: PersonChoice, choice: SkinChoice, rest: Value, masks: dict):
+    """Albedo: mottled skin, then what lies on it."""
+    from data_prep.render.blender import rgba
+
+    base = skin_color(person)
+    old = float(np.clip((person.years - 35) / 40, 0, 1))
+    stain = base * [0.60, 0.47, 0.40]
+
+    def over(color: Value, amount: Value, factors: tuple[float, float, float]) -> Value:
+        return tree.mix(amount, color, rgba(base * factors))
+
+    def mask(name: str) -> Value:
+        return tree.attribute(name)
+
+    broad, middle, fine = masks["broad"], masks["middle"], masks["fine"]
+    color = over(rgba(base), tree.multiply(tree.ramp(broad, 0.35, 0.7), 0.40), (1.03, 0.83, 0.78))
+    color = over(color, tree.multiply(tree.ramp(middle, 0.42, 0.75), 0.38), (0.88, 0.72, 0.66))
+    color = over(color, tree.multiply(tree.ramp(middle, 0.5, 0.25), 0.25), (1.08, 1.06, 1.03))
+    flush = tree.multiply(mask("flush"), tree.math("MULTIPLY_ADD", broad, 0.5, 0.2 + choice.blush))
+    color = over(color, flush, (1.0, 0.58, 0.53))
+    color = over(color, tree.multiply(mask("under_eye"), 0.30 + 0.25 * old), (0.66, 0.52, 0.53))
+    # Freckles where the sun reaches, age spots and moles anywhere.
+    freckles = tree.multiply(tree.ramp(fine, 0.54, 0.66), mask("freckled"), 0.75 * person.freckles)
+    color = tree.mix(freckles, color, rgba(stain))
+    pigment = tree.multiply(tree.ramp(fine, 0.60, 0.74), 0.12 + 0.35 * person.spots * old)
+    color = tree.mix(pigment, color, rgba(stain))
+    moles = tree.multiply(tree.ramp(tree.voronoi(rest, 28.0), 0.055, 0.03), 0.55 * person.spots)
+    color = tree.mix(moles, color, rgba(stain * 0.7))
+    if choice.stubble:
+        hairs = tree.math("MULTIPLY_ADD", tree.ramp(tree.noise(rest, 2600, 0), 0.5, 0.62), 0.5, 0.5)
+        shade = tree.multiply(mask("beard"), hairs, 0.75 * choice.stubble)
+        color = over(color, shade, (0.36, 0.38, 0.43))
+    if choice.eye_shadow != "none":
+        lids = tree.multiply(masks["lids"], choice.eye_shadow_strength)
+        tint = 0.5 * base + 0.5 * linear_color(choice.eye_shadow) * (0.4 + base.mean())
+        color = tree.mix(lids, color, rgba(tint))
+    return color
+
+
+def _lips(tree: NodeTree, person: PersonChoice, choice: SkinChoice, color: Value, lips: Value):
+    """Lips over the skin, natural or painted."""
+    from data_prep.render.blender import rgba
+
+    base = skin_color(person)
+    natural = base * [0.86, 0.52, 0.50] if person.skin_tone < 0.6 else base * [0.84, 0.60, 0.60]
+    amount = tree.multiply(tree.ramp(lips, 0.1, 0.9), 0.8)
+    color = tree.mix(amount, color, rgba(natural))
+    if choice.lipstick == "none":
+        return color
+    painted = tree.multiply(tree.ramp(lips, 0.2, 0.7), choice.lipstick_strength)
+    return tree.mix(painted, color, rgba(linear_color(choice.lipstick)))
+
+
+def _relief(tree: NodeTree, person: PersonChoice, rest: Value, masks: dict) -> Value:
+    """Pores, creases and wrinkles as a perturbed normal."""
+    old = float(np.clip((person.years - 30) / 45, 0, 1))
+
+    def lines(name: str, scale: tuple[float, float, float], strength: float) -> Value:
+        stretched = tree.mapping(rest, Scale=scale)
+        return tree.multiply(tree.noise(stretched, 1.0, 3), tree.attribute(name), strength)
+
+    pores = tree.multiply(tree.voronoi(rest, 750.0), 0.28 * person.pores)
+    height = tree.math("MULTIPLY_ADD", masks["middle"], 0.55, pores)
+    height = tree.math("MULTIPLY_ADD", masks["fine"], 0.45, height)
+    height = tree.math("ADD", height, lines("forehead_lines", (55, 55, 420), 0.15 + 2.6 * old))
+    height = tree.math("ADD", height, lines("eye_lines", (160, 160, 420), 0.15 + 2.0 * old))
+    return tree.bump(height, strength=0.55, distance=0.0013)
+
+
+def skin_material(
+    subject: Subject, choice: SkinChoice, scalp_color: tuple[float, float, float]
+) -> bpy.types.Material:
+    """The material of the body; reads the attributes that `build_skin` sets."""
+    from data_prep.render.blender import NodeTree, rgba
+
+    person = subject.person
+    textures = subject.mesh.directory / "mpfb2/textures"
+    tree = NodeTree.of_material("skin")
+    shift = {"Location": choice.offset}
+    rest = tree.mapping(tree.attribute("rest", "Vector"), **shift)
+    uv = tree.uv()
+    lips = tree.texture(textures / "mpfb_lips.jpg", uv)
+    masks = {
+        "broad": tree.noise(rest, 28, 5),
+        "middle": tree.noise(rest, 170, 4),
+        "fine": tree.noise(rest, 520, 2),
+        "lids": tree.texture(textures / "mpfb_eyelids.jpg", uv),
+    }
+    color = _color(tree, person, choice, rest, masks)
+    color = _lips(tree, person, choice, color, lips)
+    mouth = tree.texture(textures / "mpfb_inside-mouth.jpg", uv)
+    color = tree.mix(mouth, color, rgba((0.20, 0.045, 0.04)))
+    color = tree.mix(tree.attribute("scalp"), color, rgba(scalp_color))
+    roughness = tree.math("MULTIPLY_ADD", masks["middle"], 0.25, 0.50 - 0.12 * choice.oil)
+    shine = tree.multiply(tree.attribute("shine"), -0.05 - 0.13 * choice.oil)
+    roughness = tree.math("ADD", roughness, shine)
+    roughness = tree.math("MULTIPLY_ADD", lips, -0.14, roughness)
+    return tree.surface(
+        tree.principled(
+            base_color=color,
+            roughness=roughness,
+            ior=1.4,
+            subsurface_weight=0.30 if person.skin_tone < 0.6 else 0.15,
+            subsurface_scale=0.008,
+            subsurface_radius=(1.0, 0.35, 0.2),
+            normal=_relief(tree, person, rest, masks),
+        )
+    )
+
+
+def visible_faces(subject: Subject, covered: np.ndarray | None = None) -> np.ndarray:
+    """The (M, 4) quads of the body that a portrait may show.
+
+    Head, trunk and arms, without the quads all of whose vertices are `covered`.
+    """
+    quads = subject.mesh.faces[subject.mesh.faces_of("body")]
+    reach, height = np.abs(subject.rest[quads, 0]), subject.rest[quads, 2]
+    shown = (height.max(axis=1) > VISIBLE_HEIGHT) | (reach.min(axis=1) > ARM_REACH)
+    if covered is not None:
+        shown &= ~covered[quads].all(axis=1)
+    return shown
+
+
+def build_skin(
+    choice: SkinChoice,
+    subject: Subject,
+    *,
+    covered: np.ndarray | None = None,
+    scalp: np.ndarray | None = None,
+    scalp_color: tuple[float, float, float] = NO_SCALP,
+) -> bpy.types.Object:
+    """Make the body, in the subject's axes.
+
+    Parameters
+    ----------
+    covered : (N,) bool ndarray, optional
+        Vertices under clothes; quads wholly among them are left out.
+    scalp : (N,) ndarray, optional
+        How much the skin takes the color of the hair that grows there, 0 to 1.
+    scalp_color : (3,) tuple of float
+        That color, linear RGB.
+
+    Returns
+    -------
+    Object
+        Vertex attributes ``rest`` (vector), those of `skin_regions`, ``scalp``.
+    """
+    from data_prep.render.parts import body_part
+
+    regions = skin_regions(subject.rest)
+    regions["scalp"] = np.zeros(len(subject.rest)) if scalp is None else scalp
+    quads = subject.mesh.faces_of("body")[visible_faces(subject, covered)]
+    return body_part(
+        "skin", subject, quads, skin_material(subject, choice, scalp_color), regions
+    )
