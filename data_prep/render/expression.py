@@ -20,7 +20,7 @@ EXPRESSIONS: dict[str, dict[str, float]] = {
     "smile": {"mouthSmileBoth": 0.75, "cheekSquintBoth": 0.5, "eyeSquintBoth": 0.2},
     "open smile": {
         "mouthSmileBoth": 0.85, "cheekSquintBoth": 0.6, "eyeSquintBoth": 0.3,
-        "mouthUpperUpBoth": 0.35, "mouthLowerDownBoth": 0.15, "jawOpen": 0.07,
+        "mouthUpperUpBoth": 0.45, "mouthLowerDownBoth": 0.2, "jawOpen": 0.09,
     },
     "laugh": {
         "mouthSmileBoth": 0.9, "cheekSquintBoth": 0.8, "eyeSquintBoth": 0.5,
@@ -86,18 +86,18 @@ class PoseChoice:
 
 def _choose_face_units(rng: np.random.Generator, expression: str) -> dict[str, float]:
     """The units of an expression at a random strength, unequal on both sides."""
-    strength = rng.uniform(0.6, 1.0)
+    strength = rng.uniform(0.75, 1.05)
     units: dict[str, float] = {}
     for name, weight in EXPRESSIONS[expression].items():
         sides = ("Left", "Right") if name.endswith("Both") else ("",)
         for side in sides:
-            own = weight * strength * rng.uniform(0.88, 1.0)
+            own = weight * strength * rng.uniform(0.9, 1.0)
             units[f"faceunits/{name.removesuffix('Both')}{side}"] = float(own)
     # Small habits that keep neutral faces from looking alike.
     for name, largest in (("browInnerUp", 0.2), ("mouthPucker", 0.08), ("jawForward", 0.1)):
         key = f"faceunits/{name}"
         units[key] = units.get(key, 0.0) + float(rng.uniform(0, largest))
-    lids = rng.uniform(-0.15, 0.25)  # heavy to wide
+    lids = rng.uniform(-0.2, 0.12)  # heavy to wide
     for side in ("Left", "Right"):
         key = f"faceunits/{'eyeWide' if lids > 0 else 'eyeBlink'}{side}"
         units[key] = units.get(key, 0.0) + abs(float(lids))

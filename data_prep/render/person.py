@@ -14,56 +14,56 @@ AGE_BANDS = ((15, 20, 0.10), (20, 35, 0.42), (35, 50, 0.26), (50, 65, 0.15), (65
 
 # Overall head shapes: share, and the largest weight that still looks like a person.
 HEAD_SHAPES = {
-    "oval": (0.34, 0.9),
-    "round": (0.16, 0.6),
-    "invertedtriangular": (0.14, 0.6),
-    "diamond": (0.12, 0.6),
-    "rectangular": (0.12, 0.45),
-    "triangular": (0.06, 0.3),
-    "square": (0.06, 0.35),
+    "oval": (0.34, 0.65),
+    "round": (0.18, 0.5),
+    "invertedtriangular": (0.18, 0.9),
+    "diamond": (0.12, 0.45),
+    "rectangular": (0.10, 0.4),
+    "triangular": (0.04, 0.2),
+    "square": (0.04, 0.25),
 }
 
 # Features that a pair of targets, "decr" and "incr", makes smaller or larger:
 # the standard deviation of the weight.
 FEATURES = {
-    "head/head-scale-horiz": 0.22,
-    "head/head-scale-vert": 0.18,
-    "head/head-scale-depth": 0.20,
-    "head/head-back-scale-depth": 0.25,
-    "head/head-fat": 0.18,
-    "forehead/forehead-temple": 0.30,
-    "forehead/forehead-scale-vert": 0.35,
-    "forehead/forehead-nubian": 0.20,
-    "nose/nose-scale-depth": 0.35,
-    "nose/nose-scale-horiz": 0.35,
-    "nose/nose-scale-vert": 0.35,
-    "nose/nose-hump": 0.35,
-    "nose/nose-volume": 0.30,
-    "nose/nose-width1": 0.35,
-    "nose/nose-width2": 0.35,
-    "nose/nose-width3": 0.35,
-    "nose/nose-point-width": 0.40,
-    "nose/nose-flaring": 0.30,
-    "nose/nose-greek": 0.25,
-    "nose/nose-septumangle": 0.25,
-    "nose/nose-nostrils-width": 0.25,
+    "head/head-scale-horiz": 0.15,
+    "head/head-scale-vert": 0.10,
+    "head/head-scale-depth": 0.12,
+    "head/head-back-scale-depth": 0.10,
+    "head/head-fat": 0.12,
+    "forehead/forehead-temple": 0.25,
+    "forehead/forehead-scale-vert": 0.06,
+    "forehead/forehead-nubian": 0.05,
+    "nose/nose-scale-depth": 0.15,
+    "nose/nose-scale-horiz": 0.26,
+    "nose/nose-scale-vert": 0.22,
+    "nose/nose-hump": 0.19,
+    "nose/nose-volume": 0.19,
+    "nose/nose-width1": 0.22,
+    "nose/nose-width2": 0.22,
+    "nose/nose-width3": 0.22,
+    "nose/nose-point-width": 0.30,
+    "nose/nose-flaring": 0.19,
+    "nose/nose-greek": 0.15,
+    "nose/nose-septumangle": 0.15,
+    "nose/nose-nostrils-width": 0.19,
     "mouth/mouth-scale-horiz": 0.30,
     "mouth/mouth-scale-vert": 0.20,
-    "mouth/mouth-upperlip-height": 0.40,
-    "mouth/mouth-lowerlip-height": 0.40,
-    "mouth/mouth-upperlip-volume": 0.35,
-    "mouth/mouth-lowerlip-volume": 0.35,
-    "mouth/mouth-cupidsbow": 0.45,
-    "mouth/mouth-philtrum-volume": 0.35,
-    "chin/chin-width": 0.35,
-    "chin/chin-height": 0.28,
-    "chin/chin-prominent": 0.30,
-    "chin/chin-bones": 0.30,
-    "chin/chin-jaw-drop": 0.25,
-    "chin/chin-prognathism": 0.15,
-    "neck/neck-scale-horiz": 0.20,
-    "neck/neck-scale-vert": 0.20,
-    "neck/neck-double": 0.20,
+    "mouth/mouth-upperlip-height": 0.35,
+    "mouth/mouth-lowerlip-height": 0.20,
+    "mouth/mouth-upperlip-volume": 0.30,
+    "mouth/mouth-lowerlip-volume": 0.22,
+    "mouth/mouth-cupidsbow": 0.35,
+    "mouth/mouth-philtrum-volume": 0.30,
+    "chin/chin-width": 0.16,
+    "chin/chin-height": 0.10,
+    "chin/chin-prominent": 0.16,
+    "chin/chin-bones": 0.14,
+    "chin/chin-jaw-drop": 0.20,
+    "chin/chin-prognathism": 0.08,
+    "neck/neck-scale-horiz": 0.15,
+    "neck/neck-scale-vert": 0.06,
+    "neck/neck-double": 0.10,
 }
 
 # The same for features of the left and right half, drawn together.
@@ -73,28 +73,28 @@ PAIRED_FEATURES = {
     "eyes/{side}-eye-height3": 0.30,
     "eyes/{side}-eye-scale": 0.25,
     "eyes/{side}-eye-bag": 0.30,
-    "cheek/{side}-cheek-bones": 0.40,
-    "cheek/{side}-cheek-volume": 0.35,
-    "cheek/{side}-cheek-inner": 0.30,
-    "ears/{side}-ear-scale": 0.30,
-    "ears/{side}-ear-wing": 0.40,
-    "ears/{side}-ear-lobe": 0.40,
-    "ears/{side}-ear-flap": 0.30,
+    "cheek/{side}-cheek-bones": 0.18,
+    "cheek/{side}-cheek-volume": 0.18,
+    "cheek/{side}-cheek-inner": 0.15,
+    "ears/{side}-ear-scale": 0.15,
+    "ears/{side}-ear-wing": 0.14,
+    "ears/{side}-ear-lobe": 0.20,
+    "ears/{side}-ear-flap": 0.10,
 }
 
 # Opposite targets that are not called "decr" and "incr": their deviation.
 OPPOSITES = {
-    ("nose/nose-point-down", "nose/nose-point-up"): 0.35,
-    ("nose/nose-base-down", "nose/nose-base-up"): 0.25,
-    ("nose/nose-curve-concave", "nose/nose-curve-convex"): 0.30,
-    ("nose/nose-trans-down", "nose/nose-trans-up"): 0.20,
-    ("nose/nose-nostrils-angle-down", "nose/nose-nostrils-angle-up"): 0.30,
-    ("mouth/mouth-trans-down", "mouth/mouth-trans-up"): 0.20,
+    ("nose/nose-point-down", "nose/nose-point-up"): 0.22,
+    ("nose/nose-base-down", "nose/nose-base-up"): 0.19,
+    ("nose/nose-curve-concave", "nose/nose-curve-convex"): 0.17,
+    ("nose/nose-trans-down", "nose/nose-trans-up"): 0.15,
+    ("nose/nose-nostrils-angle-down", "nose/nose-nostrils-angle-up"): 0.22,
+    ("mouth/mouth-trans-down", "mouth/mouth-trans-up"): 0.15,
     ("mouth/mouth-angles-down", "mouth/mouth-angles-up"): 0.20,
     ("mouth/mouth-dimples-in", "mouth/mouth-dimples-out"): 0.30,
-    ("eyebrows/eyebrows-trans-down", "eyebrows/eyebrows-trans-up"): 0.30,
-    ("eyebrows/eyebrows-angle-down", "eyebrows/eyebrows-angle-up"): 0.30,
-    ("forehead/forehead-trans-backward", "forehead/forehead-trans-forward"): 0.25,
+    ("eyebrows/eyebrows-trans-down", "eyebrows/eyebrows-trans-up"): 0.22,
+    ("eyebrows/eyebrows-angle-down", "eyebrows/eyebrows-angle-up"): 0.18,
+    ("forehead/forehead-trans-backward", "forehead/forehead-trans-forward"): 0.10,
 }
 PAIRED_OPPOSITES = {
     ("eyes/{side}-eye-trans-in", "eyes/{side}-eye-trans-out"): 0.25,
@@ -104,14 +104,18 @@ PAIRED_OPPOSITES = {
     ("eyes/{side}-eye-eyefold-down", "eyes/{side}-eye-eyefold-up"): 0.30,
     ("eyes/{side}-eye-eyefold-concave", "eyes/{side}-eye-eyefold-convex"): 0.30,
     ("eyes/{side}-eye-push1-in", "eyes/{side}-eye-push1-out"): 0.20,
-    ("cheek/{side}-cheek-trans-down", "cheek/{side}-cheek-trans-up"): 0.30,
+    ("cheek/{side}-cheek-trans-down", "cheek/{side}-cheek-trans-up"): 0.15,
 }
+
+# Means other than 0: MakeHuman's average mouth droops and its ears stand out.
+MEANS = {"mouth/mouth-angles-up": 0.22, "ears/{side}-ear-wing-incr": -0.12}
 
 # Small differences between the halves of a face; nobody is symmetric.
 ASYMMETRIES = (
-    "brown-1", "brown-2", "cheek-1", "cheek-2", "eye-3", "eye-6", "jaw-1", "mouth-1",
-    "mouth-2", "nose-1", "nose-2", "nose-4", "ear-1", "ear-2", "temple-1", "top-1",
+    "brown-1", "brown-2", "cheek-1", "eye-3", "eye-6", "jaw-1", "mouth-1", "mouth-2",
+    "nose-1", "nose-2", "nose-4", "ear-1", "ear-2", "temple-1",
 )  # fmt: skip
+LARGEST_ASYMMETRY = 0.2
 LARGEST_WEIGHT = 0.8  # beyond, faces turn into caricatures
 
 EYE_COLORS = {  # iris, sRGB
@@ -203,8 +207,9 @@ def _choose_face(rng: np.random.Generator) -> dict[str, float]:
     """Weights of the targets that make a face unlike others."""
     targets: dict[str, float] = {}
 
-    def draw(deviation: float) -> float:
-        return clipped_normal(rng, 0.0, deviation, -LARGEST_WEIGHT, LARGEST_WEIGHT)
+    def draw(high: str, deviation: float) -> float:
+        mean = MEANS.get(high, 0.0)
+        return clipped_normal(rng, mean, deviation, -LARGEST_WEIGHT, LARGEST_WEIGHT)
 
     def add(low: str, high: str, weight: float) -> None:
         targets[high if weight > 0 else low] = abs(weight)
@@ -212,17 +217,19 @@ def _choose_face(rng: np.random.Generator) -> dict[str, float]:
     shape = pick(rng, {name: share for name, (share, _) in HEAD_SHAPES.items()})
     targets[f"head/head-{shape}"] = float(rng.uniform(0.15, HEAD_SHAPES[shape][1]))
     for name, deviation in FEATURES.items():
-        add(f"{name}-decr", f"{name}-incr", draw(deviation))
+        add(f"{name}-decr", f"{name}-incr", draw(f"{name}-incr", deviation))
     for (low, high), deviation in OPPOSITES.items():
-        add(low, high, draw(deviation))
+        add(low, high, draw(high, deviation))
     pairs = {(f"{name}-decr", f"{name}-incr"): d for name, d in PAIRED_FEATURES.items()}
     for (low, high), deviation in (pairs | PAIRED_OPPOSITES).items():
-        weight = draw(deviation)
+        weight = draw(high, deviation)
         for side in "lr":
             own = weight * float(rng.uniform(0.88, 1.12))
             add(low.format(side=side), high.format(side=side), own)
     for name in ASYMMETRIES:
-        targets[f"asym/asym-{name}-{rng.choice(['l', 'r'])}"] = float(rng.uniform(0, 0.28))
+        targets[f"asym/asym-{name}-{rng.choice(['l', 'r'])}"] = float(
+            rng.uniform(0, LARGEST_ASYMMETRY)
+        )
     return targets
 
 
