@@ -1,0 +1,331 @@
+"""Cloth draped over a body: the shape of a garment as arrays.
+
+A garment is made on the standing body, where it is the zero surface of a
+distance field: the body's own, widened by the garment's ease and rounded so
+that cloth bridges hollows.  It is cut at the neckline and the cuffs, bound to
+the bones of the nearest skin, posed with the body and creased.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from scipy.ndimage import gaussian_filter, map_coordinates, spline_filter
+from scipy.spatial import cKDTree
+from skimage.measure import marching_cubes
+
+from data_prep.render.body import BaseMesh, smooth_step, unit
+from data_prep.render.expression import Subject
+from data_prep.render.geometry import (
+    PolygonMesh,
+    clipped,
+    largest_component,
+    neighbor_average,
+    quad_samples,
+    smoothed,
+    vertex_normals,
+)
+from data_prep.render.signed_distance import SignedDistance
+
+CELL = 0.008  # meters, of the distance field
+SKIN_GAP = 0.003  # meters that cloth keeps off the skin at least
+# Bones whose skin no garment covers.
+BARE_BONES = ("head", "wrist", "finger", "metacarpal")
+LOWEST = 0.56  # meters below the neck down to which there is cloth
+# An opening is outlined in a plane tilted by this, in radians, from the ground;
+# there the nape and the pit of the throat are so far forward of the neck's joint.
+OPENING_TILT = 0.7
+NAPE, THROAT = -0.030, 0.080
+NECK_LEAN = 0.2  # meters that a level cut falls, a meter forward
+NAPE_LEVEL = 0.008  # meters above the joint
+
+
+def bones_below(mesh: BaseMesh, prefixes: Sequence[str]) -> np.ndarray:
+    """Indices of the bones whose name starts so, and of all that hang on them."""
+    names = list(mesh.bones)
+    below: set[str] = set()
+    for name, bone in mesh.bones.items():  # parents come first
+        if name.startswith(tuple(prefixes)) or bone.parent in below:
+            below.add(name)
+    return np.array([names.index(name) for name in names if name in below], dtype=int)
+
+
+def bone_share(mesh: BaseMesh, prefixes: Sequence[str]) -> np.ndarray:
+    """Share (N,), 0 to 1, that these bones and their children have in each vertex."""
+    return np.asarray(mesh.weights[:, bones_below(mesh, prefixes)].sum(axis=1)).ravel()
+
+
+class Noise:
+    """Smooth random values of period 1 m times `size`, of standard deviation 1."""
+
+    def __init__(self, rng: np.random.Generator, size: int = 20) -> None:
+        self._grid = spline_filter(rng.normal(size=(size,) * 3), order=3, mode="grid-wrap")
+
+    def __call__(self, points: np.ndarray) -> np.ndarray:
+        """Values (...) at points (..., 3) in units of the noise's own grain."""
+        coordinates = np.moveaxis(points, -1, 0)
+        return 1.6 * map_coordinates(
+            self._grid, coordinates, order=3, mode="grid-wrap", prefilter=False
+        )
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Where a garment ends.
+
+    Attributes
+    ----------
+    neckline : str
+        "round", "v" (also under an open collar), or "stand": level around the
+        neck, as turtlenecks are.
+    depth : float
+        Meters from the neck's base down to the lowest point in front; for a
+        "stand" how far it rises above the base.
+    width : float
+        Half the width of the opening in meters; a "stand" has none.
+    sleeve : float
+        Share of the arm, 0 shoulder to 1 wrist, that the sleeve covers.
+    """
+
+    neckline: str
+    depth: float
+    width: float
+    sleeve: float
+
+
+class StandingBody:
+    """The skin under the clothes, before the body is posed."""
+
+    def __init__(self, subject: Subject) -> None:
+        mesh = subject.mesh
+        self.subject = subject
+        self.vertices = subject.standing
+        self.neck = mesh.joint(self.vertices, "joint-neck")
+        quads = mesh.faces[mesh.faces_of("body")]
+        bare = bone_share(mesh, BARE_BONES) > 0.5
+        low = self.vertices[:, 2] < self.neck[2] - LOWEST - 0.06
+        worn = quads[~(bare | low)[quads].any(axis=1)]
+        samples = quad_samples(self.vertices, worn, 0.9 * CELL)
+        self.points = samples @ self.vertices
+        self.normals = unit(samples @ vertex_normals(self.vertices, quads))
+        self._weights = samples @ mesh.weights.tocsr()
+        self._tree = cKDTree(self.points)
+
+    @cached_property
+    def distance(self) -> SignedDistance:
+        """Distance to the skin that clothes may cover."""
+        wide = 0.03 + np.abs(self.points[:, 0]).max()
+        low = self.neck + [-wide, -0.36, -LOWEST]
+        high = self.neck + [wide, 0.17, 0.09]
+        low[0], high[0] = -wide, wide
+        return SignedDistance.around([(self.points, self.normals)], low, high, CELL)
+
+    @cached_property
+    def arms(self) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
+        """Shoulder and wrist (3,) of the left and the right arm."""
+        mesh = self.subject.mesh
+        return tuple(
+            (
+                mesh.joint(self.vertices, f"joint-{side}-shoulder"),
+                mesh.joint(self.vertices, f"joint-{side}-hand"),
+            )
+            for side in "lr"
+        )
+
+    def along_arm(self, points: np.ndarray) -> np.ndarray:
+        """Position (M,) along the nearer arm: 0 at the shoulder, 1 at the wrist."""
+        left, right = (
+            ((points - shoulder) @ (wrist - shoulder)) / ((wrist - shoulder) @ (wrist - shoulder))
+            for shoulder, wrist in self.arms
+        )
+        return np.where(points[:, 0] > 0, left, right)
+
+    def posed(self, points: np.ndarray) -> np.ndarray:
+        """Points (M, 3) near the standing body, moved as the skin next to them."""
+        bones = self.subject.mesh.bones
+        stacked = np.stack([self.subject.bones[name] for name in bones]).reshape(-1, 16)
+        distances, nearest = self._tree.query(points, k=8)
+        closeness = 1 / (distances + 0.004) ** 2
+        closeness /= closeness.sum(axis=1, keepdims=True)
+        matrices = (self._weights @ stacked)[nearest]
+        blended = np.einsum("mk,mkj->mj", closeness, matrices).reshape(-1, 4, 4)
+        return np.einsum("mij,mj->mi", blended[:, :3, :3], points) + blended[:, :3, 3]
+
+
+def neckline_height(points: np.ndarray, neck: np.ndarray, cut: Cut) -> np.ndarray:
+    """How far (M,) points are above the neckline, in meters; negative is covered.
+
+    Parameters
+    ----------
+    points : (M, 3) ndarray
+        On the standing body.
+    neck : (3,) ndarray
+        The neck's joint.
+    """
+    x, y, z = (points - neck).T
+    if cut.neckline == "stand":
+        return (z - cut.depth - NECK_LEAN * y) / np.hypot(1, NECK_LEAN)
+    # Seen along the neck, which leans forward, an opening is a plain outline:
+    # x sideways, `forward` from the nape over the pit of the throat to the chest.
+    forward = -np.cos(OPENING_TILT) * y - np.sin(OPENING_TILT) * z
+    middle = 0.5 * (NAPE + THROAT)
+    front = THROAT - middle + (cut.depth if cut.neckline == "round" else 0.0)
+    reach = np.where(forward > middle, front, middle - NAPE)
+    radius = np.hypot(x / cut.width, (forward - middle) / reach)
+    opening = (1 - radius) * cut.width
+    if cut.neckline == "v":
+        tip = THROAT + cut.depth
+        slope = cut.width / (tip - middle)
+        sides = ((tip - forward) * slope - np.abs(x)) / np.hypot(1, slope)
+        opening = np.maximum(opening, np.minimum(sides, forward - middle))
+    return np.maximum(opening, z - NAPE_LEVEL - NECK_LEAN * y)
+
+
+def cut_height(body: StandingBody, points: np.ndarray, cut: Cut) -> np.ndarray:
+    """How far (M,) points are beyond the garment's edges, in meters; negative is covered."""
+    (shoulder, wrist), _ = body.arms
+    past_cuff = (body.along_arm(points) - cut.sleeve) * np.linalg.norm(wrist - shoulder)
+    outer = np.abs(points[:, 0]) > abs(shoulder[0])
+    past_cuff = np.where(outer, past_cuff, -1.0)
+    return np.maximum(neckline_height(points, body.neck, cut), past_cuff)
+
+
+def cloth_field(body: StandingBody, gap: float, ease: float) -> SignedDistance:
+    """Distance to the cloth of an uncut garment on the standing body.
+
+    Parameters
+    ----------
+    gap : float
+        Meters between skin and cloth at the neck.
+    ease : float
+        Meters more, from the chest down.
+    """
+    skin = body.distance
+    low = -skin.to_grid[:3, 3] * CELL
+    heights = low[2] + CELL * np.arange(skin.values.shape[2]) - body.neck[2]
+    loose = smooth_step(-0.03, -0.17, heights)
+    near = gaussian_filter(skin.values, 0.013 / CELL, mode="nearest") - (gap + ease * loose)
+    # Between the breasts and below them cloth hangs free of the skin.
+    far = gaussian_filter(skin.values, 0.034 / CELL, mode="nearest")
+    far = far - (gap + ease * loose) + 0.05 * smooth_step(-0.12, -0.05, heights)
+    values = np.minimum(np.minimum(near, far), skin.values - max(gap, SKIN_GAP))
+    return SignedDistance(values.astype(np.float32), skin.to_grid, skin.scale)
+
+
+def _pattern_coordinates(body: StandingBody, points: np.ndarray) -> np.ndarray:
+    """Meters (M, 3) around the body or arm, through the cloth, and up or along the arm."""
+    relative = points - body.neck - [0, -0.04, 0]
+    around = 0.16 * np.arctan2(relative[:, 0], -relative[:, 1])
+    result = np.stack([around, 0 * around, relative[:, 2]], axis=1)
+    for (shoulder, wrist), sign in zip(body.arms, (1, -1)):
+        axis = unit(wrist - shoulder)
+        across = unit(np.cross(axis, [0, 1, 0]))
+        offset = points - shoulder
+        angle = np.arctan2(offset @ across, offset @ np.cross(axis, across))
+        sleeve = (sign * points[:, 0] > abs(shoulder[0]) - 0.01) & (offset @ axis > 0.0)
+        on_arm = np.stack([0.055 * angle, 0 * angle, -(offset @ axis)], axis=1)
+        result[sleeve] = on_arm[sleeve]
+    return result
+
+
+def fold_heights(
+    rng: np.random.Generator, body: StandingBody, points: np.ndarray, covered: np.ndarray
+) -> np.ndarray:
+    """Height (M,) of creases, about -1 to 1, at points (M, 3) of the standing body.
+
+    Creases run from the armpits toward the middle of the chest and around the
+    sleeves; they fade out at the edges.
+
+    Parameters
+    ----------
+    covered : (M,) ndarray
+        Meters inside the garment's edges.
+    """
+    noises = Noise(rng), Noise(rng), Noise(rng)
+    relative = points - body.neck
+    side = np.tanh(relative[:, 0] / 0.05)
+    lean = 0.6 * side * smooth_step(-0.42, -0.15, relative[:, 2])
+    down = np.cos(lean) * relative[:, 2] + np.sin(lean) * relative[:, 0]
+    along = np.cos(lean) * relative[:, 0] - np.sin(lean) * relative[:, 2]
+    on_body = np.stack([along / 0.16, relative[:, 1] / 0.12, down / 0.05], axis=1)
+    arm = body.along_arm(points)
+    length = np.linalg.norm(body.arms[0][1] - body.arms[0][0])
+    on_arm = np.stack([arm * length / 0.034, relative[:, 1] / 0.10, relative[:, 0] / 0.12], axis=1)
+    sleeve = smooth_step(-0.02, 0.12, arm) * (np.abs(relative[:, 0]) > 0.12)
+    warp = 0.5 * noises[2](relative / 0.09)[:, None]
+    # Rounded ridges with sharper valleys, as cloth folds.
+    ridges = [1 - 1.3 * np.abs(noise(place + warp)) for noise, place in zip(noises, (on_body, on_arm))]
+    folds = ridges[0] * (1 - sleeve) + ridges[1] * sleeve
+    return np.clip(folds, -1, 1) * smooth_step(0.012, 0.07, covered)
+
+
+@dataclass(frozen=True, eq=False)
+class Garment:
+    """One layer of clothes.
+
+    Attributes
+    ----------
+    shell : PolygonMesh
+        Posed triangles with the attributes that `fabric.fabric_material` reads.
+    standing : (V, 3) ndarray
+        Its vertices on the standing body.
+    field : SignedDistance
+        To the uncut cloth, on the standing body.
+    cut : Cut
+    """
+
+    shell: PolygonMesh
+    standing: np.ndarray
+    field: SignedDistance
+    cut: Cut
+
+
+def cloth_attributes(body: StandingBody, points: np.ndarray, cut: Cut) -> dict[str, np.ndarray]:
+    """What `fabric.fabric_material` reads, at points (M, 3) on the standing body."""
+    return {
+        "place": points,
+        "pattern": _pattern_coordinates(body, points),
+        "edge": -neckline_height(points, body.neck, cut),
+    }
+
+
+def drape(
+    rng: np.random.Generator, body: StandingBody, cut: Cut, *, gap: float, ease: float, folds: float
+) -> Garment:
+    """Make a garment.
+
+    Parameters
+    ----------
+    gap, ease : float
+        As in `cloth_field`.
+    folds : float
+        Height of the creases in meters.
+    """
+    field = cloth_field(body, gap, ease)
+    vertices, faces, _, _ = marching_cubes(field.values, 0.0)
+    low = -field.to_grid[:3, 3] * CELL
+    shell = PolygonMesh(vertices * CELL + low, faces.astype(np.int64))
+    shell = clipped(shell, cut_height(body, shell.vertices, cut))
+    shell = largest_component(shell)
+    average = neighbor_average(shell.faces, len(shell.vertices))
+    standing = smoothed(shell.vertices, average, 4)
+    standing = body.distance.pushed_out(standing, max(gap, SKIN_GAP))
+    posed = body.posed(standing)
+    # Skin turns at once where bones meet; cloth spreads the turn.
+    posed = standing + smoothed(posed - standing, average, 10)
+    covered = -cut_height(body, standing, cut)
+    heights = folds * fold_heights(rng, body, standing, covered)
+    posed = posed + vertex_normals(posed, shell.faces) * heights[:, None]
+    attributes = cloth_attributes(body, standing, cut)
+    return Garment(PolygonMesh(posed, shell.faces, attributes), standing, field, cut)
+
+
+def covered_vertices(body: StandingBody, cut: Cut, margin: float = 0.02) -> np.ndarray:
+    """Whether (N,) vertices of the body are hidden at least `margin` meters inside the edges."""
+    mesh = body.subject.mesh
+    inside = cut_height(body, body.vertices, cut) < -margin
+    worn = bone_share(mesh, BARE_BONES) < 1e-3
+    return inside & worn
