@@ -116,13 +116,13 @@ def sample_roots(
     along[beyond] = 1 - along[beyond]
     corners = np.column_stack([1 - along.sum(axis=1), along])
 
-    def interpolated(values: np.ndarray) -> np.ndarray:
+    def at_points(values: np.ndarray) -> np.ndarray:
         return np.einsum("nk,nkc->nc", corners, values[chosen])
 
     return Roots(
-        interpolated(skin.vertices),
-        interpolated(skin.attributes["rest"]),
-        unit(interpolated(skin.attributes["normals"])),
+        at_points(skin.vertices),
+        at_points(skin.attributes["rest"]),
+        unit(at_points(skin.attributes["normals"])),
     )
 
 
@@ -177,80 +177,6 @@ def grow(
                 ahead[close] = point[close] + heading[close] * step[close]
         strands[:, k] = point = ahead
     return strands
-
-
-def interpolated(values: np.ndarray) -> np.ndarray:
-        return np.einsum("nk,nkc->nc", corners, values[chosen])
-
-    return Roots(
-        interpolated(skin.vertices),
-        interpolated(skin.attributes["rest"]),
-        unit(interpolated(skin.attributes["normals"])),
-    )
-
-
-def grow(
-    start: np.ndarray,
-    directions: np.ndarray,
-    lengths: np.ndarray,
-    count: int,
-    *,
-    pull: Pull | None = None,
-    field: SignedDistance | None = None,
-    clearance: np.ndarray | float = 0.0,
-) -> np.ndarray:
-    """Grow strands step by step.
-
-    Parameters
-    ----------
-    start, directions : (N, 3) ndarray
-        First points, and directions in which to leave them.
-    lengths : (N,) ndarray
-        Meters.
-    count : int
-        Control points of each strand.
-    pull : Pull, optional
-        Gravity and whatever else bends the strands.
-    field : SignedDistance, optional
-        What they may not enter.
-    clearance : (N,) ndarray or float, default 0
-        Distance to keep from it, reached after an eighth of the strand.
-
-    Returns
-    -------
-    (N, count, 3) float64 ndarray
-        Every segment has the length of its strand / (count - 1).
-    """
-    strands = np.empty((len(start), count, 3))
-    strands[:, 0] = point = start
-    heading = unit(directions)
-    step = (lengths / (count - 1))[:, None]
-    for k in range(1, count):
-        done = k / (count - 1)
-        if pull is not None:
-            heading = unit(heading + pull(point, done) * step / 0.01)
-        ahead = point + heading * step
-        if field is not None:
-            lacking = clearance * smooth_step(0, 0.12, done) - field(ahead)
-            close = lacking > 0
-            if close.any():
-                # Slide along the surface: pushed out, then back to the step's length.
-                out = field.outward(ahead[close]) * np.minimum(lacking[close], 0.02)[:, None]
-                heading[close] = unit(ahead[close] + out - point[close])
-                ahead[close] = point[close] + heading[close] * step[close]
-        strands[:, k] = point = ahead
-    return strands
-
-
-def pushed_out(points: np.ndarray, field: SignedDistance, clearance: float) -> np.ndarray:
-    """The (..., 3) points, moved out of the field where closer than `clearance`."""
-    lacking = clearance - field(points)
-    close = lacking > 0
-    if not close.any():
-        return points
-    result = points.copy()
-    result[close] += field.outward(points[close]) * lacking[close][:, None]
-    return result
 
 
 def interpolated(
