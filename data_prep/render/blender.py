@@ -199,6 +199,19 @@ def load_image(path: Path | str, color_space: str = "Non-Color") -> bpy.types.Im
     return image
 
 
+def image_of(name: str, values: np.ndarray) -> bpy.types.Image:
+    """An (H, W, 3) array of plain values in [0, 1] for texture nodes; made once a name."""
+    if name in bpy.data.images:
+        return bpy.data.images[name]
+    height, width = values.shape[:2]
+    image = bpy.data.images.new(name, width, height, float_buffer=True, is_data=True)
+    pixels = np.ones((height, width, 4), dtype=np.float32)
+    pixels[:, :, :3] = values
+    image.pixels.foreach_set(pixels.ravel())
+    image.update()
+    return image
+
+
 # --- node trees -----------------------------------------------------------------
 
 Value = object  # a socket, a node (its first output), a number or a color
