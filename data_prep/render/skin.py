@@ -12,6 +12,7 @@ from data_prep.render.colors import linear_color
 from data_prep.render.expression import Subject
 from data_prep.render.person import PersonChoice
 from data_prep.render.randomness import clipped_normal, pick
+from data_prep.render.skin_patterns import BROAD_SIDE, FINE_SIDE, broad_tile, fine_tile
 
 if TYPE_CHECKING:  # the choice and the masks work without Blender
     import bpy
@@ -27,6 +28,7 @@ LIPSTICKS = {"none": 0.0, "8c2b36": 0.3, "a34b4b": 0.3, "6e2238": 0.15, "b3616a"
 EYE_SHADOWS = {"none": 0.6, "5a4238": 0.16, "4c3f4a": 0.12, "7a5240": 0.12}
 VISIBLE_HEIGHT = -0.02  # rest z in meters; below, no portrait shows a body
 ARM_REACH = 0.21  # rest |x| beyond which a vertex belongs to an arm
+SCATTERING = 0.3
 NO_SCALP = (0.0, 0.0, 0.0)
 
 
@@ -45,7 +47,7 @@ class SkinChoice:
     oil : float
         0 matte to 1 shining.
     offset : (3,) tuple of float
-        Shift of the patterns in rest coordinates, in meters: nobody has
+        Shift (in tiles) and turn (radians) of the patterns: nobody has
         another's freckles.
     """
 
@@ -170,74 +172,101 @@ def skin_color(person: PersonChoice) -> np.ndarray:
 
 # --- material ----------------------------------------------------------------------
 
+FACE_SCALE = 1.05  # meters of a face that 1 of its texture coordinates covers
+CREASES = (0.9, 5.0)  # per meter of width and height: lines that run across
 
-def _color(tree: NodeTree, person: PersonChoice, choice: SkinChoice, rest: Value, masks: dict):
+
+def _tile(tree: NodeTree, name: str, tile: np.ndarray, place: Value) -> list[Value]:
+    """The three values of a tile of `skin_patterns` at texture coordinates."""
+    from data_prep.render.blender import image_of
+
+    picture = image_of(name, tile)
+    texture = tree.node("ShaderNodeTexImage", {0: place}, image=picture, interpolation="Linear")
+    return list(tree.node("ShaderNodeSeparateColor", {0: texture.outputs[0]}).outputs)
+
+
+def _patterns(tree: NodeTree, choice: SkinChoice, uv: Value) -> dict[str, Value]:
+    """Look up the tiles where this person has them."""
+    x, y, turn = choice.offset
+
+    def placed(side: float) -> Value:
+        scale = FACE_SCALE / side
+        return tree.mapping(uv, Location=(x, y, 0), Rotation=(0, 0, turn), Scale=(scale,) * 3)
+
+    mottling, relief, freckles = _tile(tree, "skin fine", fine_tile(), placed(FINE_SIDE))
+    shade, spots, moles = _tile(tree, "skin broad", broad_tile(), placed(BROAD_SIDE))
+    return {
+        "mottling": mottling,
+        "relief": relief,
+        "freckles": freckles,
+        "shade": shade,
+        "spots": spots,
+        "moles": moles,
+    }
+
+
+def _color(tree: NodeTree, person: PersonChoice, choice: SkinChoice, pattern: dict) -> Value:
     """Albedo: mottled skin, then what lies on it."""
     from data_prep.render.blender import rgba
 
     base = skin_color(person)
     old = float(np.clip((person.years - 35) / 40, 0, 1))
-    stain = base * [0.60, 0.47, 0.40]
+    stain = rgba(base * [0.60, 0.47, 0.40])
 
     def over(color: Value, amount: Value, factors: tuple[float, float, float]) -> Value:
         return tree.mix(amount, color, rgba(base * factors))
 
-    def mask(name: str) -> Value:
-        return tree.attribute(name)
-
-    broad, middle, fine = masks["broad"], masks["middle"], masks["fine"]
-    color = over(rgba(base), tree.multiply(tree.ramp(broad, 0.35, 0.7), 0.40), (1.03, 0.83, 0.78))
-    color = over(color, tree.multiply(tree.ramp(middle, 0.42, 0.75), 0.38), (0.88, 0.72, 0.66))
-    color = over(color, tree.multiply(tree.ramp(middle, 0.5, 0.25), 0.25), (1.08, 1.06, 1.03))
-    flush = tree.multiply(mask("flush"), tree.math("MULTIPLY_ADD", broad, 0.5, 0.2 + choice.blush))
+    shade, mottling = pattern["shade"], pattern["mottling"]
+    color = over(rgba(base), tree.multiply(tree.ramp(shade, 0.35, 0.75), 0.40), (1.03, 0.83, 0.78))
+    color = over(color, tree.multiply(tree.ramp(mottling, 0.45, 0.9), 0.45), (0.88, 0.72, 0.66))
+    color = over(color, tree.multiply(tree.ramp(mottling, 0.5, 0.1), 0.30), (1.09, 1.07, 1.04))
+    redness = tree.math("MULTIPLY_ADD", shade, 0.5, 0.2 + choice.blush)
+    flush = tree.multiply(tree.attribute("flush"), redness)
     color = over(color, flush, (1.0, 0.58, 0.53))
-    color = over(color, tree.multiply(mask("under_eye"), 0.30 + 0.25 * old), (0.66, 0.52, 0.53))
-    # Freckles where the sun reaches, age spots and moles anywhere.
-    freckles = tree.multiply(tree.ramp(fine, 0.54, 0.66), mask("freckled"), 0.75 * person.freckles)
-    color = tree.mix(freckles, color, rgba(stain))
-    pigment = tree.multiply(tree.ramp(fine, 0.60, 0.74), 0.12 + 0.35 * person.spots * old)
-    color = tree.mix(pigment, color, rgba(stain))
-    moles = tree.multiply(tree.ramp(tree.voronoi(rest, 28.0), 0.055, 0.03), 0.55 * person.spots)
-    color = tree.mix(moles, color, rgba(stain * 0.7))
+    shadow = tree.multiply(tree.attribute("under_eye"), 0.30 + 0.25 * old)
+    color = over(color, shadow, (0.66, 0.52, 0.53))
+    sunned = tree.math("MULTIPLY_ADD", tree.attribute("freckled"), 0.85, 0.15)
+    color = tree.mix(tree.multiply(pattern["freckles"], sunned, 0.7 * person.freckles), color, stain)
+    color = tree.mix(tree.multiply(pattern["spots"], 0.6 * person.spots * old), color, stain)
+    color = tree.mix(tree.multiply(pattern["moles"], 0.8 * person.spots), color, stain)
     if choice.stubble:
-        hairs = tree.math("MULTIPLY_ADD", tree.ramp(tree.noise(rest, 2600, 0), 0.5, 0.62), 0.5, 0.5)
-        shade = tree.multiply(mask("beard"), hairs, 0.75 * choice.stubble)
-        color = over(color, shade, (0.36, 0.38, 0.43))
-    if choice.eye_shadow != "none":
-        lids = tree.multiply(masks["lids"], choice.eye_shadow_strength)
-        tint = 0.5 * base + 0.5 * linear_color(choice.eye_shadow) * (0.4 + base.mean())
-        color = tree.mix(lids, color, rgba(tint))
+        hairs = tree.math("MULTIPLY_ADD", pattern["relief"], 1.0, 0.5)
+        shaven = tree.multiply(tree.attribute("beard"), hairs, 0.7 * choice.stubble)
+        color = over(color, shaven, (0.36, 0.38, 0.43))
     return color
 
 
-def _lips(tree: NodeTree, person: PersonChoice, choice: SkinChoice, color: Value, lips: Value):
-    """Lips over the skin, natural or painted."""
+def _painted(
+    tree: NodeTree, person: PersonChoice, choice: SkinChoice, color: Value, lips: Value, lids: Value
+) -> Value:
+    """Lips, natural or painted, and eye shadow over the skin."""
     from data_prep.render.blender import rgba
 
     base = skin_color(person)
-    natural = base * [0.86, 0.52, 0.50] if person.skin_tone < 0.6 else base * [0.84, 0.60, 0.60]
-    amount = tree.multiply(tree.ramp(lips, 0.1, 0.9), 0.8)
-    color = tree.mix(amount, color, rgba(natural))
-    if choice.lipstick == "none":
-        return color
-    painted = tree.multiply(tree.ramp(lips, 0.2, 0.7), choice.lipstick_strength)
-    return tree.mix(painted, color, rgba(linear_color(choice.lipstick)))
+    natural = base * ([0.86, 0.52, 0.50] if person.skin_tone < 0.6 else [0.84, 0.60, 0.60])
+    color = tree.mix(tree.multiply(tree.ramp(lips, 0.1, 0.9), 0.8), color, rgba(natural))
+    if choice.lipstick != "none":
+        paint = tree.multiply(tree.ramp(lips, 0.2, 0.7), choice.lipstick_strength)
+        color = tree.mix(paint, color, rgba(linear_color(choice.lipstick)))
+    if choice.eye_shadow != "none":
+        tint = 0.5 * base + 0.5 * linear_color(choice.eye_shadow) * (0.4 + base.mean())
+        color = tree.mix(tree.multiply(lids, choice.eye_shadow_strength), color, rgba(tint))
+    return color
 
 
-def _relief(tree: NodeTree, person: PersonChoice, rest: Value, masks: dict) -> Value:
-    """Pores, creases and wrinkles as a perturbed normal."""
+def _normal(tree: NodeTree, person: PersonChoice, pattern: dict) -> Value:
+    """Pores and, with age, wrinkles as a perturbed normal."""
+    height = tree.multiply(pattern["relief"], 0.4 + 0.5 * person.pores)
+    height = tree.math("MULTIPLY_ADD", pattern["mottling"], 0.35, height)
     old = float(np.clip((person.years - 30) / 45, 0, 1))
-
-    def lines(name: str, scale: tuple[float, float, float], strength: float) -> Value:
-        stretched = tree.mapping(rest, Scale=scale)
-        return tree.multiply(tree.noise(stretched, 1.0, 3), tree.attribute(name), strength)
-
-    pores = tree.multiply(tree.voronoi(rest, 750.0), 0.28 * person.pores)
-    height = tree.math("MULTIPLY_ADD", masks["middle"], 0.55, pores)
-    height = tree.math("MULTIPLY_ADD", masks["fine"], 0.45, height)
-    height = tree.math("ADD", height, lines("forehead_lines", (55, 55, 420), 0.15 + 2.6 * old))
-    height = tree.math("ADD", height, lines("eye_lines", (160, 160, 420), 0.15 + 2.0 * old))
-    return tree.bump(height, strength=0.55, distance=0.0013)
+    if old > 0.1:
+        rest = tree.node("ShaderNodeSeparateXYZ", {0: tree.attribute("rest", "Vector")})
+        across, up = (tree.multiply(rest.outputs[a], s) for a, s in zip("XZ", CREASES))
+        place = tree.node("ShaderNodeCombineXYZ", {0: across, 1: up})
+        creases = _tile(tree, "skin fine", fine_tile(), place)[0]
+        where = tree.math("ADD", tree.attribute("forehead_lines"), tree.attribute("eye_lines"))
+        height = tree.math("ADD", height, tree.multiply(creases, where, 3.0 * old))
+    return tree.bump(height, strength=0.5, distance=0.0012)
 
 
 def skin_material(
@@ -249,22 +278,16 @@ def skin_material(
     person = subject.person
     textures = subject.mesh.directory / "mpfb2/textures"
     tree = NodeTree.of_material("skin")
-    shift = {"Location": choice.offset}
-    rest = tree.mapping(tree.attribute("rest", "Vector"), **shift)
     uv = tree.uv()
     lips = tree.texture(textures / "mpfb_lips.jpg", uv)
-    masks = {
-        "broad": tree.noise(rest, 28, 5),
-        "middle": tree.noise(rest, 170, 4),
-        "fine": tree.noise(rest, 520, 2),
-        "lids": tree.texture(textures / "mpfb_eyelids.jpg", uv),
-    }
-    color = _color(tree, person, choice, rest, masks)
-    color = _lips(tree, person, choice, color, lips)
+    lids = tree.texture(textures / "mpfb_eyelids.jpg", uv)
     mouth = tree.texture(textures / "mpfb_inside-mouth.jpg", uv)
+    pattern = _patterns(tree, choice, uv)
+    color = _color(tree, person, choice, pattern)
+    color = _painted(tree, person, choice, color, lips, lids)
     color = tree.mix(mouth, color, rgba((0.20, 0.045, 0.04)))
     color = tree.mix(tree.attribute("scalp"), color, rgba(scalp_color))
-    roughness = tree.math("MULTIPLY_ADD", masks["middle"], 0.25, 0.50 - 0.12 * choice.oil)
+    roughness = tree.math("MULTIPLY_ADD", pattern["mottling"], 0.2, 0.50 - 0.12 * choice.oil)
     shine = tree.multiply(tree.attribute("shine"), -0.05 - 0.13 * choice.oil)
     roughness = tree.math("ADD", roughness, shine)
     roughness = tree.math("MULTIPLY_ADD", lips, -0.14, roughness)
@@ -273,10 +296,10 @@ def skin_material(
             base_color=color,
             roughness=roughness,
             ior=1.4,
-            subsurface_weight=0.30 if person.skin_tone < 0.6 else 0.15,
+            subsurface_weight=SCATTERING,
             subsurface_scale=0.008,
             subsurface_radius=(1.0, 0.35, 0.2),
-            normal=_relief(tree, person, rest, masks),
+            normal=_normal(tree, person, pattern),
         )
     )
 
