@@ -1,0 +1,148 @@
+"""The two passes of Cycles: color, and coverage.
+
+Coverage is the share of a pixel's area, seen through the lens, that is
+foreground (box filter), so both passes share filter, lens and geometry.  The
+color pass has few samples and a denoiser, and its own coverage is too coarse
+for hair; the matte pass takes hundreds of samples of white, unlit surfaces
+(`matte_samples` where the pixel is undecided, `matte_least` elsewhere).
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import bpy
+import cv2
+import numpy as np
+
+from data_prep.errors import InputError
+from data_prep.render.blender import NodeTree
+from data_prep.render.camera import FRAME
+
+
+@dataclass(frozen=True)
+class Quality:
+    """What a render costs.
+
+    Attributes
+    ----------
+    scale : float
+        Of the frame of 600 x 800.
+    color_samples : int
+        A pixel, of the color pass.
+    matte_samples : int
+        Most samples a pixel of the matte.
+    matte_least : int
+        Samples after which a pixel that is all foreground or all background,
+        and whose neighbors are, is finished.
+    """
+
+    scale: float = 1.0
+    color_samples: int = 14
+    matte_samples: int = 384
+    matte_least: int = 16
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        return round(FRAME[0] * self.scale), round(FRAME[1] * self.scale)
+
+
+def _set_up(scene: bpy.types.Scene, quality: Quality, threads: int) -> None:
+    """What both passes share."""
+    render, cycles = scene.render, scene.cycles
+    render.engine = "CYCLES"
+    render.resolution_x, render.resolution_y = quality.size
+    render.resolution_percentage = 100
+    render.film_transparent = True
+    render.use_persistent_data = True  # the second pass keeps geometry and its BVH
+    render.threads_mode = "FIXED"
+    render.threads = threads
+    render.image_settings.file_format = "OPEN_EXR"
+    render.image_settings.color_mode = "RGBA"
+    render.image_settings.color_depth = "32"
+    render.image_settings.exr_codec = "NONE"
+    cycles.device = "CPU"
+    cycles.seed = 0
+    cycles.pixel_filter_type = "BOX"
+    cycles.use_auto_tile = False
+    cycles.film_transparent_glass = False
+    cycles.caustics_reflective = cycles.caustics_refractive = False
+    scene.cycles_curves.shape = "RIBBONS"
+    scene.cycles_curves.subdivisions = 1
+
+
+def _render(scene: bpy.types.Scene) -> np.ndarray:
+    """Render; (H, W, 4) float32, premultiplied linear RGB and coverage."""
+    os.environ["OPENCV_IO_ENABLE_OPENEXR"] = "1"  # read by OpenCV at its first EXR file
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "pass.exr"
+        scene.render.filepath = str(path)
+        bpy.ops.render.render(write_still=True)
+        pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED) if path.is_file() else None
+    if pixels is None:
+        raise InputError(f"The render wrote no picture to {folder}; free some space there.")
+    return np.ascontiguousarray(pixels[:, :, [2, 1, 0, 3]])
+
+
+def render_color(scene: bpy.types.Scene, quality: Quality, threads: int) -> np.ndarray:
+    """Denoised color of the foreground.
+
+    Returns
+    -------
+    (H, W, 4) float32 ndarray
+        Premultiplied linear RGB, and the coverage it was premultiplied by.
+    """
+    _set_up(scene, quality, threads)
+    cycles = scene.cycles
+    cycles.samples = quality.color_samples
+    cycles.use_adaptive_sampling = True
+    cycles.adaptive_min_samples = min(8, quality.color_samples)
+    cycles.adaptive_threshold = 0.05
+    cycles.use_denoising = True
+    cycles.denoiser = "OPENIMAGEDENOISE"
+    cycles.denoising_input_passes = "RGB_ALBEDO_NORMAL"
+    cycles.denoising_prefilter = "FAST"
+    cycles.denoising_quality = "HIGH"
+    cycles.max_bounces = 4
+    cycles.diffuse_bounces = 1
+    cycles.glossy_bounces = 2
+    cycles.transmission_bounces = 3
+    cycles.transparent_max_bounces = 4
+    cycles.sample_clamp_direct = 20
+    cycles.sample_clamp_indirect = 4
+    scene.view_layers[0].material_override = None
+    return _render(scene)
+
+
+def render_matte(scene: bpy.types.Scene, quality: Quality, threads: int) -> np.ndarray:
+    """Coverage of the foreground.
+
+    Returns
+    -------
+    (H, W) float32 ndarray
+        0 to 1.
+    """
+    _set_up(scene, quality, threads)
+    cycles = scene.cycles
+    cycles.samples = quality.matte_samples
+    cycles.use_adaptive_sampling = True
+    cycles.adaptive_min_samples = quality.matte_least
+    cycles.adaptive_threshold = 0.002
+    cycles.use_denoising = False
+    cycles.max_bounces = 0
+    cycles.transparent_max_bounces = 0
+    scene.view_layers[0].material_override = _white()
+    return np.clip(_render(scene)[:, :, 3], 0, 1)
+
+
+def _white() -> bpy.types.Material:
+    """A surface that shines: no light is traced, and it differs from the background."""
+    material = bpy.data.materials.get("white")
+    if material is None:
+        tree = NodeTree.of_material("white")
+        material = tree.surface(tree.node("ShaderNodeEmission", {"Color": (1, 1, 1, 1)}))
+    return material
