@@ -32,6 +32,7 @@ from data_prep.render.strands import (
     rope,
     ruffled,
     sample_roots,
+    share_above,
     trimmed,
 )
 
@@ -145,6 +146,17 @@ def _clearance(scalp: Scalp, thickness: np.ndarray | float) -> np.ndarray:
     """Distance to keep from the skin; flat under a hat."""
     free = 0.0015 + np.broadcast_to(thickness, len(scalp))
     return np.where(scalp.pressed, 0.0012, free)
+
+
+def _wandering(rng: np.random.Generator, count: int, strength: float) -> Pull:
+    """A pull that leads every strand off on a smooth path of its own."""
+    phase = rng.uniform(0, 2 * np.pi, (count, 3))
+    waves = rng.uniform(0.5, 1.6, (count, 3))
+
+    def pull(points: np.ndarray, done: float) -> np.ndarray:
+        return strength * np.sin(2 * np.pi * waves * done + phase)
+
+    return pull
 
 
 def _curtains(choice: HairChoice, fringe: np.ndarray) -> Pull:
@@ -273,11 +285,13 @@ def _baby_hairs(
         return []
     chosen = rng.choice(edge, min(count, len(edge)), replace=False)
     roots = scalp.roots[chosen]
-    lengths = rng.uniform(0.012, 0.05, len(chosen))
-    directions = unit(flow[chosen]) * 0.6 + 0.7 * roots.normals + _jitter(rng, len(chosen), 0.45)
+    lengths = rng.uniform(0.008, 0.035, len(chosen))
+    directions = roots.along_skin(flow[chosen]) + 0.3 * roots.normals
+    directions = directions + _jitter(rng, len(chosen), 0.22)
+    hug = _hugging(scalp.field, 0.004 + 0.006 * rng.random(len(chosen)), 0.5)
 
     def pull(points: np.ndarray, done: float) -> np.ndarray:
-        return np.broadcast_to(0.10 * scalp.down, points.shape)
+        return 0.15 * scalp.down + hug(points, done)
 
     hairs = grow(
         roots.points, directions, lengths, 8, pull=pull, field=scalp.field, clearance=0.001
@@ -304,60 +318,97 @@ def grow_stubble(rng: np.random.Generator, choice: HairChoice, scalp: Scalp) -> 
     return [_colored(rng, choice, hairs.astype(np.float32), 5.5e-5, rest=roots.rest, fine=fine, tip=0.6)]
 
 
-def _combed(choice: HairChoice, scalp: Scalp, rng: np.random.Generator) -> tuple[np.ndarray, float]:
-    """Direction of short hair on top (N, 3), and how far it stands off the skin."""
+def _hugging(field: SignedDistance, height: np.ndarray, strength: float) -> Pull:
+    """The pull that keeps combed hair close to the head.
+
+    Parameters
+    ----------
+    height : (N,) ndarray
+        Distance from the skin, in meters, up to which a strand feels nothing.
+    strength : float
+        Of the pull a centimeter further out.
+    """
+
+    def pull(points: np.ndarray, done: float) -> np.ndarray:
+        excess = np.clip((field(points) - height) / 0.01, 0, 1.5)
+        return -strength * excess[:, None] * field.outward(points)
+
+    return pull
+
+
+def _combed(
+    rng: np.random.Generator, choice: HairChoice, scalp: Scalp
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """How short hair on top is combed.
+
+    Returns
+    -------
+    flow : (N, 3) ndarray
+        Direction along the head.
+    off : (N,) ndarray
+        How steeply it leaves the skin.
+    height : (N,) ndarray
+        Thickness of the layer in meters.
+    """
     x = scalp.roots.rest[:, 0]
+    zero, front = np.zeros(len(x)), scalp.front
     over = -np.sign(choice.part)  # away from the parting
+    height = choice.volume * (1 + zero)
     if choice.comb == "side":
         across = np.where((x - choice.part) * over > 0, over, -over)
-        flow = np.stack([across, -0.35 * scalp.front - 0.05, 0.1 + 0 * x], axis=1)
-        return flow + UP * 0.9 * scalp.front[:, None], 0.55
+        flow = np.stack([across, 0.15 - 0.5 * front, zero], axis=1)
+        return flow, 0.45 + 0.5 * front, height * (1 + 0.8 * front)
     if choice.comb == "up":
-        return np.stack([0.35 * over + 0 * x, 0.1 - 0.2 * scalp.front, 0.8 + 0 * x], axis=1), 1.1
+        flow = np.stack([0.4 * over + zero, 0.7 - 1.0 * front, 0.3 + 0.7 * front], axis=1)
+        return flow, 0.5 + 0.7 * front, height * (1 + 2.5 * front)
     if choice.comb == "forward":
-        return np.stack([3 * x + 0.2 * over, -1 + 0 * x, -0.1 + 0 * x], axis=1), 0.5
+        flow = np.stack([2 * x + 0.3 * over, -1 + zero, zero], axis=1)
+        return flow, 0.45 + zero, height
     if choice.comb == "back":
-        flow = np.stack([4 * x, 1 + 0 * x, 0.2 + 0 * x], axis=1)
-        return flow + UP * 0.7 * scalp.front[:, None], 0.5
-    swirl = 40 * scalp.roots.rest @ rng.normal(0, 1, (3, 2)) + rng.uniform(0, 6, 2)
-    flow = np.column_stack([np.sin(swirl), np.full(len(x), 0.25)])
-    return flow + np.array([0.0, -0.35, 0.0]), 0.9
+        flow = np.stack([3 * x, 1 + zero, 0.3 * front], axis=1)
+        return flow, 0.40 + 0.35 * front, height * (1 + 0.6 * front)
+    swirl = 45 * scalp.roots.rest @ rng.normal(0, 1, (3, 2)) + rng.uniform(0, 2 * np.pi, 2)
+    flow = np.column_stack([np.sin(swirl), zero]) + np.array([0.0, -0.5, 0.0])
+    return flow, 0.75 + zero, 1.6 * height
 
 
 def grow_short(rng: np.random.Generator, choice: HairChoice, scalp: Scalp) -> list[Strands]:
     """Cuts that are long on top, if at all, and short at the sides."""
     count, guides = len(scalp), slice(0, 1100)
-    flow, off = _combed(choice, scalp, rng)
-    top = scalp.top[:, None]
-    flow = flow * top + np.array([0.0, 0.35, -0.9]) * (1 - top)
-    lengths = choice.side_length + (choice.length - choice.side_length) * scalp.top
+    top = scalp.top
+    flow, off, height = _combed(rng, choice, scalp)
+    flow = flow * top[:, None] + np.array([0.0, 0.35, -0.9]) * (1 - top[:, None])
+    lengths = choice.side_length + (choice.length - choice.side_length) * top
     lengths = lengths * (0.55 + 0.45 * smooth_step(0, 0.012, scalp.depth))
-    lift = off * scalp.top + 0.40 * (1 - scalp.top)
-    directions = scalp.roots.along_skin(flow) + lift[:, None] * scalp.roots.normals
-    messy = 0.30 if choice.comb == "any" else 0.13
-    directions = directions[guides] + _jitter(rng, len(scalp[guides]), messy)
+    height = 0.003 + height * (0.25 + 0.75 * top) * rng.uniform(0.4, 1.0, count)
+    off = off * top + 0.35 * (1 - top)
+    directions = scalp.roots.along_skin(flow) + off[:, None] * scalp.roots.normals
+    messy = 0.28 if choice.comb == "any" else 0.12
+    directions = directions[guides] + _jitter(rng, len(directions[guides]), messy)
+    onward = 0.10 * unit(flow[guides])
+    hug = _hugging(scalp.field, height[guides], 0.55)
 
     def pull(points: np.ndarray, done: float) -> np.ndarray:
-        return np.broadcast_to(0.035 * scalp.down, points.shape)
+        return 0.05 * scalp.down + onward + hug(points, done)
 
-    thickness = choice.volume * rng.random(count) * scalp.top
     curly = choice.wave[0] > 0 and choice.wave[1] < 0.02
     grown = grow(
         scalp.roots.points[guides],
         directions,
         lengths[guides] * rng.normal(1, 0.08, len(directions)),
-        28 if curly else 10,
+        28 if curly else 11,
         pull=pull,
         field=scalp.field,
-        clearance=_clearance(scalp, thickness)[guides],
+        clearance=_clearance(scalp, 0.3 * height)[guides],
     )
-    side = np.sign(scalp.roots.rest[:, 0] - choice.part) * (choice.comb == "side") * top[:, 0]
+    side = np.sign(scalp.roots.rest[:, 0] - choice.part) * (choice.comb == "side") * top
     features = np.column_stack([scalp.roots.points, 0.5 * APART * side])
     hairs = interpolated(grown, features[guides], scalp.roots.points, features)
-    hairs = trimmed(hairs, rng.uniform(0.8, 1.0, count))
-    hairs = _finish(rng, choice, hairs, features, locks=700, clump_shape=0.8, curl_begin=0.3)
+    hairs = trimmed(hairs, rng.uniform(0.75, 1.0, count))
+    hairs = _finish(rng, choice, hairs, features, locks=650, clump_shape=0.8, curl_begin=0.3)
     hairs = _settled(scalp, hairs)
-    return [_colored(rng, choice, hairs, 6.5e-5, rest=scalp.roots.rest, fine=_fine_edge(scalp), tip=0.5)]
+    fine = _fine_edge(scalp)
+    return [_colored(rng, choice, hairs, 6.5e-5, rest=scalp.roots.rest, fine=fine, tip=0.5)]
 
 
 def _parted_flow(choice: HairChoice, scalp: Scalp, side: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -366,7 +417,7 @@ def _parted_flow(choice: HairChoice, scalp: Scalp, side: np.ndarray) -> tuple[np
     near = np.exp(-(((x - choice.part) / 0.016) ** 2)) * scalp.top
     back = scalp.back
     flow = np.stack([side * (1 - 0.5 * back), 0.25 + 0.6 * back, -0.3 - 0.8 * back], axis=1)
-    off = 0.25 + 0.30 * near + 0.30 * scalp.front
+    off = 0.22 + 0.18 * near + 0.20 * scalp.front
     return scalp.roots.along_skin(flow) + off[:, None] * scalp.roots.normals, near
 
 
@@ -384,16 +435,20 @@ def grow_loose(rng: np.random.Generator, choice: HairChoice, scalp: Scalp) -> li
     radius, pitch = choice.wave
     points = 18 if radius == 0 or pitch > 0.09 else int(np.clip(7 * choice.length / pitch, 24, 64))
     lengths = np.full(count, choice.length) * (1 - 0.10 * scalp.back)
-    over = choice.fringe + np.clip(-0.115 - y, -0.03, 0.02)
-    lengths = np.where(fringe, np.maximum(over, 0.03), lengths)
+    lengths = np.where(fringe, choice.fringe + np.clip(y + 0.127, 0, 0.05), lengths)
     outer = smooth_step(0.70, 0.82, z)  # what grows higher falls over the rest
     thickness = choice.volume * (0.35 * rng.random(count) + 0.65 * outer) * smooth_step(0, 0.03, scalp.depth)
     thickness = np.where(fringe, 0.002 + 0.006 * rng.random(count), thickness)
 
     aside = _curtains(choice, fringe[guides])
+    wander = _wandering(rng, len(x[guides]), 0.025)
+    height = np.where(fringe, 0.007, 1.5 * choice.volume + 0.01)
+    hug = _hugging(scalp.field, height[guides], 0.3)
 
     def pull(points: np.ndarray, done: float) -> np.ndarray:
-        return 0.24 * scalp.down + aside(points, done)
+        drawn = 0.28 * scalp.down + aside(points, done) + wander(points, done)
+        # Only on the head: what hangs free is not drawn to neck and shoulders.
+        return drawn + smooth_step(0.70, 0.76, points[:, 2])[:, None] * hug(points, done)
 
     grown = grow(
         scalp.roots.points[guides],
@@ -411,6 +466,9 @@ def grow_loose(rng: np.random.Generator, choice: HairChoice, scalp: Scalp) -> li
     # Hair is never cut all at one length, and broken hairs are everywhere.
     broken = rng.random(count) < 0.10
     share = np.where(broken, rng.uniform(0.4, 0.95, count), np.clip(rng.normal(0.97, 0.03, count), 0, 1))
+    if choice.hem:
+        below = choice.hem + rng.normal(0, 0.004, count)
+        share = np.minimum(share, share_above(hairs, np.where(fringe, -np.inf, below)))
     hairs = trimmed(hairs, share)
     begin = 0.35 if pitch > 0.055 else 0.2
     hairs = _finish(rng, choice, hairs, features, locks=330, curl_begin=begin)
@@ -424,45 +482,45 @@ def grow_volume(rng: np.random.Generator, choice: HairChoice, scalp: Scalp) -> l
     count, guides = len(scalp), slice(0, 900)
     x, _, z = scalp.roots.rest.T
     afro = choice.style == "afro"
-    side = np.where(x > choice.part, 1.0, -1.0)
-    low = smooth_step(0.79, 0.70, z)
+    low = smooth_step(0.79, 0.69, z)
     if afro:
         directions = scalp.roots.normals + 0.35 * UP
-        lengths = choice.length * (1 - 0.45 * low)
-        weight, wander = 0.012, 0.25
+        lengths, weight = choice.length * (1 - 0.5 * low), 0.012
     else:
-        flow = scalp.roots.along_skin(np.stack([0.8 * side, 0.3 + 0 * x, 0 * x], axis=1))
-        directions = 0.6 * flow + 0.9 * scalp.roots.normals
-        lengths = choice.length * (1 - (0.35 if choice.length < 0.12 else 0.1) * low)
-        weight, wander = 0.10, 0.25
+        side = np.where(x > choice.part, 1.0, -1.0)
+        flow = np.stack([0.8 * side, 0.3 + 0 * x, 0 * x], axis=1)
+        directions = 0.7 * scalp.roots.along_skin(flow) + 0.8 * scalp.roots.normals
+        lengths, weight = choice.length * (1 - (0.35 if choice.length < 0.11 else 0.0) * low), 0.14
+    height = np.full(count, choice.length if afro else choice.volume) * rng.uniform(0.5, 1.1, count)
     aside = _curtains(choice, np.zeros(len(x[guides]), dtype=bool))
+    hug = _hugging(scalp.field, height[guides], 0.3)
+    wander = _wandering(rng, len(x[guides]), 0.16)
 
     def pull(points: np.ndarray, done: float) -> np.ndarray:
-        lifted = smooth_step(0.09, 0.05, points[:, 2] - FACE[2])[:, None]
-        return weight * scalp.down + 0.6 * lifted * aside(points, done)
+        below_brow = smooth_step(0.09, 0.05, points[:, 2] - FACE[2])[:, None]
+        drawn = weight * scalp.down + hug(points, done) + wander(points, done)
+        return drawn + 0.6 * below_brow * aside(points, done)
 
     radius, pitch = choice.wave
-    points = int(np.clip(6.5 * choice.length / pitch, 16, 56))
-    thickness = choice.volume * rng.random(count) * (choice.length / 0.2)
     grown = grow(
         scalp.roots.points[guides],
-        directions[guides] + _jitter(rng, len(x[guides]), wander),
+        directions[guides] + _jitter(rng, len(x[guides]), 0.25),
         lengths[guides] * rng.normal(1, 0.09, len(x[guides])),
-        points,
+        int(np.clip(6.5 * choice.length / pitch, 16, 56)),
         pull=pull,
         field=scalp.field,
-        clearance=_clearance(scalp, thickness)[guides],
+        clearance=_clearance(scalp, 0.5 * height)[guides],
     )
     features = scalp.roots.points
     hairs = interpolated(grown, features[guides], scalp.roots.points, features)
-    hairs = trimmed(hairs, rng.uniform(0.75, 1.0, count))
+    hairs = trimmed(hairs, rng.uniform(0.7, 1.0, count))
     hairs = _finish(
         rng, choice, hairs, features,
-        locks=1500 if afro else 700, clump_shape=0.55, curl_begin=0.15, looseness=0.2,
+        locks=3000 if afro else 700, clump_shape=0.55, curl_begin=0.15, looseness=0.45 if afro else 0.2,
     )  # fmt: skip
     hairs = _settled(scalp, hairs)
-    colored = _colored(rng, choice, hairs, 6.5e-5, rest=scalp.roots.rest, fine=_fine_edge(scalp), tip=0.5)
-    return [colored]
+    fine = _fine_edge(scalp)
+    return [_colored(rng, choice, hairs, 6.5e-5, rest=scalp.roots.rest, fine=fine, tip=0.5)]
 
 
 # Where hair is gathered, and the middle of the knot there (x counts toward the side).
@@ -610,7 +668,7 @@ def _plait(
 ) -> list[Strands]:
     """A braid that falls forward over a shoulder, with a tassel."""
     width = rng.uniform(0.013, 0.018)
-    forward = np.array([0.10 * np.sign(start[0]), -0.14, 0.0])
+    forward = np.array([-0.02 * np.sign(start[0]), -0.32, 0.0])
 
     def pull(points: np.ndarray, done: float) -> np.ndarray:
         return np.broadcast_to(0.22 * scalp.down + forward * (1 - done), points.shape)
@@ -670,13 +728,16 @@ def grow_ropes(rng: np.random.Generator, choice: HairChoice, scalp: Scalp) -> li
     count = len(x[ropes])
     aside = _curtains(choice, np.zeros(count, dtype=bool))
 
+    hug = _hugging(scalp.field, np.full(count, 0.010 + choice.volume), 0.3)
+
     def pull(points: np.ndarray, done: float) -> np.ndarray:
-        return 0.22 * scalp.down + aside(points, done)
+        on_head = smooth_step(0.70, 0.76, points[:, 2])[:, None]
+        return 0.22 * scalp.down + aside(points, done) + on_head * hug(points, done)
 
     layer = 0.004 + choice.volume * (0.4 * rng.random(len(scalp)) + 0.6 * outer)
     middles = grow(
         scalp.roots.points[ropes],
-        directions[ropes] + 0.35 * scalp.roots.normals[ropes] + _jitter(rng, count, 0.15),
+        directions[ropes] + 0.15 * scalp.roots.normals[ropes] + _jitter(rng, count, 0.15),
         choice.length * rng.normal(1, 0.08, count),
         64,
         pull=pull,

@@ -83,8 +83,8 @@ class HairColor:
         """Roughly what the hair looks like from afar, linear RGB (3,)."""
         if self.dye:
             return linear_color(DYES[self.dye])
-        absorption = np.array([0.9, 1.7, 3.0]) * (1 - 0.4 * self.redness * np.array([1, 0, 0]))
-        colored = 0.5 * np.exp(-2.2 * self.melanin * absorption)
+        absorption = np.array([1.0, 1.35, 2.0]) + self.redness * np.array([-0.1, 0.25, 0.6])
+        colored = 0.5 * np.exp(-3.0 * self.melanin * absorption)
         return (1 - self.gray) * colored + self.gray * 0.35
 
 
@@ -108,6 +108,8 @@ class HairChoice:
         Which way short hair is combed: "side", "up", "forward", "back", "any".
     fringe : float
         Length of the hair over the forehead, 0 for none.
+    hem : float
+        Height in rest coordinates at which hanging hair is cut, 0 for uncut.
     volume : float
         Thickness of the layer of hair.
     clump : float
@@ -135,6 +137,7 @@ class HairChoice:
     part: float = 0.0
     comb: str = "any"
     fringe: float = 0.0
+    hem: float = 0.0
     volume: float = 0.0
     clump: float = 0.5
     wave: tuple[float, float] = (0.0, 1.0)
@@ -273,7 +276,7 @@ def _short(rng: np.random.Generator, person: PersonChoice, hair: HairChoice) -> 
         side_length=float(rng.uniform(*sides)),
         part=part,
         comb=str(rng.choice(combs)),
-        volume=float(rng.uniform(0.003, 0.010)),
+        volume=float(rng.uniform(0.006, 0.018)),
         wave=wave if curly else (0.0, 1.0),
     )
 
@@ -291,8 +294,9 @@ def _loose(rng: np.random.Generator, person: PersonChoice, hair: HairChoice) -> 
     return replace(
         hair,
         strands=20000,
-        length=float(rng.uniform(0.17, 0.24) if bob else rng.uniform(0.28, 0.46)),
+        length=0.27 if bob else float(rng.uniform(0.28, 0.46)),
         fringe=fringe,
+        hem=float(rng.uniform(0.595, 0.665)) if bob else 0.0,
         volume=float(rng.uniform(0.010, 0.020)),
         wave=wave,
     )
@@ -300,19 +304,22 @@ def _loose(rng: np.random.Generator, person: PersonChoice, hair: HairChoice) -> 
 
 def _volume(rng: np.random.Generator, person: PersonChoice, hair: HairChoice) -> HairChoice:
     if hair.style == "afro":
-        length, wave = rng.uniform(0.045, 0.11), (rng.uniform(0.0025, 0.004), 0.011)
+        length, height = rng.uniform(0.035, 0.09), 0.0
+        wave, clump = (rng.uniform(0.0025, 0.004), 0.011), rng.uniform(0.2, 0.45)
     elif hair.style == "short curls":
-        length, wave = rng.uniform(0.06, 0.11), (rng.uniform(0.004, 0.007), rng.uniform(0.02, 0.035))
+        length, height = rng.uniform(0.06, 0.10), rng.uniform(0.012, 0.022)
+        wave, clump = (rng.uniform(0.004, 0.006), rng.uniform(0.02, 0.035)), rng.uniform(0.6, 0.9)
     else:
-        length, wave = rng.uniform(0.13, 0.22), (rng.uniform(0.005, 0.009), rng.uniform(0.022, 0.04))
+        length, height = rng.uniform(0.14, 0.24), rng.uniform(0.022, 0.040)
+        wave, clump = (rng.uniform(0.005, 0.008), rng.uniform(0.022, 0.04)), rng.uniform(0.65, 0.9)
     return replace(
         hair,
         strands=17000,
         length=float(length),
-        volume=float(rng.uniform(0.02, 0.035)),
-        clump=float(rng.uniform(0.65, 0.9)),
+        volume=float(height),
+        clump=float(clump),
         wave=(float(wave[0]), float(wave[1])),
-        frizz=float(rng.uniform(0.0012, 0.0022)),
+        frizz=float(rng.uniform(0.0010, 0.0022)),
     )
 
 

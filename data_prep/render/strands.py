@@ -332,6 +332,21 @@ def trimmed(hairs: np.ndarray, share: np.ndarray) -> np.ndarray:
     return hairs[rows, before] * (1 - between) + hairs[rows, before + 1] * between
 
 
+def share_above(hairs: np.ndarray, height: np.ndarray) -> np.ndarray:
+    """Share (N,) of its length after which a hair first falls below a height (N,).
+
+    1 for hairs that never do; see `trimmed`.
+    """
+    below = hairs[:, :, 2] < height[:, None]
+    first = np.where(below.any(axis=1), below.argmax(axis=1), hairs.shape[1] - 1)
+    last = np.maximum(first - 1, 0)
+    rows = np.arange(len(hairs))
+    upper, lower = hairs[rows, last, 2], hairs[rows, first, 2]
+    between = np.clip((upper - height) / np.maximum(upper - lower, 1e-9), 0, 1)
+    position = np.where(below.any(axis=1), last + between, hairs.shape[1] - 1)
+    return position / (hairs.shape[1] - 1)
+
+
 def lengths_of(hairs: np.ndarray) -> np.ndarray:
     """Lengths (N,) of (N, K, 3) polylines."""
     return np.linalg.norm(np.diff(hairs, axis=1), axis=2).sum(axis=1)
