@@ -70,7 +70,7 @@ def eye_material(subject: Subject) -> bpy.types.Material:
     sclera = tree.mix(tree.ramp(angle, IRIS + 0.25, 1.35), sclera, (0.42, 0.23, 0.19, 1))
     # Streaks run toward the pupil: noise that hardly changes along the radius.
     streaks = tree.noise(tree.mapping(place, Scale=(1.0, 1.0, 0.1)), 16, 4)
-    iris = tree.mix(streaks, rgba(iris_color * 0.5), rgba(iris_color * 1.35))
+    iris = tree.mix(streaks, rgba(iris_color * 0.6), rgba(iris_color * 1.9))
     inner = tree.ramp(angle, 0.62 * IRIS, 0.42 * IRIS)
     iris = tree.mix(tree.multiply(inner, 0.7), iris, rgba(iris_color * [1.1, 0.8, 0.5]))
     iris = tree.mix(tree.ramp(angle, 0.80 * IRIS, 0.98 * IRIS), iris, rgba(iris_color * 0.15))

@@ -17,8 +17,10 @@ def body_part(
     quads: np.ndarray,
     material: bpy.types.Material,
     attributes: Mapping[str, np.ndarray] | None = None,
+    *,
+    subdivided: bool = True,
 ) -> bpy.types.Object:
-    """Some quads of the posed body, subdivided when rendered.
+    """Some quads of the posed body.
 
     Parameters
     ----------
@@ -26,6 +28,8 @@ def body_part(
         Indices into ``subject.mesh.faces``.
     attributes : mapping of str to (N,) or (N, 3) ndarray, optional
         By vertex of the whole mesh; ``rest`` is always there.
+    subdivided : bool, default True
+        Round it off when it is rendered.
     """
     mesh = subject.mesh
     used, faces = np.unique(mesh.faces[quads], return_inverse=True)
@@ -38,6 +42,7 @@ def body_part(
         attributes={key: value[used] for key, value in values.items()},
         material=material,
     )
-    smooth = part.modifiers.new("subdivision", "SUBSURF")
-    smooth.levels, smooth.render_levels = 1, 2
+    if subdivided:
+        smooth = part.modifiers.new("subdivision", "SUBSURF")
+        smooth.levels, smooth.render_levels = 1, 2
     return part

@@ -28,7 +28,7 @@ LIPSTICKS = {"none": 0.0, "8c2b36": 0.3, "a34b4b": 0.3, "6e2238": 0.15, "b3616a"
 EYE_SHADOWS = {"none": 0.6, "5a4238": 0.16, "4c3f4a": 0.12, "7a5240": 0.12}
 VISIBLE_HEIGHT = -0.02  # rest z in meters; below, no portrait shows a body
 ARM_REACH = 0.21  # rest |x| beyond which a vertex belongs to an arm
-SCATTERING = 0.3
+SCATTERING = 0.4  # share of light that enters the skin; costs its share of the rendering
 NO_SCALP = (0.0, 0.0, 0.0)
 
 
@@ -265,8 +265,8 @@ def _normal(tree: NodeTree, person: PersonChoice, pattern: dict) -> Value:
         place = tree.node("ShaderNodeCombineXYZ", {0: across, 1: up})
         creases = _tile(tree, "skin fine", fine_tile(), place)[0]
         where = tree.math("ADD", tree.attribute("forehead_lines"), tree.attribute("eye_lines"))
-        height = tree.math("ADD", height, tree.multiply(creases, where, 3.0 * old))
-    return tree.bump(height, strength=0.5, distance=0.0012)
+        height = tree.math("ADD", height, tree.multiply(creases, where, 5.0 * old))
+    return tree.bump(height, strength=0.5, distance=0.0005)
 
 
 def skin_material(
@@ -297,7 +297,7 @@ def skin_material(
             roughness=roughness,
             ior=1.4,
             subsurface_weight=SCATTERING,
-            subsurface_scale=0.008,
+            subsurface_scale=0.006,
             subsurface_radius=(1.0, 0.35, 0.2),
             normal=_normal(tree, person, pattern),
         )
