@@ -155,6 +155,11 @@ class StandingBody:
         return np.einsum("mij,mj->mi", blended[:, :3, :3], points) + blended[:, :3, 3]
 
 
+def forward_of(offsets: np.ndarray) -> np.ndarray:
+    """Place (M,) of offsets (M, 3) from the neck's joint, from the nape to the chest."""
+    return -np.cos(OPENING_TILT) * offsets[:, 1] - np.sin(OPENING_TILT) * offsets[:, 2]
+
+
 def neckline_height(points: np.ndarray, neck: np.ndarray, cut: Cut) -> np.ndarray:
     """How far (M,) points are above the neckline, in meters; negative is covered.
 
@@ -170,7 +175,7 @@ def neckline_height(points: np.ndarray, neck: np.ndarray, cut: Cut) -> np.ndarra
         return (z - cut.depth - NECK_LEAN * y) / np.hypot(1, NECK_LEAN)
     # Seen along the neck, which leans forward, an opening is a plain outline:
     # x sideways, `forward` from the nape over the pit of the throat to the chest.
-    forward = -np.cos(OPENING_TILT) * y - np.sin(OPENING_TILT) * z
+    forward = forward_of(points - neck)
     middle = 0.5 * (NAPE + THROAT)
     front = THROAT - middle + (cut.depth if cut.neckline == "round" else 0.0)
     reach = np.where(forward > middle, front, middle - NAPE)
@@ -181,6 +186,9 @@ def neckline_height(points: np.ndarray, neck: np.ndarray, cut: Cut) -> np.ndarra
         slope = cut.width / (tip - middle)
         sides = ((tip - forward) * slope - np.abs(x)) / np.hypot(1, slope)
         opening = np.maximum(opening, np.minimum(sides, forward - middle))
+    # The outline goes on through the back; it counts in front and above the nape.
+    rise = np.cos(OPENING_TILT) * z - np.sin(OPENING_TILT) * y
+    opening = np.minimum(opening, np.maximum(-y, rise + 0.06))
     return np.maximum(opening, z - NAPE_LEVEL - NECK_LEAN * y)
 
 
@@ -217,8 +225,10 @@ def cloth_field(body: StandingBody, gap: float, ease: float) -> SignedDistance:
 
 def _pattern_coordinates(body: StandingBody, points: np.ndarray) -> np.ndarray:
     """Meters (M, 3) around the body or arm, through the cloth, and up or along the arm."""
-    relative = points - body.neck - [0, -0.04, 0]
-    around = 0.16 * np.arctan2(relative[:, 0], -relative[:, 1])
+    relative = points - body.neck
+    # Straight across chest and shoulders, and on around the sides.
+    side = np.sign(relative[:, 0]) * smooth_step(0.09, 0.15, np.abs(relative[:, 0]))
+    around = relative[:, 0] + side * (relative[:, 1] + 0.06)
     result = np.stack([around, 0 * around, relative[:, 2]], axis=1)
     for (shoulder, wrist), sign in zip(body.arms, (1, -1)):
         axis = unit(wrist - shoulder)
@@ -244,22 +254,24 @@ def fold_heights(
     covered : (M,) ndarray
         Meters inside the garment's edges.
     """
-    noises = Noise(rng), Noise(rng), Noise(rng)
+    noises = [Noise(rng) for _ in range(3)]
     relative = points - body.neck
-    side = np.tanh(relative[:, 0] / 0.05)
-    lean = 0.6 * side * smooth_step(-0.42, -0.15, relative[:, 2])
+    side = np.tanh(relative[:, 0] / 0.06)
+    lean = 0.7 * side * smooth_step(-0.45, -0.15, relative[:, 2])
     down = np.cos(lean) * relative[:, 2] + np.sin(lean) * relative[:, 0]
     along = np.cos(lean) * relative[:, 0] - np.sin(lean) * relative[:, 2]
-    on_body = np.stack([along / 0.16, relative[:, 1] / 0.12, down / 0.05], axis=1)
+    on_body = np.stack([along / 0.20, relative[:, 1] / 0.14, down / 0.075], axis=1)
     arm = body.along_arm(points)
     length = np.linalg.norm(body.arms[0][1] - body.arms[0][0])
-    on_arm = np.stack([arm * length / 0.034, relative[:, 1] / 0.10, relative[:, 0] / 0.12], axis=1)
+    on_arm = np.stack([arm * length / 0.05, relative[:, 1] / 0.12, relative[:, 0] / 0.15], axis=1)
     sleeve = smooth_step(-0.02, 0.12, arm) * (np.abs(relative[:, 0]) > 0.12)
-    warp = 0.5 * noises[2](relative / 0.09)[:, None]
-    # Rounded ridges with sharper valleys, as cloth folds.
-    ridges = [1 - 1.3 * np.abs(noise(place + warp)) for noise, place in zip(noises, (on_body, on_arm))]
-    folds = ridges[0] * (1 - sleeve) + ridges[1] * sleeve
-    return np.clip(folds, -1, 1) * smooth_step(0.012, 0.07, covered)
+    warp = 0.4 * noises[2](relative / 0.12)[:, None]
+    coarse = [noise(place + warp) for noise, place in zip(noises, (on_body, on_arm))]
+    fine = [noise(2.3 * place + 7.0) for noise, place in zip(noises, (on_body, on_arm))]
+    # Fine creases lie in the valleys of coarse folds.
+    body_folds, arm_folds = (np.tanh(a) + 0.35 * b * (a < 0.3) for a, b in zip(coarse, fine))
+    folds = body_folds * (1 - sleeve) + arm_folds * sleeve
+    return np.clip(folds, -1, 1) * smooth_step(0.012, 0.09, covered)
 
 
 @dataclass(frozen=True, eq=False)
@@ -282,11 +294,18 @@ class Garment:
     field: SignedDistance
     cut: Cut
 
+    def posed(self, points: np.ndarray) -> np.ndarray:
+        """Points (M, 3) on the standing cloth, moved with it and its creases."""
+        distances, nearest = cKDTree(self.standing).query(points, k=4)
+        closeness = 1 / (distances + 0.002)
+        closeness /= closeness.sum(axis=1, keepdims=True)
+        shifts = (self.shell.vertices - self.standing)[nearest]
+        return points + np.einsum("mk,mkc->mc", closeness, shifts)
+
 
 def cloth_attributes(body: StandingBody, points: np.ndarray, cut: Cut) -> dict[str, np.ndarray]:
     """What `fabric.fabric_material` reads, at points (M, 3) on the standing body."""
     return {
-        "place": points,
         "pattern": _pattern_coordinates(body, points),
         "edge": -neckline_height(points, body.neck, cut),
     }

@@ -66,6 +66,10 @@ REPEATS = {  # meters: shortest and longest period
 ROUGHNESS = {
     "jersey": 0.85, "woven": 0.8, "denim": 0.9, "knit": 0.95, "wool": 0.95, "satin": 0.38,
 }  # fmt: skip
+RELIEF = {  # meters between the lowest and the highest of a tile
+    "jersey": 0.003, "woven": 0.004, "denim": 0.004, "knit": 0.003, "wool": 0.002, "satin": 0.003,
+}  # fmt: skip
+TILE_METERS, TILE_SIDE = 0.3, 512
 SHEEN = {"jersey": 0.25, "woven": 0.2, "denim": 0.15, "knit": 0.5, "wool": 0.6, "satin": 0.1}
 
 
@@ -106,83 +110,166 @@ def choose_fabric(
     )
 
 
-def fabric_material(choice: FabricChoice, name: str, *, ribbed_edge: float = 0.0) -> bpy.types.Material:
-    """The material of a cloth.
-
-    It reads the vertex attributes ``pattern`` (meters around the body or arm,
-    through the cloth, and up or along the arm), ``place`` (position on the
-    standing body, meters) and ``edge`` (meters from the neckline).
+def fractal(rng: np.random.Generator, side: int, coarsest: float, slope: float = 1.0) -> np.ndarray:
+    """Noise (side, side) that repeats without a seam, of mean 0 and deviation 1.
 
     Parameters
     ----------
+    coarsest : float
+        Largest period in pixels.
+    slope : float, default 1
+        How fast finer detail fades: amplitude falls as frequency to this power.
+    """
+    frequency = np.hypot(np.fft.fftfreq(side)[:, None], np.fft.rfftfreq(side)[None])
+    gain = np.where(frequency < 1 / coarsest, 0, np.maximum(frequency, 1 / side) ** -slope)
+    noise = np.fft.irfft2(np.fft.rfft2(rng.normal(size=(side, side))) * gain, s=(side, side))
+    return noise / noise.std()
+
+
+def _stamped(
+    rng: np.random.Generator, side: int, count: int, radius: float, petals: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Flowers strewn over a tile: coverage (side, side) of petals and of hearts.
+
+    Parameters
+    ----------
+    radius : float
+        Median, in pixels.
+    petals : int
+        0 for discs.
+    """
+    cover, hearts = np.zeros((side, side)), np.zeros((side, side))
+    for x, y in rng.uniform(0, side, (count, 2)):
+        size = radius * rng.uniform(0.7, 1.3)
+        reach = int(np.ceil(1.2 * size)) + 1
+        rows = np.arange(int(y) - reach, int(y) + reach + 1)
+        columns = np.arange(int(x) - reach, int(x) + reach + 1)
+        dy, dx = rows[:, None] - y, columns[None] - x
+        distance = np.hypot(dy, dx)
+        outline = size * (1 + 0.3 * np.cos(petals * np.arctan2(dy, dx) + rng.uniform(0, 6.28)))
+        place = np.ix_(rows % side, columns % side)
+        cover[place] = np.maximum(cover[place], np.clip(outline - distance + 0.5, 0, 1))
+        hearts[place] = np.maximum(hearts[place], np.clip(0.28 * size - distance + 0.5, 0, 1))
+    return cover, hearts
+
+
+def _band(phase: np.ndarray, share: float, softness: float) -> np.ndarray:
+    """1 in the first `share` of every period of 1, 0 in the rest, `softness` between."""
+    position = np.abs((phase % 1.0) - 0.5 * share)
+    distance = np.minimum(position, 1 - position)
+    return np.clip((0.5 * share - distance) / softness + 0.5, 0, 1)
+
+
+def tile_size(choice: FabricChoice) -> float:
+    """Side of a tile in meters: whole periods of the pattern, about 0.3 m."""
+    return choice.repeat * max(1, round(TILE_METERS / choice.repeat))
+
+
+def color_tile(rng: np.random.Generator, choice: FabricChoice, side: int = TILE_SIDE) -> np.ndarray:
+    """Color of a square of cloth that repeats without a seam.
+
+    Returns
+    -------
+    (side, side, 3) float64 ndarray
+        Linear RGB; rows run up, columns around the body, `tile_size` across.
+    """
+    ground, figure, accent = (linear_color(code) for code in choice.colors)
+    periods = tile_size(choice) / choice.repeat
+    up, around = (axis / side * periods for axis in np.indices((side, side)))
+    soft, balance = 1.5 * periods / side, choice.balance
+
+    def over(color: np.ndarray, cover: np.ndarray, paint: np.ndarray) -> np.ndarray:
+        return color + cover[..., None] * (paint - color)
+
+    color = np.broadcast_to(ground, (side, side, 3))
+    if choice.pattern == "stripes":
+        color = over(color, _band(up, balance, soft), figure)
+    elif choice.pattern == "vertical stripes":
+        color = over(color, _band(around, 0.4 * balance, soft), figure)
+    elif choice.pattern == "plaid":
+        bands = _band(up, balance, soft) + _band(around, balance, soft)
+        lines = np.maximum(_band(2 * up, 0.07, 2 * soft), _band(2 * around, 0.07, 2 * soft))
+        color = over(over(color, 0.45 * bands, figure), 0.7 * lines, accent)
+    elif choice.pattern == "melange":
+        # Yarns of two colors lie along the rows of stitches.
+        yarn = fractal(rng, side, 10, 0.3)
+        yarn = yarn + np.roll(yarn, 1, axis=1) + np.roll(yarn, 2, axis=1)
+        color = over(color, np.clip(0.35 + 0.25 * yarn, 0, 1), figure)
+    elif choice.pattern == "floral":
+        count, radius = int(0.8 * periods**2) + 3, 0.34 * side / periods
+        leaves, _ = _stamped(rng, side, count, 0.5 * radius, 2)
+        flowers, hearts = _stamped(rng, side, count, radius * (0.7 + 0.6 * balance), 5)
+        color = over(over(over(color, 0.8 * leaves, accent), flowers, figure), hearts, accent)
+    elif choice.pattern == "dots":
+        offset = np.hypot(up % 1 - 0.5, around % 1 - 0.5)
+        color = over(color, np.clip((0.6 * balance - offset) / soft + 0.5, 0, 1), figure)
+    elif choice.pattern == "houndstooth":
+        warp, weft = _band(around, 0.5, soft) > 0.5, _band(up, 0.5, soft) > 0.5
+        twill = _band(2 * (up + around), 0.5, soft) > 0.5
+        color = over(color, np.where(twill, warp, weft).astype(float), figure)
+    elif choice.pattern == "blocks":
+        color = over(color, _band(up, 0.5, soft), figure)
+    # Unequal dye and thread, so that no cloth is of one flat color.
+    thread = {"denim": 0.22, "wool": 0.10, "knit": 0.09, "satin": 0.02}.get(choice.weave, 0.05)
+    shade = 1 + 0.06 * fractal(rng, side, 160) + thread * fractal(rng, side, 6, 0.3)
+    return np.clip(color * shade[..., None], 0, 1)
+
+
+def relief_tile(rng: np.random.Generator, choice: FabricChoice, side: int = TILE_SIDE) -> np.ndarray:
+    """Height of the weave and of fine creases, (side, side), about 0 to 1; no seam."""
+    across = tile_size(choice)
+    up, around = (axis / side * across for axis in np.indices((side, side)))
+    grain = fractal(rng, side, 5, 0.3)
+    creases = fractal(rng, side, 110, 1.4)
+    if choice.weave in ("knit", "wool"):
+        wanted = 0.0065 if choice.weave == "knit" else 0.0032
+        period = across / round(across / wanted)
+        column = np.abs(np.sin(np.pi * around / period))
+        lean = up / period + 0.5 * column
+        stitch = 0.5 + 0.5 * np.sin(2 * np.pi * lean)
+        return np.clip(0.15 + 0.45 * column * (0.5 + 0.5 * stitch) + 0.06 * grain + 0.08 * creases, 0, 1)
+    twill = np.sin(2 * np.pi * (up + around) / (across / round(across / 0.0022)))
+    lines = 0.12 * twill if choice.weave == "denim" else 0.0
+    return np.clip(0.5 + lines + 0.05 * grain + 0.14 * creases, 0, 1)
+
+
+def fabric_material(
+    rng: np.random.Generator, choice: FabricChoice, name: str, *, ribbed_edge: float = 0.0
+) -> bpy.types.Material:
+    """The material of a cloth: two image tiles, which cost less than noise nodes.
+
+    It reads the vertex attributes ``pattern`` (meters around the body or arm,
+    through the cloth, and up or along the arm) and ``edge`` (meters from the
+    neckline).
+
+    Parameters
+    ----------
+    name : str
+        Not used before in the scene.
     ribbed_edge : float, default 0
         Width in meters of a ribbed band along the neckline.
     """
-    from data_prep.render.blender import NodeTree, rgba
+    from data_prep.render.blender import NodeTree, image_of
 
     tree = NodeTree.of_material(name)
-    ground, figure, accent = (rgba(linear_color(code)) for code in choice.colors)
-    pattern = tree.attribute("pattern", "Vector")
-    place = tree.attribute("place", "Vector")
-    axes = tree.node("ShaderNodeSeparateXYZ", {0: pattern}).outputs
-    around, up = axes[0], axes[2]
+    axes = tree.node("ShaderNodeSeparateXYZ", {0: tree.attribute("pattern", "Vector")}).outputs
+    place = [tree.multiply(axes[k], 1 / tile_size(choice)) for k in (0, 2)]
+    vector = tree.node("ShaderNodeCombineXYZ", {0: place[0], 1: place[1]})
 
-    def wave(coordinate, period: float, share: float):
-        """1 in the first `share` of every period, else 0."""
-        phase = tree.math("FRACT", tree.math("MULTIPLY_ADD", coordinate, 1 / period, 100.0))
-        return tree.math("LESS_THAN", phase, share)
+    def picture(kind: str, values: np.ndarray):
+        image = image_of(f"{name} {kind}", values)
+        return tree.node("ShaderNodeTexImage", {0: vector}, image=image).outputs[0]
 
-    repeat, balance = choice.repeat, choice.balance
-    color = ground
-    if choice.pattern == "stripes":
-        color = tree.mix(wave(up, repeat, balance), ground, figure)
-    elif choice.pattern == "vertical stripes":
-        color = tree.mix(wave(around, repeat, 0.4 * balance), ground, figure)
-    elif choice.pattern == "plaid":
-        bands = tree.math("ADD", wave(up, repeat, balance), wave(around, repeat, balance))
-        color = tree.mix(tree.multiply(bands, 0.45), ground, figure)
-        lines = tree.math("MAXIMUM", wave(up, repeat / 2, 0.07), wave(around, repeat / 2, 0.07))
-        color = tree.mix(tree.multiply(lines, 0.7), color, accent)
-    elif choice.pattern == "melange":
-        color = tree.mix(tree.ramp(tree.noise(place, 0.8 / repeat, 3), 0.4, 0.62), ground, figure)
-    elif choice.pattern == "floral":
-        petals = tree.math("LESS_THAN", tree.voronoi(pattern, 1 / repeat), 0.9 * balance)
-        hearts = tree.math("LESS_THAN", tree.voronoi(pattern, 1 / repeat), 0.3 * balance)
-        leaves = tree.ramp(tree.noise(place, 1.3 / repeat, 2), 0.58, 0.62)
-        color = tree.mix(tree.multiply(leaves, 0.7), ground, accent)
-        color = tree.mix(hearts, tree.mix(petals, color, figure), accent)
-    elif choice.pattern == "dots":
-        cells = [tree.math("FRACT", tree.math("MULTIPLY_ADD", c, 1 / repeat, 100.0)) for c in (around, up)]
-        squares = [tree.math("POWER", tree.math("SUBTRACT", c, 0.5), 2.0) for c in cells]
-        radius = 0.5 * balance
-        dots = tree.math("LESS_THAN", tree.math("ADD", *squares), radius * radius)
-        color = tree.mix(dots, ground, figure)
-    elif choice.pattern == "houndstooth":
-        diagonal = tree.math("ADD", around, up)
-        checks = tree.math("ADD", wave(up, repeat, 0.5), wave(around, repeat, 0.5))
-        teeth = tree.math("MULTIPLY", tree.math("MODULO", checks, 2.0), wave(diagonal, repeat / 2, 0.5))
-        both = tree.math("GREATER_THAN", tree.math("ADD", tree.math("GREATER_THAN", checks, 1.5), teeth), 0.5)
-        color = tree.mix(both, ground, figure)
-    elif choice.pattern == "blocks":
-        color = tree.mix(wave(up, repeat, 0.5), ground, figure)
-
-    # Unequal dye and wear, so that no cloth is of one flat color.
-    shade = tree.math("MULTIPLY_ADD", tree.noise(place, 45, 4), 0.3, 0.85)
-    grain = tree.math("MULTIPLY_ADD", tree.noise(place, 900, 2), 0.24, 0.88)
-    if choice.weave == "denim":
-        grain = tree.math("MULTIPLY_ADD", tree.noise(place, 700, 3), 0.8, 0.6)
-    factor = tree.math("MULTIPLY", shade, grain)
-    gray = tree.node("ShaderNodeCombineColor", {0: factor, 1: factor, 2: factor}).outputs[0]
-    color = tree.mix(1.0, color, gray, "MULTIPLY")
-
-    height, depth = _relief(tree, choice.weave, place, around, up)
+    color = picture("color", color_tile(rng, choice))
+    relief = relief_tile(rng, choice)
+    height = tree.math("ADD", picture("relief", np.repeat(relief[..., None], 3, axis=2)), 0.0)
     if ribbed_edge:
         edge = tree.attribute("edge")
-        ribs = tree.math("SINE", tree.multiply(around, 2 * np.pi / 0.0045))
+        ribs = tree.math("SINE", tree.multiply(axes[0], 2 * np.pi / 0.0045))
         band = tree.math("LESS_THAN", edge, ribbed_edge)
         seam = tree.ramp(tree.math("ABSOLUTE", tree.math("SUBTRACT", edge, ribbed_edge)), 0.0, 0.0025)
-        height = tree.math("ADD", height, tree.math("MULTIPLY", band, tree.multiply(ribs, 0.3)))
-        height = tree.math("ADD", height, seam)
+        height = tree.math("ADD", height, tree.multiply(band, ribs, 0.15))
+        height = tree.math("MULTIPLY_ADD", seam, 0.4, height)
     return tree.surface(
         tree.principled(
             base_color=color,
@@ -190,22 +277,6 @@ def fabric_material(choice: FabricChoice, name: str, *, ribbed_edge: float = 0.0
             sheen_weight=SHEEN[choice.weave],
             sheen_roughness=0.5,
             specular_ior_level=0.25,
-            normal=tree.bump(height, 0.7, depth),
+            normal=tree.bump(height, 0.8, RELIEF[choice.weave]),
         )
     )
-
-
-def _relief(tree, weave: str, place, around, up):
-    """Height of the weave, about 0 to 1, and the meters that 1 stands for."""
-    crumple = tree.noise(place, 55, 4)
-    if weave in ("knit", "wool"):
-        period = 0.006 if weave == "knit" else 0.003
-        column = tree.math("SINE", tree.multiply(around, 2 * np.pi / period))
-        lean = tree.math("MULTIPLY_ADD", tree.math("ABSOLUTE", column), 0.5 * period, up)
-        row = tree.math("SINE", tree.multiply(lean, 2 * np.pi / (0.8 * period)))
-        stitches = tree.math("ADD", tree.math("ABSOLUTE", column), tree.multiply(row, 0.4))
-        height = tree.math("ADD", tree.multiply(stitches, 0.5), tree.multiply(tree.noise(place, 600, 2), 0.8))
-        return height, 0.0022 if weave == "knit" else 0.0008
-    threads = tree.noise(place, 1400, 2)
-    height = tree.math("ADD", tree.multiply(threads, 0.25), tree.multiply(crumple, 1.0))
-    return height, {"jersey": 0.0025, "woven": 0.0035, "denim": 0.003, "satin": 0.0025}[weave]
