@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from data_prep.render.colors import luminance, to_display
+from data_prep.render.colors import luminance, to_display, to_linear
 from data_prep.render.randomness import clipped_normal
 
 # Foreground colors of less coverage than this are continued from their neighbors.
@@ -158,8 +158,19 @@ def exposure(
     return float(np.clip((0.42 - 0.27 * skin_tone) * brightness / max(level, 1e-4), 0.02, 50))
 
 
+def _balanced(linear: np.ndarray, choice: DevelopChoice) -> np.ndarray:
+    """White balance and saturation of linear light."""
+    light = np.maximum(linear, 0) * np.array(choice.white_balance, dtype=np.float32)
+    gray = luminance(light)[..., None]
+    return np.maximum(gray + choice.saturation * (light - gray), 0)
+
+
+def _contrasted(display: np.ndarray, choice: DevelopChoice) -> np.ndarray:
+    return np.clip(0.5 + (display - 0.5) * choice.contrast, 0, 1).astype(np.float32)
+
+
 def tone_mapped(linear: np.ndarray, gain: float, choice: DevelopChoice) -> np.ndarray:
-    """Display colors of linear light: a filmic shoulder, contrast, saturation.
+    """Display colors of rendered light: balance, a filmic shoulder, contrast.
 
     Parameters
     ----------
@@ -172,13 +183,26 @@ def tone_mapped(linear: np.ndarray, gain: float, choice: DevelopChoice) -> np.nd
     (H, W, 3) float32 ndarray
         In [0, 1].
     """
-    light = np.maximum(linear, 0) * (gain * np.array(choice.white_balance))
-    gray = luminance(light)[..., None]
-    light = np.maximum(gray + choice.saturation * (light - gray), 0) * 0.6
+    light = _balanced(linear, choice) * (0.6 * gain)
     # Narkowicz' fit of the ACES curve.
     mapped = light * (2.51 * light + 0.03) / (light * (2.43 * light + 0.59) + 0.14)
-    display = to_display(np.clip(mapped, 0, 1))
-    return np.clip(0.5 + (display - 0.5) * choice.contrast, 0, 1).astype(np.float32)
+    return _contrasted(to_display(np.clip(mapped, 0, 1)), choice)
+
+
+def develop_background(display: np.ndarray, choice: DevelopChoice) -> np.ndarray:
+    """The same balance and contrast for a background, which has its tones already.
+
+    Parameters
+    ----------
+    display : (H, W, 3) ndarray
+        In [0, 1].
+
+    Returns
+    -------
+    (H, W, 3) float32 ndarray
+        In [0, 1].
+    """
+    return _contrasted(to_display(np.clip(_balanced(to_linear(display), choice), 0, 1)), choice)
 
 
 def quantized(values: np.ndarray, bits: int = 8) -> np.ndarray:

@@ -191,11 +191,11 @@ def build_light(choice: LightChoice, face: np.ndarray) -> None:
     world = bpy.data.worlds.new("environment")
     bpy.context.scene.world = world
     tree = NodeTree(world)
-    direction = tree.mapping(
+    turned = tree.mapping(
         tree.node("ShaderNodeTexCoord").outputs["Generated"], Rotation=(0, 0, choice.turn)
     )
     image = load_image(environment_map_path(choice.environment), "Linear Rec.709")
-    texture = tree.node("ShaderNodeTexEnvironment", {"Vector": direction}, image=image)
+    texture = tree.node("ShaderNodeTexEnvironment", {"Vector": turned}, image=image)
     background = tree.node(
         "ShaderNodeBackground", {"Color": texture, "Strength": environment_gain(choice)}
     )

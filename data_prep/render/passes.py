@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,13 +77,28 @@ def _set_up(scene: bpy.types.Scene, quality: Quality, threads: int) -> None:
     scene.cycles_curves.subdivisions = 1
 
 
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Blender tells every step on standard output, below Python's `sys.stdout`."""
+    kept = os.dup(1)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 1)
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+        os.close(nowhere)
+
+
 def _render(scene: bpy.types.Scene) -> np.ndarray:
     """Render; (H, W, 4) float32, premultiplied linear RGB and coverage."""
     os.environ["OPENCV_IO_ENABLE_OPENEXR"] = "1"  # read by OpenCV at its first EXR file
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "pass.exr"
         scene.render.filepath = str(path)
-        bpy.ops.render.render(write_still=True)
+        with _quiet():
+            bpy.ops.render.render(write_still=True)
         pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED) if path.is_file() else None
     if pixels is None:
         raise InputError(f"The render wrote no picture to {folder}; free some space there.")
@@ -106,7 +123,7 @@ def render_color(scene: bpy.types.Scene, quality: Quality, threads: int) -> np.n
     cycles.denoiser = "OPENIMAGEDENOISE"
     cycles.denoising_input_passes = "RGB_ALBEDO_NORMAL"
     cycles.denoising_prefilter = "FAST"
-    cycles.denoising_quality = "HIGH"
+    cycles.denoising_quality = "BALANCED"
     cycles.max_bounces = 4
     cycles.diffuse_bounces = 1
     cycles.glossy_bounces = 2
