@@ -15,7 +15,7 @@ from scipy.spatial import cKDTree
 
 from data_prep.render.body import smooth_step, transform, unit
 from data_prep.render.geometry import PolygonMesh
-from data_prep.render.hair_styles import HairChoice
+from data_prep.render.hair_styles import HairChoice, HairColor
 from data_prep.render.scalp import crown, hair_density, scalp_depth
 from data_prep.render.signed_distance import SignedDistance
 from data_prep.render.strands import (
@@ -234,9 +234,9 @@ def _settled(scalp: Scalp, hairs: np.ndarray) -> np.ndarray:
     return np.concatenate([hairs[:, :1], pushed.astype(hairs.dtype)], axis=1)
 
 
-def _colored(
+def with_color(
     rng: np.random.Generator,
-    choice: HairChoice,
+    color: HairColor,
     hairs: np.ndarray,
     radius: float,
     *,
@@ -248,21 +248,24 @@ def _colored(
 
     Parameters
     ----------
+    hairs : (N, K, 3) ndarray
+    radius : float
+        Of an average hair at its root, in meters.
     rest : (N, 3) ndarray, optional
         Rest coordinates of the roots: temples go gray first.
     fine : (N,) ndarray or float
         Factor on the thickness (hair at the hairline is finer).
+    tip : float
+        Thickness at the tip relative to the root.
     """
     count = len(hairs)
-    color = choice.color
     gray = np.full(count, color.gray)
     if rest is not None and 0 < color.gray < 1:
         gray = np.clip(color.gray * (1.35 - 0.6 * crown(rest)), 0, 1)
     white = rng.random(count) < gray
     melanin = np.clip(rng.normal(color.melanin, 0.04, count), 0.02, 1.0)
     melanin = np.where(white, rng.uniform(0.0, 0.06, count), melanin)
-    thickness = radius * fine * rng.uniform(0.75, 1.2, count)
-    return Strands(hairs, thickness, melanin, tip)
+    return Strands(hairs, radius * fine * rng.uniform(0.75, 1.2, count), melanin, tip)
 
 
 def _fine_edge(scalp: Scalp) -> np.ndarray:
@@ -288,7 +291,7 @@ def _baby_hairs(
     lengths = rng.uniform(0.008, 0.035, len(chosen))
     directions = roots.along_skin(flow[chosen]) + 0.3 * roots.normals
     directions = directions + _jitter(rng, len(chosen), 0.22)
-    hug = _hugging(scalp.field, 0.004 + 0.006 * rng.random(len(chosen)), 0.5)
+    hug = hugging(scalp.field, 0.004 + 0.006 * rng.random(len(chosen)), 0.5)
 
     def pull(points: np.ndarray, done: float) -> np.ndarray:
         return 0.15 * scalp.down + hug(points, done)
@@ -297,7 +300,7 @@ def _baby_hairs(
         roots.points, directions, lengths, 8, pull=pull, field=scalp.field, clearance=0.001
     )
     hairs = ruffled(rng, hairs.astype(np.float32), lengths, 0.0015)
-    return [_colored(rng, choice, hairs, 4.5e-5, rest=roots.rest)]
+    return [with_color(rng, choice.color, hairs, 4.5e-5, rest=roots.rest)]
 
 
 # --- families -------------------------------------------------------------------
@@ -315,10 +318,10 @@ def grow_stubble(rng: np.random.Generator, choice: HairChoice, scalp: Scalp) -> 
     bend = 0.35 * lean[:, None] * along**2
     hairs = roots.points[:, None] + lengths[:, None, None] * (along * directions[:, None] + bend)
     fine = _fine_edge(scalp)
-    return [_colored(rng, choice, hairs.astype(np.float32), 5.5e-5, rest=roots.rest, fine=fine, tip=0.6)]
+    return [with_color(rng, choice.color, hairs.astype(np.float32), 5.5e-5, rest=roots.rest, fine=fine, tip=0.6)]
 
 
-def _hugging(field: SignedDistance, height: np.ndarray, strength: float) -> Pull:
+def hugging(field: SignedDistance, height: np.ndarray, strength: float) -> Pull:
     """The pull that keeps combed hair close to the head.
 
     Parameters
@@ -381,12 +384,14 @@ def grow_short(rng: np.random.Generator, choice: HairChoice, scalp: Scalp) -> li
     lengths = choice.side_length + (choice.length - choice.side_length) * top
     lengths = lengths * (0.55 + 0.45 * smooth_step(0, 0.012, scalp.depth))
     height = 0.003 + height * (0.25 + 0.75 * top) * rng.uniform(0.4, 1.0, count)
-    off = off * top + 0.35 * (1 - top)
+    # At the corners of the head it would stick out sideways.
+    corner = 1 - 0.6 * smooth_step(0.040, 0.064, np.abs(scalp.roots.rest[:, 0]))
+    height, off = height * corner, (off * top + 0.35 * (1 - top)) * corner
     directions = scalp.roots.along_skin(flow) + off[:, None] * scalp.roots.normals
     messy = 0.28 if choice.comb == "any" else 0.12
     directions = directions[guides] + _jitter(rng, len(directions[guides]), messy)
     onward = 0.10 * unit(flow[guides])
-    hug = _hugging(scalp.field, height[guides], 0.55)
+    hug = hugging(scalp.field, height[guides], 0.55)
 
     def pull(points: np.ndarray, done: float) -> np.ndarray:
         return 0.05 * scalp.down + onward + hug(points, done)
@@ -408,7 +413,7 @@ def grow_short(rng: np.random.Generator, choice: HairChoice, scalp: Scalp) -> li
     hairs = _finish(rng, choice, hairs, features, locks=650, clump_shape=0.8, curl_begin=0.3)
     hairs = _settled(scalp, hairs)
     fine = _fine_edge(scalp)
-    return [_colored(rng, choice, hairs, 6.5e-5, rest=scalp.roots.rest, fine=fine, tip=0.5)]
+    return [with_color(rng, choice.color, hairs, 6.5e-5, rest=scalp.roots.rest, fine=fine, tip=0.5)]
 
 
 def _parted_flow(choice: HairChoice, scalp: Scalp, side: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -443,7 +448,7 @@ def grow_loose(rng: np.random.Generator, choice: HairChoice, scalp: Scalp) -> li
     aside = _curtains(choice, fringe[guides])
     wander = _wandering(rng, len(x[guides]), 0.025)
     height = np.where(fringe, 0.007, 1.5 * choice.volume + 0.01)
-    hug = _hugging(scalp.field, height[guides], 0.3)
+    hug = hugging(scalp.field, height[guides], 0.3)
 
     def pull(points: np.ndarray, done: float) -> np.ndarray:
         drawn = 0.28 * scalp.down + aside(points, done) + wander(points, done)
@@ -473,7 +478,7 @@ def grow_loose(rng: np.random.Generator, choice: HairChoice, scalp: Scalp) -> li
     begin = 0.35 if pitch > 0.055 else 0.2
     hairs = _finish(rng, choice, hairs, features, locks=330, curl_begin=begin)
     hairs = _settled(scalp, hairs)
-    colored = _colored(rng, choice, hairs, 7.5e-5, rest=scalp.roots.rest, fine=_fine_edge(scalp))
+    colored = with_color(rng, choice.color, hairs, 7.5e-5, rest=scalp.roots.rest, fine=_fine_edge(scalp))
     return [colored, *_baby_hairs(rng, choice, scalp, 350, directions)]
 
 
@@ -493,7 +498,7 @@ def grow_volume(rng: np.random.Generator, choice: HairChoice, scalp: Scalp) -> l
         lengths, weight = choice.length * (1 - (0.35 if choice.length < 0.11 else 0.0) * low), 0.14
     height = np.full(count, choice.length if afro else choice.volume) * rng.uniform(0.5, 1.1, count)
     aside = _curtains(choice, np.zeros(len(x[guides]), dtype=bool))
-    hug = _hugging(scalp.field, height[guides], 0.3)
+    hug = hugging(scalp.field, height[guides], 0.3)
     wander = _wandering(rng, len(x[guides]), 0.16)
 
     def pull(points: np.ndarray, done: float) -> np.ndarray:
@@ -520,7 +525,7 @@ def grow_volume(rng: np.random.Generator, choice: HairChoice, scalp: Scalp) -> l
     )  # fmt: skip
     hairs = _settled(scalp, hairs)
     fine = _fine_edge(scalp)
-    return [_colored(rng, choice, hairs, 6.5e-5, rest=scalp.roots.rest, fine=fine, tip=0.5)]
+    return [with_color(rng, choice.color, hairs, 6.5e-5, rest=scalp.roots.rest, fine=fine, tip=0.5)]
 
 
 # Where hair is gathered, and the middle of the knot there (x counts toward the side).
@@ -605,7 +610,7 @@ def _bun(rng: np.random.Generator, choice: HairChoice, center: np.ndarray, away:
     loops = loops - 0.18 * ((loops - center) @ away)[..., None] * away  # a little flat
     stray = np.where(rng.random(count) < 1.5 * choice.flyaways, 0.006, 0.0008)
     loops = ruffled(rng, loops.astype(np.float32), np.full(count, 0.12), stray)
-    return _colored(rng, choice, loops, 7.0e-5)
+    return with_color(rng, choice.color, loops, 7.0e-5)
 
 
 def _band(rng: np.random.Generator, choice: HairChoice, center: np.ndarray, away: np.ndarray, radius: float) -> Strands:
@@ -617,7 +622,7 @@ def _band(rng: np.random.Generator, choice: HairChoice, center: np.ndarray, away
     wide = radius * rng.uniform(0.9, 1.12, (count, 1))
     along = rng.normal(0, 0.003, (count, 1, 1))
     ring = (wide * np.cos(angle))[..., None] * first + (wide * np.sin(angle))[..., None] * second
-    return _colored(rng, choice, (center + ring + along * away).astype(np.float32), 7.5e-5)
+    return with_color(rng, choice.color, (center + ring + along * away).astype(np.float32), 7.5e-5)
 
 
 def _tail(
@@ -655,7 +660,7 @@ def _tail(
     hairs = interpolated(grown, spread[:guides], roots, spread)
     hairs = trimmed(hairs, np.clip(rng.normal(0.9, 0.10, count), 0.3, 1))
     hairs = _finish(rng, choice, hairs, spread, locks=60, clump_shape=1.2, curl_begin=0.4)
-    return _colored(rng, choice, _settled(scalp, hairs), 7.5e-5)
+    return with_color(rng, choice.color, _settled(scalp, hairs), 7.5e-5)
 
 
 def _plait(
@@ -684,7 +689,7 @@ def _plait(
     end, heading = middle[0, -1], unit(middle[0, -1] - middle[0, -6])
     tassel = _tail(rng, choice, scalp, end, heading, 0.05, 1200)
     return [
-        _colored(rng, choice, plaits, 7.5e-5, tip=0.7),
+        with_color(rng, choice.color, plaits, 7.5e-5, tip=0.7),
         _band(rng, choice, end, heading, 0.5 * width),
         tassel,
     ]
@@ -699,7 +704,7 @@ def grow_tied(rng: np.random.Generator, choice: HairChoice, scalp: Scalp) -> lis
     mirror = np.array([1.0, 0.0, 0.0])
     ties = tie + (sides - 1)[:, None] * mirror * tie
     hairs, flow = _gathered(rng, choice, scalp, ties)
-    parts = [_colored(rng, choice, hairs, 7.0e-5, rest=scalp.roots.rest, fine=_fine_edge(scalp), tip=0.8)]
+    parts = [with_color(rng, choice.color, hairs, 7.0e-5, rest=scalp.roots.rest, fine=_fine_edge(scalp), tip=0.8)]
     parts += _baby_hairs(rng, choice, scalp, 600, flow)
     for sign in (1.0, -1.0) if two else (np.sign(choice.side),):
         flip = np.array([sign, 1.0, 1.0])
@@ -728,7 +733,7 @@ def grow_ropes(rng: np.random.Generator, choice: HairChoice, scalp: Scalp) -> li
     count = len(x[ropes])
     aside = _curtains(choice, np.zeros(count, dtype=bool))
 
-    hug = _hugging(scalp.field, np.full(count, 0.010 + choice.volume), 0.3)
+    hug = hugging(scalp.field, np.full(count, 0.010 + choice.volume), 0.3)
 
     def pull(points: np.ndarray, done: float) -> np.ndarray:
         on_head = smooth_step(0.70, 0.76, points[:, 2])[:, None]
@@ -758,8 +763,8 @@ def grow_ropes(rng: np.random.Generator, choice: HairChoice, scalp: Scalp) -> li
     start, end = scalp.roots.points[:, None], middles[nearest, 4][:, None]
     flat = start + (end - start) * share
     flat = flat + 0.0012 * np.sin(np.pi * share) * scalp.roots.normals[:, None]
-    edges = _colored(rng, choice, flat.astype(np.float32), 6e-5, rest=scalp.roots.rest)
-    return [_colored(rng, choice, hairs, 7.0e-5, tip=0.7), edges]
+    edges = with_color(rng, choice.color, flat.astype(np.float32), 6e-5, rest=scalp.roots.rest)
+    return [with_color(rng, choice.color, hairs, 7.0e-5, tip=0.7), edges]
 
 
 _GROW = {
