@@ -13,7 +13,6 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import bpy
@@ -22,35 +21,7 @@ import numpy as np
 
 from data_prep.errors import InputError
 from data_prep.render.blender import NodeTree
-from data_prep.render.camera import FRAME
-
-
-@dataclass(frozen=True)
-class Quality:
-    """What a render costs.
-
-    Attributes
-    ----------
-    scale : float
-        Of the frame of 600 x 800.
-    color_samples : int
-        A pixel, of the color pass.
-    matte_samples : int
-        Most samples a pixel of the matte.
-    matte_least : int
-        Samples after which a pixel that is all foreground or all background,
-        and whose neighbors are, is finished.
-    """
-
-    scale: float = 1.0
-    color_samples: int = 14
-    matte_samples: int = 384
-    matte_least: int = 16
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Width and height in pixels."""
-        return round(FRAME[0] * self.scale), round(FRAME[1] * self.scale)
+from data_prep.render.quality import Quality
 
 
 def _set_up(scene: bpy.types.Scene, quality: Quality, threads: int) -> None:

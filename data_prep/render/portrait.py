@@ -15,6 +15,7 @@ from data_prep.render.camera import CameraChoice, choose_camera
 from data_prep.render.clothing import ClothingChoice, choose_clothing
 from data_prep.render.compositing import DevelopChoice, choose_development
 from data_prep.render.expression import PoseChoice, choose_pose
+from data_prep.render.facial_hair import FacialHairChoice, choose_facial_hair
 from data_prep.render.hair_styles import HairChoice, choose_hair
 from data_prep.render.light import LightChoice, choose_light
 from data_prep.render.person import PersonChoice, choose_person
@@ -36,7 +37,7 @@ class PortraitChoice:
         Of the set, and of the photo in it.
     person_number : int
         Photos of one person share it.
-    person, skin, pose, hair, clothing, camera, light, background, development
+    person, skin, pose, hair, facial_hair, clothing, camera, light, background, development
         The choice of each concern.
     """
 
@@ -47,6 +48,7 @@ class PortraitChoice:
     skin: SkinChoice
     pose: PoseChoice
     hair: HairChoice
+    facial_hair: FacialHairChoice
     clothing: ClothingChoice
     camera: CameraChoice
     light: LightChoice
@@ -73,6 +75,7 @@ def _drawn(seed: int, number: int, per_person: int) -> PortraitChoice:
     """A photo's choices, regardless of the photos before it."""
     who = person_of(number, per_person)
     person = choose_person(generator(seed, who, "person"))
+    hair = choose_hair(generator(seed, number, "hair"), person)
     light = choose_light(generator(seed, number, "light"))
     return PortraitChoice(
         seed=seed,
@@ -83,7 +86,8 @@ def _drawn(seed: int, number: int, per_person: int) -> PortraitChoice:
             generator(seed, number, "skin"), person, generator(seed, who, "skin pattern")
         ),
         pose=choose_pose(generator(seed, number, "pose")),
-        hair=choose_hair(generator(seed, number, "hair"), person),
+        hair=hair,
+        facial_hair=choose_facial_hair(generator(seed, number, "facial hair"), person, hair),
         clothing=choose_clothing(generator(seed, number, "clothing"), person),
         camera=choose_camera(generator(seed, number, "camera")),
         light=light,

@@ -14,13 +14,15 @@ from data_prep.render.camera import build_camera
 from data_prep.render.clothing import build_clothing
 from data_prep.render.expression import Subject
 from data_prep.render.eyes import build_eyes
+from data_prep.render.facial_hair import build_facial_hair
 from data_prep.render.geometry import PolygonMesh
 from data_prep.render.hair import build_hair
 from data_prep.render.hair_styles import HairChoice
 from data_prep.render.light import build_light
 from data_prep.render.mouth import build_mouth
-from data_prep.render.passes import Quality, render_color, render_matte
+from data_prep.render.passes import render_color, render_matte
 from data_prep.render.portrait import PortraitChoice
+from data_prep.render.quality import Quality
 from data_prep.render.randomness import generator
 from data_prep.render.scalp import hair_density
 from data_prep.render.signed_distance import SignedDistance
@@ -93,6 +95,7 @@ def build(choice: PortraitChoice, staging: Staging) -> bpy.types.Scene:
         high,
     )
     build_hair(choice.hair, subject, surface, collision, stream("hair"))
+    build_facial_hair(choice.facial_hair, subject, surface, collision, stream("facial hair"))
     root = link(bpy.data.objects.new("subject", None))
     for thing in scene.objects:
         if thing is not root and thing.parent is None:
