@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from data_prep.render.body import smooth_step
 from data_prep.render.colors import linear_color
 from data_prep.render.expression import Subject
 from data_prep.render.person import PersonChoice
 from data_prep.render.randomness import clipped_normal, pick
+from data_prep.render.scalp import beard_density
 from data_prep.render.skin_patterns import BROAD_SIDE, FINE_SIDE, broad_tile, fine_tile
 
 if TYPE_CHECKING:  # the choice and the masks work without Blender
@@ -99,16 +99,6 @@ def _bump(rest: np.ndarray, center: tuple[float, float, float], size: float) -> 
     return np.exp(-((mirrored - center) ** 2).sum(axis=1) / (2 * size**2))
 
 
-def beard_region(rest: np.ndarray) -> np.ndarray:
-    """Where men's faces may be shaved, (N,) in [0, 1]."""
-    x, y, z = np.abs(rest[:, 0]), rest[:, 1], rest[:, 2]
-    jaw_line = 0.705 - 0.72 * np.clip(-0.035 - y, 0, 0.07)
-    cheeks = smooth_step(-0.002, 0.014, jaw_line - z)
-    neck = smooth_step(0.60, 0.63, z) * smooth_step(-0.02, -0.04, y)
-    lip = smooth_step(0.034, 0.026, x) * smooth_step(0.673, 0.677, z) * smooth_step(0.693, 0.688, z)
-    return np.maximum(cheeks * neck, lip * smooth_step(-0.09, -0.1, y))
-
-
 def skin_regions(rest: np.ndarray) -> dict[str, np.ndarray]:
     """Parts of a body that differ in color or relief.
 
@@ -150,7 +140,7 @@ def skin_regions(rest: np.ndarray) -> dict[str, np.ndarray]:
     regions = {
         "flush": flush,
         "under_eye": under_eye,
-        "beard": beard_region(rest),
+        "beard": beard_density(rest, "full"),
         "forehead_lines": forehead,
         "eye_lines": eye_lines,
         "shine": shine,
