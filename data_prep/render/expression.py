@@ -224,7 +224,7 @@ def _gaze_directions(
     """
     middle = centers.mean(axis=0)
     toward = camera - middle
-    sideways = unit(np.cross([0, 0, 1], -toward))  # to the subject's left
+    sideways = unit(np.cross([0, 0, 1], toward))  # to the subject's left
     turn = rotation((0, 0, 1), gaze[0]) @ rotation(sideways, -gaze[1])
     return unit(middle + turn @ toward - centers)
 
