@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.ndimage import map_coordinates
 
 from data_prep.render.body import smooth_step
 
@@ -26,6 +28,8 @@ BEARD = (
     (-0.136, 0.6895), (-0.122, 0.6800), (-0.108, 0.6795), (-0.092, 0.689), (-0.076, 0.704),
 )  # fmt: skip
 LIPS = ((0.0, 0.6675), (0.0245, 0.0125))  # center and half axes in (x, z)
+# Grid on which depths are looked up: corners (y, z) and spacing in meters.
+MAP_LOW, MAP_HIGH, MAP_STEP = (-0.18, 0.58), (0.08, 0.88), 0.0015
 UPPER_LIP = 0.669  # z of the line between the lips: above it a beard is a mustache
 
 
@@ -79,6 +83,26 @@ def polygon_depth(points: np.ndarray, polygon: np.ndarray) -> np.ndarray:
     return np.where(inside, 1, -1) * np.sqrt(nearest)
 
 
+@functools.cache
+def _depth_map(outline: tuple[tuple[float, float], ...], closing: tuple) -> np.ndarray:
+    """`polygon_depth` on a grid over the head, for outlines rounded but for `closing`."""
+    polygon = np.concatenate([_rounded(np.array(outline), 2), np.reshape(closing, (-1, 2))])
+    axes = [np.arange(low, high + MAP_STEP, MAP_STEP) for low, high in zip(MAP_LOW, MAP_HIGH)]
+    grid = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
+    return polygon_depth(grid.reshape(-1, 2), polygon).reshape(grid.shape[:2])
+
+
+def _depth_from_the_side(
+    rest: np.ndarray, outline: tuple[tuple[float, float], ...], closing: tuple = ()
+) -> np.ndarray:
+    """Depth (N,) of (N, 3) rest coordinates in an outline of (y, z).
+
+    Looked up: an outline has a hundred sides and a head tens of thousands of points.
+    """
+    place = (rest[:, 1:] - np.array(MAP_LOW)) / MAP_STEP
+    return map_coordinates(_depth_map(outline, closing), place.T, order=1, mode="nearest")
+
+
 def on_ear(rest: np.ndarray) -> np.ndarray:
     """Whether (N, 3) rest coordinates lie on an ear."""
     x, y, z = np.abs(rest[:, 0]), rest[:, 1], rest[:, 2]
@@ -99,8 +123,7 @@ def scalp_depth(rest: np.ndarray, hairline: Hairline = Hairline()) -> np.ndarray
         Meters, seen from the side; hair grows where it is positive.  Ears are
         always outside.
     """
-    outline = np.concatenate([_rounded(np.array(HAIRLINE), 2), np.array(ABOVE_HEAD)])
-    depth = polygon_depth(rest[:, 1:], outline)
+    depth = _depth_from_the_side(rest, HAIRLINE, ABOVE_HEAD)
     x, y, z = np.abs(rest[:, 0]), rest[:, 1], rest[:, 2]
     front = smooth_step(-0.06, -0.085, y) * smooth_step(0.755, 0.78, z)
     depth = depth - front * (
@@ -147,7 +170,7 @@ def beard_density(rest: np.ndarray, style: str) -> np.ndarray:
     (_, lips_z), (lips_x, lips_height) = LIPS
     lips = (x / lips_x) ** 2 + ((z - lips_z) / lips_height) ** 2
     in_front = y < -0.115
-    depth = polygon_depth(rest[:, 1:], _rounded(np.array(BEARD), 2))
+    depth = _depth_from_the_side(rest, BEARD)
     everywhere = smooth_step(-0.001, 0.007, depth) * (y < -0.045) * ~on_ear(rest)
     everywhere *= np.where(in_front, smooth_step(0.95, 1.25, lips), 1.0)
     # The groove under the nose and the corners beside the lower lip are thinner.
