@@ -16,8 +16,10 @@ import numpy as np
 from data_prep.render.colors import luminance, to_display, to_linear
 from data_prep.render.randomness import clipped_normal
 
-# Foreground colors of less coverage than this are continued from their neighbors.
-RELIABLE_COVERAGE = 0.1
+# Color is taken from the pixel itself, or from ever larger neighborhoods
+# (deviations in pixels), as soon as so much of them is covered.
+NEIGHBORHOODS = (0.0, 0.8, 2.0, 5.0, 12.0)
+ENOUGH_COVERAGE = (0.95, 0.6, 0.2, 0.06, 0.01)
 
 FACE_PERCENTILE = 70  # of the luminance in the face: what exposure looks at
 
@@ -76,13 +78,13 @@ def choose_development(rng: np.random.Generator, light_warmth: float = 0.0) -> D
     )
 
 
-def unpremultiplied(
-    color: np.ndarray, coverage: np.ndarray, matte: np.ndarray
-) -> np.ndarray:
+def unpremultiplied(color: np.ndarray, coverage: np.ndarray) -> np.ndarray:
     """Foreground colors of all pixels.
 
-    Where there is little foreground, its color is continued from around: the
-    quotient is mostly noise there, and zooming or blurring a foreground reads it.
+    A pixel that is covered has its own color.  Where hair lets the background
+    through, few of the color pass's samples hit it and the quotient of color
+    and coverage is mostly noise: there the color is the mean over the covered
+    part of the neighborhood, the larger the less is covered.
 
     Parameters
     ----------
@@ -90,39 +92,25 @@ def unpremultiplied(
         Premultiplied, linear.
     coverage : (H, W) ndarray
         What `color` is premultiplied by (noisier than the matte).
-    matte : (H, W) ndarray
 
     Returns
     -------
     (H, W, 3) float32 ndarray
         Linear; 0 where no foreground is anywhere near.
     """
+    color = np.ascontiguousarray(color, dtype=np.float32)
     coverage = np.clip(coverage, 0, 1).astype(np.float32)
-    trust = np.where(np.minimum(coverage, matte) >= RELIABLE_COVERAGE, coverage, 0)
-    trust = trust.astype(np.float32)
-    weighted = color.astype(np.float32) * (trust > 0)[..., None]
-    reliable = weighted / np.maximum(trust, 1e-6)[..., None]
-    return np.where((trust > 0)[..., None], reliable, _continued(weighted, trust))
-
-
-def _continued(weighted: np.ndarray, trust: np.ndarray) -> np.ndarray:
-    """Weighted means over ever larger neighborhoods, the smallest that has any."""
-    height, width = trust.shape
-    result = np.zeros_like(weighted)
-    missing = np.ones((height, width), dtype=bool)
-    colors, weights = weighted, trust
-    while True:
-        size = (width, height)
-        filled = cv2.resize(weights, size, interpolation=cv2.INTER_LINEAR)
-        summed = cv2.resize(colors, size, interpolation=cv2.INTER_LINEAR)
-        take = missing & (filled > 1e-4)
-        result[take] = summed[take] / filled[take][:, None]
-        missing &= ~take
-        if not missing.any() or min(weights.shape) < 16:
-            return result
-        half = (max(1, weights.shape[1] // 2), max(1, weights.shape[0] // 2))
-        colors = cv2.resize(cv2.blur(colors, (3, 3)), half, interpolation=cv2.INTER_AREA)
-        weights = cv2.resize(cv2.blur(weights, (3, 3)), half, interpolation=cv2.INTER_AREA)
+    result = np.zeros_like(color)
+    known = np.zeros(coverage.shape, np.float32)  # share of the color that is decided
+    for deviation, enough in zip(NEIGHBORHOODS, ENOUGH_COVERAGE):
+        summed, weight = color, coverage
+        if deviation > 0:
+            summed = cv2.GaussianBlur(color, (0, 0), deviation)
+            weight = cv2.GaussianBlur(coverage, (0, 0), deviation)
+        share = (1 - known) * np.clip((weight - 0.5 * enough) / (0.5 * enough), 0, 1)
+        result += (share / np.maximum(weight, 1e-6))[..., None] * summed
+        known += share
+    return result / np.maximum(known, 1e-6)[..., None]
 
 
 def exposure(

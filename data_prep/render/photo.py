@@ -80,7 +80,7 @@ def develop(
     bits : int
         Of the matte: 8 or 16.
     """
-    light = unpremultiplied(color[:, :, :3], color[:, :, 3], coverage)
+    light = unpremultiplied(color[:, :, :3], color[:, :, 3])
     gain = exposure(light, coverage, face, skin_tone, choice.brightness)
     matte = quantized(coverage, bits)
     side = 2 * COLOR_MARGIN + 1
