@@ -146,7 +146,8 @@ portraits-check: $(STAMPS)/python
 	$(PYTHON) -m data_prep.render.check $(OUT)
 
 render-test: render-env
-	$(RENDER_PYTHON) -m pytest tests/data_prep/render -m 'render or not render'
+	$(RENDER_PYTHON) -m pytest --confcutdir tests/data_prep/render tests/data_prep/render \
+	  -m 'render or not render'
 
 # --- benchmark ----------------------------------------------------------------
 
