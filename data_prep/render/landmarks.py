@@ -23,7 +23,6 @@ TABLE = Path(__file__).with_name("landmark_points.json")
 YAWS = (-24.0, -12.0, 0.0, 12.0, 24.0)
 
 JAW = range(17)
-LEFT_EYE, RIGHT_EYE = range(42, 48), range(36, 42)  # the subject's left is on the right
 
 # Landmark at the mirror image of each landmark.
 MIRRORED = np.array(

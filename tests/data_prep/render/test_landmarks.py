@@ -66,7 +66,7 @@ def test_landmarks_lie_where_faces_have_them(subjects):
         left, right = local[42:48].mean(axis=0), local[36:42].mean(axis=0)
         assert left[0] > 0.015 > -0.015 > right[0]  # the subject's left eye is at positive x
         assert local[8, 2] == min(local[:, 2])  # chin lowest
-        assert local[30, 1] == min(local[:, 1])  # tip of the nose foremost
+        assert local[30, 1] < min(local[[8, 27, 31, 35], 1])  # tip of the nose before its wings
         assert (local[17:27, 2].min() > local[36:48, 2].mean()).all()  # brows above the eyes
         assert abs(local[48, 0] + local[54, 0]) < 0.01  # corners of the mouth about the middle
 
