@@ -143,7 +143,7 @@ def exposure(
     if not inside.any():
         return 1.0
     level = float(np.percentile(luminance(foreground[inside]), FACE_PERCENTILE))
-    return float(np.clip((0.42 - 0.27 * skin_tone) * brightness / max(level, 1e-4), 0.02, 50))
+    return float(np.clip((0.42 - 0.27 * skin_tone) * brightness / max(level, 1e-4), 1e-3, 1e3))
 
 
 def _balanced(linear: np.ndarray, choice: DevelopChoice) -> np.ndarray:

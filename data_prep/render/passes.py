@@ -103,6 +103,8 @@ def render_color(scene: bpy.types.Scene, quality: Quality, threads: int) -> np.n
     cycles.sample_clamp_direct = 20
     cycles.sample_clamp_indirect = 4
     scene.view_layers[0].material_override = None
+    for thing in scene.objects:
+        thing.hide_render = False
     return _render(scene)
 
 
@@ -124,6 +126,9 @@ def render_matte(scene: bpy.types.Scene, quality: Quality, threads: int) -> np.n
     cycles.max_bounces = 0
     cycles.transparent_max_bounces = 0
     scene.view_layers[0].material_override = _white()
+    # What is seen through clear glass decides the matte.
+    for thing in scene.objects:
+        thing.hide_render = bool(thing.get("clear"))
     return np.clip(_render(scene)[:, :, 3], 0, 1)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass, replace
 
+from data_prep.render.accessories import AccessoriesChoice, choose_accessories
 from data_prep.render.background import BackgroundChoice, choose_background
 from data_prep.render.camera import CameraChoice, choose_camera
 from data_prep.render.clothing import ClothingChoice, choose_clothing
@@ -37,7 +38,8 @@ class PortraitChoice:
         Of the set, and of the photo in it.
     person_number : int
         Photos of one person share it.
-    person, skin, pose, hair, facial_hair, clothing, camera, light, background, development
+    person, skin, pose, hair, facial_hair, clothing, accessories, camera, light,
+    background, development
         The choice of each concern.
     """
 
@@ -50,6 +52,7 @@ class PortraitChoice:
     hair: HairChoice
     facial_hair: FacialHairChoice
     clothing: ClothingChoice
+    accessories: AccessoriesChoice
     camera: CameraChoice
     light: LightChoice
     background: BackgroundChoice
@@ -76,6 +79,7 @@ def _drawn(seed: int, number: int, per_person: int) -> PortraitChoice:
     who = person_of(number, per_person)
     person = choose_person(generator(seed, who, "person"))
     hair = choose_hair(generator(seed, number, "hair"), person)
+    clothing = choose_clothing(generator(seed, number, "clothing"), person)
     light = choose_light(generator(seed, number, "light"))
     return PortraitChoice(
         seed=seed,
@@ -88,7 +92,10 @@ def _drawn(seed: int, number: int, per_person: int) -> PortraitChoice:
         pose=choose_pose(generator(seed, number, "pose")),
         hair=hair,
         facial_hair=choose_facial_hair(generator(seed, number, "facial hair"), person, hair),
-        clothing=choose_clothing(generator(seed, number, "clothing"), person),
+        clothing=clothing,
+        accessories=choose_accessories(
+            generator(seed, number, "accessories"), person, hair.style, clothing.outfit
+        ),
         camera=choose_camera(generator(seed, number, "camera")),
         light=light,
         background=choose_background(generator(seed, number, "background"), light),

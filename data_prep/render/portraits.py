@@ -24,6 +24,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from data_prep.assets import sha256_of
 from data_prep.dataset import split_stems, write_lists
 from data_prep.dataset_manifest import DatasetManifest, Problem, rejection_lines
 from data_prep.errors import InputError, run_program
@@ -33,7 +34,9 @@ from data_prep.render.assets import body_data_dir
 from data_prep.render.background import choose_background
 from data_prep.render.body import BaseMesh, read_base_mesh
 from data_prep.render.camera import FRAME
+from data_prep.render.compositing import choose_development
 from data_prep.render.contact_sheet import write_contact_sheet
+from data_prep.render.landmarks import landmark_points
 from data_prep.render.photo import (
     develop,
     file_digests,
@@ -43,16 +46,15 @@ from data_prep.render.photo import (
     write_foreground,
     write_photo,
 )
-from data_prep.render.compositing import choose_development
 from data_prep.render.portrait import PortraitChoice, choose_portrait
 from data_prep.render.quality import Quality
 from data_prep.render.randomness import generator
 from data_prep.render.staging import stage
-from data_prep.resume import Journal, Outcome, content_key, is_done, module_digests, run_resumable
+from data_prep.resume import Journal, Outcome, content_key, is_done, run_resumable
 
 SHEET = "sheet.jpg"
 # Modules of this package that change no picture.
-NOT_PICTURES = ("check.py", "contact_sheet.py", "portraits.py")
+NOT_PICTURES = ("check.py", "contact_sheet.py", "fit_landmarks.py", "portraits.py")
 
 
 @dataclass(frozen=True)
@@ -117,13 +119,13 @@ def _body() -> BaseMesh:
 
 
 def recipe_digest() -> str:
-    """Changes whenever code that decides a picture does."""
-    folder = Path(__file__).parent
-    names = sorted(p.name for p in folder.iterdir() if p.is_file() and p.suffix != ".md")
-    return content_key(module_digests(f"render/{n}" for n in names if n not in NOT_PICTURES))
+    """Changes whenever code or a table that decides a picture does."""
+    files = sorted(p for p in Path(__file__).parent.iterdir() if p.suffix in (".py", ".json"))
+    return content_key([sha256_of(p) for p in files if p.name not in NOT_PICTURES])
 
 
 def _meta(choice: PortraitChoice, task: Task, **more) -> dict:
+    """What is written beside a photo: all of its parameters."""
     settings = asdict(task.settings)
     return {"stem": task.stem, "settings": settings, "choice": asdict(choice), **more}
 
@@ -149,7 +151,8 @@ def render_portrait(task: Task) -> list[str]:
     photo = take_photo(foreground, choice.background, choice.development, _body())
     name = f"foregrounds/{task.stem}.png"
     write_foreground(task.out / name, foreground)
-    meta = _meta(choice, task)
+    landmarks = staging.project(landmark_points(staging.subject, staging.camera), size)
+    meta = _meta(choice, task, landmarks=landmarks.round(2).tolist())
     names = write_photo(task.out, task.stem, photo, foreground.matte, meta, settings.suffix)
     return [name, *names]
 

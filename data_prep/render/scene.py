@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import bpy
 import numpy as np
 
+from data_prep.render.accessories import build_accessories
 from data_prep.render.blender import fresh_scene, link, surface_arrays
 from data_prep.render.body import transform
 from data_prep.render.camera import build_camera
@@ -73,6 +74,7 @@ def build(choice: PortraitChoice, staging: Staging) -> bpy.types.Scene:
         return generator(choice.seed, choice.number, f"build {concern}")
 
     clothing = build_clothing(choice.clothing, subject, stream("clothing"))
+    worn = build_accessories(choice.accessories, subject, clothing, stream("accessories"))
     skin = build_skin(
         choice.skin,
         subject,
@@ -90,11 +92,12 @@ def build(choice: PortraitChoice, staging: Staging) -> bpy.types.Scene:
         [
             _samples_near(arrays["vertices"], arrays["normals"], low, high),
             _samples_near(clothing.points, clothing.normals, low, high),
+            _samples_near(worn.points, worn.normals, low, high),
         ],
         low,
         high,
     )
-    build_hair(choice.hair, subject, surface, collision, stream("hair"))
+    build_hair(choice.hair, subject, surface, collision, stream("hair"), worn.hair_cap)
     build_facial_hair(choice.facial_hair, subject, surface, collision, stream("facial hair"))
     root = link(bpy.data.objects.new("subject", None))
     for thing in scene.objects:
