@@ -151,7 +151,9 @@ def _opened(path: Path) -> bytes:
         content = path.read_bytes()
         return gzip.decompress(content) if path.suffix == ".gz" else content
     except (OSError, EOFError) as error:
-        raise InputError(f"{path} of the body data is unreadable ({error}); fetch it again.") from error
+        raise InputError(
+            f"{path} of the body data is unreadable ({error}); fetch it again."
+        ) from error
 
 
 @functools.lru_cache(maxsize=512)

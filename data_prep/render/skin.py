@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 
+from data_prep.errors import InputError
+from data_prep.render.body import BaseMesh
 from data_prep.render.colors import linear_color
 from data_prep.render.expression import Subject
 from data_prep.render.person import PersonChoice
@@ -27,8 +31,12 @@ TONES = (
 LIPSTICKS = {"none": 0.0, "8c2b36": 0.3, "a34b4b": 0.3, "6e2238": 0.15, "b3616a": 0.25}
 EYE_SHADOWS = {"none": 0.6, "5a4238": 0.16, "4c3f4a": 0.12, "7a5240": 0.12}
 VISIBLE_HEIGHT = -0.02  # rest z in meters; below, no portrait shows a body
+FACE_SCALE = 1.05  # meters of a face that 1 of its texture coordinates covers
+CREASES = (0.9, 5.0)  # tiles per meter of width and height: lines that run across
+MASK_BLUR = 5  # pixels of 2048 for the whole body: 2 mm of a face
 ARM_REACH = 0.21  # rest |x| beyond which a vertex belongs to an arm
 SCATTERING = 0.4  # share of light that enters the skin; costs its share of the rendering
+MOUTH_COLOR = (0.20, 0.045, 0.04)
 NO_SCALP = (0.0, 0.0, 0.0)
 
 
@@ -149,6 +157,42 @@ def skin_regions(rest: np.ndarray) -> dict[str, np.ndarray]:
     return {name: np.clip(values, 0, 1) for name, values in regions.items()}
 
 
+@functools.cache
+def painted_regions(mesh: BaseMesh) -> dict[str, np.ndarray]:
+    """Parts of a body that come with it as masks over its texture coordinates.
+
+    Returns
+    -------
+    dict of str to (N,) ndarray in [0, 1]
+        ``lips``, ``lids``, ``inner_mouth``.
+
+    Raises
+    ------
+    InputError
+        If a mask is missing or unreadable.
+    """
+    corners = mesh.uv_faces.ravel()
+    uv = np.zeros((len(mesh.vertices), 2))
+    uv[mesh.faces.ravel()] = mesh.uv[corners]  # on seams, either side's
+
+    def values(name: str) -> np.ndarray:
+        path = mesh.directory / f"mpfb2/textures/mpfb_{name}.jpg"
+        mask = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+        if mask is None:
+            raise InputError(f"{path} of the body data is unreadable; fetch it again.")
+        mask = cv2.blur(mask, (MASK_BLUR, MASK_BLUR))
+        height, width = mask.shape
+        columns = np.clip(uv[:, 0] * width, 0, width - 1).astype(int)
+        rows = np.clip((1 - uv[:, 1]) * height, 0, height - 1).astype(int)
+        return mask[rows, columns] / 255
+
+    return {
+        "lips": values("lips"),
+        "lids": values("eyelids"),
+        "inner_mouth": values("inside-mouth"),
+    }
+
+
 def skin_color(person: PersonChoice) -> np.ndarray:
     """The average albedo of a person's skin, (3,) linear RGB."""
     position = person.skin_tone * (len(TONES) - 1)
@@ -161,9 +205,6 @@ def skin_color(person: PersonChoice) -> np.ndarray:
 
 
 # --- material ----------------------------------------------------------------------
-
-FACE_SCALE = 1.05  # meters of a face that 1 of its texture coordinates covers
-CREASES = (0.9, 5.0)  # per meter of width and height: lines that run across
 
 
 def _tile(tree: NodeTree, name: str, tile: np.ndarray, place: Value) -> list[Value]:
@@ -216,7 +257,8 @@ def _color(tree: NodeTree, person: PersonChoice, choice: SkinChoice, pattern: di
     shadow = tree.multiply(tree.attribute("under_eye"), 0.30 + 0.25 * old)
     color = over(color, shadow, (0.66, 0.52, 0.53))
     sunned = tree.math("MULTIPLY_ADD", tree.attribute("freckled"), 0.85, 0.15)
-    color = tree.mix(tree.multiply(pattern["freckles"], sunned, 0.7 * person.freckles), color, stain)
+    freckles = tree.multiply(pattern["freckles"], sunned, 0.7 * person.freckles)
+    color = tree.mix(freckles, color, stain)
     color = tree.mix(tree.multiply(pattern["spots"], 0.6 * person.spots * old), color, stain)
     color = tree.mix(tree.multiply(pattern["moles"], 0.8 * person.spots), color, stain)
     if choice.stubble:
@@ -226,12 +268,11 @@ def _color(tree: NodeTree, person: PersonChoice, choice: SkinChoice, pattern: di
     return color
 
 
-def _painted(
-    tree: NodeTree, person: PersonChoice, choice: SkinChoice, color: Value, lips: Value, lids: Value
-) -> Value:
+def _painted(tree: NodeTree, person: PersonChoice, choice: SkinChoice, color: Value) -> Value:
     """Lips, natural or painted, and eye shadow over the skin."""
     from data_prep.render.blender import rgba
 
+    lips, lids = tree.attribute("lips"), tree.attribute("lids")
     base = skin_color(person)
     natural = base * ([0.86, 0.52, 0.50] if person.skin_tone < 0.6 else [0.84, 0.60, 0.60])
     color = tree.mix(tree.multiply(tree.ramp(lips, 0.1, 0.9), 0.8), color, rgba(natural))
@@ -266,21 +307,16 @@ def skin_material(
     from data_prep.render.blender import NodeTree, rgba
 
     person = subject.person
-    textures = subject.mesh.directory / "mpfb2/textures"
     tree = NodeTree.of_material("skin")
-    uv = tree.uv()
-    lips = tree.texture(textures / "mpfb_lips.jpg", uv)
-    lids = tree.texture(textures / "mpfb_eyelids.jpg", uv)
-    mouth = tree.texture(textures / "mpfb_inside-mouth.jpg", uv)
-    pattern = _patterns(tree, choice, uv)
+    pattern = _patterns(tree, choice, tree.uv())
     color = _color(tree, person, choice, pattern)
-    color = _painted(tree, person, choice, color, lips, lids)
-    color = tree.mix(mouth, color, rgba((0.20, 0.045, 0.04)))
+    color = _painted(tree, person, choice, color)
+    color = tree.mix(tree.attribute("inner_mouth"), color, rgba(MOUTH_COLOR))
     color = tree.mix(tree.attribute("scalp"), color, rgba(scalp_color))
     roughness = tree.math("MULTIPLY_ADD", pattern["mottling"], 0.2, 0.50 - 0.12 * choice.oil)
     shine = tree.multiply(tree.attribute("shine"), -0.05 - 0.13 * choice.oil)
     roughness = tree.math("ADD", roughness, shine)
-    roughness = tree.math("MULTIPLY_ADD", lips, -0.14, roughness)
+    roughness = tree.math("MULTIPLY_ADD", tree.attribute("lips"), -0.14, roughness)
     return tree.surface(
         tree.principled(
             base_color=color,
@@ -295,7 +331,7 @@ def skin_material(
 
 
 def visible_faces(subject: Subject, covered: np.ndarray | None = None) -> np.ndarray:
-    """The (M, 4) quads of the body that a portrait may show.
+    """Which quads of the body a portrait may show, bool, in the order of its quads.
 
     Head, trunk and arms, without the quads all of whose vertices are `covered`.
     """
@@ -329,11 +365,12 @@ def build_skin(
     Returns
     -------
     Object
-        Vertex attributes ``rest`` (vector), those of `skin_regions`, ``scalp``.
+        Vertex attributes ``rest`` (vector), ``scalp``, those of `skin_regions`
+        and `painted_regions`.
     """
     from data_prep.render.parts import body_part
 
-    regions = skin_regions(subject.rest)
+    regions = skin_regions(subject.rest) | painted_regions(subject.mesh)
     regions["scalp"] = np.zeros(len(subject.rest)) if scalp is None else scalp
     quads = subject.mesh.faces_of("body")[visible_faces(subject, covered)]
     return body_part(

@@ -12,7 +12,7 @@ from data_prep.render.eyes import CORNEA_HEIGHT, eyeball
 from data_prep.render.mouth import gum_share, tooth_number
 from data_prep.render.person import choose_person
 from data_prep.render.randomness import generator
-from data_prep.render.skin import choose_skin, skin_color, skin_regions
+from data_prep.render.skin import choose_skin, painted_regions, skin_color, skin_regions
 from data_prep.render.skin_patterns import (
     SPREAD,
     TILE,
@@ -108,6 +108,20 @@ def test_regions_are_where_they_are_called(mesh):
     assert (inside["forehead_lines"][:, 2] > eyes).all()
     assert (inside["under_eye"][:, 2] < eyes + 0.02).all()
     assert (inside["beard"][:, 2] < eyes).all()
+
+
+def test_painted_regions_are_where_they_are_called(mesh):
+    rest, regions = rest_coordinates(mesh), painted_regions(mesh)
+    skin = np.unique(mesh.faces[mesh.faces_of("body")])
+    eyes, mouth = mesh.joint(rest, "helper-l-eye"), mesh.joint(rest, "helper-tongue")
+
+    def place(name):
+        return rest[skin[regions[name][skin] > 0.5]]
+
+    assert len(place("lips")) > 50
+    assert np.abs(place("lips")[:, 2] - mouth[2]).max() < 0.03
+    assert np.linalg.norm(np.abs(place("lids")) - np.abs(eyes), axis=1).max() < 0.03
+    assert place("inner_mouth")[:, 1].min() > place("lips")[:, 1].min()
 
 
 def test_an_eyeball_is_a_sphere_with_a_bulge_toward_the_gaze():
