@@ -40,7 +40,7 @@ def teeth_material(subject: Subject) -> bpy.types.Material:
     from data_prep.render.blender import NodeTree, rgba
 
     old = float(np.clip((subject.person.years - 20) / 60, 0, 1))
-    enamel = np.array([0.80, 0.74, 0.64]) * [1 - 0.15 * old, 1 - 0.2 * old, 1 - 0.32 * old]
+    enamel = np.array([0.92, 0.87, 0.78]) * [1 - 0.15 * old, 1 - 0.2 * old, 1 - 0.32 * old]
     tree = NodeTree.of_material("teeth")
     into = tree.math("FRACT", tree.math("ADD", tree.attribute("tooth"), 0.5))
     from_border = tree.math("ABSOLUTE", tree.math("SUBTRACT", into, 0.5))
