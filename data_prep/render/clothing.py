@@ -308,7 +308,8 @@ def make_layer(rng: np.random.Generator, body: StandingBody, choice: GarmentChoi
     return Layer(garment, sewn, placed, fur)
 
 
-def _fiber_material(name: str, color: np.ndarray) -> bpy.types.Material:
+def fiber_material(name: str, color: np.ndarray) -> bpy.types.Material:
+    """Hair-like fibers of one linear color."""
     from data_prep.render.blender import NodeTree, rgba
 
     tree = NodeTree.of_material(name)
@@ -352,14 +353,14 @@ def _build_layer(
             rng, *roots, 0.018 + 0.014 * choice.trim_size, steps=6, disorder=0.55, droop=0.7, curl=0.12
         )
         radii = np.linspace(5e-5, 1.5e-5, strands.shape[1])[None].repeat(len(strands), axis=0)
-        fur = _fiber_material("fur", linear_color(choice.fur_color))
+        fur = fiber_material("fur", linear_color(choice.fur_color))
         objects.append(strands_object("fur", strands, radii, material=fur))
     if choice.fuzz:
         shell = layer.garment.shell
         roots = scattered(rng, shell, FUZZ_FIBERS)
         strands = fiber_strands(rng, *roots, choice.fuzz, steps=5, disorder=0.8, droop=0.2, curl=0.5)
         radii = np.full(strands.shape[:2], 2.2e-5)
-        fuzz = _fiber_material("fuzz", linear_color(choice.fabric.colors[0]))
+        fuzz = fiber_material("fuzz", linear_color(choice.fabric.colors[0]))
         objects.append(strands_object("fuzz", strands, radii, material=fuzz))
     return objects
 
