@@ -22,6 +22,7 @@ from data_prep.render.strands import (
     Pull,
     Roots,
     Strands,
+    astray,
     braid,
     clumped,
     curled,
@@ -187,12 +188,12 @@ def _finish(
     choice: HairChoice,
     hairs: np.ndarray,
     features: np.ndarray,
+    outward: np.ndarray,
     *,
     locks: int,
     clump_shape: float = 1.0,
     curl_begin: float = 0.25,
     looseness: float = 0.2,
-    ruffle: float = 1.0,
 ) -> np.ndarray:
     """Bundle, curl and ruffle hairs as the choice says.
 
@@ -201,12 +202,12 @@ def _finish(
     hairs : (N, K, 3) ndarray
     features : (N, F) ndarray
         By which hairs are alike.
+    outward : (N, 3) ndarray
+        Unit vectors in which flyaways leave the others.
     locks : int
         Curls and large bundles; each falls into about seven small ones.
     curl_begin, looseness : float
         As in `curled`.
-    ruffle : float
-        Factor on the frizz of the choice.
     """
     lengths = lengths_of(hairs)
     lock, centers = locks_of(rng, features, locks)
@@ -223,8 +224,9 @@ def _finish(
             rng, hairs, lengths, lock,
             radius=radius, pitch=pitch, begin=curl_begin, looseness=looseness,
         )  # fmt: skip
-    amplitude = ruffle * choice.frizz * np.where(strayed, rng.uniform(2, 6, len(hairs)), 1.0)
-    return ruffled(rng, hairs, lengths, amplitude)
+    amplitude = choice.frizz * np.where(strayed, rng.uniform(1, 4, len(hairs)), 1.0)
+    hairs = ruffled(rng, hairs, lengths, amplitude)
+    return astray(rng, hairs, lengths, outward, strayed)
 
 
 def _settled(scalp: Scalp, hairs: np.ndarray) -> np.ndarray:
@@ -410,7 +412,7 @@ def grow_short(rng: np.random.Generator, choice: HairChoice, scalp: Scalp) -> li
     features = np.column_stack([scalp.roots.points, 0.5 * APART * side])
     hairs = interpolated(grown, features[guides], scalp.roots.points, features)
     hairs = trimmed(hairs, rng.uniform(0.75, 1.0, count))
-    hairs = _finish(rng, choice, hairs, features, locks=650, clump_shape=0.8, curl_begin=0.3)
+    hairs = _finish(rng, choice, hairs, features, scalp.roots.normals, locks=650, clump_shape=0.8, curl_begin=0.3)
     hairs = _settled(scalp, hairs)
     fine = _fine_edge(scalp)
     return [with_color(rng, choice.color, hairs, 6.5e-5, rest=scalp.roots.rest, fine=fine, tip=0.5)]
@@ -476,7 +478,7 @@ def grow_loose(rng: np.random.Generator, choice: HairChoice, scalp: Scalp) -> li
         share = np.minimum(share, share_above(hairs, np.where(fringe, -np.inf, below)))
     hairs = trimmed(hairs, share)
     begin = 0.35 if pitch > 0.055 else 0.2
-    hairs = _finish(rng, choice, hairs, features, locks=330, curl_begin=begin)
+    hairs = _finish(rng, choice, hairs, features, scalp.roots.normals, locks=330, curl_begin=begin)
     hairs = _settled(scalp, hairs)
     colored = with_color(rng, choice.color, hairs, 7.5e-5, rest=scalp.roots.rest, fine=_fine_edge(scalp))
     return [colored, *_baby_hairs(rng, choice, scalp, 350, directions)]
@@ -520,7 +522,7 @@ def grow_volume(rng: np.random.Generator, choice: HairChoice, scalp: Scalp) -> l
     hairs = interpolated(grown, features[guides], scalp.roots.points, features)
     hairs = trimmed(hairs, rng.uniform(0.7, 1.0, count))
     hairs = _finish(
-        rng, choice, hairs, features,
+        rng, choice, hairs, features, scalp.roots.normals,
         locks=3000 if afro else 700, clump_shape=0.55, curl_begin=0.15, looseness=0.45 if afro else 0.2,
     )  # fmt: skip
     hairs = _settled(scalp, hairs)
@@ -584,8 +586,8 @@ def _gathered(
     lock, centers = locks_of(rng, features, 600)
     strayed = rng.random(count) < choice.flyaways
     hairs = clumped(hairs, lock, centers, np.where(strayed, 0.05, 0.45 * choice.clump), 0.7)
-    amplitude = np.where(strayed, 3.5, 0.6) * choice.frizz
-    hairs = ruffled(rng, hairs, lengths, amplitude)
+    hairs = ruffled(rng, hairs, lengths, np.where(strayed, 2.0, 0.6) * choice.frizz)
+    hairs = astray(rng, hairs, lengths, scalp.roots.normals, strayed, tied=True)
     return _settled(scalp, hairs), flow
 
 
@@ -659,7 +661,7 @@ def _tail(
     )
     hairs = interpolated(grown, spread[:guides], roots, spread)
     hairs = trimmed(hairs, np.clip(rng.normal(0.9, 0.10, count), 0.3, 1))
-    hairs = _finish(rng, choice, hairs, spread, locks=60, clump_shape=1.2, curl_begin=0.4)
+    hairs = _finish(rng, choice, hairs, spread, unit(spread), locks=60, clump_shape=1.2, curl_begin=0.4)
     return with_color(rng, choice.color, _settled(scalp, hairs), 7.5e-5)
 
 
@@ -733,11 +735,11 @@ def grow_ropes(rng: np.random.Generator, choice: HairChoice, scalp: Scalp) -> li
     count = len(x[ropes])
     aside = _curtains(choice, np.zeros(count, dtype=bool))
 
-    hug = hugging(scalp.field, np.full(count, 0.010 + choice.volume), 0.3)
+    hug = hugging(scalp.field, np.full(count, 0.006 + choice.volume), 0.4)
 
     def pull(points: np.ndarray, done: float) -> np.ndarray:
         on_head = smooth_step(0.70, 0.76, points[:, 2])[:, None]
-        return 0.22 * scalp.down + aside(points, done) + on_head * hug(points, done)
+        return 0.40 * scalp.down + aside(points, done) + on_head * hug(points, done)
 
     layer = 0.004 + choice.volume * (0.4 * rng.random(len(scalp)) + 0.6 * outer)
     middles = grow(

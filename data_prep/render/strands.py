@@ -322,6 +322,38 @@ def ruffled(
     return hairs + offset * (wide[:, None] * smooth_step(0, 0.3, along))[..., None].astype(np.float32)
 
 
+def astray(
+    rng: np.random.Generator,
+    hairs: np.ndarray,
+    lengths: np.ndarray,
+    outward: np.ndarray,
+    which: np.ndarray,
+    *,
+    tied: bool = False,
+) -> np.ndarray:
+    """Lift flyaway hairs out of the others: seen against the light they are a halo.
+
+    Parameters
+    ----------
+    lengths : (N,) ndarray
+    outward : (N, 3) ndarray
+        Unit vectors away from the head.
+    which : (N,) bool ndarray
+        The flyaways.
+    tied : bool, default False
+        Whether hairs are held at their tips too and stray in the middle only.
+    """
+    count = int(which.sum())
+    along = np.linspace(0, 1, hairs.shape[1], dtype=np.float32)
+    course = np.sin(np.pi * along) if tied else smooth_step(0, 1, along)
+    reach = np.minimum(rng.exponential(0.013, count), 0.35 * lengths[which])
+    direction = unit(outward[which] + rng.normal(0, 0.6, (count, 3)))
+    offset = (reach[:, None] * direction).astype(np.float32)[:, None] * course[None, :, None]
+    result = hairs.copy()
+    result[which] += offset
+    return result
+
+
 def trimmed(hairs: np.ndarray, share: np.ndarray) -> np.ndarray:
     """Cut (N, K, 3) hairs to a share (N,) of their length, with as many points."""
     count = hairs.shape[1]
