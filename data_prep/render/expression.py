@@ -97,7 +97,7 @@ def _choose_face_units(rng: np.random.Generator, expression: str) -> dict[str, f
     for name, largest in (("browInnerUp", 0.2), ("mouthPucker", 0.08), ("jawForward", 0.1)):
         key = f"faceunits/{name}"
         units[key] = units.get(key, 0.0) + float(rng.uniform(0, largest))
-    lids = rng.uniform(-0.12, 0.12)  # heavy to wide
+    lids = rng.uniform(-0.16, 0.08)  # heavy to wide
     for side in ("Left", "Right"):
         key = f"faceunits/{'eyeWide' if lids > 0 else 'eyeBlink'}{side}"
         units[key] = units.get(key, 0.0) + abs(float(lids))

@@ -64,7 +64,7 @@ def eye_material(subject: Subject) -> bpy.types.Material:
     tree = NodeTree.of_material("eye")
     angle = tree.attribute("angle")
     place = tree.attribute("place", "Vector")
-    white = np.array([0.60, 0.55, 0.52]) * [1, 1 - 0.05 * yellow, 1 - 0.14 * yellow]
+    white = np.array([0.52, 0.475, 0.45]) * [1, 1 - 0.05 * yellow, 1 - 0.14 * yellow]
     veins = tree.multiply(tree.ramp(tree.noise(place, 9, 5), 0.5, 0.75), 0.35)
     sclera = tree.mix(veins, rgba(white), (0.52, 0.27, 0.23, 1))
     sclera = tree.mix(tree.ramp(angle, IRIS + 0.25, 1.35), sclera, (0.42, 0.23, 0.19, 1))

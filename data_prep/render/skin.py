@@ -296,7 +296,7 @@ def _normal(tree: NodeTree, person: PersonChoice, pattern: dict) -> Value:
         place = tree.node("ShaderNodeCombineXYZ", {0: across, 1: up})
         creases = _tile(tree, "skin fine", fine_tile(), place)[0]
         where = tree.math("ADD", tree.attribute("forehead_lines"), tree.attribute("eye_lines"))
-        height = tree.math("ADD", height, tree.multiply(creases, where, 5.0 * old))
+        height = tree.math("ADD", height, tree.multiply(creases, where, 7.0 * old))
     return tree.bump(height, strength=0.5, distance=0.0005)
 
 
