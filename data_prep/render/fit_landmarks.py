@@ -12,6 +12,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.optimize import nnls
@@ -20,7 +21,6 @@ from tqdm import tqdm
 
 from data_prep.errors import InputError, run_program
 from data_prep.images import atomic_write, read_photo
-from data_prep.landmarks import LandmarkDetector
 from data_prep.render.assets import body_data_dir
 from data_prep.render.body import BaseMesh, read_base_mesh, rest_coordinates
 from data_prep.render.landmarks import (
@@ -34,6 +34,9 @@ from data_prep.render.landmarks import (
 )
 from data_prep.render.portrait import choose_portrait
 from data_prep.render.staging import stage
+
+if TYPE_CHECKING:  # the fit itself works without dlib, which the studio lacks
+    from data_prep.landmarks import LandmarkDetector
 
 LARGEST_ERROR = 0.10  # of the inter-ocular distance: beyond, dlib is thought to err
 NEIGHBORS = 24  # vertices among which a landmark is interpolated
@@ -196,6 +199,8 @@ def write_table(
 
 
 def main() -> None:
+    from data_prep.landmarks import LandmarkDetector
+
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folders", nargs="+", type=Path, help="written by make portraits")
     parser.add_argument("--out", type=Path, default=TABLE)
