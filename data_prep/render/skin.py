@@ -164,7 +164,7 @@ def painted_regions(mesh: BaseMesh) -> dict[str, np.ndarray]:
     Returns
     -------
     dict of str to (N,) ndarray in [0, 1]
-        ``lips``, ``lids``, ``inner_mouth``.
+        ``lips``, ``lids``, ``inner_mouth``, ``nails``.
 
     Raises
     ------
@@ -190,6 +190,7 @@ def painted_regions(mesh: BaseMesh) -> dict[str, np.ndarray]:
         "lips": values("lips"),
         "lids": values("eyelids"),
         "inner_mouth": values("inside-mouth"),
+        "nails": values("fingernails"),
     }
 
 
@@ -312,11 +313,14 @@ def skin_material(
     color = _color(tree, person, choice, pattern)
     color = _painted(tree, person, choice, color)
     color = tree.mix(tree.attribute("inner_mouth"), color, rgba(MOUTH_COLOR))
+    nails = rgba(skin_color(person) * [1.08, 0.88, 0.86])
+    color = tree.mix(tree.attribute("nails"), color, nails)
     color = tree.mix(tree.attribute("scalp"), color, rgba(scalp_color))
     roughness = tree.math("MULTIPLY_ADD", pattern["mottling"], 0.2, 0.50 - 0.12 * choice.oil)
     shine = tree.multiply(tree.attribute("shine"), -0.05 - 0.13 * choice.oil)
     roughness = tree.math("ADD", roughness, shine)
     roughness = tree.math("MULTIPLY_ADD", tree.attribute("lips"), -0.14, roughness)
+    roughness = tree.math("MULTIPLY_ADD", tree.attribute("nails"), -0.22, roughness)
     return tree.surface(
         tree.principled(
             base_color=color,

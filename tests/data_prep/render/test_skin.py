@@ -121,6 +121,7 @@ def test_painted_regions_are_where_they_are_called(mesh):
     assert len(place("lips")) > 50
     assert np.abs(place("lips")[:, 2] - mouth[2]).max() < 0.03
     assert np.linalg.norm(np.abs(place("lids")) - np.abs(eyes), axis=1).max() < 0.03
+    assert np.abs(place("nails")[:, 0]).min() > 0.3  # at the ends of the arms
     assert place("inner_mouth")[:, 1].min() > place("lips")[:, 1].min()
 
 
