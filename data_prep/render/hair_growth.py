@@ -149,6 +149,11 @@ def _clearance(scalp: Scalp, thickness: np.ndarray | float) -> np.ndarray:
     return np.where(scalp.pressed, 0.0012, free)
 
 
+def _layer(scalp: Scalp, height: np.ndarray) -> np.ndarray:
+    """Thickness of a layer of hair, (N,) in meters; thin under a hat."""
+    return np.where(scalp.pressed, UNDER_HAT, height)
+
+
 def _wandering(rng: np.random.Generator, count: int, strength: float) -> Pull:
     """A pull that leads every strand off on a smooth path of its own."""
     phase = rng.uniform(0, 2 * np.pi, (count, 3))
@@ -393,7 +398,7 @@ def grow_short(rng: np.random.Generator, choice: HairChoice, scalp: Scalp) -> li
     messy = 0.28 if choice.comb == "any" else 0.12
     directions = directions[guides] + _jitter(rng, len(directions[guides]), messy)
     onward = 0.10 * unit(flow[guides])
-    hug = hugging(scalp.field, height[guides], 0.55)
+    hug = hugging(scalp.field, _layer(scalp, height)[guides], 0.55)
 
     def pull(points: np.ndarray, done: float) -> np.ndarray:
         return 0.05 * scalp.down + onward + hug(points, done)
@@ -450,7 +455,7 @@ def grow_loose(rng: np.random.Generator, choice: HairChoice, scalp: Scalp) -> li
     aside = _curtains(choice, fringe[guides])
     wander = _wandering(rng, len(x[guides]), 0.025)
     height = np.where(fringe, 0.007, 1.5 * choice.volume + 0.01)
-    hug = hugging(scalp.field, height[guides], 0.3)
+    hug = hugging(scalp.field, _layer(scalp, height)[guides], 0.3)
 
     def pull(points: np.ndarray, done: float) -> np.ndarray:
         drawn = 0.28 * scalp.down + aside(points, done) + wander(points, done)
@@ -500,7 +505,7 @@ def grow_volume(rng: np.random.Generator, choice: HairChoice, scalp: Scalp) -> l
         lengths, weight = choice.length * (1 - (0.35 if choice.length < 0.11 else 0.0) * low), 0.14
     height = np.full(count, choice.length if afro else choice.volume) * rng.uniform(0.5, 1.1, count)
     aside = _curtains(choice, np.zeros(len(x[guides]), dtype=bool))
-    hug = hugging(scalp.field, height[guides], 0.3)
+    hug = hugging(scalp.field, _layer(scalp, height)[guides], 0.3)
     wander = _wandering(rng, len(x[guides]), 0.16)
 
     def pull(points: np.ndarray, done: float) -> np.ndarray:
@@ -788,15 +793,22 @@ def _under_hat(strands: Strands, scalp: Scalp, covered: HairCap, head: np.ndarra
         In the head's frame.
     covered : HairCap
     """
-    count, length, _ = strands.points.shape
-    flat = strands.points.reshape(-1, 3).astype(np.float64)
-    under = covered(transform(head, flat))
-    distance = scalp.field(flat[under])
-    too_far = np.maximum(distance - UNDER_HAT, 0)
-    flat[under] -= scalp.field.outward(flat[under]) * too_far[:, None]
-    seen = ~under.reshape(count, length).all(axis=1)
-    points = flat.reshape(count, length, 3)[seen].astype(np.float32)
-    return Strands(points, strands.radius[seen], strands.melanin[seen], strands.tip)
+    points = strands.points.astype(np.float64)
+    under = covered(transform(head, points.reshape(-1, 3))).reshape(points.shape[:2])
+    seen = ~under.all(axis=1)
+    points, under = points[seen], under[seen]
+    # Below the brim hair comes away from the head little by little.
+    order = np.arange(points.shape[1])
+    last = np.where(under, order, -1).max(axis=1)
+    step = lengths_of(points) / (len(order) - 1)
+    free = np.maximum(order - last[:, None], 0) * step[:, None]
+    limit = np.where((last < 0)[:, None], np.inf, UNDER_HAT + 0.5 * free)
+    too_far = scalp.field(points) - limit
+    pressed = too_far > 0
+    points[pressed] -= scalp.field.outward(points[pressed]) * too_far[pressed][:, None]
+    return Strands(
+        points.astype(np.float32), strands.radius[seen], strands.melanin[seen], strands.tip
+    )
 
 
 def grow_hair(
