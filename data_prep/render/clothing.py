@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -16,12 +16,13 @@ from data_prep.render.drape import (
     Noise,
     StandingBody,
     covered_vertices,
+    cut_height,
     drape,
 )
 from data_prep.render.expression import Subject
 from data_prep.render.fabric import FabricChoice, choose_color, choose_fabric, fabric_material
 from data_prep.render.fibers import fiber_strands, scattered
-from data_prep.render.geometry import PolygonMesh, vertex_normals
+from data_prep.render.geometry import PolygonMesh, hemmed, vertex_normals
 from data_prep.render.person import PersonChoice
 from data_prep.render.randomness import pick
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 LONG_SLEEVE = 0.97  # of the arm
 THICKNESS = 0.0024  # meters of cloth
 RIB_WIDTH = 0.018  # meters of a ribbed neckband
+HIDDEN_MARGIN = 0.03  # meters inside the edge of the garment above
 FUR_FIBERS = 16000
 FUZZ_FIBERS = 14000
 
@@ -276,8 +278,20 @@ class Layer:
     fur: PolygonMesh | None
 
 
-def make_layer(rng: np.random.Generator, body: StandingBody, choice: GarmentChoice) -> Layer:
-    """Drape a garment and sew its trimmings, without Blender."""
+def make_layer(
+    rng: np.random.Generator,
+    body: StandingBody,
+    choice: GarmentChoice,
+    over: Sequence[Cut] = (),
+) -> Layer:
+    """Drape a garment and sew its trimmings, without Blender.
+
+    Parameters
+    ----------
+    over : sequence of Cut
+        Of the garments worn over it: what they hide is left out, so that it
+        cannot show through.
+    """
     garment = drape(
         rng, body, choice.cut, gap=choice.gap, ease=choice.ease, folds=choice.folds
     )
@@ -302,9 +316,19 @@ def make_layer(rng: np.random.Generator, body: StandingBody, choice: GarmentChoi
         cloth = [collars.hood(garment, loop, 0.9 + 0.4 * size, folds)]
         hardware = collars.drawstrings(garment, body, 0.10 + 0.08 * size)
     sewn = [collars.sewn(part, garment, body) for part in cloth]
+    hardware = [
+        part
+        for part in hardware
+        if all(cut_height(body, part.vertices, cut).min() > 0 for cut in over)
+    ]
     placed = [PolygonMesh(garment.posed(part.vertices), part.faces) for part in hardware]
     if choice.trim == "fur":
         fur = sewn[0]
+    for cut in over:
+        hidden = cut_height(body, garment.standing, cut) < -HIDDEN_MARGIN
+        faces = garment.shell.faces
+        shell = replace(garment.shell, faces=faces[~hidden[faces].all(axis=1)])
+        garment = replace(garment, shell=shell)
     return Layer(garment, sewn, placed, fur)
 
 
@@ -330,16 +354,23 @@ def _build_layer(
     ribbed = RIB_WIDTH if choice.trim in ("rib", "turtleneck") else 0.0
     material = fabric_material(rng, choice.fabric, f"{choice.kind} cloth", ribbed_edge=ribbed)
     objects = []
-    for name, part in [("shell", layer.garment.shell), *(("trim", part) for part in layer.cloth)]:
-        thing = mesh_object(
-            f"{choice.kind} {name}", part.vertices, part.faces,
+    shell = hemmed(layer.garment.shell, THICKNESS)
+    objects.append(
+        mesh_object(
+            f"{choice.kind} shell", shell.vertices, shell.faces,
+            attributes=shell.attributes, material=material,
+        )
+    )  # fmt: skip
+    for part in layer.cloth:
+        trim = mesh_object(
+            f"{choice.kind} trim", part.vertices, part.faces,
             attributes=part.attributes, material=material,
         )  # fmt: skip
-        subdivision = thing.modifiers.new("smooth", "SUBSURF")
-        subdivision.levels = subdivision.render_levels = 1 if name == "shell" else 2
-        thickness = thing.modifiers.new("thickness", "SOLIDIFY")
+        thickness = trim.modifiers.new("thickness", "SOLIDIFY")
         thickness.thickness, thickness.offset = THICKNESS, 1
-        objects.append(thing)
+        smooth = trim.modifiers.new("smooth", "SUBSURF")
+        smooth.levels = smooth.render_levels = 1
+        objects.append(trim)
     if layer.hardware:
         color = linear_color(choice.fabric.colors[2])
         plastic = simple_material(f"{choice.kind} hardware", color, roughness=0.4)
@@ -376,7 +407,10 @@ def build_clothing(
         For creases and fibers.
     """
     body = StandingBody(subject)
-    layers = [make_layer(rng, body, layer) for layer in choice.layers]
+    layers = [
+        make_layer(rng, body, layer, [over.cut for over in choice.layers[k + 1 :]])
+        for k, layer in enumerate(choice.layers)
+    ]
     objects = []
     covered = np.zeros(len(subject.vertices), dtype=bool)
     points, normals = [], []
@@ -384,6 +418,7 @@ def build_clothing(
         objects += _build_layer(rng, layer, garment)
         covered |= covered_vertices(body, garment.cut)
         for part in (layer.garment.shell, *layer.cloth):
-            points.append(part.vertices)
-            normals.append(vertex_normals(part.vertices, part.faces))
+            used = np.unique(part.faces)
+            points.append(part.vertices[used])
+            normals.append(vertex_normals(part.vertices, part.faces)[used])
     return Clothing(objects, covered, np.concatenate(points), np.concatenate(normals))

@@ -269,7 +269,7 @@ def fold_heights(
     coarse = [noise(place + warp) for noise, place in zip(noises, (on_body, on_arm))]
     fine = [noise(2.3 * place + 7.0) for noise, place in zip(noises, (on_body, on_arm))]
     # Fine creases lie in the valleys of coarse folds.
-    body_folds, arm_folds = (np.tanh(a) + 0.35 * b * (a < 0.3) for a, b in zip(coarse, fine))
+    body_folds, arm_folds = (np.tanh(a) + 0.35 * b * smooth_step(0.7, -0.4, a) for a, b in zip(coarse, fine))
     folds = body_folds * (1 - sleeve) + arm_folds * sleeve
     return np.clip(folds, -1, 1) * smooth_step(0.012, 0.09, covered)
 

@@ -70,7 +70,7 @@ RELIEF = {  # meters between the lowest and the highest of a tile
     "jersey": 0.003, "woven": 0.004, "denim": 0.004, "knit": 0.003, "wool": 0.002, "satin": 0.003,
 }  # fmt: skip
 TILE_METERS, TILE_SIDE = 0.3, 512
-SHEEN = {"jersey": 0.25, "woven": 0.2, "denim": 0.15, "knit": 0.5, "wool": 0.6, "satin": 0.1}
+SHEEN = {"jersey": 0.1, "woven": 0.08, "denim": 0.08, "knit": 0.15, "wool": 0.15, "satin": 0.05}
 
 
 def choose_color(rng: np.random.Generator, muted_share: float = MUTED_SHARE) -> str:

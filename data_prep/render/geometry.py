@@ -229,6 +229,32 @@ def border_loops(faces: np.ndarray) -> list[np.ndarray]:
     return sorted(loops, key=len, reverse=True)
 
 
+def hemmed(mesh: PolygonMesh, thickness: float) -> PolygonMesh:
+    """The triangle mesh with its open edges turned in by `thickness` meters.
+
+    Where cloth ends it shows its thickness; elsewhere one surface is enough.
+    """
+    directed = edges_of(mesh.faces)
+    size = len(mesh.vertices)
+    codes = directed[:, 0] * size + directed[:, 1]
+    border = directed[~np.isin(codes, directed[:, 1] * size + directed[:, 0])]
+    rim, ends = np.unique(border, return_inverse=True)
+    start, end = ends.reshape(border.shape).T + size
+    inner = mesh.vertices[rim] - thickness * vertex_normals(mesh.vertices, mesh.faces)[rim]
+    strip = np.concatenate(
+        [
+            np.stack([border[:, 1], border[:, 0], start], axis=1),
+            np.stack([border[:, 1], start, end], axis=1),
+        ]
+    )
+    attributes = {
+        name: np.concatenate([values, values[rim]]) for name, values in mesh.attributes.items()
+    }
+    return PolygonMesh(
+        np.concatenate([mesh.vertices, inner]), np.concatenate([mesh.faces, strip]), attributes
+    )
+
+
 def resampled(points: np.ndarray, count: int, closed: bool) -> np.ndarray:
     """`count` points evenly spaced along a (K, D) polyline.
 

@@ -24,7 +24,7 @@ PATTERNS = {"plain": 0.4, "stripes": 0.14, "plaid": 0.22, "floral": 0.08, "melan
 # Outfits that fill the neck already.
 SCARFLESS = ("turtleneck", "hoodie", "coat over turtleneck", "blazer over turtleneck")
 ALONG, ACROSS = 120, 24
-CLEARANCE = 0.003  # meters off skin and clothes
+CLEARANCE = 0.005  # meters off skin and clothes
 
 
 @dataclass(frozen=True)
@@ -99,22 +99,20 @@ def wind_scarf(
         away = np.stack([np.sin(angle), np.cos(angle), 0 * angle], axis=1)
         front = 0.5 - 0.5 * np.cos(angle)
         tilt = 0.006 * np.sin(angle + rng.uniform(0, 6.28))
-        level = center + [0, 0, 1] * (0.012 - 0.032 * front - 0.020 * turn + tilt)[:, None]
-        # From the middle of the neck outward to clear skin and clothes by half the cloth.
-        reach = np.full(ALONG, 0.02)
-        wanted = 0.45 * choice.thickness + 0.004 + 0.8 * turn * choice.thickness
-        for _ in range(40):
-            gap = below(level + reach[:, None] * away)
-            reach = reach + np.clip(wanted - gap, 0, 0.006)
-        for _ in range(6):
-            reach = 0.5 * reach + 0.25 * (np.roll(reach, 1) + np.roll(reach, -1))
-        middle = level + reach[:, None] * away
+        level = center + [0, 0, 1] * (0.016 - 0.036 * front - 0.016 * turn + tilt)[:, None]
+        # Close around the neck, then off skin and clothes by half the cloth: on the
+        # slopes of the shoulders that is up rather than out.
+        height = 0.5 * choice.thickness + 0.003 + 0.8 * turn * choice.thickness
+        middle = level + (0.06 + 0.8 * turn * choice.thickness) * away
+        for _ in range(8):
+            middle = below.pushed_out(middle, height)
+            middle = 0.5 * middle + 0.25 * (np.roll(middle, 1, axis=0) + np.roll(middle, -1, axis=0))
         parts.append(_roll(choice, noise, middle, away, turn, closed=True))
     if choice.end:
         parts.append(_hanging_end(choice, noise, neck, below))
     offset, vertices, faces, closed_faces = 0, [], [], []
     for rows, closed in zip(parts, [True] * choice.turns + [False]):
-        pushed = below.pushed_out(rows, CLEARANCE)
+        pushed = below.pushed_out(below.pushed_out(rows, CLEARANCE), CLEARANCE)
         count, around, _ = pushed.shape
         vertices.append(pushed.reshape(-1, 3))
         faces.append(grid_faces(count, around, close_rows=closed, close_columns=True) + offset)
@@ -154,8 +152,8 @@ def _roll(
         ],
         axis=2,
     )
-    folds = 0.24 * noise(place + 5.0 * turn) + 0.14 * noise(2.3 * place + 9.0)
-    size = 1 + np.clip(folds, -0.45, 0.6)
+    folds = 0.17 * noise(place + 5.0 * turn) + 0.09 * noise(2.3 * place + 9.0)
+    size = 1 + np.clip(folds, -0.4, 0.5)
     out = 0.5 * choice.thickness * unit_circle[None, :, :1] * size[..., None]
     up = 0.5 * choice.height * unit_circle[None, :, 1:] * (0.8 + 0.2 * size[..., None])
     return middle[:, None] + out * away[:, None] + up * np.array([0.0, -0.2, 1.0])
