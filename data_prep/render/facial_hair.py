@@ -206,7 +206,7 @@ def grow_lashes(
             start, end = a + share * (b - a), c + share * (d - c)
             lengths = choice.lash_length * np.linalg.norm(end - start, axis=1)
             lengths *= rng.uniform(0.7, 1.1, count)
-            directions = unit(end - start + rng.normal(0, 0.0006, (count, 3)))
+            directions = unit(unit(end - start) + rng.normal(0, 0.10, (count, 3)))
             curl = (0.55 if edge == "upper" else -0.25) * np.broadcast_to(up, (count, 3))
             hairs = bent(start, directions, curl, lengths, 6)
             color = replace(choice.brow_color, melanin=1.0, gray=0.0)
