@@ -217,7 +217,8 @@ def _foliage(rng, size, colors, detail, blur):
 
 def _lights(rng, size, colors, detail, blur):
     width, height = size
-    base = _mixed(0.5 + 0.35 * _noise(rng, size, 0.25), 0.25 * colors[0], 0.05 * colors[1])
+    dusk = 0.5 + 0.25 * _noise(rng, size, 0.4)
+    base = _mixed(dusk, 0.25 * colors[0] + 0.02, 0.08 * colors[1] + 0.01)
     points = np.zeros((height, width, 3), np.float32)
     radius = max(blur, 0.008 * height)
     for _ in range(int(rng.integers(25, 120))):
@@ -311,14 +312,16 @@ def _leveled(linear: np.ndarray, level: float) -> np.ndarray:
 
 
 def _like_hair(
-    rng: np.random.Generator, display: np.ndarray, hair_color: np.ndarray
+    rng: np.random.Generator, display: np.ndarray, hair_color: np.ndarray, blur: float
 ) -> np.ndarray:
-    """The same picture in the color of hair, with strand-like streaks."""
+    """The same picture in the color of hair; at times with strand-like streaks."""
     height, width = display.shape[:2]
     gray = luminance(to_linear(display))
-    contrast = (gray / max(float(np.median(gray)), 1e-4)) ** 0.4
-    streaks = 0.25 * _noise(rng, (width, height), 0.006, rng.uniform(2, 8))
-    light = to_linear(hair_color) * (contrast * np.exp(streaks))[..., None]
+    contrast = (gray / max(float(np.median(gray)), 1e-4)) ** 0.5
+    light = to_linear(hair_color) * contrast[..., None]
+    if rng.random() < 0.4:
+        streaks = _noise(rng, (width, height), rng.uniform(0.006, 0.02), rng.uniform(2, 8))
+        light = light * np.exp(0.25 * _out_of_focus(streaks, blur))[..., None]
     return to_display(np.clip(light, 0, 1)).astype(np.float32)
 
 
@@ -350,7 +353,7 @@ def render_background(
     linear = _RENDER[choice.kind](rng, size, colors, choice.detail, blur)
     display = _leveled(linear, choice.level)
     if choice.resembles_hair:
-        display = _like_hair(rng, display, hair_color)
+        display = _like_hair(rng, display, hair_color, blur)
     if choice.bystanders:
         display = bystanders.painted(
             rng, display, choice.bystanders, max(blur, 0.004 * size[1]), mesh

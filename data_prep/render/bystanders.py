@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import math
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 
@@ -27,6 +31,49 @@ NECK_HEIGHT = 0.60  # rest coordinates: skin above
 HAND_REACH = 0.58  # rest coordinates: skin beyond
 
 
+@dataclass(frozen=True, eq=False)
+class _Regions:
+    """What of the base mesh is what.
+
+    Attributes
+    ----------
+    quads : (M, 4) int ndarray
+        Of the body.
+    hair : (N,) bool ndarray
+        Vertices.
+    head : (N,) bool ndarray
+        Vertices above the neck.
+    covered : (M,) bool ndarray
+        Quads that are hair.
+    bare : (M,) bool ndarray
+        Quads that are skin.
+    above_waist : (M, 1) float64 ndarray
+    """
+
+    quads: np.ndarray
+    hair: np.ndarray
+    head: np.ndarray
+    covered: np.ndarray
+    bare: np.ndarray
+    above_waist: np.ndarray
+
+
+@functools.lru_cache(maxsize=1)
+def _regions(mesh: BaseMesh) -> _Regions:
+    rest = rest_coordinates(mesh)
+    quads = mesh.faces[mesh.faces_of("body")]
+    hair = (scalp_depth(rest) > 0) & (rest[:, 2] > 0.64)
+    middle = rest[quads].mean(axis=1)
+    return _Regions(
+        quads=quads,
+        hair=hair,
+        head=rest[:, 2] > NECK_HEIGHT,
+        covered=hair[quads].all(axis=1),
+        bare=(middle[:, 2] > NECK_HEIGHT) | (np.abs(middle[:, 0]) > HAND_REACH),
+        above_waist=smooth_step(0.10, 0.12, middle[:, 2])[:, None],
+    )
+
+
 def _figure(rng: np.random.Generator, mesh: BaseMesh) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """A standing person as quads seen from the front.
 
@@ -39,7 +86,7 @@ def _figure(rng: np.random.Generator, mesh: BaseMesh) -> tuple[np.ndarray, np.nd
     center : (2,) ndarray
         Of the head.
     """
-    rest = rest_coordinates(mesh)
+    regions = _regions(mesh)
     shape = mesh.morph(mesh.vertices, macro_targets(sex=rng.random(), weight=rng.uniform(0.3, 0.8)))
     down = rng.uniform(28, 42)
     bent = {
@@ -49,30 +96,23 @@ def _figure(rng: np.random.Generator, mesh: BaseMesh) -> tuple[np.ndarray, np.nd
     }
     bent["head"] = rotation((0, 0, 1), rng.uniform(-40, 40))
     posed, _ = pose(mesh, shape, bent)
-    quads = mesh.faces[mesh.faces_of("body")]
-    hair = scalp_depth(rest) > 0
-    hair &= rest[:, 2] > 0.64
-    # Hair and clothes are thicker than the body that they cover.
-    out = unit(posed - posed[rest[:, 2] > NECK_HEIGHT].mean(axis=0))
-    posed = posed + np.where(hair, rng.uniform(0.01, 0.04), 0.0)[:, None] * out
+    # Hair is thicker than the skin it covers.
+    out = unit(posed[regions.hair] - posed[regions.head].mean(axis=0))
+    posed[regions.hair] += rng.uniform(0.01, 0.04) * out
     turned = posed @ rotation((0, 0, 1), rng.uniform(-70, 70)).T
-    corners = turned[quads]
-    across = np.cross(corners[:, 2] - corners[:, 0], corners[:, 3] - corners[:, 1])
-    normals = unit(across)
+    corners = turned[regions.quads]
+    normals = unit(np.cross(corners[:, 2] - corners[:, 0], corners[:, 3] - corners[:, 1]))
     light = unit(np.array([rng.uniform(-1, 1), -1.0, 0.8]))
     shade = 0.45 + 0.55 * np.clip(normals @ light, 0, 1)
-    where = rest[quads].mean(axis=1)
-    skin, hair_color, top, trousers = (
+    skin, hair, top, trousers = (
         linear_color(str(rng.choice(codes))) for codes in (SKINS, HAIRS, CLOTHES, CLOTHES)
     )
-    bare = (where[:, 2] > NECK_HEIGHT) | (np.abs(where[:, 0]) > HAND_REACH)
-    waist = smooth_step(0.10, 0.12, where[:, 2])[:, None]
-    colors = waist * top + (1 - waist) * trousers
-    colors[bare] = skin
-    colors[hair[quads].all(axis=1)] = hair_color
+    colors = regions.above_waist * top + (1 - regions.above_waist) * trousers
+    colors[regions.bare] = skin
+    colors[regions.covered] = hair
     order = np.argsort(-corners[:, :, 1].mean(axis=1))  # far to near
     order = order[normals[order, 1] < 0.1]  # toward the camera
-    center = turned[rest[:, 2] > 0.68][:, [0, 2]].mean(axis=0)
+    center = turned[regions.head][:, [0, 2]].mean(axis=0)
     return corners[order][:, :, [0, 2]], (colors * shade[:, None])[order], center
 
 
@@ -99,19 +139,22 @@ def painted(
     (H, W, 3) float32 ndarray
     """
     height, width = display.shape[:2]
+    # What is blurred so much needs no more pixels.
+    shrink = 3 if blur > 4 else 1
+    small = (math.ceil(width / shrink), math.ceil(height / shrink))
     brightness = rng.uniform(0.5, 1.3)
     picture = np.ascontiguousarray(display, dtype=np.float32)
     for _ in range(count):
         corners, colors, center = _figure(rng, mesh)
-        scale = height * rng.uniform(0.5, 1.5) / BODY_HEIGHT  # pixels a meter
+        scale = height * rng.uniform(0.7, 2.2) / BODY_HEIGHT  # pixels a meter
         # Beside the subject, whose head is about the middle.
         column = width * (0.5 + rng.choice([-1, 1]) * rng.uniform(0.2, 0.5))
         row = height * rng.uniform(0.2, 0.5)
         pixels = (corners - center) * np.array([scale, -scale]) + np.array([column, row])
-        layer = np.zeros((height, width, 4), np.float32)
+        layer = np.zeros((small[1], small[0], 4), np.float32)
         tones = to_display(np.clip(colors * brightness, 0, 1))
-        for quad, tone in zip(np.rint(pixels).astype(np.int32), tones.tolist()):
+        for quad, tone in zip(np.rint(pixels / shrink).astype(np.int32), tones.tolist()):
             cv2.fillConvexPoly(layer, quad, (*tone, 1.0))
-        layer = cv2.GaussianBlur(layer, (0, 0), blur)
+        layer = cv2.resize(cv2.GaussianBlur(layer, (0, 0), blur / shrink), (width, height))
         picture = layer[:, :, :3] + (1 - layer[:, :, 3:]) * picture
     return picture
