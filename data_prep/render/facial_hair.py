@@ -31,12 +31,12 @@ from data_prep.render.strands import (
 # Beards: region (`scalp.beard_density`), share of men, length and number of hairs.
 BEARDS: dict[str, tuple[str, float, tuple[float, float], int]] = {
     "none": ("none", 0.44, (0.0, 0.0), 0),
-    "stubble": ("full", 0.20, (0.0010, 0.0035), 9000),
-    "short beard": ("full", 0.14, (0.006, 0.014), 9000),
-    "full beard": ("full", 0.07, (0.018, 0.050), 10000),
-    "goatee": ("goatee", 0.06, (0.005, 0.016), 4200),
-    "mustache": ("mustache", 0.05, (0.005, 0.009), 2000),
-    "chin beard": ("chin", 0.02, (0.006, 0.016), 1600),
+    "stubble": ("full", 0.20, (0.0010, 0.0035), 10000),
+    "short beard": ("full", 0.14, (0.006, 0.014), 13000),
+    "full beard": ("full", 0.07, (0.018, 0.050), 13000),
+    "goatee": ("goatee", 0.06, (0.005, 0.016), 5600),
+    "mustache": ("mustache", 0.05, (0.005, 0.009), 2800),
+    "chin beard": ("chin", 0.02, (0.006, 0.016), 2200),
     "sideburns": ("sideburns", 0.02, (0.004, 0.008), 1200),
 }
 YOUNGEST_BEARD = 18  # years
@@ -259,8 +259,20 @@ def grow_beard(
         hairs = bent(roots.points, unit(directions), -0.2 * roots.normals, lengths, 3)
     else:
         hairs = _long_beard(rng, roots, directions, lengths, collision.moved(to_head), to_head)
-    fine = rng.uniform(0.7, 1.15, count)
-    return [with_color(rng, choice.beard_color, hairs, 5.8e-5, fine=fine, tip=0.5).moved(head)]
+    thick = 5.5e-5 if choice.beard_length < STRAIGHT_BELOW else 6.8e-5
+    return [with_color(rng, choice.beard_color, hairs, thick, tip=0.5).moved(head)]
+
+
+def beard_shade(choice: FacialHairChoice, rest: np.ndarray) -> np.ndarray:
+    """How much of the beard's color the skin below takes, (N,) from 0 to 1.
+
+    Parameters
+    ----------
+    rest : (N, 3) ndarray
+        Rest coordinates of the skin.
+    """
+    strength = 0.25 if choice.beard_length < STRAIGHT_BELOW else 0.6
+    return strength * beard_density(rest, BEARDS[choice.beard][0])
 
 
 def _long_beard(

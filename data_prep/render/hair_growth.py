@@ -270,7 +270,11 @@ def with_color(
     if rest is not None and 0 < color.gray < 1:
         gray = np.clip(color.gray * (1.35 - 0.6 * crown(rest)), 0, 1)
     white = rng.random(count) < gray
-    melanin = np.clip(rng.normal(color.melanin, 0.04, count), 0.02, 1.0)
+    # Neighbors are alike, over about a centimeter, but no two hairs the same: after
+    # denoising it is mostly this that shows the strands.
+    bands = np.sin(hairs[:, 0] @ rng.normal(0, 350, (3, 2)) + rng.uniform(0, 2 * np.pi, 2))
+    varied = np.exp(0.08 * bands.sum(axis=1) + rng.normal(0, 0.15, count))
+    melanin = np.clip(color.melanin * varied, 0.02, 1.0)
     melanin = np.where(white, rng.uniform(0.0, 0.06, count), melanin)
     return Strands(hairs, radius * fine * rng.uniform(0.75, 1.2, count), melanin, tip)
 

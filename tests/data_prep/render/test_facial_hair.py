@@ -10,6 +10,7 @@ import pytest
 from data_prep.render.body import transform
 from data_prep.render.facial_hair import (
     BEARDS,
+    beard_shade,
     bent,
     choose_facial_hair,
     grow_beard,
@@ -138,3 +139,13 @@ def test_all_of_it_repeats_with_its_stream(choice, posed):
     for name, parts in first.items():
         for a, b in zip(parts, second[name]):
             np.testing.assert_array_equal(a.points, b.points)
+
+
+def test_the_skin_below_a_beard_takes_its_color_and_more_below_a_long_one(choice, posed):
+    rest = posed.subject.rest
+    long, stubble, none = (
+        beard_shade(replace(choice, beard=beard, beard_length=length), rest)
+        for beard, length in (("full beard", 0.03), ("stubble", 0.002), ("none", 0.0))
+    )
+    assert long.max() <= 1 and (long >= stubble).all() and stubble.max() > 0
+    assert not none.any() and not long[rest[:, 2] > 0.75].any()
