@@ -176,7 +176,7 @@ def test_gray_hair_is_a_mixture_of_white_and_pigmented_hairs(posed):
     melanin = grown(choice, posed)[0].melanin
     white = melanin < 0.1
     assert 0.35 < white.mean() < 0.7
-    assert melanin[~white].min() > 0.5
+    assert melanin[~white].min() > 0.4
 
 
 def test_a_hat_hides_short_hair_and_presses_long_hair_flat(posed):
