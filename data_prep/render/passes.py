@@ -3,8 +3,9 @@
 Coverage is the share of a pixel's area, seen through the lens, that is
 foreground (box filter), so both passes share filter, lens and geometry.  The
 color pass has few samples and a denoiser, and its own coverage is too coarse
-for hair; the matte pass takes hundreds of samples of white, unlit surfaces
-(`matte_samples` where the pixel is undecided, `matte_least` elsewhere).
+for hair; the matte pass takes hundreds of samples of what is left of a white
+background behind the unlit subject (`Quality.matte_samples` where the pixel is
+undecided, `matte_least` elsewhere).
 """
 
 from __future__ import annotations
@@ -102,10 +103,38 @@ def render_color(scene: bpy.types.Scene, quality: Quality, threads: int) -> np.n
     cycles.transparent_max_bounces = 4
     cycles.sample_clamp_direct = 20
     cycles.sample_clamp_indirect = 4
-    scene.view_layers[0].material_override = None
-    for thing in scene.objects:
-        thing.hide_render = False
     return _render(scene)
+
+
+@contextmanager
+def _white_behind(scene: bpy.types.Scene) -> Iterator[None]:
+    """Nothing gives light but what is seen behind the subject.
+
+    The subject is black then, whatever it is made of.  Materials and geometry
+    stay as they are, so Cycles keeps what it has built for the color pass.
+    """
+    world, lamps = scene.world, [thing for thing in scene.objects if thing.type == "LIGHT"]
+    white = bpy.data.worlds.new("white")
+    tree = NodeTree(white)
+    background = tree.node("ShaderNodeBackground", {"Color": (1, 1, 1, 1), "Strength": 1.0})
+    tree.set(tree.node("ShaderNodeOutputWorld").inputs["Surface"], background)
+    for ray in ("diffuse", "glossy", "transmission", "scatter"):
+        setattr(white.cycles_visibility, ray, False)
+    clear = [thing for thing in scene.objects if thing.get("clear")]
+    scene.world = white
+    scene.render.film_transparent = False
+    for lamp in lamps:
+        lamp.hide_render = True
+    for lens in clear:  # what is seen through clear glass decides the matte
+        lens.visible_camera = False
+    try:
+        yield
+    finally:
+        scene.world = world
+        for lamp in lamps:
+            lamp.hide_render = False
+        for lens in clear:
+            lens.visible_camera = True
 
 
 def render_matte(scene: bpy.types.Scene, quality: Quality, threads: int) -> np.ndarray:
@@ -121,21 +150,9 @@ def render_matte(scene: bpy.types.Scene, quality: Quality, threads: int) -> np.n
     cycles.samples = quality.matte_samples
     cycles.use_adaptive_sampling = True
     cycles.adaptive_min_samples = quality.matte_least
-    cycles.adaptive_threshold = 0.002
+    cycles.adaptive_threshold = 0.004
     cycles.use_denoising = False
     cycles.max_bounces = 0
     cycles.transparent_max_bounces = 0
-    scene.view_layers[0].material_override = _white()
-    # What is seen through clear glass decides the matte.
-    for thing in scene.objects:
-        thing.hide_render = bool(thing.get("clear"))
-    return np.clip(_render(scene)[:, :, 3], 0, 1)
-
-
-def _white() -> bpy.types.Material:
-    """A surface that shines: no light is traced, and it differs from the background."""
-    material = bpy.data.materials.get("white")
-    if material is None:
-        tree = NodeTree.of_material("white")
-        material = tree.surface(tree.node("ShaderNodeEmission", {"Color": (1, 1, 1, 1)}))
-    return material
+    with _white_behind(scene):
+        return np.clip(1 - _render(scene)[:, :, 0], 0, 1)

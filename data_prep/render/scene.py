@@ -15,10 +15,9 @@ from data_prep.render.camera import build_camera
 from data_prep.render.clothing import build_clothing
 from data_prep.render.expression import Subject
 from data_prep.render.eyes import build_eyes
-from data_prep.render.facial_hair import build_facial_hair
+from data_prep.render.facial_hair import beard_shade, build_facial_hair
 from data_prep.render.geometry import PolygonMesh
 from data_prep.render.hair import build_hair
-from data_prep.render.hair_styles import HairChoice
 from data_prep.render.light import build_light
 from data_prep.render.mouth import build_mouth
 from data_prep.render.passes import render_color, render_matte
@@ -54,10 +53,14 @@ class Foreground:
     matte: np.ndarray
 
 
-def _scalp(subject: Subject, hair: HairChoice) -> np.ndarray:
-    """How much of the hair's color the skin takes, (N,)."""
-    shade = SCALP_SHADE.get(hair.family, DENSE_SHADE)
-    return shade * hair_density(subject.rest, hair.hairline)
+def _hair_shade(subject: Subject, choice: PortraitChoice) -> np.ndarray:
+    """How much of the hair's color the skin takes where hair or beard grows, (N,)."""
+    hair = choice.hair
+    dense = SCALP_SHADE.get(hair.family, DENSE_SHADE)
+    shade = dense * hair_density(subject.rest, hair.hairline)
+    if hair.color.dye:  # the beard is not dyed
+        return shade
+    return np.maximum(shade, beard_shade(choice.facial_hair, subject.rest))
 
 
 def _samples_near(points: np.ndarray, normals: np.ndarray, low: np.ndarray, high: np.ndarray):
@@ -79,7 +82,7 @@ def build(choice: PortraitChoice, staging: Staging) -> bpy.types.Scene:
         choice.skin,
         subject,
         covered=clothing.covered,
-        scalp=_scalp(subject, choice.hair),
+        scalp=_hair_shade(subject, choice),
         scalp_color=tuple(float(c) for c in choice.hair.color.shade()),
     )
     build_eyes(subject)
