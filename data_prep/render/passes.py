@@ -3,9 +3,8 @@
 Coverage is the share of a pixel's area, seen through the lens, that is
 foreground (box filter), so both passes share filter, lens and geometry.  The
 color pass has few samples and a denoiser, and its own coverage is too coarse
-for hair; the matte pass takes hundreds of samples of what is left of a white
-background behind the unlit subject (`Quality.matte_samples` where the pixel is
-undecided, `matte_least` elsewhere).
+for hair; the matte pass takes hundreds of samples of white surfaces without light
+(`Quality.matte_samples` where the pixel is undecided, `matte_least` elsewhere).
 """
 
 from __future__ import annotations
@@ -106,35 +105,10 @@ def render_color(scene: bpy.types.Scene, quality: Quality, threads: int) -> np.n
     return _render(scene)
 
 
-@contextmanager
-def _white_behind(scene: bpy.types.Scene) -> Iterator[None]:
-    """Nothing gives light but what is seen behind the subject.
-
-    The subject is black then, whatever it is made of.  Materials and geometry
-    stay as they are, so Cycles keeps what it has built for the color pass.
-    """
-    world, lamps = scene.world, [thing for thing in scene.objects if thing.type == "LIGHT"]
-    white = bpy.data.worlds.new("white")
-    tree = NodeTree(white)
-    background = tree.node("ShaderNodeBackground", {"Color": (1, 1, 1, 1), "Strength": 1.0})
-    tree.set(tree.node("ShaderNodeOutputWorld").inputs["Surface"], background)
-    for ray in ("diffuse", "glossy", "transmission", "scatter"):
-        setattr(white.cycles_visibility, ray, False)
-    clear = [thing for thing in scene.objects if thing.get("clear")]
-    scene.world = white
-    scene.render.film_transparent = False
-    for lamp in lamps:
-        lamp.hide_render = True
-    for lens in clear:  # what is seen through clear glass decides the matte
-        lens.visible_camera = False
-    try:
-        yield
-    finally:
-        scene.world = world
-        for lamp in lamps:
-            lamp.hide_render = False
-        for lens in clear:
-            lens.visible_camera = True
+def _white() -> bpy.types.Material:
+    """A surface that shines: no light is traced, no shader evaluated."""
+    tree = NodeTree.of_material("white")
+    return tree.surface(tree.node("ShaderNodeEmission", {"Color": (1, 1, 1, 1)}))
 
 
 def render_matte(scene: bpy.types.Scene, quality: Quality, threads: int) -> np.ndarray:
@@ -154,5 +128,14 @@ def render_matte(scene: bpy.types.Scene, quality: Quality, threads: int) -> np.n
     cycles.use_denoising = False
     cycles.max_bounces = 0
     cycles.transparent_max_bounces = 0
-    with _white_behind(scene):
-        return np.clip(1 - _render(scene)[:, :, 0], 0, 1)
+    layer = scene.view_layers[0]
+    clear = [thing for thing in scene.objects if thing.get("clear")]
+    layer.material_override = _white()
+    for lens in clear:  # what is seen through clear glass decides the matte
+        lens.visible_camera = False
+    try:
+        return np.clip(_render(scene)[:, :, 3], 0, 1)
+    finally:
+        layer.material_override = None
+        for lens in clear:
+            lens.visible_camera = True

@@ -18,6 +18,7 @@ from data_prep.render.compositing import DevelopChoice, choose_development
 from data_prep.render.expression import PoseChoice, choose_pose
 from data_prep.render.facial_hair import FacialHairChoice, choose_facial_hair
 from data_prep.render.hair_styles import HairChoice, choose_hair
+from data_prep.render.hands import HandChoice, choose_hand
 from data_prep.render.light import LightChoice, choose_light
 from data_prep.render.person import PersonChoice, choose_person
 from data_prep.render.randomness import generator
@@ -38,8 +39,8 @@ class PortraitChoice:
         Of the set, and of the photo in it.
     person_number : int
         Photos of one person share it.
-    person, skin, pose, hair, facial_hair, clothing, accessories, camera, light,
-    background, development
+    person, skin, pose, hair, facial_hair, clothing, accessories, hand, camera,
+    light, background, development
         The choice of each concern.
     """
 
@@ -53,6 +54,7 @@ class PortraitChoice:
     facial_hair: FacialHairChoice
     clothing: ClothingChoice
     accessories: AccessoriesChoice
+    hand: HandChoice | None
     camera: CameraChoice
     light: LightChoice
     background: BackgroundChoice
@@ -80,6 +82,9 @@ def _drawn(seed: int, number: int, per_person: int) -> PortraitChoice:
     person = choose_person(generator(seed, who, "person"))
     hair = choose_hair(generator(seed, number, "hair"), person)
     clothing = choose_clothing(generator(seed, number, "clothing"), person)
+    accessories = choose_accessories(
+        generator(seed, number, "accessories"), person, hair.style, clothing.outfit
+    )
     light = choose_light(generator(seed, number, "light"))
     return PortraitChoice(
         seed=seed,
@@ -93,9 +98,8 @@ def _drawn(seed: int, number: int, per_person: int) -> PortraitChoice:
         hair=hair,
         facial_hair=choose_facial_hair(generator(seed, number, "facial hair"), person, hair),
         clothing=clothing,
-        accessories=choose_accessories(
-            generator(seed, number, "accessories"), person, hair.style, clothing.outfit
-        ),
+        accessories=accessories,
+        hand=choose_hand(generator(seed, number, "hand"), hatted=accessories.hat is not None),
         camera=choose_camera(generator(seed, number, "camera")),
         light=light,
         background=choose_background(generator(seed, number, "background"), light),

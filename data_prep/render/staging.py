@@ -10,6 +10,7 @@ import numpy as np
 from data_prep.render.body import BaseMesh, rotation, transform
 from data_prep.render.camera import HEAD_HEIGHT, View, view_of
 from data_prep.render.expression import Subject, build_subject
+from data_prep.render.hands import arm_rotations
 from data_prep.render.portrait import PortraitChoice
 
 FACE_CENTER = (0.0, -0.05, 0.73)  # rest coordinates
@@ -66,5 +67,8 @@ def stage(mesh: BaseMesh, choice: PortraitChoice) -> Staging:
     face = transform(to_scene @ blind.head, np.array(FACE_CENTER))
     view = view_of(choice.camera, face)
     camera = transform(np.linalg.inv(to_scene), view.to_world[:3, 3])
-    subject = build_subject(mesh, choice.person, choice.pose, camera=camera)
+    rotations = arm_rotations(choice.hand, blind) if choice.hand else None
+    subject = build_subject(
+        mesh, choice.person, choice.pose, camera=camera, rotations=rotations
+    )
     return Staging(subject, to_scene, view, face)
