@@ -74,7 +74,7 @@ def choose_camera(rng: np.random.Generator) -> CameraChoice:
     """Draw a camera: a portrait lens at 1.2 to 2.2 m, nearly at the height of the eyes."""
     return CameraChoice(
         distance=float(rng.uniform(1.2, 2.2)),
-        head_share=float(rng.uniform(0.32, 0.42)),
+        head_share=float(rng.uniform(0.36, 0.46)),
         azimuth=clipped_normal(rng, 0.0, 4.0, -10.0, 10.0),
         elevation=clipped_normal(rng, 0.0, 5.0, -12.0, 12.0),
         offset=(clipped_normal(rng, 0.0, 0.03, -0.08, 0.08), float(rng.uniform(0.06, 0.15))),
