@@ -16,15 +16,15 @@ SIDES = {"l": ("Left", "L", 1), "r": ("Right", "R", -1)}  # face units, bones, s
 # Face units at full strength; "Both" stands for Left and Right.
 EXPRESSIONS: dict[str, dict[str, float]] = {
     "neutral": {},
-    "slight smile": {"mouthSmileBoth": 0.45, "cheekSquintBoth": 0.25},
-    "smile": {"mouthSmileBoth": 0.75, "cheekSquintBoth": 0.5, "eyeSquintBoth": 0.2},
+    "slight smile": {"mouthSmileBoth": 0.6, "cheekSquintBoth": 0.2},
+    "smile": {"mouthSmileBoth": 0.95, "cheekSquintBoth": 0.35, "eyeSquintBoth": 0.1},
     "open smile": {
-        "mouthSmileBoth": 0.85, "cheekSquintBoth": 0.6, "eyeSquintBoth": 0.3,
-        "mouthUpperUpBoth": 0.45, "mouthLowerDownBoth": 0.2, "jawOpen": 0.09,
+        "mouthSmileBoth": 0.92, "cheekSquintBoth": 0.4, "eyeSquintBoth": 0.15,
+        "mouthUpperUpBoth": 0.5, "mouthLowerDownBoth": 0.2, "jawOpen": 0.09,
     },
     "laugh": {
-        "mouthSmileBoth": 0.9, "cheekSquintBoth": 0.8, "eyeSquintBoth": 0.5,
-        "mouthUpperUpBoth": 0.4, "mouthLowerDownBoth": 0.3, "jawOpen": 0.22,
+        "mouthSmileBoth": 0.95, "cheekSquintBoth": 0.55, "eyeSquintBoth": 0.3,
+        "mouthUpperUpBoth": 0.5, "mouthLowerDownBoth": 0.3, "jawOpen": 0.22,
     },
     "parted lips": {"jawOpen": 0.09, "mouthLowerDownBoth": 0.1},
     "pressed lips": {"mouthPressBoth": 0.5, "mouthRollLower": 0.25, "mouthDimpleBoth": 0.2},
@@ -35,9 +35,9 @@ EXPRESSIONS: dict[str, dict[str, float]] = {
     "pout": {"mouthPucker": 0.35, "browInnerUp": 0.15},
 }  # fmt: skip
 EXPRESSION_SHARES = {
-    "neutral": 0.14, "slight smile": 0.24, "smile": 0.18, "open smile": 0.14, "laugh": 0.05,
-    "parted lips": 0.06, "pressed lips": 0.05, "serious": 0.05, "surprised": 0.02,
-    "sad": 0.02, "smirk": 0.03, "pout": 0.02,
+    "neutral": 0.13, "slight smile": 0.22, "smile": 0.23, "open smile": 0.19, "laugh": 0.05,
+    "parted lips": 0.05, "pressed lips": 0.03, "serious": 0.03, "surprised": 0.02,
+    "sad": 0.01, "smirk": 0.03, "pout": 0.01,
 }  # fmt: skip
 GAZE_SHARES = {"camera": 0.72, "near": 0.18, "away": 0.10}
 GAZE_SPREAD = {"camera": 1.2, "near": 6.0, "away": 16.0}  # degrees
@@ -97,7 +97,7 @@ def _choose_face_units(rng: np.random.Generator, expression: str) -> dict[str, f
     for name, largest in (("browInnerUp", 0.2), ("mouthPucker", 0.08), ("jawForward", 0.1)):
         key = f"faceunits/{name}"
         units[key] = units.get(key, 0.0) + float(rng.uniform(0, largest))
-    lids = rng.uniform(-0.16, 0.08)  # heavy to wide
+    lids = rng.uniform(-0.12, 0.1)  # heavy to wide
     for side in ("Left", "Right"):
         key = f"faceunits/{'eyeWide' if lids > 0 else 'eyeBlink'}{side}"
         units[key] = units.get(key, 0.0) + abs(float(lids))

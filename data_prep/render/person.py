@@ -108,7 +108,7 @@ PAIRED_OPPOSITES = {
 }
 
 # Means other than 0: MakeHuman's average mouth droops and its ears stand out.
-MEANS = {"mouth/mouth-angles-up": 0.22, "ears/{side}-ear-wing-incr": -0.12}
+MEANS = {"mouth/mouth-angles-up": 0.35, "ears/{side}-ear-wing-incr": -0.12}
 
 # Small differences between the halves of a face; nobody is symmetric.
 ASYMMETRIES = (
@@ -242,8 +242,8 @@ def choose_person(rng: np.random.Generator) -> PersonChoice:
     sex = "male" if rng.random() < 0.5 else "female"
     masculinity = clipped_normal(rng, 0.86 if sex == "male" else 0.08, 0.07, 0.0, 1.0)
     years = _choose_years(rng)
-    african, asian, caucasian = (float(x) for x in rng.dirichlet([0.35, 0.35, 0.5]))
-    mean_tone = african * 0.85 + asian * 0.30 + caucasian * 0.14
+    african, asian, caucasian = (float(x) for x in rng.dirichlet([0.3, 0.4, 0.6]))
+    mean_tone = african * 0.80 + asian * 0.30 + caucasian * 0.14
     tone = clipped_normal(rng, mean_tone, 0.08, 0.0, 1.0)
     dark = african + asian > 0.4
     eye_color = pick(rng, DARK_EYES if dark else MIXED_EYES)
