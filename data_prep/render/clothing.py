@@ -18,11 +18,13 @@ from data_prep.render.drape import (
     covered_vertices,
     cut_height,
     drape,
+    print_coordinates,
+    seam_height,
 )
 from data_prep.render.expression import Subject
 from data_prep.render.fabric import FabricChoice, choose_color, choose_fabric, fabric_material
 from data_prep.render.fibers import fiber_strands, scattered
-from data_prep.render.geometry import PolygonMesh, hemmed, vertex_normals
+from data_prep.render.geometry import PolygonMesh, clipped, hemmed, merged, vertex_normals
 from data_prep.render.person import PersonChoice
 from data_prep.render.randomness import pick
 
@@ -248,7 +250,7 @@ class Clothing:
     covered : (N,) bool ndarray
         Vertices of the body that are hidden well inside the edges.
     points, normals : (M, 3) float64 ndarray
-        The outside of the cloth, for collisions of hair and accessories.
+        The outside of the cloth, without thin collars, for collisions of hair and accessories.
     """
 
     objects: list[bpy.types.Object]
@@ -347,7 +349,7 @@ def fiber_material(name: str, color: np.ndarray) -> bpy.types.Material:
 
 
 def _build_layer(
-    rng: np.random.Generator, layer: Layer, choice: GarmentChoice
+    rng: np.random.Generator, body: StandingBody, layer: Layer, choice: GarmentChoice
 ) -> list[bpy.types.Object]:
     from data_prep.render.blender import mesh_object, simple_material, strands_object
 
@@ -355,22 +357,23 @@ def _build_layer(
     material = fabric_material(rng, choice.fabric, f"{choice.kind} cloth", ribbed_edge=ribbed)
     objects = []
     shell = hemmed(layer.garment.shell, THICKNESS)
-    objects.append(
-        mesh_object(
-            f"{choice.kind} shell", shell.vertices, shell.faces,
-            attributes=shell.attributes, material=material,
+    seam = seam_height(body, shell.attributes["standing"])
+    shell = merged([clipped(shell, seam), clipped(shell, -seam)])
+    for name, part in [("shell", shell), *(("trim", part) for part in layer.cloth)]:
+        thing = mesh_object(
+            f"{choice.kind} {name}",
+            part.vertices,
+            part.faces,
+            uv=print_coordinates(body, part.attributes["standing"], part.faces),
+            attributes={"edge": part.attributes["edge"]},
+            material=material,
         )
-    )  # fmt: skip
-    for part in layer.cloth:
-        trim = mesh_object(
-            f"{choice.kind} trim", part.vertices, part.faces,
-            attributes=part.attributes, material=material,
-        )  # fmt: skip
-        thickness = trim.modifiers.new("thickness", "SOLIDIFY")
-        thickness.thickness, thickness.offset = THICKNESS, 1
-        smooth = trim.modifiers.new("smooth", "SUBSURF")
-        smooth.levels = smooth.render_levels = 1
-        objects.append(trim)
+        objects.append(thing)
+        if name == "trim":
+            thickness = thing.modifiers.new("thickness", "SOLIDIFY")
+            thickness.thickness, thickness.offset = THICKNESS, 1
+            smooth = thing.modifiers.new("smooth", "SUBSURF")
+            smooth.levels = smooth.render_levels = 1
     if layer.hardware:
         color = linear_color(choice.fabric.colors[2])
         plastic = simple_material(f"{choice.kind} hardware", color, roughness=0.4)
@@ -415,9 +418,11 @@ def build_clothing(
     covered = np.zeros(len(subject.vertices), dtype=bool)
     points, normals = [], []
     for layer, garment in zip(layers, choice.layers):
-        objects += _build_layer(rng, layer, garment)
+        objects += _build_layer(rng, body, layer, garment)
         covered |= covered_vertices(body, garment.cut)
-        for part in (layer.garment.shell, *layer.cloth):
+        # Thin collars are left out: hair may lie inside them.
+        bulky = layer.cloth if garment.trim in ("hood", "turtleneck") else []
+        for part in (layer.garment.shell, *bulky):
             used = np.unique(part.faces)
             points.append(part.vertices[used])
             normals.append(vertex_normals(part.vertices, part.faces)[used])

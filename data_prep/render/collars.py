@@ -96,7 +96,7 @@ def shirt_collar(
     """
     open_front = garment.cut.neckline == "v"
     keep = forward_of(loop - body.neck) < THROAT - 0.012 if open_front else np.ones(len(loop), bool)
-    keep[[0, -1]] = False
+    keep[0] = False
     edge = resampled(loop[np.flatnonzero(keep)], LOOP_POINTS, closed=False)
     outward = _outward(edge)
     t = np.linspace(0, 1, len(edge))

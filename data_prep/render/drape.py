@@ -34,6 +34,7 @@ CELL = 0.008  # meters, of the distance field
 SKIN_GAP = 0.003  # meters that cloth keeps off the skin at least
 # Bones whose skin no garment covers.
 BARE_BONES = ("head", "wrist", "finger", "metacarpal")
+ARM_RADIUS = 0.055  # meters, of the sleeve that a print is laid around
 LOWEST = 0.56  # meters below the neck down to which there is cloth
 # An opening is outlined in a plane tilted by this, in radians, from the ground;
 # there the nape and the pit of the throat are so far forward of the neck's joint.
@@ -223,22 +224,61 @@ def cloth_field(body: StandingBody, gap: float, ease: float) -> SignedDistance:
     return SignedDistance(values.astype(np.float32), skin.to_grid, skin.scale)
 
 
-def _pattern_coordinates(body: StandingBody, points: np.ndarray) -> np.ndarray:
-    """Meters (M, 3) around the body or arm, through the cloth, and up or along the arm."""
-    relative = points - body.neck
-    # Straight across chest and shoulders, and on around the sides.
-    side = np.sign(relative[:, 0]) * smooth_step(0.09, 0.15, np.abs(relative[:, 0]))
-    around = relative[:, 0] + side * (relative[:, 1] + 0.06)
-    result = np.stack([around, 0 * around, relative[:, 2]], axis=1)
-    for (shoulder, wrist), sign in zip(body.arms, (1, -1)):
-        axis = unit(wrist - shoulder)
-        across = unit(np.cross(axis, [0, 1, 0]))
-        offset = points - shoulder
-        angle = np.arctan2(offset @ across, offset @ np.cross(axis, across))
-        sleeve = (sign * points[:, 0] > abs(shoulder[0]) - 0.01) & (offset @ axis > 0.0)
-        on_arm = np.stack([0.055 * angle, 0 * angle, -(offset @ axis)], axis=1)
-        result[sleeve] = on_arm[sleeve]
-    return result
+def _on_trunk(body: StandingBody, points: np.ndarray) -> np.ndarray:
+    """Meters (M, 2) around the trunk and up it."""
+    x, y, z = (points - body.neck).T
+    # Straight across the chest, and on around the sides; the tops of the shoulders
+    # belong to the front.
+    side = np.sign(x) * smooth_step(0.06, 0.17, np.abs(x)) * (0.35 + 0.65 * smooth_step(-0.03, -0.15, z))
+    return np.stack([x + side * np.maximum(y + 0.09, 0), z], axis=1)
+
+
+def _on_sleeve(body: StandingBody, points: np.ndarray, side: int) -> np.ndarray:
+    """Meters (M, 2) around an arm (1 left, -1 right) and along it."""
+    shoulder, wrist = body.arms[0 if side > 0 else 1]
+    axis = unit(wrist - shoulder)
+    across = unit(np.cross(axis, [0, 1, 0]))
+    offset = points - shoulder
+    angle = np.arctan2(offset @ across, offset @ np.cross(axis, across))
+    return np.stack([ARM_RADIUS * angle, -(offset @ axis)], axis=1)
+
+
+def seam_height(body: StandingBody, points: np.ndarray) -> np.ndarray:
+    """How far (M,) points are beyond the seam of the sleeve, in meters; negative on the trunk."""
+    heights = []
+    for (shoulder, wrist), side in zip(body.arms, (1, -1)):
+        along = (points - shoulder) @ unit(wrist - shoulder)
+        heights.append(np.minimum(side * points[:, 0] - abs(shoulder[0]) + 0.01, along))
+    return np.maximum(*heights)
+
+
+def print_coordinates(body: StandingBody, standing: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    """Where the print of the cloth lies on a garment.
+
+    Sleeves are cut apart from the trunk: where they are sewn on, the print jumps
+    from one face to the next.
+
+    Parameters
+    ----------
+    standing : (V, 3) ndarray
+        Vertices on the standing body.
+    faces : (F, C) int ndarray
+
+    Returns
+    -------
+    (F * C, 2) ndarray
+        Meters around and up, of every corner in the order of the faces.
+    """
+    corners = _on_trunk(body, standing)[faces]
+    sewn_on = seam_height(body, standing)[faces].mean(axis=1) > 0
+    left = standing[faces[:, 0], 0] > 0
+    for side, chosen in ((1, sewn_on & left), (-1, sewn_on & ~left)):
+        own = _on_sleeve(body, standing, side)[faces[chosen]]
+        # Around the arm the angle has a seam of its own.
+        around, turn = own[:, :, 0], 2 * np.pi * ARM_RADIUS
+        own[:, :, 0] = around - turn * np.rint((around - around[:, :1]) / turn)
+        corners[chosen] = own
+    return corners.reshape(-1, 2)
 
 
 def fold_heights(
@@ -281,7 +321,7 @@ class Garment:
     Attributes
     ----------
     shell : PolygonMesh
-        Posed triangles with the attributes that `fabric.fabric_material` reads.
+        Posed triangles with `cloth_attributes`.
     standing : (V, 3) ndarray
         Its vertices on the standing body.
     field : SignedDistance
@@ -304,9 +344,9 @@ class Garment:
 
 
 def cloth_attributes(body: StandingBody, points: np.ndarray, cut: Cut) -> dict[str, np.ndarray]:
-    """What `fabric.fabric_material` reads, at points (M, 3) on the standing body."""
+    """Place on the standing body and meters from the neckline, at points (M, 3) there."""
     return {
-        "pattern": _pattern_coordinates(body, points),
+        "standing": points,
         "edge": -neckline_height(points, body.neck, cut),
     }
 
@@ -346,5 +386,5 @@ def covered_vertices(body: StandingBody, cut: Cut, margin: float = 0.02) -> np.n
     """Whether (N,) vertices of the body are hidden at least `margin` meters inside the edges."""
     mesh = body.subject.mesh
     inside = cut_height(body, body.vertices, cut) < -margin
-    worn = bone_share(mesh, BARE_BONES) < 1e-3
+    worn = bone_share(mesh, BARE_BONES) < 0.3
     return inside & worn

@@ -238,9 +238,8 @@ def fabric_material(
 ) -> bpy.types.Material:
     """The material of a cloth: two image tiles, which cost less than noise nodes.
 
-    It reads the vertex attributes ``pattern`` (meters around the body or arm,
-    through the cloth, and up or along the arm) and ``edge`` (meters from the
-    neckline).
+    It reads texture coordinates in meters, around the body or arm and up or
+    along it, and the vertex attribute ``edge`` (meters from the neckline).
 
     Parameters
     ----------
@@ -252,9 +251,9 @@ def fabric_material(
     from data_prep.render.blender import NodeTree, image_of
 
     tree = NodeTree.of_material(name)
-    axes = tree.node("ShaderNodeSeparateXYZ", {0: tree.attribute("pattern", "Vector")}).outputs
-    place = [tree.multiply(axes[k], 1 / tile_size(choice)) for k in (0, 2)]
-    vector = tree.node("ShaderNodeCombineXYZ", {0: place[0], 1: place[1]})
+    print_place = tree.uv()
+    scale = (1 / tile_size(choice),) * 3
+    vector = tree.mapping(print_place, Scale=scale)
 
     def picture(kind: str, values: np.ndarray):
         image = image_of(f"{name} {kind}", values)
@@ -265,7 +264,8 @@ def fabric_material(
     height = tree.math("ADD", picture("relief", np.repeat(relief[..., None], 3, axis=2)), 0.0)
     if ribbed_edge:
         edge = tree.attribute("edge")
-        ribs = tree.math("SINE", tree.multiply(axes[0], 2 * np.pi / 0.0045))
+        around = tree.node("ShaderNodeSeparateXYZ", {0: print_place}).outputs[0]
+        ribs = tree.math("SINE", tree.multiply(around, 2 * np.pi / 0.0045))
         band = tree.math("LESS_THAN", edge, ribbed_edge)
         seam = tree.ramp(tree.math("ABSOLUTE", tree.math("SUBTRACT", edge, ribbed_edge)), 0.0, 0.0025)
         height = tree.math("ADD", height, tree.multiply(band, ribs, 0.15))

@@ -141,7 +141,7 @@ class Hat:
     ----------
     parts : dict of str to PolygonMesh
         "crown" and, by kind, "cuff", "brim", "band", "visor", "button"; with the
-        attributes of cloth.
+        attribute ``print``: meters around and up, where the cloth's print lies.
     turn : (4, 4) ndarray
         Its tilt, about `SKULL_CENTER`.
     elevation, radius : (COLUMNS, ...) ndarray
@@ -166,9 +166,9 @@ def _cloth(rows: np.ndarray) -> PolygonMesh:
     count, around, _ = rows.shape
     up = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(rows, axis=0), axis=2).mean(axis=1))])
     grid_azimuth, grid_up = np.meshgrid(np.arange(around) * 2 * np.pi / around, up)
-    pattern = np.stack([0.095 * grid_azimuth, 0 * grid_up, grid_up], axis=-1)
+    pattern = np.stack([0.095 * grid_azimuth, grid_up, 0 * grid_up], axis=-1)
     return swept(
-        rows, closed=True, attributes={"pattern": pattern, "edge": np.ones((count, around))}
+        rows, closed=True, attributes={"print": pattern}
     )
 
 
@@ -247,8 +247,8 @@ def _visor(choice: HatChoice, edge: np.ndarray) -> PolygonMesh:
         row[:, 0] *= 1 + 0.03 * share
         rows.append(row)
     rows = np.array(rows)
-    pattern = np.stack([rows[..., 0], 0 * rows[..., 0], rows[..., 1]], axis=-1)
-    return swept(rows, closed=False, attributes={"pattern": pattern, "edge": np.ones(rows.shape[:2])})
+    pattern = np.stack([rows[..., 0], rows[..., 1], 0 * rows[..., 0]], axis=-1)
+    return swept(rows, closed=False, attributes={"print": pattern})
 
 
 def _turned(choice: HatChoice) -> np.ndarray:
@@ -287,7 +287,8 @@ def fit_hat(rng: np.random.Generator, choice: HatChoice, head: HeadShape) -> Hat
         parts["visor"] = _visor(choice, edge)
         top = rows[-1].mean(axis=0)
         dome = [top + [0, 0, dz] for dz in (-0.002, 0.001, 0.003, 0.004)]
-        parts["button"] = tube(np.array(dome), np.array([0.006, 0.0065, 0.005, 0.002]), sides=12)
+        knob = tube(np.array(dome), np.array([0.006, 0.0065, 0.005, 0.002]), sides=12)
+        parts["button"] = PolygonMesh(knob.vertices, knob.faces, {"print": knob.vertices})
     turn = _turned(choice)
     moved = {name: part.moved(transform(turn, part.vertices)) for name, part in parts.items()}
     return Hat(moved, turn, low, radius, choice.kind == "headband")
@@ -332,7 +333,7 @@ def build_hat(
             f"hat {name}",
             transform(subject.head, part.vertices),
             part.faces,
-            attributes=part.attributes,
+            uv=part.attributes["print"][part.faces].reshape(-1, 3)[:, :2],
             material=ribbon if name == "band" else cloth,
         )
         smooth = thing.modifiers.new("smooth", "SUBSURF")

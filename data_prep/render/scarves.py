@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 WEARERS = {"female": 0.09, "male": 0.06}  # shares of people
 PATTERNS = {"plain": 0.4, "stripes": 0.14, "plaid": 0.22, "floral": 0.08, "melange": 0.16}
 # Outfits that fill the neck already.
-SCARFLESS = ("turtleneck", "hoodie", "coat over turtleneck", "blazer over turtleneck")
+SCARFLESS = (
+    "turtleneck", "hoodie", "shirt", "open shirt", "blazer over shirt", "coat over turtleneck",
+    "blazer over turtleneck",
+)  # fmt: skip
 ALONG, ACROSS = 120, 24
 CLEARANCE = 0.005  # meters off skin and clothes
 
@@ -87,7 +90,7 @@ def wind_scarf(
     Returns
     -------
     PolygonMesh
-        Quads with the attributes of cloth.
+        Quads with the attribute ``print``: meters across and along the scarf.
     """
     noise = Noise(rng, 12)
     neck = subject.joint("joint-neck")
@@ -120,9 +123,9 @@ def wind_scarf(
         length = np.linalg.norm(np.diff(pushed.mean(axis=1), axis=0), axis=1)
         along = np.concatenate([[0], np.cumsum(length)])[:, None].repeat(around, axis=1)
         across = np.broadcast_to(np.arange(around) / around * 2.4 * choice.height, along.shape)
-        patterns.append(np.stack([across, 0 * across, along], axis=-1).reshape(-1, 3))
+        patterns.append(np.stack([across, along, 0 * across], axis=-1).reshape(-1, 3))
     points = np.concatenate(vertices)
-    attributes = {"pattern": np.concatenate(patterns), "edge": np.ones(len(points))}
+    attributes = {"print": np.concatenate(patterns)}
     mesh = PolygonMesh(points, np.concatenate(faces), attributes)
     return _facing_out(mesh)
 
@@ -206,7 +209,11 @@ def build_scarf(
 
     cloth = fabric_material(rng, choice.fabric, "scarf cloth")
     thing = mesh_object(
-        "scarf", scarf.vertices, scarf.faces, attributes=scarf.attributes, material=cloth
+        "scarf",
+        scarf.vertices,
+        scarf.faces,
+        uv=scarf.attributes["print"][scarf.faces].reshape(-1, 3)[:, :2],
+        material=cloth,
     )
     smooth = thing.modifiers.new("smooth", "SUBSURF")
     smooth.levels = smooth.render_levels = 1
