@@ -134,8 +134,18 @@ MIXED_EYES = {
     "green": 0.10, "gray": 0.08, "blue": 0.13, "light blue": 0.07,
 }  # fmt: skip
 
-# Melanin of scalp hair by Blender's scale (0.2 pale blond, 1 black): share by color.
-FAIR_HAIR = {0.24: 0.10, 0.36: 0.14, 0.5: 0.18, 0.62: 0.2, 0.72: 0.18, 0.84: 0.14, 0.95: 0.06}
+# Of hair by Blender's scales: melanin (0.2 pale blond, 1 black) and redness; shares.
+FAIR_HAIR = {
+    "0.24": 0.10, "0.36": 0.14, "0.5": 0.18, "0.62": 0.20, "0.72": 0.18, "0.84": 0.14, "0.95": 0.06,
+}  # fmt: skip
+HAIR_REDNESS = {"0.05": 0.35, "0.15": 0.35, "0.3": 0.24, "0.7": 0.06}
+DARK_HAIR_REDNESS = 0.1
+
+# Of `body.ANCESTRIES`: a Dirichlet distribution that favors one part over
+# mixtures, and the mean skin tone of each.
+ANCESTRY_CONCENTRATION = (0.3, 0.4, 0.6)
+ANCESTRY_TONES = (0.80, 0.30, 0.14)
+DARK_FEATURES = 0.4  # share of African and Asian ancestry from which eyes and hair are dark
 
 
 @dataclass(frozen=True)
@@ -236,20 +246,19 @@ def _choose_face(rng: np.random.Generator) -> dict[str, float]:
 def choose_person(rng: np.random.Generator) -> PersonChoice:
     """Draw an identity.
 
-    Sexes are equally frequent.  Ancestry is a Dirichlet draw that favors one
-    part over mixtures; skin, eyes and hair follow it loosely.
+    Sexes are equally frequent; skin, eyes and hair follow ancestry loosely.
     """
     sex = "male" if rng.random() < 0.5 else "female"
     masculinity = clipped_normal(rng, 0.86 if sex == "male" else 0.08, 0.07, 0.0, 1.0)
     years = _choose_years(rng)
-    african, asian, caucasian = (float(x) for x in rng.dirichlet([0.3, 0.4, 0.6]))
-    mean_tone = african * 0.80 + asian * 0.30 + caucasian * 0.14
-    tone = clipped_normal(rng, mean_tone, 0.08, 0.0, 1.0)
-    dark = african + asian > 0.4
+    ancestry = tuple(float(share) for share in rng.dirichlet(ANCESTRY_CONCENTRATION))
+    african, asian, _ = ancestry
+    tone = clipped_normal(rng, float(np.dot(ancestry, ANCESTRY_TONES)), 0.08, 0.0, 1.0)
+    dark = african + asian > DARK_FEATURES
     eye_color = pick(rng, DARK_EYES if dark else MIXED_EYES)
-    fair = float(pick(rng, {str(key): share for key, share in FAIR_HAIR.items()}))
+    fair = float(pick(rng, FAIR_HAIR))
     melanin = float(rng.uniform(0.86, 1.0)) if dark else fair + rng.normal(0, 0.03)
-    redness = pick(rng, {"0.05": 0.35, "0.15": 0.35, "0.3": 0.24, "0.7": 0.06})
+    redness = float(pick(rng, HAIR_REDNESS))
     graying = max(0.0, (years - 35) / 35) * rng.uniform(0, 1.2)
     freckled = rng.random() < (0.35 if tone < 0.25 else 0.1)
     return PersonChoice(
@@ -259,7 +268,7 @@ def choose_person(rng: np.random.Generator) -> PersonChoice:
         muscle=clipped_normal(rng, 0.5 if sex == "male" else 0.42, 0.12, 0.15, 0.85),
         weight=clipped_normal(rng, 0.48, 0.15, 0.15, 0.95),
         cup=float(rng.uniform(0.3, 0.7)),
-        ancestry=(african, asian, caucasian),
+        ancestry=ancestry,
         skin_tone=tone,
         skin_redness=clipped_normal(rng, 0.0, 0.4, -1, 1),
         skin_yellowness=clipped_normal(rng, 0.5 * asian, 0.35, -1, 1),
@@ -268,7 +277,7 @@ def choose_person(rng: np.random.Generator) -> PersonChoice:
         pores=float(rng.uniform(0.4, 1.0)),
         eye_color=eye_color,
         hair_melanin=float(np.clip(melanin, 0.18, 1.0)),
-        hair_redness=float(redness) if not dark else 0.1,
+        hair_redness=DARK_HAIR_REDNESS if dark else redness,
         gray=float(np.clip(graying, 0, 1)),
         targets=_choose_face(rng),
     )
