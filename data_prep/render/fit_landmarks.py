@@ -32,6 +32,7 @@ from data_prep.render.landmarks import (
     interocular_distance,
     view_yaw,
 )
+from data_prep.render.photo import read_meta
 from data_prep.render.portrait import choose_portrait
 from data_prep.render.staging import stage
 
@@ -163,17 +164,28 @@ def fit(
 
 
 def read_observation(
-    mesh: BaseMesh, metadata: Path, detector: LandmarkDetector, candidates: np.ndarray
+    mesh: BaseMesh, folder: Path, stem: str, detector: LandmarkDetector, candidates: np.ndarray
 ) -> Observation | None:
-    """A rendered portrait with its mesh, built again; None where dlib finds no face."""
-    facts = json.loads(metadata.read_text())
-    photo = read_photo(next(metadata.parents[1].glob(f"images/{metadata.stem}.*"), metadata))
+    """A rendered portrait with its mesh, built again; None where dlib finds no face.
+
+    Raises
+    ------
+    InputError
+        If a file is missing, damaged or not of `make portraits`.
+    """
+    facts = read_meta(folder, stem)
+    photo = read_photo(next(folder.glob(f"images/{stem}.*"), folder / f"images/{stem}.jpg"))
+    try:
+        seed, number = facts["choice"]["seed"], facts["choice"]["number"]
+        per_person = facts["settings"]["per_person"]
+    except KeyError as missing:
+        raise InputError(
+            f"{folder}/meta/{stem}.json lacks {missing}; give a folder that make portraits wrote."
+        ) from None
     detected = detector.detect(photo)
     if detected is None:
         return None
-    seed, number = facts["choice"]["seed"], facts["choice"]["number"]
-    choice = choose_portrait(seed, number, facts["settings"]["per_person"])
-    staging = stage(mesh, choice)
+    staging = stage(mesh, choose_portrait(seed, number, per_person))
     size = photo.shape[1], photo.shape[0]
     return Observation(
         vertices=staging.project(staging.subject.vertices[candidates], size),
@@ -209,8 +221,15 @@ def main() -> None:
     rest = rest_coordinates(mesh)
     candidates = candidate_vertices(mesh, rest)
     detector = LandmarkDetector()
-    files = sorted(path for folder in arguments.folders for path in folder.glob("meta/*.json"))
-    found = [read_observation(mesh, path, detector, candidates) for path in tqdm(files)]
+    portraits = [
+        (folder, path.stem)
+        for folder in arguments.folders
+        for path in sorted(folder.glob("meta/*.json"))
+    ]
+    found = [
+        read_observation(mesh, folder, stem, detector, candidates)
+        for folder, stem in tqdm(portraits, unit="portrait")
+    ]
     observations = [observation for observation in found if observation is not None]
     if len(observations) < FEWEST_PORTRAITS:
         raise InputError(

@@ -1,8 +1,12 @@
 """Landmarks as points of the mesh, and how they are fitted."""
 
+import json
+
 import numpy as np
 import pytest
 
+from data_prep.errors import InputError
+from data_prep.images import write_image
 from data_prep.render.body import rest_coordinates
 from data_prep.render.expression import build_subject, choose_pose
 from data_prep.render.fit_landmarks import (
@@ -10,6 +14,8 @@ from data_prep.render.fit_landmarks import (
     candidate_vertices,
     fit,
     mirror_images,
+    read_observation,
+    write_table,
 )
 from data_prep.render.landmarks import (
     JAW,
@@ -122,3 +128,18 @@ def test_the_interocular_distance_is_between_the_outer_corners():
     points = np.zeros((LANDMARK_COUNT, 2))
     points[36], points[45] = (10, 5), (70, 85)
     assert interocular_distance(points) == 100
+
+
+def test_a_folder_of_another_kind_is_named(mesh, tmp_path):
+    (tmp_path / "meta").mkdir()
+    (tmp_path / "meta/a.json").write_text(json.dumps({"choice": {"seed": 1}}))
+    write_image(tmp_path / "images/a.png", np.zeros((8, 8, 3), np.uint8))
+    with pytest.raises(InputError, match="a.json lacks 'number'"):
+        read_observation(mesh, tmp_path, "a", None, np.arange(3))
+
+
+def test_a_written_table_names_vertices_of_the_whole_mesh(tmp_path):
+    path = tmp_path / "table.json"
+    write_table([[(np.array([2, 0]), np.array([0.25, 0.75]))]], np.array([7, 8, 9]), path)
+    [[view]] = json.loads(path.read_text())["landmarks"]
+    assert view == {"vertices": [9, 7], "weights": [0.25, 0.75]}
