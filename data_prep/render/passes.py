@@ -124,7 +124,8 @@ def render_matte(scene: bpy.types.Scene, quality: Quality, threads: int) -> np.n
     cycles.samples = quality.matte_samples
     cycles.use_adaptive_sampling = True
     cycles.adaptive_min_samples = quality.matte_least
-    cycles.adaptive_threshold = 0.004
+    # So small that only pixels whose samples all agree are finished early.
+    cycles.adaptive_threshold = 0.0005
     cycles.use_denoising = False
     cycles.max_bounces = 0
     cycles.transparent_max_bounces = 0

@@ -25,9 +25,9 @@ class Quality:
     """
 
     scale: float = 1.0
-    color_samples: int = 14
-    matte_samples: int = 384
-    matte_least: int = 16
+    color_samples: int = 12
+    matte_samples: int = 576
+    matte_least: int = 8
 
     @property
     def size(self) -> tuple[int, int]:
