@@ -35,7 +35,7 @@ LONG_SLEEVE = 0.97  # of the arm
 THICKNESS = 0.0024  # meters of cloth
 RIB_WIDTH = 0.018  # meters of a ribbed neckband
 HIDDEN_MARGIN = 0.03  # meters inside the edge of the garment above
-FUR_FIBERS = 16000
+FUR_FIBERS = 22000
 FUZZ_FIBERS = 14000
 
 
@@ -386,7 +386,7 @@ def _build_layer(
         strands = fiber_strands(
             rng, *roots, 0.018 + 0.014 * choice.trim_size, steps=6, disorder=0.55, droop=0.7, curl=0.12
         )
-        radii = np.linspace(5e-5, 1.5e-5, strands.shape[1])[None].repeat(len(strands), axis=0)
+        radii = np.linspace(7e-5, 2e-5, strands.shape[1])[None].repeat(len(strands), axis=0)
         fur = fiber_material("fur", linear_color(choice.fur_color))
         objects.append(strands_object("fur", strands, radii, material=fur))
     if choice.fuzz:

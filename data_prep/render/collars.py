@@ -212,4 +212,5 @@ def sewn(mesh: PolygonMesh, garment: Garment, body: StandingBody) -> PolygonMesh
     """
     attributes = cloth_attributes(body, mesh.vertices, garment.cut)
     attributes["edge"] = np.zeros(len(mesh.vertices))
-    return PolygonMesh(body.posed(mesh.vertices), mesh.faces, attributes)
+    # Rows run outward along a loop that runs left: turn their faces to the outside.
+    return PolygonMesh(body.posed(mesh.vertices), mesh.faces[:, ::-1], attributes)
