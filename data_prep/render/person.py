@@ -123,9 +123,9 @@ EYE_COLORS = {  # iris, sRGB
     "brown": "4a2a14",
     "light brown": "6b4422",
     "hazel": "6f5a30",
-    "green": "5c6f4e",
+    "green": "656f5a",
     "gray": "77838a",
-    "blue": "5d7f9c",
+    "blue": "647f95",
     "light blue": "86a3b4",
 }
 DARK_EYES = {"dark brown": 0.55, "brown": 0.38, "light brown": 0.07}

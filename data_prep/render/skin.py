@@ -250,8 +250,8 @@ def _color(tree: NodeTree, person: PersonChoice, choice: SkinChoice, pattern: di
 
     shade, mottling = pattern["shade"], pattern["mottling"]
     color = over(rgba(base), tree.multiply(tree.ramp(shade, 0.35, 0.75), 0.40), (1.03, 0.83, 0.78))
-    color = over(color, tree.multiply(tree.ramp(mottling, 0.45, 0.9), 0.45), (0.88, 0.72, 0.66))
-    color = over(color, tree.multiply(tree.ramp(mottling, 0.5, 0.1), 0.30), (1.09, 1.07, 1.04))
+    color = over(color, tree.multiply(tree.ramp(mottling, 0.45, 0.85), 0.52), (0.86, 0.70, 0.64))
+    color = over(color, tree.multiply(tree.ramp(mottling, 0.5, 0.15), 0.4), (1.10, 1.08, 1.05))
     redness = tree.math("MULTIPLY_ADD", shade, 0.5, 0.2 + choice.blush)
     flush = tree.multiply(tree.attribute("flush"), redness)
     color = over(color, flush, (1.0, 0.58, 0.53))
@@ -298,7 +298,7 @@ def _normal(tree: NodeTree, person: PersonChoice, pattern: dict) -> Value:
         creases = _tile(tree, "skin fine", fine_tile(), place)[0]
         where = tree.math("ADD", tree.attribute("forehead_lines"), tree.attribute("eye_lines"))
         height = tree.math("ADD", height, tree.multiply(creases, where, 7.0 * old))
-    return tree.bump(height, strength=0.5, distance=0.0005)
+    return tree.bump(height, strength=0.6, distance=0.0006)
 
 
 def skin_material(
@@ -316,7 +316,7 @@ def skin_material(
     nails = rgba(skin_color(person) * [1.08, 0.88, 0.86])
     color = tree.mix(tree.attribute("nails"), color, nails)
     color = tree.mix(tree.attribute("scalp"), color, rgba(scalp_color))
-    roughness = tree.math("MULTIPLY_ADD", pattern["mottling"], 0.2, 0.50 - 0.12 * choice.oil)
+    roughness = tree.math("MULTIPLY_ADD", pattern["mottling"], 0.3, 0.45 - 0.12 * choice.oil)
     shine = tree.multiply(tree.attribute("shine"), -0.05 - 0.13 * choice.oil)
     roughness = tree.math("ADD", roughness, shine)
     roughness = tree.math("MULTIPLY_ADD", tree.attribute("lips"), -0.14, roughness)
