@@ -93,7 +93,7 @@ def render_color(scene: bpy.types.Scene, quality: Quality, threads: int) -> np.n
     cycles.use_denoising = True
     cycles.denoiser = "OPENIMAGEDENOISE"
     cycles.denoising_input_passes = "RGB_ALBEDO_NORMAL"
-    cycles.denoising_prefilter = "FAST"
+    cycles.denoising_prefilter = "NONE"  # a filter would smear the guides of hair
     cycles.denoising_quality = "BALANCED"
     cycles.max_bounces = 4
     cycles.diffuse_bounces = 1
