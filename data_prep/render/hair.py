@@ -38,7 +38,7 @@ def hair_material(name: str, color: HairColor):
             "Melanin Redness": color.redness,
             "Roughness": color.roughness,
             "Radial Roughness": RADIAL_ROUGHNESS,
-            "Random Roughness": 0.15,
+            "Random Roughness": 0.35,
             "IOR": REFRACTION,
         },
         parametrization="MELANIN",

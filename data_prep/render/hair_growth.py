@@ -40,6 +40,7 @@ from data_prep.render.strands import (
 UP = np.array([0.0, 0.0, 1.0])
 FACE = np.array([0.0, -0.10, 0.72])  # behind the middle of the face
 UNDER_HAT = 0.003  # meters of hair between the skin and a hat
+POINTS_A_TURN = 5.2  # control points that a turn of a curl needs to look round
 APART = 0.1  # added to a feature of roots whose hairs must not be mixed
 
 # (N, 3) posed points to (N,) bool: whether a hat encloses them.
@@ -270,10 +271,11 @@ def with_color(
     if rest is not None and 0 < color.gray < 1:
         gray = np.clip(color.gray * (1.35 - 0.6 * crown(rest)), 0, 1)
     white = rng.random(count) < gray
-    # Neighbors are alike, over about a centimeter, but no two hairs the same: after
-    # denoising it is mostly this that shows the strands.
-    bands = np.sin(hairs[:, 0] @ rng.normal(0, 350, (3, 2)) + rng.uniform(0, 2 * np.pi, 2))
-    varied = np.exp(0.08 * bands.sum(axis=1) + rng.normal(0, 0.15, count))
+    # Wisps and locks differ, and so does every hair: at the resolution of a portrait
+    # it is mostly these streaks that show that hair is made of strands.
+    waves = rng.normal(0, 1, (3, 4)) * (350, 350, 1500, 1500)
+    streaks = np.sin(hairs[:, 0] @ waves + rng.uniform(0, 2 * np.pi, 4))
+    varied = np.exp(0.12 * streaks.sum(axis=1) + rng.normal(0, 0.12, count))
     melanin = np.clip(color.melanin * varied, 0.02, 1.0)
     melanin = np.where(white, rng.uniform(0.0, 0.06, count), melanin)
     return Strands(hairs, radius * fine * rng.uniform(0.75, 1.2, count), melanin, tip)
@@ -449,7 +451,7 @@ def grow_loose(rng: np.random.Generator, choice: HairChoice, scalp: Scalp) -> li
     directions = np.where(fringe[:, None], forward, directions)
 
     radius, pitch = choice.wave
-    points = 18 if radius == 0 or pitch > 0.09 else int(np.clip(7 * choice.length / pitch, 24, 64))
+    points = 18 if radius == 0 or pitch > 0.09 else int(np.clip(POINTS_A_TURN * choice.length / pitch, 24, 48))
     lengths = np.full(count, choice.length) * (1 - 0.10 * scalp.back)
     lengths = np.where(fringe, choice.fringe + np.clip(y + 0.127, 0, 0.05), lengths)
     outer = smooth_step(0.70, 0.82, z)  # what grows higher falls over the rest
@@ -489,7 +491,9 @@ def grow_loose(rng: np.random.Generator, choice: HairChoice, scalp: Scalp) -> li
     begin = 0.35 if pitch > 0.055 else 0.2
     hairs = _finish(rng, choice, hairs, features, scalp.roots.normals, locks=330, curl_begin=begin)
     hairs = _settled(scalp, hairs)
-    colored = with_color(rng, choice.color, hairs, 7.5e-5, rest=scalp.roots.rest, fine=_fine_edge(scalp))
+    # Fewer hairs are thicker: the same share of the scalp is covered.
+    radius = 7.5e-5 * np.sqrt(20000 / max(choice.strands, 12000))
+    colored = with_color(rng, choice.color, hairs, radius, rest=scalp.roots.rest, fine=_fine_edge(scalp))
     return [colored, *_baby_hairs(rng, choice, scalp, 350, directions)]
 
 
@@ -522,7 +526,7 @@ def grow_volume(rng: np.random.Generator, choice: HairChoice, scalp: Scalp) -> l
         scalp.roots.points[guides],
         directions[guides] + _jitter(rng, len(x[guides]), 0.25),
         lengths[guides] * rng.normal(1, 0.09, len(x[guides])),
-        int(np.clip(6.5 * choice.length / pitch, 16, 56)),
+        int(np.clip(POINTS_A_TURN * choice.length / pitch, 16, 48)),
         pull=pull,
         field=scalp.field,
         clearance=_clearance(scalp, 0.5 * height)[guides],
@@ -536,7 +540,7 @@ def grow_volume(rng: np.random.Generator, choice: HairChoice, scalp: Scalp) -> l
     )  # fmt: skip
     hairs = _settled(scalp, hairs)
     fine = _fine_edge(scalp)
-    return [with_color(rng, choice.color, hairs, 6.5e-5, rest=scalp.roots.rest, fine=fine, tip=0.5)]
+    return [with_color(rng, choice.color, hairs, 7.2e-5, rest=scalp.roots.rest, fine=fine, tip=0.5)]
 
 
 # Where hair is gathered, and the middle of the knot there (x counts toward the side).

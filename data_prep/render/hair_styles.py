@@ -46,6 +46,8 @@ STYLES: dict[str, tuple[str, float, float, float]] = {
     "side braid": ("tied", 4, 0.1, 0.7),
 }
 
+MOST_TURNS = 9  # of a curl: each takes five control points, which cost rendering time
+
 # Bright dyes, sRGB, over bleached hair.
 DYES = {
     "pink": "e86aa0", "rose": "e9a6b4", "blue": "3d6fc4", "turquoise": "2fa7a3",
@@ -288,13 +290,15 @@ def _loose(rng: np.random.Generator, person: PersonChoice, hair: HairChoice) -> 
     if hair.style == "long waves":
         wave = (float(rng.uniform(0.006, 0.011)), float(rng.uniform(0.06, 0.10)))
     elif hair.style == "long curls":
-        wave = (float(rng.uniform(0.006, 0.010)), float(rng.uniform(0.028, 0.048)))
+        wave = (float(rng.uniform(0.006, 0.010)), float(rng.uniform(0.032, 0.050)))
     elif rng.random() < 0.5:  # hardly any hair is perfectly straight
         wave = (float(rng.uniform(0.002, 0.004)), float(rng.uniform(0.10, 0.16)))
+    curly = 0 < wave[1] < 0.055
+    length = 0.27 if bob else float(rng.uniform(0.28, 0.46))
     return replace(
         hair,
-        strands=20000,
-        length=0.27 if bob else float(rng.uniform(0.28, 0.46)),
+        strands=13000 if curly else 20000,
+        length=min(length, MOST_TURNS * wave[1]) if curly else length,
         fringe=fringe,
         hem=float(rng.uniform(0.595, 0.665)) if bob else 0.0,
         volume=float(rng.uniform(0.010, 0.020)),
@@ -314,8 +318,8 @@ def _volume(rng: np.random.Generator, person: PersonChoice, hair: HairChoice) ->
         wave, clump = (rng.uniform(0.005, 0.008), rng.uniform(0.022, 0.04)), rng.uniform(0.65, 0.9)
     return replace(
         hair,
-        strands=17000,
-        length=float(length),
+        strands=13500,
+        length=float(min(length, MOST_TURNS * wave[1])),
         volume=float(height),
         clump=float(clump),
         wave=(float(wave[0]), float(wave[1])),
