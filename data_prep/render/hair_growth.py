@@ -40,6 +40,7 @@ from data_prep.render.strands import (
 UP = np.array([0.0, 0.0, 1.0])
 FACE = np.array([0.0, -0.10, 0.72])  # behind the middle of the face
 UNDER_HAT = 0.003  # meters of hair between the skin and a hat
+FLYAWAY = 0.015  # meters a flyaway stands off, on average
 POINTS_A_TURN = 5.2  # control points that a turn of a curl needs to look round
 APART = 0.1  # added to a feature of roots whose hairs must not be mixed
 
@@ -232,7 +233,8 @@ def _finish(
         )  # fmt: skip
     amplitude = choice.frizz * np.where(strayed, rng.uniform(1, 4, len(hairs)), 1.0)
     hairs = ruffled(rng, hairs, lengths, amplitude)
-    return astray(rng, hairs, lengths, outward, strayed)
+    reach = np.where(strayed, FLYAWAY, 1.5 * choice.frizz)
+    return astray(rng, hairs, lengths, outward, reach)
 
 
 def _settled(scalp: Scalp, hairs: np.ndarray) -> np.ndarray:
@@ -600,7 +602,8 @@ def _gathered(
     strayed = rng.random(count) < choice.flyaways
     hairs = clumped(hairs, lock, centers, np.where(strayed, 0.05, 0.45 * choice.clump), 0.7)
     hairs = ruffled(rng, hairs, lengths, np.where(strayed, 2.0, 0.6) * choice.frizz)
-    hairs = astray(rng, hairs, lengths, scalp.roots.normals, strayed, tied=True)
+    reach = np.where(strayed, FLYAWAY, 0.5 * choice.frizz)
+    hairs = astray(rng, hairs, lengths, scalp.roots.normals, reach, tied=True)
     return _settled(scalp, hairs), flow
 
 

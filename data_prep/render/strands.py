@@ -327,31 +327,31 @@ def astray(
     hairs: np.ndarray,
     lengths: np.ndarray,
     outward: np.ndarray,
-    which: np.ndarray,
+    reach: np.ndarray,
     *,
     tied: bool = False,
 ) -> np.ndarray:
-    """Lift flyaway hairs out of the others: seen against the light they are a halo.
+    """Let hairs stand off from the others: seen against the light they are a halo.
+
+    Distances are exponentially distributed, so the outline of the hair thins out.
 
     Parameters
     ----------
     lengths : (N,) ndarray
     outward : (N, 3) ndarray
         Unit vectors away from the head.
-    which : (N,) bool ndarray
-        The flyaways.
+    reach : (N,) ndarray
+        Mean distance in meters; large for flyaways.  No hair goes further than
+        a third of its length.
     tied : bool, default False
         Whether hairs are held at their tips too and stray in the middle only.
     """
-    count = int(which.sum())
     along = np.linspace(0, 1, hairs.shape[1], dtype=np.float32)
     course = np.sin(np.pi * along) if tied else smooth_step(0, 1, along)
-    reach = np.minimum(rng.exponential(0.013, count), 0.35 * lengths[which])
-    direction = unit(outward[which] + rng.normal(0, 0.6, (count, 3)))
-    offset = (reach[:, None] * direction).astype(np.float32)[:, None] * course[None, :, None]
-    result = hairs.copy()
-    result[which] += offset
-    return result
+    distance = np.minimum(rng.exponential(reach), 0.35 * lengths)
+    direction = unit(outward + rng.normal(0, 0.6, outward.shape))
+    offset = (distance[:, None] * direction).astype(np.float32)
+    return hairs + offset[:, None] * course.astype(np.float32)[None, :, None]
 
 
 def trimmed(hairs: np.ndarray, share: np.ndarray) -> np.ndarray:

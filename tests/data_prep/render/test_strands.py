@@ -147,17 +147,18 @@ def test_ruffling_grows_from_the_root(rng):
     assert 0.0005 < moved[:, 10:].mean() < 0.003
 
 
-def test_only_flyaways_go_astray_and_tied_ones_come_back(rng):
-    hairs = straight(60, points=21)
-    which = np.arange(60) < 30
-    outward = np.tile([0.0, -1.0, 0.0], (60, 1))
-    lengths = np.full(60, 0.1)
-    free = astray(rng, hairs, lengths, outward, which) - hairs
-    tied = astray(rng, hairs, lengths, outward, which, tied=True) - hairs
-    assert not free[~which].any() and not tied[~which].any()
-    assert free[which, -1, 1].mean() < -0.004
+def test_flyaways_stand_off_and_tied_ones_come_back(rng):
+    hairs = straight(200, points=21)
+    reach = np.where(np.arange(200) < 100, 0.012, 0.0)
+    outward = np.tile([0.0, -1.0, 0.0], (200, 1))
+    lengths = np.full(200, 0.1)
+    free = astray(rng, hairs, lengths, outward, reach) - hairs
+    tied = astray(rng, hairs, lengths, outward, reach, tied=True) - hairs
+    assert not free[100:].any() and not tied[100:].any()
+    assert 0.008 < np.linalg.norm(free[:100, -1], axis=1).mean() < 0.016
+    assert free[:100, -1, 1].mean() < -0.004
     assert np.linalg.norm(free, axis=2).max() <= 0.035 + 1e-6  # a third of the hair
-    assert np.abs(tied[:, -1]).max() < 1e-6 and np.abs(tied[which, 10]).max() > 0.004
+    assert np.abs(tied[:, -1]).max() < 1e-6 and np.abs(tied[:100, 10]).max() > 0.004
 
 
 def test_trimmed_hairs_end_where_they_were_cut():
