@@ -202,7 +202,7 @@ def finger_rotations(arm: Arm, choice: HandChoice) -> dict[str, np.ndarray]:
     return rotations
 
 
-def _trunk_field(subject: Subject, arm_share: np.ndarray) -> SignedDistance:
+def trunk_field(subject: Subject, arm_share: np.ndarray) -> SignedDistance:
     """Distance to the posed head and trunk, without arms."""
     mesh = subject.mesh
     quads = mesh.faces[mesh.faces_of("body")]
@@ -279,7 +279,7 @@ def arm_rotations(choice: HandChoice, subject: Subject) -> dict[str, np.ndarray]
     standing = subject.standing
     arm = standing_arm(mesh, standing, side)
     arm_share = bone_share(mesh, ("clavicle", "shoulder01"))
-    field = _trunk_field(subject, arm_share)
+    field = trunk_field(subject, arm_share)
 
     head = subject.head[:3, :3] / subject.head_scale
     head_turn = np.eye(3) if choice.gesture == "collar" else head

@@ -205,14 +205,25 @@ def _crown(kind: str, head: HeadShape, choice: HatChoice, noise: Noise):
         if kind == "fedora":
             # Dented along the middle and pinched on both sides in front.
             height = height - 0.022 * roof * np.cos(azimuth)[None] ** 2
-        width = (edge + 0.006) * (1 - 0.10 * wall) * (1 - roof**1.6 * 0.999)
+        width = (edge + 0.009) * (1 - 0.10 * wall) * (1 - roof**1.6 * 0.999)
         x, y = width * np.sin(azimuth)[None], -width * np.cos(azimuth)[None]
         if kind == "fedora":
             pinch = np.exp(-(((np.abs(azimuth[None]) - 0.45) / 0.3) ** 2))
             x = x * (1 - 0.25 * pinch * wall)
         rows = np.stack(np.broadcast_arrays(x, y, height), axis=-1)
-        return rows, low, np.linalg.norm(rows, axis=-1)
+        return rows, low, _radii(rows, elevation)
     return ray * radius[..., None], low, radius
+
+
+def _radii(rows: np.ndarray, elevation: np.ndarray) -> np.ndarray:
+    """Distance (STEPS, COLUMNS) of a surface from the origin at elevations of the same shape."""
+    distance = np.linalg.norm(rows, axis=-1)
+    own = np.arcsin(rows[..., 2] / distance)
+    own = np.maximum.accumulate(own, axis=0)
+    columns = [
+        np.interp(wanted, known, far) for wanted, known, far in zip(elevation.T, own.T, distance.T)
+    ]
+    return np.stack(columns, axis=1)
 
 
 def _brim(choice: HatChoice, edge: np.ndarray, noise: Noise) -> np.ndarray:
