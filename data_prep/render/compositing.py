@@ -71,7 +71,7 @@ def choose_development(rng: np.random.Generator, light_warmth: float = 0.0) -> D
         contrast=float(rng.uniform(0.97, 1.12)),
         saturation=float(rng.uniform(0.85, 1.15)),
         white_balance=(1 + 0.35 * cast, 1 + tint, 1 - 0.4 * cast),
-        noise=float(rng.uniform(0.002, 0.012)),
+        noise=float(rng.uniform(0.002, 0.009)),
         grain=float(rng.choice([0.0, 0.0, 0.5, 0.8])),
         jpeg_quality=int(rng.choice([100, int(rng.integers(70, 98))])),
         noise_seed=int(rng.integers(2**31)),
@@ -143,7 +143,7 @@ def exposure(
     if not inside.any():
         return 1.0
     level = float(np.percentile(luminance(foreground[inside]), FACE_PERCENTILE))
-    return float(np.clip((0.42 - 0.27 * skin_tone) * brightness / max(level, 1e-4), 1e-3, 1e3))
+    return float(np.clip((0.47 - 0.30 * skin_tone) * brightness / max(level, 1e-4), 1e-3, 1e3))
 
 
 def _balanced(linear: np.ndarray, choice: DevelopChoice) -> np.ndarray:
