@@ -12,7 +12,7 @@ from data_prep.render.randomness import clipped_normal, pick
 HEAD_HEIGHT = 0.24  # meters, chin to crown of an average adult
 FRAME = (600, 800)  # pixels, width and height at scale 1; as in the paper
 
-APERTURES = {"2.8": 0.2, "4": 0.3, "5.6": 0.3, "8": 0.2}
+APERTURES = {"2": 0.25, "2.8": 0.3, "4": 0.25, "5.6": 0.2}
 SENSOR_HEIGHT = 0.024  # meters
 
 
