@@ -49,7 +49,9 @@ PALETTE = (
     "41566a", "27354a", "7d8f78", "4f6350", "2c3d2f", "c9a98a", "a07a58", "6e4e37", "3f2c20",
     "c98d7a", "9d5a4c", "6c2f2c", "d9b95f", "b98e3a", "8a6f9a", "54456b", "cfc0cf", "e6cfc4",
 )  # fmt: skip
-LAMP_COLORS = ("ffd9a0", "ffb45e", "fff1d6", "9fc4ff", "ff6a4d", "7dffb0", "ff5fa8", "ffe066")
+LAMP_COLORS = (  # sRGB; most lamps are warm
+    "ffd9a0", "ffb45e", "ffc98a", "fff1d6", "ffe3b8", "ffd9a0", "9fc4ff", "ff6a4d", "7dffb0",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
