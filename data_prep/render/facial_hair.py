@@ -10,7 +10,7 @@ from data_prep.render.body import smooth_step, transform, unit
 from data_prep.render.expression import Subject
 from data_prep.render.geometry import PolygonMesh
 from data_prep.render.hair import hair_material, strand_objects
-from data_prep.render.hair_growth import hugging, with_color
+from data_prep.render.hair_shaping import hugging, with_color
 from data_prep.render.hair_styles import HairChoice, HairColor
 from data_prep.render.person import PersonChoice
 from data_prep.render.randomness import clipped_normal, pick
@@ -177,7 +177,9 @@ def grow_brows(
     side = np.sign(roots.rest[:, 0])
     # Upright at the nose, then outward; both edges lean toward the middle.
     outward = smooth_step(-0.05, 0.35, along)
-    upward = 0.9 * (1 - outward) + 0.10 - 0.45 * smooth_step(0.55, 1.0, along) - 0.45 * across / half
+    upward = (
+        0.9 * (1 - outward) + 0.10 - 0.45 * smooth_step(0.55, 1.0, along) - 0.45 * across / half
+    )
     flow = roots.along_skin(np.stack([side * (0.25 + outward), 0 * side, upward], axis=1))
     directions = unit(flow + 0.35 * roots.normals + rng.normal(0, 0.13, (len(roots), 3)))
     lengths = rng.uniform(0.0055, 0.0090, len(roots)) * (1 - 0.35 * along)
@@ -218,7 +220,9 @@ def _beard_flow(roots: Roots) -> np.ndarray:
     """Direction along the skin in which a beard grows, (N, 3)."""
     x, y, z = roots.rest.T
     side = np.sign(x)
-    lip = smooth_step(UPPER_LIP - 0.002, UPPER_LIP + 0.003, z) * smooth_step(0.034, 0.028, np.abs(x))
+    lip = smooth_step(UPPER_LIP - 0.002, UPPER_LIP + 0.003, z) * smooth_step(
+        0.034, 0.028, np.abs(x)
+    )
     neck = smooth_step(0.628, 0.618, z)
     outward = side * (0.15 + 0.9 * lip * smooth_step(0, 0.008, np.abs(x)))
     forward = 0.15 * smooth_step(-0.11, -0.06, y) - 0.8 * neck

@@ -7,7 +7,8 @@ import numpy as np
 from data_prep.render.colors import linear_color
 from data_prep.render.expression import Subject
 from data_prep.render.geometry import PolygonMesh
-from data_prep.render.hair_growth import HairCap, grow_hair
+from data_prep.render.hair_growth import grow_hair
+from data_prep.render.hair_shaping import HairCap
 from data_prep.render.hair_styles import DYES, HairChoice, HairColor
 from data_prep.render.signed_distance import SignedDistance
 from data_prep.render.strands import Strands

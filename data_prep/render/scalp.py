@@ -193,5 +193,7 @@ def beard_density(rest: np.ndarray, style: str) -> np.ndarray:
         return everywhere * chin * smooth_step(0.652, 0.646, z)
     if style == "goatee":
         ring = (x < 0.036) & (lips < 3.2) & in_front
-        return everywhere * np.maximum(np.maximum(chin, mustache * smooth_step(0.036, 0.029, x)), ring)
+        return everywhere * np.maximum(
+            np.maximum(chin, mustache * smooth_step(0.036, 0.029, x)), ring
+        )
     raise ValueError(f"no beard is called {style}")

@@ -296,7 +296,11 @@ def curled(
     angle = (phase[:, None] + 2 * np.pi * turns[:, None] * along).astype(np.float32)
     wide = (widths[:, None] * smooth_step(0, begin, along)).astype(np.float32)
     first, second = frames_across(hairs)
-    return hairs + (wide * np.cos(angle))[..., None] * first + (wide * np.sin(angle))[..., None] * second
+    return (
+        hairs
+        + (wide * np.cos(angle))[..., None] * first
+        + (wide * np.sin(angle))[..., None] * second
+    )
 
 
 def ruffled(
@@ -319,7 +323,9 @@ def ruffled(
         direction = unit(rng.normal(size=(len(hairs), 1, 3))).astype(np.float32)
         offset += np.sin(angle)[..., None] * direction / (1 + octave)
     wide = np.broadcast_to(np.asarray(amplitude, dtype=np.float32), len(hairs))
-    return hairs + offset * (wide[:, None] * smooth_step(0, 0.3, along))[..., None].astype(np.float32)
+    return hairs + offset * (wide[:, None] * smooth_step(0, 0.3, along))[..., None].astype(
+        np.float32
+    )
 
 
 def astray(

@@ -28,7 +28,9 @@ def choice(posed):
     rng = np.random.default_rng(6)
     drawn = choose_facial_hair(rng, posed.subject.person, choose_hair(rng, posed.subject.person))
     color = HairColor(melanin=0.7, redness=0.1)
-    return replace(drawn, beard="full beard", beard_length=0.03, beard_color=color, brow_color=color)
+    return replace(
+        drawn, beard="full beard", beard_length=0.03, beard_color=color, brow_color=color
+    )
 
 
 def in_head(strands, posed):
@@ -82,7 +84,10 @@ def test_brows_lie_above_the_eyes_on_both_sides(choice, posed):
 def test_denser_brows_have_more_hairs(choice, posed):
     thin, thick = (
         grow_brows(
-            np.random.default_rng(1), replace(choice, brow_density=d), posed.subject.head, posed.skin
+            np.random.default_rng(1),
+            replace(choice, brow_density=d),
+            posed.subject.head,
+            posed.skin,
         )
         for d in (0.4, 0.8)
     )
@@ -104,9 +109,7 @@ def test_lashes_stand_at_the_lids_away_from_the_eye(choice, posed):
 @pytest.mark.parametrize("beard", BEARDS)
 def test_every_beard_grows_on_the_lower_face_only(beard, choice, posed):
     drawn = replace(choice, beard=beard, beard_length=float(np.mean(BEARDS[beard][2])))
-    parts = grow_beard(
-        np.random.default_rng(1), drawn, posed.subject.head, posed.skin, posed.field
-    )
+    parts = grow_beard(np.random.default_rng(1), drawn, posed.subject.head, posed.skin, posed.field)
     assert bool(parts) == (beard != "none")
     for strands in parts:
         assert len(strands) == BEARDS[beard][3]
@@ -124,7 +127,9 @@ def test_a_mustache_does_not_reach_into_the_mouth(choice, posed):
         np.random.default_rng(1), drawn, posed.subject.head, posed.skin, posed.field
     )[0]
     points = in_head(strands, posed)
-    mustache = (points[:, 0, 2] > 0.672) & (np.abs(points[:, 0, 0]) < 0.02) & (points[:, 0, 1] < -0.12)
+    mustache = (
+        (points[:, 0, 2] > 0.672) & (np.abs(points[:, 0, 0]) < 0.02) & (points[:, 0, 1] < -0.12)
+    )
     assert mustache.any()
     assert lengths_of(points[mustache]).max() < 0.011
     assert lengths_of(points[~mustache]).max() > 0.03

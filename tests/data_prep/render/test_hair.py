@@ -131,7 +131,12 @@ def test_long_hair_hangs_from_the_head_past_the_chin(posed):
     assert np.median(tips[:, 2]) < 0.62  # the chin is at 0.627
     # It leaves the face free.
     face = in_head(hair, posed).reshape(-1, 3)
-    before = (face[:, 1] < -0.13) & (np.abs(face[:, 0]) < 0.04) & (face[:, 2] < 0.77) & (face[:, 2] > 0.64)
+    before = (
+        (face[:, 1] < -0.13)
+        & (np.abs(face[:, 0]) < 0.04)
+        & (face[:, 2] < 0.77)
+        & (face[:, 2] > 0.64)
+    )
     assert before.mean() < 0.002
 
 
@@ -203,9 +208,7 @@ def test_hair_becomes_curves_with_pigment_and_a_material(posed):
 
     fresh_scene()
     choice = drawn("bob", posed, color=HairColor(0.4, 0.2, tips=0.5, dye="rose"))
-    things = build_hair(
-        choice, posed.subject, posed.skin, posed.field, np.random.default_rng(1)
-    )
+    things = build_hair(choice, posed.subject, posed.skin, posed.field, np.random.default_rng(1))
     strands = grown(choice, posed)
     assert len(things) == len(strands)
     for thing, part in zip(things, strands):

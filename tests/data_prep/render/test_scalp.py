@@ -3,7 +3,15 @@
 import numpy as np
 import pytest
 
-from data_prep.render.scalp import Hairline, beard_density, crown, hair_density, on_ear, polygon_depth, scalp_depth
+from data_prep.render.scalp import (
+    Hairline,
+    beard_density,
+    crown,
+    hair_density,
+    on_ear,
+    polygon_depth,
+    scalp_depth,
+)
 
 # Rest coordinates of the skin, in meters.
 PLACES = {
@@ -44,7 +52,8 @@ def test_hair_recedes_first_at_the_temples_and_thins_on_top():
     assert scalp_depth(at("temple corner")) > 0 > scalp_depth(at("temple corner"), receding)
     assert hair_density(at("top"), receding) == pytest.approx(0.1, abs=0.02)
     np.testing.assert_array_equal(
-        hair_density(at("back", "above the ear"), receding), hair_density(at("back", "above the ear"))
+        hair_density(at("back", "above the ear"), receding),
+        hair_density(at("back", "above the ear")),
     )
     assert crown(at("top")) == 1 and crown(at("above the ear")) < 0.05
 

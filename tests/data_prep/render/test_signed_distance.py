@@ -14,7 +14,9 @@ def ball():
     rng = np.random.default_rng(0)
     normals = rng.normal(size=(5000, 3))
     normals /= np.linalg.norm(normals, axis=1, keepdims=True)
-    return SignedDistance.around([(CENTER + RADIUS * normals, normals)], [-0.2] * 3, [0.2] * 3, 0.008)
+    return SignedDistance.around(
+        [(CENTER + RADIUS * normals, normals)], [-0.2] * 3, [0.2] * 3, 0.008
+    )
 
 
 @pytest.fixture(scope="module")

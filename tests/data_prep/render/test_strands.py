@@ -48,7 +48,9 @@ def straight(count, points=9, length=0.1):
 def test_roots_lie_on_triangles_evenly_by_area_and_density(rng):
     vertices = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0], [3, 0, 0], [5, 0, 0], [3, 1, 0]], float)
     up = np.tile([0.0, 0.0, 1.0], (6, 1))
-    skin = PolygonMesh(vertices, np.array([[0, 1, 2], [3, 4, 5]]), {"rest": 2 * vertices, "normals": up})
+    skin = PolygonMesh(
+        vertices, np.array([[0, 1, 2], [3, 4, 5]]), {"rest": 2 * vertices, "normals": up}
+    )
     roots = sample_roots(rng, skin, np.array([1, 1, 1, 0.5, 0.5, 0.5]), 8000)
     # The second triangle has twice the area and half the density.
     assert abs((roots.points[:, 0] > 2).mean() - 0.5) < 0.03
