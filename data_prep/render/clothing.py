@@ -22,7 +22,7 @@ from data_prep.render.drape import (
     seam_height,
 )
 from data_prep.render.expression import Subject
-from data_prep.render.fabric import FabricChoice, choose_color, choose_fabric, fabric_material
+from data_prep.render.fabric import FabricChoice, choose_fabric, fabric_material
 from data_prep.render.fibers import fiber_strands, scattered
 from data_prep.render.geometry import PolygonMesh, clipped, hemmed, merged, vertex_normals
 from data_prep.render.person import PersonChoice
@@ -79,10 +79,23 @@ class Style:
     muted: float = 0.6
 
 
-PRINTS = {"plain": 0.45, "stripes": 0.25, "melange": 0.12, "floral": 0.06, "dots": 0.05, "blocks": 0.07}
+PRINTS = {
+    "plain": 0.45,
+    "stripes": 0.25,
+    "melange": 0.12,
+    "floral": 0.06,
+    "dots": 0.05,
+    "blocks": 0.07,
+}
 KNITS = {"plain": 0.5, "stripes": 0.22, "melange": 0.2, "blocks": 0.08}
 SHIRTINGS = {"plain": 0.4, "vertical stripes": 0.2, "plaid": 0.25, "dots": 0.08, "floral": 0.07}
-SUITINGS = {"plain": 0.6, "vertical stripes": 0.12, "houndstooth": 0.13, "plaid": 0.08, "melange": 0.07}
+SUITINGS = {
+    "plain": 0.6,
+    "vertical stripes": 0.12,
+    "houndstooth": 0.13,
+    "plaid": 0.08,
+    "melange": 0.07,
+}
 BLOUSES = {"plain": 0.45, "floral": 0.3, "dots": 0.15, "vertical stripes": 0.1}
 
 STYLES = {
@@ -232,14 +245,6 @@ def choose_clothing(rng: np.random.Generator, person: PersonChoice) -> ClothingC
     return ClothingChoice(outfit, tuple(layers))
 
 
-def with_long_sleeves(choice: ClothingChoice) -> ClothingChoice:
-    """The same clothes with sleeves down to the wrists."""
-    layers = (
-        replace(layer, cut=replace(layer.cut, sleeve=LONG_SLEEVE)) for layer in choice.layers
-    )
-    return ClothingChoice(choice.outfit, tuple(layers))
-
-
 @dataclass(frozen=True, eq=False)
 class Clothing:
     """Clothes in the scene.
@@ -294,9 +299,7 @@ def make_layer(
         Of the garments worn over it: what they hide is left out, so that it
         cannot show through.
     """
-    garment = drape(
-        rng, body, choice.cut, gap=choice.gap, ease=choice.ease, folds=choice.folds
-    )
+    garment = drape(rng, body, choice.cut, gap=choice.gap, ease=choice.ease, folds=choice.folds)
     cloth: list[PolygonMesh] = []
     hardware: list[PolygonMesh] = []
     fur = None
@@ -384,7 +387,13 @@ def _build_layer(
     if layer.fur is not None:
         roots = scattered(rng, layer.fur, FUR_FIBERS)
         strands = fiber_strands(
-            rng, *roots, 0.018 + 0.014 * choice.trim_size, steps=6, disorder=0.55, droop=0.7, curl=0.12
+            rng,
+            *roots,
+            0.018 + 0.014 * choice.trim_size,
+            steps=6,
+            disorder=0.55,
+            droop=0.7,
+            curl=0.12,
         )
         radii = np.linspace(7e-5, 2e-5, strands.shape[1])[None].repeat(len(strands), axis=0)
         fur = fiber_material("fur", linear_color(choice.fur_color))
@@ -392,16 +401,16 @@ def _build_layer(
     if choice.fuzz:
         shell = layer.garment.shell
         roots = scattered(rng, shell, FUZZ_FIBERS)
-        strands = fiber_strands(rng, *roots, choice.fuzz, steps=5, disorder=0.8, droop=0.2, curl=0.5)
+        strands = fiber_strands(
+            rng, *roots, choice.fuzz, steps=5, disorder=0.8, droop=0.2, curl=0.5
+        )
         radii = np.full(strands.shape[:2], 2.2e-5)
         fuzz = fiber_material("fuzz", linear_color(choice.fabric.colors[0]))
         objects.append(strands_object("fuzz", strands, radii, material=fuzz))
     return objects
 
 
-def build_clothing(
-    choice: ClothingChoice, subject: Subject, rng: np.random.Generator
-) -> Clothing:
+def build_clothing(choice: ClothingChoice, subject: Subject, rng: np.random.Generator) -> Clothing:
     """Dress a subject, in its own axes.
 
     Parameters

@@ -144,7 +144,14 @@ def lapels(
     for _ in range(6):
         into = unit(into + 0.5 * (np.roll(into, 1, axis=0) + np.roll(into, -1, axis=0)))
     rows = []
-    for part, lift in ((0.0, 0.001), (0.04, 0.006), (0.35, 0.009), (0.75, 0.006), (1.0, 0.005), (0.96, 0.002)):
+    for part, lift in (
+        (0.0, 0.001),
+        (0.04, 0.006),
+        (0.35, 0.009),
+        (0.75, 0.006),
+        (1.0, 0.005),
+        (0.96, 0.002),
+    ):
         row = loop + into * (part * widths)[:, None]
         rows.append(_at_height(garment.field, row, lift))
     return swept(np.array(rows), closed=True)
@@ -187,12 +194,16 @@ def drawstrings(garment: Garment, body: StandingBody, length: float) -> list[Pol
     for side in (-1, 1):
         t = np.linspace(0, 1, 14)
         x = side * (0.028 + 0.010 * t)
-        path = np.stack([x, np.full(14, body.neck[1] - 0.2), body.neck[2] - 0.075 - length * t], axis=1)
+        path = np.stack(
+            [x, np.full(14, body.neck[1] - 0.2), body.neck[2] - 0.075 - length * t], axis=1
+        )
         strings.append(tube(_on_cloth(garment, path, 0.004), 0.0023, sides=6))
     return strings
 
 
-def buttons(garment: Garment, body: StandingBody, first: float, spacing: float) -> list[PolygonMesh]:
+def buttons(
+    garment: Garment, body: StandingBody, first: float, spacing: float
+) -> list[PolygonMesh]:
     """Buttons down the front, the first `first` meters below the neck's joint."""
     discs = []
     for depth in np.arange(first, 0.5, spacing):

@@ -60,7 +60,7 @@ def bone_share(mesh: BaseMesh, prefixes: Sequence[str]) -> np.ndarray:
 
 
 class Noise:
-    """Smooth random values of period 1 m times `size`, of standard deviation 1."""
+    """Smooth random values, of period `size` along each axis and standard deviation about 1."""
 
     def __init__(self, rng: np.random.Generator, size: int = 20) -> None:
         self._grid = spline_filter(rng.normal(size=(size,) * 3), order=3, mode="grid-wrap")
@@ -229,7 +229,11 @@ def _on_trunk(body: StandingBody, points: np.ndarray) -> np.ndarray:
     x, y, z = (points - body.neck).T
     # Straight across the chest, and on around the sides; the tops of the shoulders
     # belong to the front.
-    side = np.sign(x) * smooth_step(0.06, 0.17, np.abs(x)) * (0.35 + 0.65 * smooth_step(-0.03, -0.15, z))
+    side = (
+        np.sign(x)
+        * smooth_step(0.06, 0.17, np.abs(x))
+        * (0.35 + 0.65 * smooth_step(-0.03, -0.15, z))
+    )
     return np.stack([x + side * np.maximum(y + 0.09, 0), z], axis=1)
 
 
@@ -309,7 +313,9 @@ def fold_heights(
     coarse = [noise(place + warp) for noise, place in zip(noises, (on_body, on_arm))]
     fine = [noise(2.3 * place + 7.0) for noise, place in zip(noises, (on_body, on_arm))]
     # Fine creases lie in the valleys of coarse folds.
-    body_folds, arm_folds = (np.tanh(a) + 0.35 * b * smooth_step(0.7, -0.4, a) for a, b in zip(coarse, fine))
+    body_folds, arm_folds = (
+        np.tanh(a) + 0.35 * b * smooth_step(0.7, -0.4, a) for a, b in zip(coarse, fine)
+    )
     folds = body_folds * (1 - sleeve) + arm_folds * sleeve
     return np.clip(folds, -1, 1) * smooth_step(0.012, 0.09, covered)
 

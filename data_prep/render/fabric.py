@@ -215,7 +215,9 @@ def color_tile(rng: np.random.Generator, choice: FabricChoice, side: int = TILE_
     return np.clip(color * shade[..., None], 0, 1)
 
 
-def relief_tile(rng: np.random.Generator, choice: FabricChoice, side: int = TILE_SIDE) -> np.ndarray:
+def relief_tile(
+    rng: np.random.Generator, choice: FabricChoice, side: int = TILE_SIDE
+) -> np.ndarray:
     """Height of the weave and of fine creases, (side, side), about 0 to 1; no seam."""
     across = tile_size(choice)
     up, around = (axis / side * across for axis in np.indices((side, side)))
@@ -227,7 +229,9 @@ def relief_tile(rng: np.random.Generator, choice: FabricChoice, side: int = TILE
         column = np.abs(np.sin(np.pi * around / period))
         lean = up / period + 0.5 * column
         stitch = 0.5 + 0.5 * np.sin(2 * np.pi * lean)
-        return np.clip(0.15 + 0.45 * column * (0.5 + 0.5 * stitch) + 0.06 * grain + 0.08 * creases, 0, 1)
+        return np.clip(
+            0.15 + 0.45 * column * (0.5 + 0.5 * stitch) + 0.06 * grain + 0.08 * creases, 0, 1
+        )
     twill = np.sin(2 * np.pi * (up + around) / (across / round(across / 0.0022)))
     lines = 0.12 * twill if choice.weave == "denim" else 0.0
     return np.clip(0.5 + lines + 0.05 * grain + 0.14 * creases, 0, 1)
@@ -267,7 +271,9 @@ def fabric_material(
         around = tree.node("ShaderNodeSeparateXYZ", {0: print_place}).outputs[0]
         ribs = tree.math("SINE", tree.multiply(around, 2 * np.pi / 0.0045))
         band = tree.math("LESS_THAN", edge, ribbed_edge)
-        seam = tree.ramp(tree.math("ABSOLUTE", tree.math("SUBTRACT", edge, ribbed_edge)), 0.0, 0.0025)
+        seam = tree.ramp(
+            tree.math("ABSOLUTE", tree.math("SUBTRACT", edge, ribbed_edge)), 0.0, 0.0025
+        )
         height = tree.math("ADD", height, tree.multiply(band, ribs, 0.15))
         height = tree.math("MULTIPLY_ADD", seam, 0.4, height)
     return tree.surface(

@@ -201,7 +201,9 @@ def largest_component(surface: PolygonMesh) -> PolygonMesh:
     """The connected part with the most faces."""
     count = len(surface.vertices)
     pairs = edges_of(surface.faces)
-    links = sparse.coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(count, count))
+    links = sparse.coo_array(
+        (np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(count, count)
+    )
     _, labels = csgraph.connected_components(links, directed=False)
     of_faces = labels[surface.faces[:, 0]]
     kept = of_faces == np.bincount(of_faces).argmax()
@@ -278,11 +280,18 @@ def grid_faces(rows: int, columns: int, *, close_rows=False, close_columns=False
     row = np.arange(rows if close_rows else rows - 1)[:, None]
     column = np.arange(columns if close_columns else columns - 1)[None]
     up, right = (row + 1) % rows, (column + 1) % columns
-    corners = [row * columns + column, row * columns + right, up * columns + right, up * columns + column]
+    corners = [
+        row * columns + column,
+        row * columns + right,
+        up * columns + right,
+        up * columns + column,
+    ]
     return np.stack(np.broadcast_arrays(*corners), axis=-1).reshape(-1, 4)
 
 
-def transported_frames(path: np.ndarray, closed: bool, start: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def transported_frames(
+    path: np.ndarray, closed: bool, start: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Two unit vectors across a (K, 3) path that twist as little as possible.
 
     Parameters
@@ -331,6 +340,7 @@ def tube(
     radius : float or (K,) ndarray
         Half the thickness in meters.
     sides : int, default 8
+        Even.
     closed : bool, default False
         Whether the path's end joins its start.
     start : (3,) sequence, default a direction along no axis
@@ -350,7 +360,7 @@ def tube(
     vertices = rings.reshape(-1, 3)
     if closed:
         return PolygonMesh(vertices, faces)
-    # Caps: fans of quads that meet in a point, the fourth corner repeated never.
+    # Caps: fans of quads that meet in the end of the path.
     ends = np.stack([path[0], path[-1]])
     bottom, top = len(vertices), len(vertices) + 1
     ring = np.arange(0, sides, 2)
@@ -362,7 +372,9 @@ def tube(
     return PolygonMesh(np.concatenate([vertices, ends]), np.concatenate([faces, low, high]))
 
 
-def swept(rows: np.ndarray, *, closed: bool, attributes: Mapping[str, np.ndarray] | None = None) -> PolygonMesh:
+def swept(
+    rows: np.ndarray, *, closed: bool, attributes: Mapping[str, np.ndarray] | None = None
+) -> PolygonMesh:
     """A surface through rows of points.
 
     Parameters

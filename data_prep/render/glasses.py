@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -77,7 +78,9 @@ def choose_glasses(rng: np.random.Generator, person: PersonChoice) -> GlassesCho
         return None
     material = pick(rng, MATERIALS)
     colors = PLASTIC_COLORS if material == "plastic" else METAL_COLORS
-    thickness = rng.uniform(0.0013, 0.0026) if material == "plastic" else rng.uniform(0.0006, 0.0010)
+    thickness = (
+        rng.uniform(0.0013, 0.0026) if material == "plastic" else rng.uniform(0.0006, 0.0010)
+    )
     dark = rng.random() < SUN_SHARE
     return GlassesChoice(
         frame=pick(rng, {name: values[0] for name, values in FRAMES.items()}),
@@ -153,9 +156,7 @@ def fit_glasses(choice: GlassesChoice, head: HeadShape) -> Glasses:
         z = height + outline[:, 1]
         rim = bent(x, z)
         rim = rim if side > 0 else rim[::-1]
-        parts.append(
-            tube(rim, thick, sides=8, closed=True, start=(0.0, 1.0, 0.0), flatten=1.25)
-        )
+        parts.append(tube(rim, thick, sides=8, closed=True, start=(0.0, 1.0, 0.0), flatten=1.25))
         rings = []
         center = np.array([side * middle, 0.0, height])
         for share in (1.0, 0.6, 0.02):
@@ -168,7 +169,15 @@ def fit_glasses(choice: GlassesChoice, head: HeadShape) -> Glasses:
 
         hinge_z = height + 0.62 * outline[:, 1].max()
         hinge = bent(np.array(side * (edge - 0.001)), np.array(hinge_z))
-        parts.append(tube(_temple(head, hinge, side), 0.9 * thick + 0.0004, sides=8, start=(1, 0, 0), flatten=1.7))
+        parts.append(
+            tube(
+                _temple(head, hinge, side),
+                0.9 * thick + 0.0004,
+                sides=8,
+                start=(1, 0, 0),
+                flatten=1.7,
+            )
+        )
         if choice.material == "metal":
             x_pad, z_pad = side * 0.0085, height - 0.006
             front = head.front(x_pad, z_pad, 0.003)
@@ -180,16 +189,27 @@ def fit_glasses(choice: GlassesChoice, head: HeadShape) -> Glasses:
                 ]
             )
             parts.append(tube(arm, 0.0005, sides=6))
-            pad = np.array([[x_pad, front - 0.001, z_pad + dz] for dz in (-0.005, -0.003, 0, 0.003, 0.005)])
+            pad = np.array(
+                [[x_pad, front - 0.001, z_pad + dz] for dz in (-0.005, -0.003, 0, 0.003, 0.005)]
+            )
             pads.append(tube(pad, np.array([0.0008, 0.0022, 0.0028, 0.0022, 0.0008]), sides=8))
     parts.append(_bridge(head, choice, bent, bridge, height, outline))
     if choice.frame == "aviator":
         x = np.linspace(-bridge / 2 - 0.006, bridge / 2 + 0.006, 12)
-        parts.append(tube(bent(x, np.full(12, height + 0.47 * np.ptp(outline[:, 1]))), thick, sides=6))
+        parts.append(
+            tube(bent(x, np.full(12, height + 0.47 * np.ptp(outline[:, 1]))), thick, sides=6)
+        )
     return Glasses(merged(parts), merged(lenses), merged(pads) if pads else None)
 
 
-def _bridge(head, choice, bent, bridge: float, height: float, outline: np.ndarray) -> PolygonMesh:
+def _bridge(
+    head: HeadShape,
+    choice: GlassesChoice,
+    bent: Callable[..., np.ndarray],
+    bridge: float,
+    height: float,
+    outline: np.ndarray,
+) -> PolygonMesh:
     """The piece between the lenses, arched over the nose."""
     x = np.linspace(-0.5 * bridge - 0.001, 0.5 * bridge + 0.001, 13)
     arch = np.cos(np.pi * x / (bridge + 0.004))

@@ -202,11 +202,12 @@ def finger_rotations(arm: Arm, choice: HandChoice) -> dict[str, np.ndarray]:
     return rotations
 
 
-def trunk_field(subject: Subject, arm_share: np.ndarray) -> SignedDistance:
+def trunk_field(subject: Subject) -> SignedDistance:
     """Distance to the posed head and trunk, without arms."""
     mesh = subject.mesh
     quads = mesh.faces[mesh.faces_of("body")]
-    trunk = quads[(arm_share[quads] < 0.35).all(axis=1)]
+    arms = bone_share(mesh, ("clavicle", "shoulder01"))
+    trunk = quads[(arms[quads] < 0.35).all(axis=1)]
     neck = subject.joint("joint-neck")
     low, high = neck + [-0.26, -0.34, -0.45], neck + [0.26, 0.18, 0.30]
     near = ((subject.vertices[trunk] > low) & (subject.vertices[trunk] < high)).all(axis=(1, 2))
@@ -278,8 +279,7 @@ def arm_rotations(choice: HandChoice, subject: Subject) -> dict[str, np.ndarray]
     mirror = np.array([side, 1.0, 1.0])
     standing = subject.standing
     arm = standing_arm(mesh, standing, side)
-    arm_share = bone_share(mesh, ("clavicle", "shoulder01"))
-    field = trunk_field(subject, arm_share)
+    field = trunk_field(subject)
 
     head = subject.head[:3, :3] / subject.head_scale
     head_turn = np.eye(3) if choice.gesture == "collar" else head

@@ -38,7 +38,8 @@ KINDS: dict[str, tuple[float, float]] = {
     "headband": (0.12, 0.0),
 }  # fmt: skip
 WEAVES: dict[str, dict[str, float]] = {
-    "beanie": {"knit": 0.7, "jersey": 0.3}, "cuffed beanie": {"knit": 1}, "cap": {"woven": 0.7, "denim": 0.3},
+    "beanie": {"knit": 0.7, "jersey": 0.3}, "cuffed beanie": {"knit": 1},
+    "cap": {"woven": 0.7, "denim": 0.3},
     "fedora": {"wool": 1}, "sun hat": {"wool": 1}, "bucket hat": {"woven": 0.7, "denim": 0.3},
     "headband": {"jersey": 0.6, "satin": 0.4},
 }  # fmt: skip
@@ -79,7 +80,12 @@ class HatChoice:
     brim: float
 
 
-BRIMS = {"cap": (0.062, 0.074), "fedora": (0.048, 0.065), "sun hat": (0.075, 0.115), "bucket hat": (0.040, 0.055)}
+BRIMS = {
+    "cap": (0.062, 0.074),
+    "fedora": (0.048, 0.065),
+    "sun hat": (0.075, 0.115),
+    "bucket hat": (0.040, 0.055),
+}
 BANDS = ("14130f", "3b2a1e", "22303c", "5b1f24", "d8cdb4")
 
 
@@ -117,9 +123,7 @@ def _azimuths() -> np.ndarray:
 def _ray(azimuth: np.ndarray, elevation: np.ndarray) -> np.ndarray:
     """Unit vectors (..., 3): azimuth from the front (-y) to the left, elevation from level."""
     level = np.cos(elevation)
-    return np.stack(
-        [np.sin(azimuth) * level, -np.cos(azimuth) * level, np.sin(elevation)], axis=-1
-    )
+    return np.stack([np.sin(azimuth) * level, -np.cos(azimuth) * level, np.sin(elevation)], axis=-1)
 
 
 def _edge_elevation(head: HeadShape, kind: str, azimuth: np.ndarray) -> np.ndarray:
@@ -164,12 +168,12 @@ STEPS = 22
 def _cloth(rows: np.ndarray) -> PolygonMesh:
     """A closed sweep with the coordinates that fabric is printed in."""
     count, around, _ = rows.shape
-    up = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(rows, axis=0), axis=2).mean(axis=1))])
+    up = np.concatenate(
+        [[0], np.cumsum(np.linalg.norm(np.diff(rows, axis=0), axis=2).mean(axis=1))]
+    )
     grid_azimuth, grid_up = np.meshgrid(np.arange(around) * 2 * np.pi / around, up)
     pattern = np.stack([0.095 * grid_azimuth, grid_up, 0 * grid_up], axis=-1)
-    return swept(
-        rows, closed=True, attributes={"print": pattern}
-    )
+    return swept(rows, closed=True, attributes={"print": pattern})
 
 
 def _crown(kind: str, head: HeadShape, choice: HatChoice, noise: Noise):
@@ -193,7 +197,13 @@ def _crown(kind: str, head: HeadShape, choice: HatChoice, noise: Noise):
         # Six panels, stiff in front.
         front = np.clip(np.cos(azimuth), 0, 1)[None]
         panels = -0.0012 * np.abs(np.sin(3 * azimuth))[None] ** 0.3
-        radius = skull + 0.006 + 0.012 * smooth_step(0, 0.6, t) + 0.012 * front * np.sin(np.pi * t) ** 0.7 + panels
+        radius = (
+            skull
+            + 0.006
+            + 0.012 * smooth_step(0, 0.6, t)
+            + 0.012 * front * np.sin(np.pi * t) ** 0.7
+            + panels
+        )
     else:
         # A stiff crown rises steeply and is closed by a rounded or dented top.
         tall = {"fedora": 0.098, "sun hat": 0.092, "bucket hat": 0.090}[kind]

@@ -53,7 +53,7 @@ class HeadShape:
         return (np.abs(rest[:, 0]) > EAR_WIDTH) & (rest[:, 2] < 0.752)
 
     def skull_radius(self, directions: np.ndarray) -> np.ndarray:
-        """Distance (...) from `SKULL_CENTER` to the skin in unit directions (..., 3), without ears."""
+        """Meters (...) from `SKULL_CENTER` to the skin in unit directions (..., 3); no ears."""
         distances, nearest = self._directions.query(directions, k=12)
         closeness = np.exp(-((distances / 0.09) ** 2)) + 1e-9
         return (closeness * self._radii[nearest]).sum(axis=-1) / closeness.sum(axis=-1)

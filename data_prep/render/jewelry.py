@@ -23,7 +23,8 @@ KINDS = {  # shares of women, of men
     "stud": (0.34, 0.6), "pearl": (0.16, 0.0), "hoop": (0.28, 0.4), "drop": (0.22, 0.0),
 }  # fmt: skip
 RADII = {  # meters: of the ball, or of the ring
-    "stud": (0.0015, 0.0030), "pearl": (0.0030, 0.0050), "hoop": (0.006, 0.026), "drop": (0.003, 0.006),
+    "stud": (0.0015, 0.0030), "pearl": (0.0030, 0.0050), "hoop": (0.006, 0.026),
+    "drop": (0.003, 0.006),
 }  # fmt: skip
 METALS = {"d4a94e": 0.45, "d2d5d9": 0.4, "c98f78": 0.15}  # gold, silver, rose gold
 STONES = ("1f4f8a", "7a1226", "116a4b", "e9eef2", "14131a", "c9772b")
@@ -79,7 +80,9 @@ def ball(center: np.ndarray, radius: float) -> PolygonMesh:
     return tube(path, radius * np.sin(angles), sides=16)
 
 
-def hang_earring(choice: EarringChoice, lobe: np.ndarray, outward: np.ndarray) -> dict[str, PolygonMesh]:
+def hang_earring(
+    choice: EarringChoice, lobe: np.ndarray, outward: np.ndarray
+) -> dict[str, PolygonMesh]:
     """One earring at a lobe.
 
     Parameters

@@ -58,9 +58,7 @@ class ScarfChoice:
     fuzz: float
 
 
-def choose_scarf(
-    rng: np.random.Generator, person: PersonChoice, outfit: str
-) -> ScarfChoice | None:
+def choose_scarf(rng: np.random.Generator, person: PersonChoice, outfit: str) -> ScarfChoice | None:
     """Draw a scarf, or None; not over collars that leave no room (`SCARFLESS`)."""
     if rng.random() > WEARERS[person.sex] or outfit in SCARFLESS:
         return None
@@ -109,11 +107,13 @@ def wind_scarf(
         middle = level + (0.06 + 0.8 * turn * choice.thickness) * away
         for _ in range(8):
             middle = below.pushed_out(middle, height)
-            middle = 0.5 * middle + 0.25 * (np.roll(middle, 1, axis=0) + np.roll(middle, -1, axis=0))
+            middle = 0.5 * middle + 0.25 * (
+                np.roll(middle, 1, axis=0) + np.roll(middle, -1, axis=0)
+            )
         parts.append(_roll(choice, noise, middle, away, turn, closed=True))
     if choice.end:
         parts.append(_hanging_end(choice, noise, neck, below))
-    offset, vertices, faces, closed_faces = 0, [], [], []
+    offset, vertices, faces = 0, [], []
     for rows, closed in zip(parts, [True] * choice.turns + [False]):
         pushed = below.pushed_out(below.pushed_out(rows, CLEARANCE), CLEARANCE)
         count, around, _ = pushed.shape
@@ -175,7 +175,9 @@ def _hanging_end(
         path[1:-1] = 0.5 * path[1:-1] + 0.25 * (path[2:] + path[:-2])
     around = np.arange(ACROSS) * 2 * np.pi / ACROSS
     width = 0.045 + 0.03 * t
-    ripple = 0.005 * noise(np.stack(np.broadcast_arrays(2.0 * np.cos(around)[None], 0.8 * t[:, None], 0.0), axis=-1))
+    ripple = 0.005 * noise(
+        np.stack(np.broadcast_arrays(2.0 * np.cos(around)[None], 0.8 * t[:, None], 0.0), axis=-1)
+    )
     side = np.cos(around)[None] * width[:, None]
     depth = 0.5 * np.sin(around)[None] * 0.008 + ripple
     ahead = unit(np.array([0.15 * choice.side, -1.0, 0.1]))
@@ -220,7 +222,9 @@ def build_scarf(
     objects = [thing]
     if choice.fuzz:
         roots = scattered(rng, scarf, 6000)
-        strands = fiber_strands(rng, *roots, choice.fuzz, steps=5, disorder=0.8, droop=0.2, curl=0.5)
+        strands = fiber_strands(
+            rng, *roots, choice.fuzz, steps=5, disorder=0.8, droop=0.2, curl=0.5
+        )
         fuzz = fiber_material("scarf fuzz", linear_color(choice.fabric.colors[0]))
         objects.append(
             strands_object("scarf fuzz", strands, np.full(strands.shape[:2], 2.2e-5), material=fuzz)

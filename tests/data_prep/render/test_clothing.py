@@ -13,7 +13,6 @@ from data_prep.render.clothing import (
     STYLES,
     choose_clothing,
     make_layer,
-    with_long_sleeves,
 )
 from data_prep.render.drape import (
     SKIN_GAP,
@@ -92,11 +91,6 @@ def test_every_outfit_is_worn_by_whom_it_is_for(people, outfits):
             shares = sum(entry[1 if sex == "female" else 2] for entry in OUTFITS.values())
             p = share / shares
             assert abs(count - p * total) <= 4 * np.sqrt(total * p * (1 - p)) + 1e-9
-
-
-def test_long_sleeves_reach_the_wrists(outfits):
-    for outfit in outfits[:40]:
-        assert all(layer.cut.sleeve > 0.9 for layer in with_long_sleeves(outfit).layers)
 
 
 def test_a_wider_or_deeper_neckline_uncovers_more():

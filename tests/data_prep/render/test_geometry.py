@@ -131,7 +131,8 @@ def test_a_tube_is_closed_and_looks_outward(closed):
     path = np.stack([np.cos(turn), np.sin(turn), 0.1 * np.sin(2 * turn)], axis=1)
     mesh = tube(path, 0.05, sides=12, closed=closed)
     assert border_loops(mesh.faces) == []
-    lengths = np.linalg.norm(np.diff(path, axis=0, append=path[:1] if closed else path[-1:]), axis=1)
+    last = path[:1] if closed else path[-1:]
+    lengths = np.linalg.norm(np.diff(path, axis=0, append=last), axis=1)
     assert volume(mesh) == pytest.approx(np.pi * 0.05**2 * lengths.sum(), rel=0.06)
 
 
