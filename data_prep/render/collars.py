@@ -20,6 +20,7 @@ from data_prep.render.geometry import PolygonMesh, border_loops, resampled, swep
 from data_prep.render.signed_distance import SignedDistance
 
 LOOP_POINTS = 96
+ON_EDGE = 0.003  # meters from the neckline within which an edge counts as the neck's
 
 
 def neckline_loop(garment: Garment, body: StandingBody) -> np.ndarray:
@@ -30,9 +31,13 @@ def neckline_loop(garment: Garment, body: StandingBody) -> np.ndarray:
     loops = border_loops(garment.shell.faces)
     points = garment.standing
     # Of the edges (neck, cuffs, hem) the neck's lies on the neckline's zero.
-    loop = min(
-        (points[loop] for loop in loops if len(loop) > 12),
-        key=lambda edge: np.abs(neckline_height(edge, body.neck, garment.cut)).mean(),
+    edges = [points[loop] for loop in loops]
+    loop = max(
+        edges,
+        key=lambda edge: (
+            np.abs(neckline_height(edge, body.neck, garment.cut)).mean() < ON_EDGE,
+            len(edge),
+        ),
     )
     loop = loop if _runs_left(loop) else loop[::-1]
     front = np.argmin(loop[:, 1] + np.abs(loop[:, 0]))

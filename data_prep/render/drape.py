@@ -42,6 +42,7 @@ OPENING_TILT = 0.7
 NAPE, THROAT = -0.030, 0.080
 NECK_LEAN = 0.2  # meters that a level cut falls, a meter forward
 NAPE_LEVEL = 0.008  # meters above the joint
+NAPE_RISE = 0.012  # meters along the neck that an opening goes down behind the joint
 
 
 def bones_below(mesh: BaseMesh, prefixes: Sequence[str]) -> np.ndarray:
@@ -189,7 +190,7 @@ def neckline_height(points: np.ndarray, neck: np.ndarray, cut: Cut) -> np.ndarra
         opening = np.maximum(opening, np.minimum(sides, forward - middle))
     # The outline goes on through the back; it counts in front and above the nape.
     rise = np.cos(OPENING_TILT) * z - np.sin(OPENING_TILT) * y
-    opening = np.minimum(opening, np.maximum(-y, rise + 0.06))
+    opening = np.minimum(opening, np.maximum(-y, rise + NAPE_RISE))
     return np.maximum(opening, z - NAPE_LEVEL - NECK_LEAN * y)
 
 

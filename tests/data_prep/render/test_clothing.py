@@ -28,7 +28,13 @@ from data_prep.render.drape import (
 from data_prep.render.expression import build_subject, choose_pose
 from data_prep.render.fabric import REPEATS, choose_fabric, color_tile, relief_tile
 from data_prep.render.fibers import fiber_strands, scattered
-from data_prep.render.geometry import PolygonMesh, grid_faces, quad_samples, vertex_normals
+from data_prep.render.geometry import (
+    PolygonMesh,
+    border_loops,
+    grid_faces,
+    quad_samples,
+    vertex_normals,
+)
 from data_prep.render.person import choose_person
 from data_prep.render.randomness import generator
 from data_prep.render.signed_distance import SignedDistance
@@ -174,6 +180,31 @@ def test_collars_stay_at_the_neck_and_face_outward(body, kind):
         normals = vertex_normals(collar.vertices, collar.faces)
         outward = layer.garment.field.outward(collar.attributes["standing"])
         assert np.mean(np.einsum("nc,nc->n", normals, outward) > 0) > 0.6
+
+
+@pytest.fixture(scope="module")
+def bodies(mesh):
+    """Three people as clothes see them."""
+    return [
+        StandingBody(
+            build_subject(
+                mesh,
+                choose_person(generator(8, number, "person")),
+                choose_pose(generator(8, number, "pose")),
+            )
+        )
+        for number in range(3)
+    ]
+
+
+@pytest.mark.parametrize("kind", ["v-neck", "scoop", "shirt", "blazer"])
+def test_a_garment_has_four_openings(bodies, kind):
+    """Neck, two cuffs and the hem; a hole in the nape once took the collar's place."""
+    choice = layers_of(kind)
+    for body in bodies:
+        garment = make_layer(np.random.default_rng(1), body, choice).garment
+        loops = [loop for loop in border_loops(garment.shell.faces) if len(loop) > 6]
+        assert len(loops) == 4
 
 
 def test_draping_is_the_same_every_time(body):
