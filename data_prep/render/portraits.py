@@ -344,6 +344,8 @@ def summarize(manifest: DatasetManifest, out: Path, seconds: Sequence[float]) ->
     if seconds:
         middle = statistics.median(seconds)
         lines.append(f"{len(seconds)} new, median {middle:.1f} s each ({max(seconds):.1f} at most).")
+    if len({record["person"] for record in manifest.portraits.values()}) == 1:
+        lines.append("All are of one person, so one list is empty: `make data` takes two people.")
     return "\n".join([*lines, *rejection_lines(manifest.rejected)])
 
 
