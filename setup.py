@@ -30,8 +30,11 @@ setup(
     version="0.1.0",
     description="Deep automatic portrait matting (ECCV 2016) on BVLC Caffe",
     python_requires=">=3.11",
-    packages=["caffe_layers", "data_prep", "prototxt", "tools"],
-    package_data={"data_prep": ["choose_mattes.html"]},
+    packages=["caffe_layers", "data_prep", "data_prep.render", "prototxt", "tools"],
+    package_data={
+        "data_prep": ["choose_mattes.html"],
+        "data_prep.render": ["LICENSES.md", "*.json"],
+    },
     ext_modules=[extension("laplacian"), extension("hybrid")],
     cmdclass={"build_ext": build_ext},
 )
