@@ -31,7 +31,11 @@ setup(
     description="Deep automatic portrait matting (ECCV 2016) on BVLC Caffe",
     python_requires=">=3.11",
     packages=["caffe_layers", "data_prep", "data_prep.render", "prototxt", "tools"],
-    package_data={"data_prep": ["choose_mattes.html"]},
+    package_data={
+        "data_prep": ["choose_mattes.html"],
+        "data_prep.render": ["landmark_points.json", "LICENSES.md"],
+        "tools": ["serve_page.html"],
+    },
     ext_modules=[extension("laplacian"), extension("hybrid"), extension("colors")],
     cmdclass={"build_ext": build_ext},
 )

@@ -306,7 +306,8 @@ _RENDER = {
 
 def _leveled(linear: np.ndarray, level: float) -> np.ndarray:
     """Display colors with the median luminance at `level` and soft highlights."""
-    gain = to_linear(level) / max(float(np.median(luminance(linear))), 1e-4)
+    linear = np.asarray(linear, dtype=np.float32)
+    gain = float(to_linear(level)) / max(float(np.median(luminance(linear))), 1e-4)
     light = np.maximum(linear, 0) * min(gain, 50.0)
     # Straight up to 0.6, then toward 1 without reaching it.
     soft = np.where(light < 0.6, light, 1 - 0.4 * np.exp(-(light - 0.6) / 0.4))
@@ -320,7 +321,7 @@ def _like_hair(
     height, width = display.shape[:2]
     gray = luminance(to_linear(display))
     contrast = (gray / max(float(np.median(gray)), 1e-4)) ** 0.5
-    light = to_linear(hair_color) * contrast[..., None]
+    light = to_linear(hair_color).astype(np.float32) * contrast[..., None]
     if rng.random() < 0.4:
         streaks = _noise(rng, (width, height), rng.uniform(0.006, 0.02), rng.uniform(2, 8))
         light = light * np.exp(0.25 * _out_of_focus(streaks, blur))[..., None]

@@ -25,4 +25,5 @@ def linear_color(code: str) -> np.ndarray:
 
 def luminance(linear: np.ndarray) -> np.ndarray:
     """Relative luminance of linear RGB, (..., 3) to (...)."""
-    return linear @ np.array([0.2126, 0.7152, 0.0722])
+    linear = np.asarray(linear)
+    return linear @ np.array([0.2126, 0.7152, 0.0722], dtype=linear.dtype)

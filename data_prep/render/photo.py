@@ -52,10 +52,12 @@ class Developed:
     @property
     def hair_color(self) -> np.ndarray:
         """Mean display RGB, (3,) in [0, 1], of the fractional pixels: mostly hair."""
-        alpha = self.matte / np.iinfo(self.matte.dtype).max
+        largest = np.iinfo(self.matte.dtype).max
+        fractional = (self.matte > 0) & (self.matte < largest)
+        alpha = self.matte[fractional] / largest
         weight = alpha * (1 - alpha)
         total = max(float(weight.sum()), 1e-6)
-        return (self.colors * weight[..., None]).sum(axis=(0, 1)) / total / 255
+        return (self.colors[fractional] * weight[:, None]).sum(axis=0) / total / 255
 
 
 def develop(
