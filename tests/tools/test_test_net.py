@@ -30,7 +30,7 @@ def oval(photo: np.ndarray) -> Prediction:
     radius = np.hypot((x / width - 0.5) * 2.2, (y / height - 0.75) * 1.8)
     alpha = np.clip((1.1 - radius) * 4, 0, 1)
     probabilities = np.stack([alpha == 1, alpha == 0, (alpha > 0) & (alpha < 1)])
-    return Prediction(alpha, probabilities.astype(float), face_found=False)
+    return Prediction(alpha, probabilities.astype(float), faces=(), person_found=True)
 
 
 def shrunken(folder: Path, size: tuple[int, int], train: list[str], test: list[str]) -> Path:
