@@ -18,7 +18,7 @@ REGULARIZATION = 1e-5
 SMALL_SIDE, SMALL_SWEEPS, LARGE_SWEEPS = 32, 10, 2
 
 CANDIDATES = 6  # known colors a pixel on either side
-CAMERA_NOISE = 10.0  # gray levels by which a mixture may miss the pixel
+CAMERA_NOISE = 6.0  # gray levels by which a mixture may miss the pixel
 SEPARATION = 20.0  # gray levels from which a pair tells alpha
 DISTANCE_COST = 0.1  # of a color twice as far away as the nearest, in variances
 

@@ -25,7 +25,7 @@ from prototxt.blocks import MEAN_BGR  # noqa: E402
 from prototxt.selfie import CERTAIN_LOGIT  # noqa: E402
 from tools.init_weights import Weights, read_caffemodel  # noqa: E402
 from tools.people import people_boxes  # noqa: E402
-from tools.trimap import band_probabilities, probabilities_from, work_size  # noqa: E402
+from tools.trimap import HAZE, band_probabilities, probabilities_from, work_size  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -72,11 +72,14 @@ class Sight:
     faces : tuple of (68, 2) float64 ndarray
         Landmarks in pixels of the photo, the largest face first.
     person_found : bool
+    haze : float
+        Alpha up to this far from 0 and 1 is taken for 0 and 1 after the solve.
     """
 
     probabilities: np.ndarray
     faces: tuple[np.ndarray, ...]
     person_found: bool
+    haze: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -168,19 +171,19 @@ def eight_bits(photo: np.ndarray) -> np.ndarray:
     return photo if photo.dtype == np.uint8 else np.uint8((photo + np.float32(128)) / 257)
 
 
-def solved(photo: np.ndarray, probabilities: np.ndarray, lambda_: float) -> np.ndarray:
-    """Alpha of a photo from the probabilities of its pixels.
+def solved(photo: np.ndarray, sight: Sight, lambda_: float) -> np.ndarray:
+    """Alpha of a photo from what was seen in it.
 
     Parameters
     ----------
     photo : (H, W, 3) uint8 or uint16 ndarray
-    probabilities : (3, H, W) float32 ndarray
+    sight : Sight
     lambda_ : float
 
     Returns
     -------
     (H, W) float64 ndarray
-        In [0, 1].
+        In [0, 1]; all 0 where nobody was found.
 
     Raises
     ------
@@ -188,14 +191,19 @@ def solved(photo: np.ndarray, probabilities: np.ndarray, lambda_: float) -> np.n
         If the system cannot be solved or memory does not suffice.
     """
     height, width = photo.shape[:2]
+    if not sight.person_found:
+        return np.zeros((height, width))
     try:
         levels = photo if photo.dtype == np.uint8 else photo.astype(np.float32) / 257
-        return solve_alpha_bounded(levels, probabilities[0], probabilities[1], lambda_)
+        alpha = solve_alpha_bounded(levels, *sight.probabilities[:2], lambda_)
     except (SolveError, MemoryError) as error:
         raise InputError(
             f"The matte of a {width}x{height} photo could not be solved ({error}); "
             "if memory is short, make the photo smaller."
         ) from error
+    alpha -= sight.haze
+    alpha /= 1 - 2 * sight.haze
+    return np.clip(alpha, 0, 1, out=alpha)
 
 
 def detected_faces(detector: LandmarkDetector, photo: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -283,10 +291,7 @@ class Predictor:
             or the photo is too large to solve.
         """
         sight = self.look(photo)
-        if sight.person_found:
-            alpha = solved(photo, sight.probabilities, self.lambda_)
-        else:
-            alpha = np.zeros(photo.shape[:2])
+        alpha = solved(photo, sight, self.lambda_)
         return Prediction(alpha, sight.probabilities, sight.faces, sight.person_found)
 
     def look(self, photo: np.ndarray) -> Sight:
@@ -324,7 +329,7 @@ class Predictor:
         probabilities, faces = band_probabilities(
             small, logit, faces, photo.shape[:2], (kernel[:, :, 0, 0], bias)
         )
-        return Sight(probabilities, faces, True)
+        return Sight(probabilities, faces, True, HAZE)
 
     def person_logit(self, photo: np.ndarray) -> np.ndarray:
         """What the segmenter says of a photo: positive where a person is.

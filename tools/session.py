@@ -24,7 +24,7 @@ from data_prep.errors import InputError
 from data_prep.landmarks import LandmarkDetector
 from prototxt.selfie import score_weights
 from tools.predict import Predictor, Sight, detected_faces, eight_bits, reduced, solved
-from tools.trimap import band_probabilities, mask_logit, trimap_probabilities, work_size
+from tools.trimap import HAZE, band_probabilities, mask_logit, trimap_probabilities, work_size
 
 SMALLEST_SIDE = 3  # one window of the matting Laplacian
 
@@ -125,11 +125,8 @@ class MattingSession:
                 sight = self._predictor.look(photo)
         else:
             raise InputError("This session has no model; give a trimap or a mask.")
-        if sight.person_found:
-            lambda_ = self._predictor.lambda_ if self._predictor else DEFAULT_LAMBDA
-            alpha = solved(photo, sight.probabilities, lambda_)
-        else:
-            alpha = np.zeros(photo.shape[:2])
+        lambda_ = self._predictor.lambda_ if self._predictor else DEFAULT_LAMBDA
+        alpha = solved(photo, sight, lambda_)
         return Matte(photo, alpha, sight.probabilities, sight.faces, sight.person_found)
 
     def segment(self, photo: np.ndarray) -> np.ndarray:
@@ -167,7 +164,7 @@ class MattingSession:
             eight_bits(reduced(photo, size)), logit, faces, photo.shape[:2],
             score_weights(), least_radius,
         )  # fmt: skip
-        return Sight(probabilities, faces, bool((logit > 0).any()))
+        return Sight(probabilities, faces, bool((logit > 0).any()), HAZE)
 
 
 def sight_of_trimap(trimap: np.ndarray, size: tuple[int, int]) -> Sight:

@@ -26,7 +26,7 @@ WORK_SIDE = 800
 # Half widths of the band in distances between the eyes.  These and the
 # constants of the head (prototxt/selfie.py) and of the color samples were
 # chosen by SAD and gradient error on the rendered training portraits.
-INTO_HEAD, OUT_OF_HEAD, BODY = 0.15, 0.2, 0.07
+INTO_HEAD, OUT_OF_HEAD, BODY = 0.1, 0.2, 0.07
 # A head reaches this far from the middle of the eyes and below the chin.
 HEAD_WIDTH, BELOW_CHIN = 3.5, 0.3
 # Without a face: eye distance / square root of the person's area, the median
@@ -39,8 +39,12 @@ KNOWN_WHITE, KNOWN_BLACK = 250, 5
 
 # F + B that a confident color sample puts into the band.  More would pull
 # hair to the samples' noise, as it does to gray (docs/design.md).
-COLOR_WEIGHT = 3e-5
+COLOR_WEIGHT = 1e-5
 COLOR_REACH = 0.5  # in distances between the eyes
+
+# Alpha this near to 0 and 1 is haze: where the band is wide the solve fades
+# towards the known regions instead of reaching them.
+HAZE = 0.03
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,40 @@
+"""Boxes around people, for the second look."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tools.people import people_boxes
+
+
+def logit_with(*people: tuple[slice, slice]) -> np.ndarray:
+    logit = np.full((200, 300), -9.0, np.float32)
+    for person in people:
+        logit[person] = 9
+    return logit
+
+
+def test_nobody():
+    assert people_boxes(logit_with()) == []
+    assert people_boxes(logit_with((slice(0, 3), slice(0, 3)))) == []
+
+
+def test_a_small_person_is_worth_a_second_look_and_a_large_one_is_not():
+    (small,) = people_boxes(logit_with((slice(50, 90), slice(50, 80))))
+    assert small.worth_a_look
+    assert small.rows == slice(38, 102) and small.columns == slice(41, 89)
+    assert small.of(np.zeros((400, 600, 3))).shape == (128, 96, 3)
+    (large,) = people_boxes(logit_with((slice(20, 200), slice(40, 260))))
+    assert not large.worth_a_look
+
+
+def test_people_apart_have_boxes_of_their_own_and_neighbors_share_one():
+    left, near = (slice(50, 90), slice(20, 50)), (slice(50, 90), slice(58, 80))
+    right = slice(50, 90), slice(230, 260)
+    assert len(people_boxes(logit_with(left, right))) == 2
+    assert len(people_boxes(logit_with(left, near))) == 1
+    assert len(people_boxes(logit_with(left, near, right))) == 2
+
+
+def test_specks_beside_a_person_are_none():
+    assert len(people_boxes(logit_with((slice(50, 90), slice(20, 50)), (slice(5, 7), slice(250, 252))))) == 1

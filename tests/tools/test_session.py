@@ -1,0 +1,93 @@
+"""The session: trimaps, masks, 16 bits, nobody, several people."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from caffe_layers.matting import solve_alpha
+from data_prep.assets import fetch
+from data_prep.errors import InputError
+from data_prep.images import read_photo
+from tools.session import MattingSession
+
+
+@pytest.fixture(scope="module")
+def photo() -> np.ndarray:
+    """Head and shoulders of the astronaut."""
+    return np.ascontiguousarray(read_photo(fetch("astronaut"))[:300, 60:360])
+
+
+@pytest.fixture(scope="module")
+def session() -> MattingSession:
+    return MattingSession()
+
+
+@pytest.fixture(scope="module")
+def result(session, photo):
+    return session.matte(photo)
+
+
+def test_trimap_from_outside_is_solved_exactly(photo, result):
+    trimap = np.uint8(np.where(result.alpha > 0.95, 255, np.where(result.alpha < 0.05, 0, 128)))
+    matte = MattingSession(None).matte(photo, trimap=trimap)
+    np.testing.assert_array_equal(matte.alpha, solve_alpha(photo, trimap == 255, trimap == 0))
+    assert matte.person_found and not matte.faces
+
+
+def test_coarse_mask_from_outside_becomes_a_fine_matte(photo, result):
+    mask = cv2.resize(np.uint8(result.alpha > 0.5) * 255, (75, 75), interpolation=cv2.INTER_AREA)
+    matte = MattingSession(None).matte(photo, mask=mask)
+    assert len(matte.faces) == 1
+    enlarged = cv2.resize(mask / 255, (300, 300))
+    assert np.abs(matte.alpha - result.alpha).mean() < np.abs(enlarged - result.alpha).mean()
+    as_float = MattingSession(None).matte(photo, mask=mask / 255)
+    np.testing.assert_allclose(as_float.alpha, matte.alpha, atol=0.02)
+
+
+def test_sixteen_bits_give_the_same_matte_and_keep_their_type(session, photo, result):
+    matte = session.matte(photo.astype(np.uint16) * 257)
+    np.testing.assert_allclose(matte.alpha, result.alpha, atol=1e-3)
+    assert matte.foreground.dtype == np.uint16
+    assert result.foreground.dtype == np.uint8
+
+
+def test_nobody(session):
+    matte = session.matte(np.full((120, 160, 3), 90, np.uint8))
+    assert not matte.person_found and not matte.faces
+    assert not matte.alpha.any()
+    assert matte.probabilities.shape == (3, 120, 160)
+
+
+def test_two_people_are_both_cut_out(session, photo):
+    matte = session.matte(np.hstack([photo, photo[:, ::-1]]))
+    assert len(matte.faces) == 2
+    assert matte.alpha[60:290, 140:190].min() > 0.9
+    assert matte.alpha[60:290, 410:460].min() > 0.9
+
+
+@pytest.mark.parametrize(
+    "given, message",
+    [
+        (dict(photo=np.zeros((9, 9), np.uint8)), "photo is an"),
+        (dict(photo=np.zeros((2, 9, 3), np.uint8)), "too small"),
+        (dict(), "no model"),
+        (dict(trimap=np.zeros((9, 9), np.uint8)), "no foreground"),
+        (dict(trimap=np.zeros((9, 9, 3), np.uint8)), "trimap is an"),
+        (dict(mask=np.full((9, 9), np.nan)), "from 0 to 1"),
+        (dict(mask=np.zeros((9, 9), int)), "mask is an"),
+        (dict(mask=np.zeros((9, 9)), trimap=np.zeros((9, 9), np.uint8)), "not both"),
+    ],
+)
+def test_bad_input_is_one_sentence(given, message):
+    with pytest.raises(InputError, match=message):
+        MattingSession(None).matte(**(dict(photo=np.zeros((9, 9, 3), np.uint8)) | given))
+
+
+def test_raw_mask_is_that_of_the_segmenter(session, photo):
+    mask = session.segment(photo)
+    assert mask.shape == (300, 300) and 0 <= mask.min() and mask.max() <= 1
+    assert mask[60:290, 140:190].min() > 0.5 and mask[:100, 255:].max() < 0.5
+    with pytest.raises(InputError, match="no segmenter"):
+        MattingSession(None).segment(photo)
