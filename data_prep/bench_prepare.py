@@ -41,7 +41,7 @@ from data_prep.prepare import prepare
 LIBRARIES = ("Imaging", "dlib")
 # The profiler does not see calls of dlib's objects: it counts them to the methods
 # that make them, which do little else.
-DLIB_CALLERS = {("landmarks.py", "__init__"), ("landmarks.py", "detect")}
+DLIB_CALLERS = {("landmarks.py", "__init__"), ("landmarks.py", "_faces")}
 PLOT = draw_alpha_distribution.__name__
 REPOSITORY = Path(__file__).parents[1]
 LONGEST = 12  # lines of the profile that are printed

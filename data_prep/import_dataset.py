@@ -26,7 +26,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from data_prep.assets import ASSETS, sha256_of
 from data_prep.crop import Crop, check_enlargement, choose_crop, resize_to_frame

@@ -25,7 +25,6 @@ from data_prep.render.hair_shaping import (
     with_color,
 )
 from data_prep.render.hair_styles import HairChoice
-from data_prep.render.scalp import crown
 from data_prep.render.strands import Strands, grow, interpolated, share_above, trimmed
 
 

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 import scipy.sparse as sp
-import scipy.sparse.linalg
+from scipy.sparse.linalg import spsolve
 
 from caffe_layers import _hybrid, linear_solver
 from caffe_layers.laplacian import matting_laplacian
@@ -124,7 +124,7 @@ def test_preconditioner_inverts_the_block(shape, radius, share):
     matrix = (laplacian.to_csr() + sp.diags(data.ravel())).tocsr()
     chosen = np.flatnonzero(block)
     expected = rhs.ravel() / matrix.diagonal()
-    expected[chosen] = sp.linalg.spsolve(matrix[chosen][:, chosen].tocsc(), rhs.ravel()[chosen])
+    expected[chosen] = spsolve(matrix[chosen][:, chosen].tocsc(), rhs.ravel()[chosen])
     np.testing.assert_allclose(found.ravel(), expected, rtol=0, atol=1e-4 * np.abs(expected).max())
 
 
