@@ -24,13 +24,14 @@ from data_prep.shape_mask import NEUTRAL_MASK, ShapeMask  # noqa: E402
 from prototxt.blocks import MEAN_BGR  # noqa: E402
 from prototxt.selfie import CERTAIN_LOGIT  # noqa: E402
 from tools.init_weights import Weights, read_caffemodel  # noqa: E402
+from tools.looks import mean_of_looks  # noqa: E402
 from tools.people import people_boxes  # noqa: E402
 from tools.trimap import HAZE, band_probabilities, probabilities_from, work_size  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
 
 # Logits are cut off here before they are averaged: a net that is certain beyond
-# measure should not outvote the other look.
+# measure should not outvote the other looks.
 MOST_LOGIT = 2 * CERTAIN_LOGIT
 
 
@@ -344,13 +345,11 @@ class Predictor:
         return self._net.blobs["logit"].data[0, 0].copy()
 
     def _logit(self, photo: np.ndarray) -> np.ndarray:
-        """Mean of the logits of a photo and its mirror image, each cut off.
-
-        It is free of the pixel by which strided layers shift an edge sideways.
-        """
-        small = eight_bits(reduced(photo, self._size))
-        looks = self.person_logit(small), self.person_logit(small[:, ::-1])[:, ::-1]
-        return sum(np.clip(look, -MOST_LOGIT, MOST_LOGIT) for look in looks) / 2
+        """Mean of the logits of several looks at a photo (`tools.looks`), each cut off."""
+        double = eight_bits(reduced(photo, (2 * self._size[0], 2 * self._size[1])))
+        return mean_of_looks(
+            double, lambda seen: np.clip(self.person_logit(seen), -MOST_LOGIT, MOST_LOGIT)
+        )
 
     def _net_input(self, photo: np.ndarray, faces: tuple[np.ndarray, ...]) -> np.ndarray:
         """Mean-subtracted BGR and, where the net has one, the shape mask."""

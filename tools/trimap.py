@@ -26,7 +26,7 @@ WORK_SIDE = 800
 # Half widths of the band in distances between the eyes.  These and the
 # constants of the head (prototxt/selfie.py) and of the color samples were
 # chosen by SAD and gradient error on the rendered training portraits.
-INTO_HEAD, OUT_OF_HEAD, BODY = 0.1, 0.2, 0.07
+INTO_HEAD, OUT_OF_HEAD, BODY = 0.1, 0.2, 0.05
 # A head reaches this far from the middle of the eyes and below the chin.
 HEAD_WIDTH, BELOW_CHIN = 3.5, 0.3
 # Without a face: eye distance / square root of the person's area, the median
