@@ -201,7 +201,7 @@ sanitize: setup
 	LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libubsan.so)" \
 	  ASAN_OPTIONS=detect_leaks=0 ../../$(PYTHON) -m pytest -p no:cacheprovider \
 	  tests/caffe_layers/test_laplacian.py tests/caffe_layers/test_linear_solver.py \
-	  tests/caffe_layers/test_matting.py -k 'not memory'
+	  tests/caffe_layers/test_matting.py tests/caffe_layers/test_color_models.py -k 'not memory'
 
 test-all: setup $(STAMPS)/test-system caffe-test sanitize
 	$(PYTHON) -m pytest tests -m 'not render'
