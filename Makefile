@@ -86,7 +86,7 @@ $(STAMPS)/extension: setup.py $(wildcard caffe_layers/native/*) | $(STAMPS)/pyth
 
 # --- nets, weights, data ------------------------------------------------------
 
-$(MODELS)/selfie.caffemodel: | $(STAMPS)/caffe-$(BLAS) $(STAMPS)/extension
+$(MODELS)/selfie.caffemodel: prototxt/selfie.py tools/convert_selfie.py | $(STAMPS)/caffe-$(BLAS) $(STAMPS)/extension
 	$(PYTHON) -m tools.convert_selfie
 
 $(MODELS)/fcn8s_init.caffemodel: | $(STAMPS)/caffe-$(BLAS) $(STAMPS)/extension
