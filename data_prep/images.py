@@ -93,6 +93,17 @@ def _formats(head: bytes, name: Path | str) -> tuple[str, ...]:
     return (*FORMATS, "HEIF")
 
 
+def require_file(path: Path, name: Path | str | None = None) -> None:
+    """Refuse a path that is no file; `name` is what the message calls it.
+
+    Raises
+    ------
+    InputError
+    """
+    if not path.is_file():
+        raise InputError(f"{name or path} does not exist or is no file; check the name.")
+
+
 @contextmanager
 def open_image(
     source: Path | bytes,
@@ -123,8 +134,8 @@ def open_image(
         `TooLargeError` if it has too many pixels.
     """
     name = source if name is None else name
-    if isinstance(source, Path) and not source.is_file():
-        raise InputError(f"{name} does not exist or is no file; check the name.")
+    if isinstance(source, Path):
+        require_file(source, name)
     try:
         with warnings.catch_warnings():
             # Pillow warns of what the checks here refuse or what does no harm.

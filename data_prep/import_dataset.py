@@ -41,6 +41,7 @@ from data_prep.resume import (
     Outcome,
     content_key,
     is_done,
+    known_records,
     module_digests,
     problem_of,
     run_resumable,
@@ -205,16 +206,10 @@ def _known_records(out: Path, origin: dict) -> dict[str, dict]:
         If the folder holds anything else.
     """
     manifest = DatasetManifest.load(out)
-    records = [] if manifest is None else [
-        {"stem": stem, **record} for stem, record in manifest.portraits.items()
-    ]
     if manifest is not None and manifest.origin != origin:
         known = manifest.origin.get("format", "elsewhere")
         raise InputError(f"{out} is a dataset made from {known}; choose another --out.")
-    journal = Journal(out).read()
-    if manifest is None and not journal and out.exists() and any(out.iterdir()):
-        raise InputError(f"{out} is not empty and no import made it; choose another --out.")
-    return {record["stem"]: record for record in [*records, *journal]}
+    return known_records(out, manifest, "no import made it")
 
 
 def _remove_stale(out: Path, known: dict[str, dict], kept: Sequence[dict]) -> None:

@@ -45,7 +45,13 @@ from scipy.io.matlab import MatReadError
 from data_prep.dataset import LISTS, read_list
 from data_prep.dataset_manifest import Problem
 from data_prep.errors import InputError
-from data_prep.images import DECODER_ERRORS, SMALLEST_SIDE, read_alpha_channel, read_matte
+from data_prep.images import (
+    DECODER_ERRORS,
+    SMALLEST_SIDE,
+    read_alpha_channel,
+    read_matte,
+    require_file,
+)
 
 #: Files that are taken for images.
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp")
@@ -99,8 +105,7 @@ def read_mask_mat(path: Path | str) -> np.ndarray:
         `mask`, or its values leave [0, 1].
     """
     path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path} does not exist or is no file; check the name.")
+    require_file(path)
     try:
         mask = np.asarray(loadmat(path, variable_names="mask")["mask"])
     except KeyError:

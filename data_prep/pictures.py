@@ -18,6 +18,7 @@ from data_prep.images import (
     atomic_write,
     open_image,
     over_white,
+    require_file,
     to_eight_bits,
     upright,
 )
@@ -135,8 +136,7 @@ def read_picture(
 
 def _content(path: Path) -> bytes:
     """A file, as far as it may be read and a byte further."""
-    if not path.is_file():
-        raise InputError(f"{path} does not exist or is no file; check the name.")
+    require_file(path)
     with open(path, "rb") as stream:
         return stream.read(LARGEST_FILE + 1)
 

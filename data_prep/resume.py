@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 from tqdm import tqdm
 
 from data_prep.assets import sha256_of
-from data_prep.dataset_manifest import JOURNAL, Problem
+from data_prep.dataset_manifest import JOURNAL, DatasetManifest, Problem
+from data_prep.errors import InputError
 from data_prep.images import atomic_write
 from data_prep.parallel import map_in_order
 
@@ -69,6 +70,30 @@ class Journal:
     def close(self) -> None:
         """The run has ended and its result is written elsewhere."""
         self._path.unlink(missing_ok=True)
+
+
+def known_records(out: Path, manifest: DatasetManifest | None, foreign: str) -> dict[str, dict]:
+    """What earlier runs into a folder made, by stem.
+
+    Parameters
+    ----------
+    out : Path
+    manifest : DatasetManifest or None
+        Of the folder.
+    foreign : str
+        What to say of a folder that no such run made.
+
+    Raises
+    ------
+    InputError
+        If the folder holds anything, and neither manifest nor journal.
+    """
+    journal = Journal(out).read()
+    if manifest is None and not journal and out.exists() and any(out.iterdir()):
+        raise InputError(f"{out} is not empty and {foreign}; choose another --out.")
+    portraits = {} if manifest is None else manifest.portraits
+    records = [{"stem": stem, **record} for stem, record in portraits.items()]
+    return {record["stem"]: record for record in [*records, *journal]}
 
 
 def content_key(*parts: Any) -> str:

@@ -45,8 +45,6 @@ OURS, RAW, GRABCUT, BOUND = (
     "GrabCut + closed-form",
     "true trimap + our solve (bound)",
 )
-# Goals, as reductions against the raw mask and the photo's own colors.
-GOALS = {"sad": 0.25, "dapm_gradient": 0.40, "color": 0.40}
 
 GRABCUT_ROUNDS = 5
 GRABCUT_BAND = 10  # pixels of a 600 x 800 portrait on either side of the border

@@ -18,6 +18,8 @@ from functools import partial
 import cv2
 import numpy as np
 
+from data_prep.srgb import to_display, to_linear
+
 Image = np.ndarray
 #: From (H, W, 3) float32 BGR in [0, 1] to the same.
 Look = Callable[[Image], Image]
@@ -82,15 +84,9 @@ def from_float(values: Image, dtype: np.dtype) -> Image:
     return (np.clip(values, 0, 1) * np.float32(highest) + np.float32(0.5)).astype(dtype)
 
 
-def to_light(values: Image) -> Image:
-    """sRGB values to light intensities, both in [0, 1]."""
-    return np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
-
-
 def from_light(light: Image) -> Image:
-    """Light intensities in [0, 1] to sRGB values."""
-    light = np.clip(light, 0, 1)
-    return np.where(light <= 0.0031308, light * 12.92, 1.055 * light ** (1 / 2.4) - 0.055)
+    """sRGB values of light intensities, both in [0, 1]; more light is clipped."""
+    return to_display(np.clip(light, 0, 1))
 
 
 def _length(image: Image) -> float:
@@ -271,7 +267,7 @@ def depth_of_field(
         Of the disc, in units of the photo's size.
     """
     visible = 1 - np.float32(alpha)[:, :, None] + np.float32(COVERED_WEIGHT)
-    light = to_light(background_plate(photo, alpha, foreground))
+    light = to_linear(background_plate(photo, alpha, foreground))
     light = light / (1 + 1 / BRIGHTEST_LIGHT - light)
     kernel = disc(max(0.5, radius * _length(photo)))
     blur = partial(cv2.filter2D, ddepth=-1, kernel=kernel, borderType=cv2.BORDER_REFLECT)
@@ -377,7 +373,7 @@ def gray(image: Image) -> Image:
 
 def tone(image: Image, gains: Image) -> Image:
     """Other light: light intensities times `gains` (blue, green, red)."""
-    return from_light(to_light(image) * np.float32(gains))
+    return from_light(to_linear(image) * np.float32(gains))
 
 
 # --- the table ----------------------------------------------------------------

@@ -39,13 +39,13 @@ def look_matrix(look: tuple[float, float, float], size: tuple[int, int]) -> np.n
     )
 
 
-def look_at(double: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+def look_at(smooth: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     """What a look sees.
 
     Parameters
     ----------
-    double : (2 H, 2 W, 3) uint8 ndarray
-        Photo at twice the net's size.
+    smooth : (2 H, 2 W, 3) uint8 ndarray
+        Photo at twice the net's size, blurred by `ALIAS_SIGMA`.
     matrix : (3, 3) ndarray
         From `look_matrix`.
 
@@ -54,8 +54,7 @@ def look_at(double: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     (H, W, 3) uint8 ndarray
         Beside the photo its border is repeated.
     """
-    smooth = cv2.GaussianBlur(double, (0, 0), ALIAS_SIGMA)
-    size = (double.shape[1] // 2, double.shape[0] // 2)
+    size = (smooth.shape[1] // 2, smooth.shape[0] // 2)
     return cv2.warpAffine(smooth, (matrix @ HALVE)[:2], size, borderMode=cv2.BORDER_REPLICATE)
 
 
@@ -80,10 +79,11 @@ def mean_of_looks(double: np.ndarray, answer: Callable[[np.ndarray], np.ndarray]
     (H, W) float32 ndarray
     """
     size = (double.shape[0] // 2, double.shape[1] // 2)
+    smooth = cv2.GaussianBlur(double, (0, 0), ALIAS_SIGMA)
     total, weight = np.zeros(size, np.float32), np.zeros(size, np.float32)
     for look in LOOKS:
         matrix = look_matrix(look, size)
-        seen = look_at(double, matrix)
+        seen = look_at(smooth, matrix)
         both = answer(seen) + answer(np.ascontiguousarray(seen[:, ::-1]))[:, ::-1]
         total += put_back(both / 2, matrix)
         weight += put_back(np.ones(size, np.float32), matrix)

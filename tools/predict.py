@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+import caffe
 import cv2
 import numpy as np
+from caffe.proto import caffe_pb2
+from google.protobuf import text_format
 
-os.environ.setdefault("GLOG_minloglevel", "2")  # before caffe is imported
-import caffe  # noqa: E402
-from caffe.proto import caffe_pb2  # noqa: E402
-from google.protobuf import text_format  # noqa: E402
-
-from caffe_layers.linear_solver import SolveError  # noqa: E402
-from caffe_layers.matting import DEFAULT_LAMBDA  # noqa: E402
-from caffe_layers.tiled import solve_alpha_bounded  # noqa: E402
-from data_prep.errors import InputError  # noqa: E402
-from data_prep.landmarks import DETECTION_SIDE, LandmarkDetector  # noqa: E402
-from data_prep.shape_mask import NEUTRAL_MASK, ShapeMask  # noqa: E402
-from prototxt.blocks import MEAN_BGR  # noqa: E402
-from prototxt.selfie import CERTAIN_LOGIT  # noqa: E402
-from tools.init_weights import Weights, read_caffemodel  # noqa: E402
-from tools.looks import mean_of_looks  # noqa: E402
-from tools.people import people_boxes  # noqa: E402
-from tools.trimap import HAZE, band_probabilities, probabilities_from, work_size  # noqa: E402
+from caffe_layers.linear_solver import SolveError
+from caffe_layers.matting import DEFAULT_LAMBDA
+from caffe_layers.tiled import solve_alpha_bounded
+from data_prep.errors import InputError
+from data_prep.landmarks import DETECTION_SIDE, LandmarkDetector
+from data_prep.shape_mask import NEUTRAL_MASK, ShapeMask
+from prototxt.blocks import MEAN_BGR
+from prototxt.selfie import CERTAIN_LOGIT
+from tools.init_weights import Weights, read_caffemodel
+from tools.looks import mean_of_looks
+from tools.people import people_boxes
+from tools.trimap import HAZE, band_probabilities, probabilities_from, work_size
 
 ROOT = Path(__file__).resolve().parents[1]
 

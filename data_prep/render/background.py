@@ -16,9 +16,10 @@ import numpy as np
 from data_prep.render import bystanders
 from data_prep.render.assets import ENVIRONMENT_MAPS, TEXTURES, read_environment_map, read_texture
 from data_prep.render.body import BaseMesh
-from data_prep.render.colors import linear_color, luminance, to_display, to_linear
+from data_prep.render.colors import linear_color, luminance
 from data_prep.render.light import LightChoice
 from data_prep.render.randomness import pick
+from data_prep.srgb import to_display, to_linear
 
 KINDS = {
     "place": 0.24,  # an environment map

@@ -305,10 +305,6 @@ class NodeTree:
         inputs = {"Vector": vector, "Scale": scale, "Detail": detail, "Roughness": roughness}
         return self.node("ShaderNodeTexNoise", inputs).outputs[0]
 
-    def voronoi(self, vector: Value, scale: float) -> bpy.types.NodeSocket:
-        """Distance to the nearest of random points, `scale` of them a unit."""
-        return self.node("ShaderNodeTexVoronoi", {"Vector": vector, "Scale": scale}).outputs[0]
-
     def texture(self, path: Path | str, vector: Value, color_space: str = "Non-Color"):
         """Color of an image file."""
         image = load_image(path, color_space)

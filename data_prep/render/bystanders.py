@@ -18,8 +18,9 @@ from data_prep.render.body import (
     smooth_step,
     unit,
 )
-from data_prep.render.colors import linear_color, to_display
+from data_prep.render.colors import linear_color
 from data_prep.render.scalp import scalp_depth
+from data_prep.srgb import to_display
 
 SKINS = ("f0cbb0", "d9a47e", "b27a54", "7a4c30", "4a2d1c")
 HAIRS = ("17110d", "2e1d12", "5a3a20", "8a6236", "b9b3aa")

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from data_prep.render.colors import luminance, to_display, to_linear
+from data_prep.render.colors import luminance
 from data_prep.render.randomness import clipped_normal
+from data_prep.srgb import to_display, to_linear
 
 # Color is taken from the pixel itself, or from ever larger neighborhoods
 # (deviations in pixels), as soon as so much of them is covered.

@@ -50,7 +50,15 @@ from data_prep.render.portrait import PortraitChoice, choose_portrait
 from data_prep.render.quality import Quality
 from data_prep.render.randomness import generator
 from data_prep.render.staging import stage
-from data_prep.resume import Journal, Outcome, content_key, is_done, run_resumable
+from data_prep.resume import (
+    Journal,
+    Outcome,
+    content_key,
+    is_done,
+    known_records,
+    module_digests,
+    run_resumable,
+)
 
 SHEET = "sheet.jpg"
 # Modules of this package that change no picture.
@@ -121,7 +129,8 @@ def _body() -> BaseMesh:
 def recipe_digest() -> str:
     """Changes whenever code or a table that decides a picture does."""
     files = sorted(p for p in Path(__file__).parent.iterdir() if p.suffix in (".py", ".json"))
-    return content_key([sha256_of(p) for p in files if p.name not in NOT_PICTURES])
+    digests = [sha256_of(p) for p in files if p.name not in NOT_PICTURES]
+    return content_key(digests, module_digests(["srgb.py"]))
 
 
 def _meta(choice: PortraitChoice, task: Task, **more) -> dict:
@@ -236,18 +245,12 @@ def _known_records(out: Path, settings: Settings) -> dict[str, dict]:
         If the folder holds anything else.
     """
     manifest = DatasetManifest.load(out)
-    journal = Journal(out).read()
-    if manifest is None:
-        if not journal and out.exists() and any(out.iterdir()):
-            raise InputError(f"{out} is not empty and no rendered set; choose another --out.")
-        return {record["stem"]: record for record in journal}
-    if manifest.origin != _origin(settings):
+    if manifest is not None and manifest.origin != _origin(settings):
         raise InputError(
             f"{out} is a set made with other settings ({manifest.origin}); repeat them, or "
             "choose another --out."
         )
-    records = [{"stem": stem, **record} for stem, record in manifest.portraits.items()]
-    return {record["stem"]: record for record in [*records, *journal]}
+    return known_records(out, manifest, "no rendered set")
 
 
 def settings_of(out: Path) -> Settings:

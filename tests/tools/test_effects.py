@@ -106,8 +106,8 @@ def test_lens_averages_light_over_a_disc():
 
 def test_light_and_values_are_inverse():
     values = np.linspace(0, 1, 1001)
-    np.testing.assert_allclose(effects.from_light(effects.to_light(values)), values, atol=1e-6)
-    assert effects.to_light(np.array(0.5)) == pytest.approx(0.2140, abs=1e-4)
+    np.testing.assert_allclose(effects.from_light(effects.to_linear(values)), values, atol=1e-6)
+    assert effects.to_linear(np.array(0.5)) == pytest.approx(0.2140, abs=1e-4)
 
 
 def test_background_covers_the_photo_without_distortion():

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from data_prep.render.background import KINDS, choose_background, render_background
-from data_prep.render.colors import luminance, to_linear
+from data_prep.render.colors import luminance
 from data_prep.render.light import choose_light
 from data_prep.render.randomness import generator
+from data_prep.srgb import to_linear
 
 SIZE = (150, 200)
 HAIR = np.array([0.35, 0.22, 0.14])

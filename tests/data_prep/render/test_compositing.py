@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from data_prep.render.colors import luminance, to_display, to_linear
+from data_prep.render.colors import luminance
 from data_prep.render.compositing import (
     camera_effects,
     choose_development,
@@ -29,6 +29,7 @@ NEUTRAL = replace(
     grain=0.0,
     jpeg_quality=100,
 )
+from data_prep.srgb import to_display, to_linear
 
 
 @pytest.fixture
