@@ -16,10 +16,12 @@ from collections.abc import Iterable
 from hashlib import sha256
 from pathlib import Path
 
-from data_prep.dataset import LISTS, read_list
+from data_prep.dataset import LISTS, VALIDATION, read_list
 from data_prep.dataset_manifest import DatasetManifest, check_finished
 from data_prep.errors import InputError, run_program
 from data_prep.images import atomic_write
+
+SIDES = (*LISTS, VALIDATION)
 
 
 def describe_set(folder: Path) -> dict:
@@ -38,9 +40,10 @@ def describe_set(folder: Path) -> dict:
     if manifest is None or manifest.origin.get("format") != "rendered":
         raise InputError(f"{folder} is no rendered set; make one with `make portrait-set`.")
     record: dict = {"origin": manifest.origin}
-    for side in LISTS:
+    for side in SIDES:
         stems: dict[int, list[str]] = {}
-        for stem in sorted(read_list(folder / f"{side}.txt")):
+        path = folder / f"{side}.txt"
+        for stem in sorted(read_list(path) if path.is_file() else ()):
             stems.setdefault(manifest.portraits[stem]["person"], []).append(stem)
         record[side] = {
             of_person[0]: {
@@ -67,7 +70,7 @@ def differences(found: dict, recorded: dict) -> list[str]:
     lines = []
     if found["origin"] != recorded["origin"]:
         lines.append(f"made with other settings: {found['origin']}")
-    for side in LISTS:
+    for side in SIDES:
         for person in sorted(found[side].keys() | recorded[side].keys()):
             if person not in found[side]:
                 lines.append(f"{side} {person}: missing")
@@ -81,7 +84,7 @@ def differences(found: dict, recorded: dict) -> list[str]:
 def format_record(record: dict) -> str:
     """JSON with one person a line, so that changes show in a diff."""
     sides = []
-    for side in LISTS:
+    for side in SIDES:
         people = ",\n".join(
             f"  {json.dumps(person)}: {json.dumps(entry)}"
             for person, entry in record[side].items()
@@ -98,10 +101,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--write", action="store_true", help="write the record")
     options = parser.parse_args(argv)
     found = describe_set(options.folder)
-    counts = " and ".join(
+    counts = ", ".join(
         f"{len(found[side])} people in {sum(each['photos'] for each in found[side].values())} "
         f"{side} photos"
-        for side in LISTS
+        for side in SIDES
     )
     if options.write:
         with atomic_write(options.record) as scratch:

@@ -8,7 +8,8 @@ The folder gets images/, mattes/, foregrounds/, meta/, train.txt, test.txt,
 dataset.json and sheet.jpg (`photo` says what is in them).  People, not photos,
 are split into training and test, 1700 to 300; with --test-every 5 each fifth
 person is a test person, so that a set which grows moves nobody to the other
-side.  A run that was interrupted goes on where it stopped, and its files are
+side; with --validation-every 16 each sixteenth is on neither, but in
+validation.txt, by which trained weights can be chosen.  A run that was interrupted goes on where it stopped, and its files are
 those of a run that was not.  Photos that are there are not rendered again; a
 smaller --count removes none.
 
@@ -66,6 +67,8 @@ from data_prep.resume import (
 SHEET = "sheet.jpg"
 # Modules of this package that change no picture.
 NOT_PICTURES = ("check.py", "contact_sheet.py", "fit_landmarks.py", "portraits.py")
+# Settings that decide no picture, but who is on which side.
+SPLIT = ("test_every", "validation_every")
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,9 @@ class Settings:
         Of mattes and foregrounds, 8 or 16.
     test_every : int or None
         Each so many-th person is a test person; None: a random share is.
+    validation_every : int or None
+        Each so many-th person is a validation person, before test people are
+        counted off; None: nobody is.
     """
 
     seed: int
@@ -90,12 +96,16 @@ class Settings:
     suffix: str
     bits: int
     test_every: int | None = None
+    validation_every: int | None = None
 
     def of_pictures(self) -> dict:
-        """Those that decide a picture: all but the split."""
-        settings = asdict(self)
-        del settings["test_every"]
-        return settings
+        """Those that decide a picture."""
+        return {name: value for name, value in asdict(self).items() if name not in SPLIT}
+
+    def of_split(self) -> dict:
+        """Those that decide who is on which side, where they are given."""
+        split = {name: getattr(self, name) for name in SPLIT}
+        return {name: value for name, value in split.items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -249,8 +259,7 @@ def make_photo(task: Task) -> Outcome:
 
 
 def _origin(settings: Settings) -> dict:
-    split = {} if settings.test_every is None else {"test_every": settings.test_every}
-    return {"format": "rendered", **settings.of_pictures(), **split}
+    return {"format": "rendered", **settings.of_pictures(), **settings.of_split()}
 
 
 def _known_records(out: Path, settings: Settings) -> dict[str, dict]:
@@ -285,23 +294,27 @@ def settings_of(out: Path) -> Settings:
     return Settings(**{**origin, "quality": Quality(**origin["quality"])})
 
 
-def tested_people(records: Sequence[dict], settings: Settings) -> set[int]:
-    """Who is shown in test photos only."""
+def sides_of_people(records: Sequence[dict], settings: Settings) -> dict[int, str]:
+    """By person: "train", "test" or "validation"."""
     people = sorted({record["person"] for record in records})
-    if settings.test_every is not None:
-        return {person for person in people if (person + 1) % settings.test_every == 0}
-    _, test = split_stems([f"{person:09d}" for person in people], settings.seed)
-    return {int(name) for name in test}
+    sides = dict.fromkeys(people, "train")
+    if settings.test_every is None:
+        _, test = split_stems([f"{person:09d}" for person in people], settings.seed)
+        sides |= dict.fromkeys(map(int, test), "test")
+    # The last of a number, not the first: whoever begins a set is to be trained on.
+    for side, every in (("test", settings.test_every), ("validation", settings.validation_every)):
+        if every is not None:
+            sides |= {person: side for person in people if (person + 1) % every == 0}
+    return sides
 
 
-def split_people(records: Sequence[dict], settings: Settings) -> tuple[list[str], list[str]]:
-    """Training and test stems: all photos of a person are on one side."""
-    tested = tested_people(records, settings)
-    ordered = sorted(records, key=lambda record: record["stem"])
-    return (
-        [r["stem"] for r in ordered if r["person"] not in tested],
-        [r["stem"] for r in ordered if r["person"] in tested],
-    )
+def split_people(records: Sequence[dict], settings: Settings) -> dict[str, list[str]]:
+    """Stems by side: all photos of a person are on one."""
+    sides = sides_of_people(records, settings)
+    lists: dict[str, list[str]] = {"train": [], "test": [], "validation": []}
+    for record in sorted(records, key=lambda record: record["stem"]):
+        lists[sides[record["person"]]].append(record["stem"])
+    return lists
 
 
 def make_set(
@@ -343,7 +356,7 @@ def make_set(
         for stem, record in sorted(everything.items())
         if stem not in failed
     ]
-    write_lists(out, *split_people(kept, settings))
+    write_lists(out, **split_people(kept, settings))
     manifest = DatasetManifest(
         origin=_origin(settings),
         files={
@@ -375,12 +388,12 @@ def further_photos(
 ) -> list[tuple[int, int]]:
     """(number, variant) of further backgrounds for every foreground that is there."""
     rendered = [r for r in _known_records(out, settings).values() if r["variant"] == 0]
-    tested = tested_people(rendered, settings)
+    sides = sides_of_people(rendered, settings)
     return [
         (record["number"], variant)
         for record in sorted(rendered, key=lambda record: record["number"])
         for variant in range(
-            1, 1 + (test_backgrounds if record["person"] in tested else backgrounds)
+            1, 1 + (test_backgrounds if sides[record["person"]] == "test" else backgrounds)
         )
     ]
 
@@ -420,6 +433,10 @@ def _parser() -> argparse.ArgumentParser:
         "--test-every", type=int, metavar="P",
         help="each P-th person is a test person (a random 15 %% are)",
     )  # fmt: skip
+    parser.add_argument(
+        "--validation-every", type=int, metavar="P",
+        help="each P-th person is neither, but in validation.txt (nobody is)",
+    )  # fmt: skip
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--per-person", type=int, default=4, help="photos of each person")
     parser.add_argument("--scale", type=float, default=1.0, help=f"of {FRAME[0]}x{FRAME[1]}")
@@ -437,7 +454,7 @@ def _settings(options: argparse.Namespace) -> Settings:
     """Settings of the options, checked."""
     least_values = {
         "count": 1, "only": 0, "recomposite": 1, "recomposite_test": 1, "test_every": 2,
-        "per_person": 1, "samples": 1, "matte_samples": 1,
+        "validation_every": 2, "per_person": 1, "samples": 1, "matte_samples": 1,
     }  # fmt: skip
     for name, least in least_values.items():
         value = getattr(options, name)
@@ -456,7 +473,7 @@ def _settings(options: argparse.Namespace) -> Settings:
         quality = replace(quality, matte_samples=options.matte_samples)
     return Settings(
         options.seed, options.per_person, quality, f".{options.format}", options.bits,
-        options.test_every,
+        options.test_every, options.validation_every,
     )  # fmt: skip
 
 

@@ -29,10 +29,8 @@ def write_set(folder, train=("p00", "p00_b1"), test=("p01",), digest="0", seed=3
 
 def test_people_are_recorded_by_side_and_survive_the_file(tmp_path):
     record = describe_set(write_set(tmp_path / "set"))
-    assert {side: list(record[side]) for side in ("train", "test")} == {
-        "train": ["p00"],
-        "test": ["p01"],
-    }
+    sides = {side: list(record[side]) for side in ("train", "test", "validation")}
+    assert sides == {"train": ["p00"], "test": ["p01"], "validation": []}
     assert record["train"]["p00"]["photos"] == 2
     assert json.loads(format_record(record)) == record
 
@@ -57,7 +55,7 @@ def test_program_writes_then_compares(tmp_path, capsys):
     assert main([str(folder), str(record)]) == 0
     assert "is not written yet" in capsys.readouterr().out
     main([str(folder), str(record), "--write"])
-    assert "1 people in 2 train photos and 1 people in 1 test photos" in capsys.readouterr().out
+    assert "1 people in 2 train photos, 1 people in 1 test photos" in capsys.readouterr().out
     main([str(folder), str(record)])
     assert "0 differences" in capsys.readouterr().out
 

@@ -45,12 +45,13 @@ def records(people, photos):
     ]
 
 
-def settings(seed=0, test_every=None):
-    return Settings(seed, 4, Quality(), ".jpg", 8, test_every)
+def settings(seed=0, **split):
+    return Settings(seed, 4, Quality(), ".jpg", 8, **split)
 
 
 def test_people_are_on_one_side():
-    train, test = split_people(records(40, 4), settings())
+    train, test, validation = split_people(records(40, 4), settings()).values()
+    assert not validation
     assert len(train) + len(test) == 160 and not set(train) & set(test)
     of = {record["stem"]: record["person"] for record in records(40, 4)}
     assert not {of[stem] for stem in train} & {of[stem] for stem in test}
@@ -63,19 +64,22 @@ def test_the_split_follows_the_seed():
 
 
 def test_with_a_fixed_rule_nobody_changes_sides_as_the_set_grows():
-    train, test = split_people(records(300, 1), settings(test_every=5))
-    assert (len(train), len(test)) == (240, 60)
+    rule = settings(test_every=5, validation_every=16)
+    whole = split_people(records(320, 1), rule)
+    assert {side: len(stems) for side, stems in whole.items()} == {
+        "train": 240, "test": 60, "validation": 20,
+    }  # fmt: skip
+    assert len({stem for stems in whole.values() for stem in stems}) == 320
     for people in (5, 37, 299):
-        part = split_people(records(people, 1), settings(test_every=5))
-        assert part == (
-            [stem for stem in train if int(stem[1:]) < people],
-            [stem for stem in test if int(stem[1:]) < people],
-        )
-        assert part[0] and part[1]
+        part = split_people(records(people, 1), rule)
+        for side, stems in whole.items():
+            assert part[side] == [stem for stem in stems if int(stem[1:]) < people]
+        assert part["train"] and part["test"]
 
 
 def test_the_split_is_no_part_of_a_picture():
-    assert settings().of_pictures() == settings(test_every=5).of_pictures()
+    divided = settings(test_every=5, validation_every=16)
+    assert settings().of_pictures() == divided.of_pictures()
     assert settings().of_pictures() != settings(seed=1).of_pictures()
 
 
@@ -196,7 +200,8 @@ def test_further_backgrounds_and_a_larger_set(rendered, tmp_path):
 @pytest.mark.render
 def test_one_command_makes_a_set_with_more_backgrounds_for_test_people(tmp_path):
     out = tmp_path / "set"
-    options = ["--test-every", "2", "--recomposite", "1", "--recomposite-test", "2"]
+    options = ["--test-every", "2", "--validation-every", "3"]
+    options += ["--recomposite", "1", "--recomposite-test", "2"]
     subprocess.run(program(out, "--count", "2", "--per-person", "1", *options), check=True)
     dataset = Dataset.open(out)
     assert [p.stem for p in dataset.train] == ["p00_00000", "p00_00000_b1"]
@@ -205,6 +210,8 @@ def test_one_command_makes_a_set_with_more_backgrounds_for_test_people(tmp_path)
     subprocess.run(program(out, "--count", "4", "--per-person", "1", *options), check=True)
     after = digests(out / "images")
     assert len(after) == 10 and all(after[name] == digest for name, digest in before.items())
+    validation = Dataset.open(out).validation
+    assert [p.stem for p in validation] == ["p00_00002", "p00_00002_b1"]
 
 
 @pytest.mark.render
