@@ -3,7 +3,7 @@
 #   make          set everything up, then matte the astronaut photo
 #   make test     run the tests
 #
-# Further: serve, data, train, bench, matte-bench, serve-bench, caffe-test, sanitize,
+# Further: serve, data, train, train-portrait, bench, matte-bench, serve-bench, caffe-test, sanitize,
 # test-all, prototxt, clean, render-env, portraits, portraits-check, render-test
 # (see README.md).
 
@@ -32,7 +32,7 @@ DEBIAN_PACKAGES := g++ cmake ninja-build python3-dev python3-venv \
 TEST_PACKAGES := chromium chromium-driver
 
 .PHONY: all setup serve serve-bench test test-all caffe-test sanitize bench bench-readme \
-  matte-bench data train prototxt clean render-env portraits portraits-check render-test
+  matte-bench data train train-portrait prototxt clean render-env portraits portraits-check render-test
 all: setup out/astronaut_sheet.png
 
 setup: $(STAMPS)/system $(STAMPS)/python $(STAMPS)/caffe-$(BLAS) $(STAMPS)/extension \
@@ -95,6 +95,9 @@ $(MODELS)/fcn8s_init.caffemodel: | $(STAMPS)/caffe-$(BLAS) $(STAMPS)/extension
 $(MODELS)/lite_init.caffemodel: | $(STAMPS)/caffe-$(BLAS) $(STAMPS)/extension
 	$(PYTHON) -m tools.init_weights lite --from nothing --seed 0
 
+$(MODELS)/portrait_init.caffemodel: prototxt/portrait.py $(MODELS)/selfie.caffemodel
+	$(PYTHON) -m tools.init_weights portrait --from selfie
+
 # `make data` looks at the dataset each time, set-up only makes sure of one.
 data $(STAMPS)/data: | $(STAMPS)/extension $(STAMPS)/caffe-$(BLAS)
 	$(PYTHON) -m data_prep.prepare --dataset $(DATASET) --out $(PREPARED)
@@ -111,6 +114,13 @@ out/astronaut_sheet.png: | $(MODELS)/selfie.caffemodel
 # Warm start (trimap), then end to end, with the narrow net.
 train: setup $(MODELS)/lite_init.caffemodel
 	$(PYTHON) -m tools.train lite
+
+# The default model's net on rendered portraits (`make portraits`), with the variation
+# that photos have and renders have not.
+PORTRAIT_SET ?= data/portrait_set
+train-portrait: setup $(MODELS)/portrait_init.caffemodel
+	$(PYTHON) -m data_prep.prepare --dataset $(PORTRAIT_SET) --out data/prepared_portrait --vary
+	$(PYTHON) -m tools.train portrait
 
 # The page for the browser.
 serve: setup
