@@ -3,10 +3,9 @@
 #   make          set everything up, then matte the astronaut photo
 #   make test     run the tests
 #
-# Further: serve, data, train, bench, matte-bench, serve-bench, caffe-test, sanitize,
-# test-all, prototxt, clean, render-env, portraits, portrait-set, portraits-check,
-# render-test
-# (see README.md).
+# Further: serve, data, train, train-portrait, bench, matte-bench, serve-bench, caffe-test,
+# sanitize, test-all, prototxt, clean, render-env, portraits, portrait-set,
+# portraits-check, render-test (see README.md).
 
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
@@ -21,8 +20,10 @@ MODELS := data/models
 BLAS ?= $(or $(shell cat $(VENV)/opt/caffe/BLAS 2>/dev/null),mkl)
 DATASET ?= data/sample
 PORTRAIT_SET := data/portrait_set
-# Where the nets look: the portrait set has databases of its own.
+# Where the nets look: the portrait set has databases of its own, with the variation
+# that photos have and renders have not.
 PREPARED ?= $(if $(filter $(PORTRAIT_SET),$(DATASET)),data/prepared_portrait,data/prepared)
+PREPARE_OPTIONS ?= $(if $(filter $(PORTRAIT_SET),$(DATASET)),--vary)
 
 # The distribution's Boost.Python serves one Python version: 3.11 on Debian 12.
 BASE_PYTHON ?= $(firstword $(shell command -v python3.11) $(wildcard /usr/bin/python3.11))
@@ -35,8 +36,8 @@ DEBIAN_PACKAGES := g++ cmake ninja-build python3-dev python3-venv \
 TEST_PACKAGES := chromium chromium-driver
 
 .PHONY: all setup serve serve-bench test test-all caffe-test sanitize bench bench-readme \
-  matte-bench data train prototxt clean render-env portraits portraits-check portrait-set \
-  render-test
+  matte-bench data train train-portrait prototxt clean render-env portraits portraits-check \
+  portrait-set render-test
 all: setup out/astronaut_sheet.png
 
 setup: $(STAMPS)/system $(STAMPS)/python $(STAMPS)/caffe-$(BLAS) $(STAMPS)/extension \
@@ -99,10 +100,13 @@ $(MODELS)/fcn8s_init.caffemodel: | $(STAMPS)/caffe-$(BLAS) $(STAMPS)/extension
 $(MODELS)/lite_init.caffemodel: | $(STAMPS)/caffe-$(BLAS) $(STAMPS)/extension
 	$(PYTHON) -m tools.init_weights lite --from nothing --seed 0
 
+$(MODELS)/portrait_init.caffemodel: prototxt/portrait.py $(MODELS)/selfie.caffemodel
+	$(PYTHON) -m tools.init_weights portrait --from selfie
+
 # `make data` looks at the dataset each time, set-up only makes sure of one.
 PREPARED_STAMP := $(STAMPS)/$(notdir $(PREPARED))
 data $(PREPARED_STAMP): | $(STAMPS)/extension $(STAMPS)/caffe-$(BLAS)
-	$(PYTHON) -m data_prep.prepare --dataset $(DATASET) --out $(PREPARED)
+	$(PYTHON) -m data_prep.prepare --dataset $(DATASET) --out $(PREPARED) $(PREPARE_OPTIONS)
 	touch $(PREPARED_STAMP)
 
 prototxt:
@@ -116,6 +120,11 @@ out/astronaut_sheet.png: | $(MODELS)/selfie.caffemodel
 # Warm start (trimap), then end to end, with the narrow net.
 train: setup $(MODELS)/lite_init.caffemodel
 	$(PYTHON) -m tools.train lite
+
+# The default model's net, on the rendered portraits of `make portrait-set`.
+train-portrait: setup $(MODELS)/portrait_init.caffemodel
+	$(MAKE) data DATASET=$(PORTRAIT_SET)
+	$(PYTHON) -m tools.train portrait
 
 # The page for the browser.
 serve: setup

@@ -21,16 +21,20 @@ LAMBDA_RATE = 1e5
 FIXED = [dict(lr_mult=0, decay_mult=0)]
 
 
-def lmdb_data(phase: str, kind: str, batch_size: int, **transform) -> L.Data:
+def lmdb_data(
+    phase: str, kind: str, batch_size: int, prepared: str = PREPARED, **transform
+) -> L.Data:
     """A Data layer on one of the databases that `make data` writes.
 
     Parameters
     ----------
     phase : {"train", "test"}
     kind : {"image", "mask", "matte"}
+    prepared : str
+        Folder of the databases.
     """
     return L.Data(
-        source=f"{PREPARED}/{phase}_{kind}",
+        source=f"{prepared}/{phase}_{kind}",
         backend=P.Data.LMDB,
         batch_size=batch_size,
         transform_param=transform,
@@ -88,8 +92,11 @@ def matting(net, image: str, lambda_rate: float = LAMBDA_RATE, **options) -> Non
     )
 
 
-def matte_loss(net) -> None:
-    """Weighted loss (eq. 10, 11) of ``alpha`` against ``matte``, per pixel."""
+def matte_loss(net, prepared: str = PREPARED) -> None:
+    """Weighted loss (eq. 10, 11) of ``alpha`` against ``matte``, per pixel.
+
+    ``prepared`` is the folder with the measured p(alpha).
+    """
     net.loss = L.Python(
         net.alpha,
         net.matte,
@@ -97,7 +104,7 @@ def matte_loss(net) -> None:
         python_param=dict(
             module="caffe_layers.weighted_loss_layer",
             layer="WeightedLossLayer",
-            param_str=json.dumps({"p_alpha": f"{PREPARED}/p_alpha.txt", "normalize": True}),
+            param_str=json.dumps({"p_alpha": f"{prepared}/p_alpha.txt", "normalize": True}),
         ),
     )
 

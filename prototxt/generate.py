@@ -13,7 +13,7 @@ from pathlib import Path
 
 from data_prep.errors import InputError, run_program
 from data_prep.images import atomic_write
-from prototxt import fcn8s, selfie
+from prototxt import fcn8s, portrait, selfie
 
 FOLDER = Path(__file__).parent
 HEADER = "# Written by prototxt/generate.py: change the generator, then run 'make prototxt'.\n"
@@ -22,14 +22,16 @@ HEADER = "# Written by prototxt/generate.py: change the generator, then run 'mak
 def definitions() -> dict[str, str]:
     """Every net definition, file name to text."""
     files = {}
-    for net in fcn8s.SHAPES:
-        for shape_mask in (True, False):
-            for head in ("matting", "trimap"):
-                stem = (
-                    net + ("" if shape_mask else "_nomask") + ("_trimap" * (head == "trimap"))
-                )
+    for shape_mask in (True, False):
+        for head in ("matting", "trimap"):
+            suffix = ("" if shape_mask else "_nomask") + ("_trimap" * (head == "trimap"))
+            for net in fcn8s.SHAPES:
+                stem = net + suffix
                 files[f"{stem}_train_val.prototxt"] = fcn8s.train_val(net, head, shape_mask)
                 files[f"{stem}_deploy.prototxt"] = fcn8s.deploy(net, head, shape_mask)
+            stem = "portrait" + suffix
+            files[f"{stem}_train_val.prototxt"] = portrait.train_val(head, shape_mask)
+            files[f"{stem}_deploy.prototxt"] = portrait.deploy(head, shape_mask)
     files["selfie_train_val.prototxt"] = selfie.selfie_train_val()
     files["selfie_deploy.prototxt"] = selfie.selfie_deploy()
     files["selfie_trimap_deploy.prototxt"] = selfie.selfie_trimap_deploy()

@@ -3,11 +3,13 @@
 
     tools/train.py lite            # minutes on a laptop, on the sample
     tools/train.py fcn8s           # the paper's net: days without a GPU
+    tools/train.py portrait        # the default model's: hours, on rendered portraits
 
 Stops and starts as you like: a stage that has finished is skipped, one that
-was interrupted goes on from its last snapshot.  Ends with the weights in
-data/models/NET.caffemodel, beside them the shape mask they were trained with,
-and a picture of the run in out/.
+was interrupted goes on from its last snapshot.  Ends with the weights where
+tools/matte.py looks for them (data/models/ or, small enough to be committed,
+data/weights/), beside them the shape mask they were trained with, and a picture
+of the run in out/.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from tqdm import tqdm
 
 from data_prep.errors import InputError, run_program
 from data_prep.images import atomic_write
+from tools.models import MODELS
 from tools.plot_training import ITERATION, LOSS
 from tools.plot_training import main as plot_training
 
@@ -34,6 +37,7 @@ ROOT = Path(__file__).resolve().parent.parent
 RECIPES = {
     "lite": ("lite_trimap_solver.prototxt", "lite_matting_solver.prototxt"),
     "fcn8s": ("trimap_solver.prototxt", "matting_solver.prototxt"),
+    "portrait": ("portrait_trimap_solver.prototxt", "portrait_matting_solver.prototxt"),
 }
 
 
@@ -87,6 +91,11 @@ class Stage:
         return max(found, default=None)
 
 
+def databases(net: Path) -> list[Path]:
+    """The databases that a net definition reads, as they are written there."""
+    return [Path(source) for source in re.findall(r'source: "([^"]+)"', net.read_text())]
+
+
 def check_databases(net: Path) -> None:
     """Refuse what would make Caffe abort with a stack trace.
 
@@ -95,7 +104,7 @@ def check_databases(net: Path) -> None:
     InputError
         If a database that the net reads is missing or empty.
     """
-    for source in re.findall(r'source: "([^"]+)"', net.read_text()):
+    for source in databases(net):
         folder = ROOT / source
         if not (folder / "data.mdb").is_file():
             raise InputError(f"{source} does not exist; write the databases with 'make data'.")
@@ -158,16 +167,16 @@ def main(argv: list[str] | None = None) -> int:
             run_stage(stage, weights)
         weights = stage.result
 
-    models = ROOT / "data/models"
-    for source, name in (
-        (stages[0].result, f"{net}_warm.caffemodel"),
-        (stages[-1].result, f"{net}.caffemodel"),
-        (ROOT / "data/prepared/shape_mask.npz", f"{net}.shape_mask.npz"),
+    model = MODELS[net]
+    for source, target in (
+        (stages[0].result, ROOT / f"data/models/{net}_warm.caffemodel"),
+        (stages[-1].result, model.weights),
+        (ROOT / databases(stages[-1].net)[0].parent / "shape_mask.npz", model.shape_mask),
     ):
-        with atomic_write(models / name) as path:
+        with atomic_write(target) as path:
             shutil.copyfile(source, path)
     plot_training([*(str(stage.log) for stage in stages), "-o", f"out/{net}_training.png"])
-    print(f"wrote {models / net}.caffemodel")
+    print(f"wrote {model.weights}")
     return 0
 
 
