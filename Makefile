@@ -124,7 +124,7 @@ train: setup $(MODELS)/lite_init.caffemodel
 # The default model's net, on the rendered portraits of `make portrait-set`.
 train-portrait: setup $(MODELS)/portrait_init.caffemodel
 	$(MAKE) data DATASET=$(PORTRAIT_SET)
-	$(PYTHON) -m tools.train portrait
+	$(PYTHON) -m tools.train portrait --choose $(PORTRAIT_SET)
 
 # The page for the browser.
 serve: setup

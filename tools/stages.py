@@ -16,6 +16,13 @@ from data_prep.errors import InputError
 from tools.plot_training import ITERATION, LOSS
 
 ROOT = Path(__file__).resolve().parent.parent
+#: Solver files of a net's stages, in order.
+RECIPES = {
+    "lite": ("lite_trimap_solver.prototxt", "lite_matting_solver.prototxt"),
+    "fcn8s": ("trimap_solver.prototxt", "matting_solver.prototxt"),
+    "fcn8s_half": ("fcn8s_half_trimap_solver.prototxt", "fcn8s_half_matting_solver.prototxt"),
+    "portrait": ("portrait_trimap_solver.prototxt", "portrait_matting_solver.prototxt"),
+}
 
 
 def is_whole(state: Path) -> bool:
@@ -98,6 +105,11 @@ class Stage:
         """Whether the last iteration's weights are there, all of them."""
         last = self.last_snapshot()
         return last is not None and last[0] >= self.iterations
+
+
+def stages_of(net: str) -> list[Stage]:
+    """The stages of a net of `RECIPES`."""
+    return [Stage.read(ROOT / f"solver/{solver}") for solver in RECIPES[net]]
 
 
 def databases(net: Path) -> list[Path]:

@@ -3,6 +3,7 @@
 
     tools/train.py lite            # minutes on a laptop, on the sample
     tools/train.py fcn8s           # the paper's net: days without a GPU
+    tools/train.py fcn8s_half      # the same at half size: a night or two
     tools/train.py portrait        # the default model's: hours, on rendered portraits
 
 Stops and starts as you like: a stage that has finished is skipped, one that
@@ -10,6 +11,9 @@ was interrupted goes on from its last snapshot.  Ends with the weights where
 tools/matte.py looks for them (data/models/ or, small enough to be committed,
 data/weights/), beside them the shape mask they were trained with, and a picture
 of the run in out/.
+
+With --choose DATASET it is not the last snapshot that is kept but the one whose
+mattes of the dataset's validation people are best (tools/learning_curve.py).
 """
 
 from __future__ import annotations
@@ -20,16 +24,10 @@ from pathlib import Path
 
 from data_prep.errors import run_program
 from data_prep.images import atomic_write
+from tools.learning_curve import best_point, describe, draw_curve, learning_curve, trained_shape_mask
 from tools.models import MODELS
 from tools.plot_training import main as plot_training
-from tools.stages import ROOT, Stage, check_databases, databases, run_stage
-
-#: Solver files of a net's stages, in order.
-RECIPES = {
-    "lite": ("lite_trimap_solver.prototxt", "lite_matting_solver.prototxt"),
-    "fcn8s": ("trimap_solver.prototxt", "matting_solver.prototxt"),
-    "portrait": ("portrait_trimap_solver.prototxt", "portrait_matting_solver.prototxt"),
-}
+from tools.stages import RECIPES, ROOT, check_databases, run_stage, stages_of
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -38,8 +36,10 @@ def main(argv: list[str] | None = None) -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("net", choices=RECIPES)
-    net = parser.parse_args(argv).net
-    stages = [Stage.read(ROOT / f"solver/{solver}") for solver in RECIPES[net]]
+    parser.add_argument("--choose", type=Path, metavar="DATASET", help="keep the best snapshot")
+    options = parser.parse_args(argv)
+    net = options.net
+    stages = stages_of(net)
     weights = None  # the first stage's solver names its own
     for stage in stages:
         check_databases(stage.net)
@@ -47,16 +47,23 @@ def main(argv: list[str] | None = None) -> int:
             run_stage(stage, weights)
         weights = stage.result
 
-    model = MODELS[net]
+    model, warm, trained = MODELS[net], stages[0].result, stages[-1].result
+    if options.choose:
+        points = learning_curve(net, stages, options.choose)
+        print(describe(points))
+        # The best of the warm start too: end to end has to beat that.
+        warm, trained = (Path(best_point(points, n).weights) for n in (0, len(stages) - 1))
+        draw_curve(net, stages)
+    else:
+        plot_training([*(str(stage.log) for stage in stages), "-o", f"out/{net}_training.png"])
     for source, target in (
-        (stages[0].result, ROOT / f"data/models/{net}_warm.caffemodel"),
-        (stages[-1].result, model.weights),
-        (ROOT / databases(stages[-1].net)[0].parent / "shape_mask.npz", model.shape_mask),
+        (warm, ROOT / f"data/models/{net}_warm.caffemodel"),
+        (trained, model.weights),
+        (trained_shape_mask(stages[-1]), model.shape_mask),
     ):
         with atomic_write(target) as path:
             shutil.copyfile(source, path)
-    plot_training([*(str(stage.log) for stage in stages), "-o", f"out/{net}_training.png"])
-    print(f"wrote {model.weights}")
+    print(f"wrote {model.weights} ({trained.name})")
     return 0
 
 
