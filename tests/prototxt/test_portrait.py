@@ -14,7 +14,7 @@ from caffe import layers as L
 from data_prep.assets import fetch
 from data_prep.images import read_photo
 from prototxt import generate, portrait, selfie
-from prototxt.blocks import MEAN_BGR
+from prototxt.blocks import MEAN_BGR, trimap_loss
 from tools.convert_selfie import main as convert_selfie
 from tools.init_weights import main as init_weights
 
@@ -129,3 +129,24 @@ def test_opencv_reads_the_same_net(initial, photo):
 
 def test_weights_are_small_enough_for_the_repository(initial):
     assert initial[1].stat().st_size < 3e6
+
+
+def test_unknown_pixels_weigh_what_is_written(tmp_path):
+    """Both losses together are the weighted sum over all pixels / their count."""
+    n = NetSpec()
+    n.score = L.Input(shape=dict(dim=[2, 3, 4, 5]))
+    n.matte = L.Input(shape=dict(dim=[2, 1, 4, 5]))
+    trimap_loss(n, unknown_weight=7)
+    (tmp_path / "net.prototxt").write_text(str(n.to_proto()))
+    net = caffe.Net(str(tmp_path / "net.prototxt"), caffe.TEST)
+    rng = np.random.default_rng(0)
+    scores = rng.normal(size=(2, 3, 4, 5))
+    matte = rng.choice([0, 0.3, 1], size=(2, 4, 5))
+    net.blobs["score"].data[...] = scores
+    net.blobs["matte"].data[:, 0] = matte
+    net.forward()
+    label = np.where(matte == 1, 0, np.where(matte == 0, 1, 2))
+    loss = np.log(np.exp(scores).sum(axis=1)) - np.take_along_axis(scores, label[:, None], 1)[:, 0]
+    wanted = (loss * np.where(label == 2, 7, 1)).mean()
+    found = net.blobs["loss"].data + (7 - 1) * net.blobs["unknown_loss"].data
+    assert found == pytest.approx(wanted, rel=1e-5)
