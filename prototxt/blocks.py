@@ -19,6 +19,8 @@ LEARNED = [dict(lr_mult=1, decay_mult=1), dict(lr_mult=2, decay_mult=0)]
 #: smaller than theirs (1e-6 to 1e-4 against 0.1 in a trained lite net); at
 #: rate 1 its steps would be below the float32 resolution of 100.
 LAMBDA_RATE = 1e5
+#: Label of unknown pixels, and of pixels that a loss does not look at.
+UNKNOWN, IGNORED = 2, 255
 FIXED = [dict(lr_mult=0, decay_mult=0)]
 
 
@@ -110,11 +112,17 @@ def matte_loss(net, prepared: str = PREPARED) -> None:
     )
 
 
-def trimap_loss(net) -> None:
+def trimap_loss(net, unknown_weight: float = 1.0) -> None:
     """Softmax loss of ``score`` against the trimap of ``matte``.
 
     Labels 0 foreground (alpha 1), 1 background (alpha 0), 2 unknown, out of
     standard layers: label = 1 + [alpha > 0] - 2 [alpha = 1].
+
+    Parameters
+    ----------
+    unknown_weight : float
+        Unknown pixels count so many times.  Above 1 a second loss is added, which sees
+        those pixels alone.
     """
     half_step = 0.5 / 255
     net.not_background = L.Threshold(net.matte, threshold=half_step)
@@ -124,3 +132,14 @@ def trimap_loss(net) -> None:
     )
     net.label = L.Power(net.class_step, shift=1)
     net.loss = L.SoftmaxWithLoss(net.score, net.label)
+    if unknown_weight == 1:
+        return
+    net.unknown = L.Eltwise(
+        net.not_background, net.foreground, operation=P.Eltwise.SUM, coeff=[1, -1]
+    )
+    net.unknown_label = L.Power(net.unknown, scale=UNKNOWN - IGNORED, shift=IGNORED)
+    net.unknown_loss = L.SoftmaxWithLoss(
+        net.score, net.unknown_label, loss_weight=unknown_weight - 1,
+        # By the count of all pixels, as `loss` is.
+        loss_param=dict(ignore_label=IGNORED, normalization=P.Loss.FULL),
+    )  # fmt: skip

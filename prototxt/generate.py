@@ -22,16 +22,19 @@ HEADER = "# Written by prototxt/generate.py: change the generator, then run 'mak
 def definitions() -> dict[str, str]:
     """Every net definition, file name to text."""
     files = {}
-    for shape_mask in (True, False):
-        for head in ("matting", "trimap"):
-            suffix = ("" if shape_mask else "_nomask") + ("_trimap" * (head == "trimap"))
-            for net in fcn8s.SHAPES:
-                stem = net + suffix
+    for net in fcn8s.SHAPES:
+        for shape_mask in (True, False):
+            for head in ("matting", "trimap"):
+                stem = (
+                    net + ("" if shape_mask else "_nomask") + ("_trimap" * (head == "trimap"))
+                )
                 files[f"{stem}_train_val.prototxt"] = fcn8s.train_val(net, head, shape_mask)
                 files[f"{stem}_deploy.prototxt"] = fcn8s.deploy(net, head, shape_mask)
-            stem = "portrait" + suffix
-            files[f"{stem}_train_val.prototxt"] = portrait.train_val(head, shape_mask)
-            files[f"{stem}_deploy.prototxt"] = portrait.deploy(head, shape_mask)
+    for net in portrait.VARIANTS:
+        for head in ("matting", "trimap"):
+            stem = net + "_trimap" * (head == "trimap")
+            files[f"{stem}_train_val.prototxt"] = portrait.train_val(net, head)
+            files[f"{stem}_deploy.prototxt"] = portrait.deploy(net, head)
     files["selfie_train_val.prototxt"] = selfie.selfie_train_val()
     files["selfie_deploy.prototxt"] = selfie.selfie_deploy()
     files["selfie_trimap_deploy.prototxt"] = selfie.selfie_trimap_deploy()

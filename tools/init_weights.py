@@ -35,7 +35,7 @@ UPSAMPLING_LAYERS = ("upscore2", "upscore_pool4", "upscore8")
 #: Convolutions in the five stages of VGG-16.
 VGG16_STAGES = (2, 2, 3, 3, 3)
 
-NETS = [net + variant for net in ("fcn8s", "lite", "portrait") for variant in ("", "_nomask")]
+NETS = ("fcn8s", "fcn8s_nomask", "lite", "lite_nomask", "portrait", "portrait_nomask", "portrait_third")
 ORIGINS = ("fcn8s", "vgg16", "selfie", "nothing")
 
 Weights = dict[str, list[np.ndarray]]
@@ -177,7 +177,7 @@ def segmenter(path: Path, channels: int) -> Weights:
     weights = {name: blobs for name, blobs in source.items() if name not in ("rgb", "logit", "score")}
     kernel, bias = portrait.color_weights(channels)
     weights["colors"] = [kernel[:, :, None, None], bias]
-    weights["score"] = list(portrait.score_weights(*source["logit"]))
+    weights["class_score"] = list(portrait.score_weights(*source["logit"]))
     return weights
 
 

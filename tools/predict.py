@@ -33,9 +33,10 @@ from tools.trimap import (
     work_size,
 )
 
-# Logits are cut off here before they are averaged: a net that is certain beyond
-# measure should not outvote the other looks.
+# Logits and scores are cut off here before they are averaged: a net that is certain
+# beyond measure should not outvote the other looks.
 MOST_LOGIT = 2 * CERTAIN_LOGIT
+MOST_SCORE = 20.0
 
 # Longer photos are stretched for the net.
 LONGEST_ASPECT = 2.5
@@ -207,6 +208,13 @@ def nobody(size: tuple[int, int]) -> Sight:
 def enlarged(answer: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """A net's answer at (rows, columns)."""
     return cv2.resize(answer, size[::-1], interpolation=cv2.INTER_LINEAR)
+
+
+def bounded(answer: np.ndarray) -> np.ndarray:
+    """A logit, or scores (H, W, 3) against that of unknown, without extremes."""
+    if answer.ndim == 2:
+        return np.clip(answer, -MOST_LOGIT, MOST_LOGIT)
+    return np.clip(answer - answer[:, :, 2:], -MOST_SCORE, MOST_SCORE)
 
 
 def person_of(answer: np.ndarray) -> np.ndarray:
@@ -384,9 +392,7 @@ class Predictor:
         if not self.segments:
             self._fit_to(photo.shape[:2])
         double = self._picture(photo, faces, (2 * self._size[0], 2 * self._size[1]))
-        return mean_of_looks(
-            double, lambda seen: np.clip(self._answer(seen), -MOST_LOGIT, MOST_LOGIT)
-        )
+        return mean_of_looks(double, lambda seen: bounded(self._answer(seen)))
 
     def _fit_to(self, shape: tuple[int, int]) -> None:
         """Give the net an input of (rows, columns)' aspect and of its own area."""
