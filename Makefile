@@ -3,7 +3,7 @@
 #   make          set everything up, then matte the astronaut photo
 #   make test     run the tests
 #
-# Further: serve, data, train, train-portrait, bench, matte-bench, serve-bench, caffe-test,
+# Further: serve, data, train, train-portrait, train-fcn8s-half, study, tune-lr, ablation, bench, matte-bench, serve-bench, caffe-test,
 # sanitize, test-all, prototxt, clean, render-env, portraits, portrait-set,
 # portraits-check, render-test (see README.md).
 
@@ -36,7 +36,7 @@ DEBIAN_PACKAGES := g++ cmake ninja-build python3-dev python3-venv \
 TEST_PACKAGES := chromium chromium-driver
 
 .PHONY: all setup serve serve-bench test test-all caffe-test sanitize bench bench-readme \
-  matte-bench data train train-portrait prototxt clean render-env portraits portraits-check \
+  matte-bench data train train-portrait train-fcn8s-half study tune-lr ablation prototxt clean render-env portraits portraits-check \
   portrait-set render-test
 all: setup out/astronaut_sheet.png
 
@@ -125,6 +125,27 @@ train: setup $(MODELS)/lite_init.caffemodel
 train-portrait: setup $(MODELS)/portrait_init.caffemodel
 	$(MAKE) data DATASET=$(PORTRAIT_SET)
 	$(PYTHON) -m tools.train portrait --choose $(PORTRAIT_SET)
+
+# The paper's net at half size: a night or two.
+$(MODELS)/fcn8s_half_init.caffemodel: | $(STAMPS)/caffe-$(BLAS) $(STAMPS)/extension
+	$(PYTHON) -m tools.init_weights fcn8s_half --from vgg16 --seed 0
+
+train-fcn8s-half: setup $(MODELS)/fcn8s_half_init.caffemodel
+	$(MAKE) data DATASET=$(PORTRAIT_SET)
+	$(PYTHON) -m tools.train fcn8s_half --choose $(PORTRAIT_SET)
+
+# Table of the study on the test split, and what it takes to fill docs/training.md.
+study: setup
+	$(PYTHON) -m tools.study run --dataset $(PORTRAIT_SET)
+	$(PYTHON) -m tools.study docs
+
+tune-lr: setup
+	$(PYTHON) -m tools.tune_lr run --dataset $(PORTRAIT_SET)
+	$(PYTHON) -m tools.tune_lr docs
+
+ablation: setup
+	$(PYTHON) -m tools.ablate run --dataset $(PORTRAIT_SET)
+	$(PYTHON) -m tools.ablate docs
 
 # The page for the browser.
 serve: setup

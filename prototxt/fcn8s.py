@@ -82,6 +82,8 @@ SHAPES = {
     ),
     "lite": Shape((8, 16, 48, 96, 96), 128, 3, 22, reduction=4, batch_size=2, lambda_rate=1e3),
 }
+#: Nets that exist without the shape mask too.
+WITHOUT_MASK = ("fcn8s", "lite")
 
 
 def score_layer(bottom):

@@ -75,7 +75,7 @@ def net_contender(
     known = MODELS[model]
     deploy, weights = deploy or known.deploy, weights or known.weights
     files = [deploy, weights]
-    if "nomask" not in deploy.name and model != "selfie":
+    if "nomask" not in deploy.name and model != "selfie":  # nets without that input
         shape_mask = shape_mask or known.shape_mask
         files.append(shape_mask)
 
@@ -111,14 +111,10 @@ def segmenter_contenders() -> list[Contender]:
 
 def study_contenders() -> list[Contender]:
     """The rows of the study, the worst knowledge first."""
-    models, shape_mask = ROOT / "data/models", MODELS["portrait"].shape_mask
+    models = ROOT / "data/models"
     return [
         *segmenter_contenders(),
-        net_contender(
-            "fcn8s_half", "FCN-8s at half size, end to end", "fcn8s",
-            models / "fcn8s_half.caffemodel",
-            ROOT / "prototxt/fcn8s_half_trimap_deploy.prototxt", shape_mask,
-        ),
+        net_contender("fcn8s_half", "FCN-8s at half size, end to end", "fcn8s_half"),
         net_contender(
             "portrait_nomask", "portrait-lite, end to end, without shape mask", "portrait",
             models / "portrait_nomask.caffemodel",
