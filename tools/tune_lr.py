@@ -28,8 +28,14 @@ from matplotlib.figure import Figure
 from data_prep.errors import InputError, run_program
 from data_prep.images import atomic_write
 from tools.bench_report import describe_machine, replace_section
-from tools.learning_curve import EVERY, errors_of_weights, validation_portraits
+from tools.learning_curve import (
+    EVERY,
+    errors_of_weights,
+    selection_error,
+    validation_portraits,
+)
 from tools.plot_training import read_logs
+from tools.scores import Estimate
 from tools.stages import RECIPES, Stage, check_databases, run_stage, stages_of
 from tools.variants import varied_stage
 
@@ -124,11 +130,13 @@ def measure_rate(
 
 
 def best_rate(results: Sequence[dict]) -> float | None:
-    """The rate with the smallest gradient error; None if none was stable."""
-    stable = [each for each in results if each["errors"]]
-    if not stable:
-        return None
-    return min(stable, key=lambda each: each["errors"]["dapm_gradient"]["mean"])["rate"]
+    """The rate with the smallest `selection_error`; None if none was stable."""
+    errors = {
+        each["rate"]: {m: Estimate(**value) for m, value in each["errors"].items()}
+        for each in results
+        if each["errors"]
+    }
+    return min(errors, key=lambda rate: selection_error(errors[rate]), default=None)
 
 
 def _change(pair: Sequence[float] | None) -> str:
