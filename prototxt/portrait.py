@@ -80,9 +80,9 @@ VARIANTS = {
 BATCH_SIZE = 2
 LAMBDA_RATE = 1e3  # Adam normalises by itself, see prototxt/blocks.py
 
-# Unknown pixels count so many times in the warm start.  To call hair known costs far
-# more than to leave a cheek open, and the softmax loss does not know that.
-UNKNOWN_WEIGHT = 20
+# The warm start raises the score of unknown by this over the log-odds: to call hair
+# known costs far more than to leave a cheek open, and the softmax loss does not know.
+UNKNOWN_ODDS = 3.0
 # Scores are multiplied by this in front of the matting layer.  The softmax loss makes
 # them log-probabilities, so F + B is 1e-2 where a pixel is all but surely unknown: hair
 # would be gray (docs/design.md on the gray trap).
@@ -182,7 +182,7 @@ def train_val(net: str, head: str) -> caffe_pb2.NetParameter:
         matte_loss(n, PORTRAIT_PREPARED)
     else:
         scores(n, n.data, variant.channels, sharpness=1)
-        trimap_loss(n, UNKNOWN_WEIGHT)
+        trimap_loss(n, UNKNOWN_ODDS)
     proto = named(test, f"{net}_{head}")
     proto.layer.extend(n.to_proto().layer)
     return proto
