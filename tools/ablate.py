@@ -69,6 +69,8 @@ class Experiment:
         Databases of its own, with these augmentations (`data_prep.prepare`).
     vary : bool
         Whether those have the variation of photos.
+    shares : str or None
+        The experiment whose stages these are, as far as they go.
     """
 
     name: str
@@ -79,13 +81,14 @@ class Experiment:
     settings: dict[str, object] = field(default_factory=dict)
     augment: str | None = None
     vary: bool = True
+    shares: str | None = None
 
 
 EXPERIMENTS = (
     Experiment(BASE, "the recipe"),
     Experiment("seed2", "the same, another seed", settings={"random_seed": 2}),
     Experiment("seed3", "the same, a third seed", settings={"random_seed": 3}),
-    Experiment("warm", "warm start alone", end_to_end=False),
+    Experiment("warm", "warm start alone", end_to_end=False, shares=BASE),
     Experiment("cold", "end to end without warm start", warm=False),
     Experiment("nomask", "without shape mask", net="portrait_nomask"),
     Experiment("third", "at a third of the photo's size", net="portrait_third"),
@@ -101,7 +104,7 @@ def stages_of_experiment(experiment: Experiment, scale: float) -> list[tuple[str
     label = "" if scale == 1 else f"_{scale:g}"
     return [
         (
-            f"{experiment.name}{label}_{name}",
+            f"{experiment.shares or experiment.name}{label}_{name}",
             {**scaled(stage.solver, scale), **experiment.settings},
             stage.solver,
         )

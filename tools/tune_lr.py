@@ -184,17 +184,22 @@ def draw(path: Path, report: dict) -> None:
     losses.set(xlabel="iteration", ylabel="training loss", yscale="log")
     losses.legend(fontsize=8)
     stable = [each for each in report["rates"] if each["errors"]]
-    if stable:
-        rates = [each["rate"] for each in stable]
-        gradient = [each["errors"]["dapm_gradient"] for each in stable]
-        errors.errorbar(
-            rates,
-            [1e3 * value["mean"] for value in gradient],
-            [1e3 * (value["standard_error"] or 0) for value in gradient],
-            marker="o", capsize=3,
+    sad = errors.twinx()
+    for axes, measure, unit, color in (
+        (errors, "dapm_gradient", 1e-3, "C0"),
+        (sad, "sad", 1.0, "C1"),
+    ):
+        values = [each["errors"][measure] for each in stable]
+        axes.errorbar(
+            [each["rate"] for each in stable],
+            [value["mean"] / unit for value in values],
+            [(value["standard_error"] or 0) / unit for value in values],
+            marker="o", capsize=3, color=color,
         )  # fmt: skip
-        errors.set_xscale("log")
-    errors.set(xlabel="learning rate", ylabel="gradient error ×1e-3, validation people")
+    # Gradient errors alone would praise a gray person.
+    errors.set(xlabel="learning rate", xscale="log")
+    errors.set_ylabel("gradient error ×1e-3, validation people", color="C0")
+    sad.set_ylabel("SAD ×1e3", color="C1")
     for axes in (losses, errors):
         axes.grid(alpha=0.3)
     with atomic_write(path) as scratch:
