@@ -42,6 +42,9 @@ OPENING_TILT = 0.7
 NAPE, THROAT = -0.030, 0.080
 NECK_LEAN = 0.2  # meters that a level cut falls, a meter forward
 NAPE_LEVEL = 0.008  # meters above the joint
+# Shares of the arm between which a sleeve widens: over the deltoid it lies close,
+# with so much of the ease that the rest of the garment has.
+SLEEVE_WIDENS, CLOSE_EASE = (0.35, 0.70), 0.25
 NAPE_RISE = 0.012  # meters along the neck that an opening goes down behind the joint
 
 
@@ -203,6 +206,28 @@ def cut_height(body: StandingBody, points: np.ndarray, cut: Cut) -> np.ndarray:
     return np.maximum(neckline_height(points, body.neck, cut), past_cuff)
 
 
+def _roominess(body: StandingBody, field: SignedDistance) -> np.ndarray:
+    """Share of the ease at every cell of a field, `CLOSE_EASE` to 1.
+
+    Wide sleeves begin below the deltoid; wide all the way up they make the
+    shoulders of everybody broad.
+    """
+    low = -field.to_grid[:3, 3] * CELL
+    sides, depths, heights = (
+        start + CELL * np.arange(count) for start, count in zip(low, field.values.shape)
+    )
+    shoulder, wrist = body.arms[0]
+    axis = (wrist - shoulder) / ((wrist - shoulder) @ (wrist - shoulder))
+    # Both arms at once: the body is nearly symmetric.
+    along = (
+        (np.abs(sides) - shoulder[0])[:, None, None] * axis[0]
+        + (depths - shoulder[1])[:, None] * axis[1]
+        + (heights - shoulder[2]) * axis[2]
+    )
+    outer = smooth_step(-0.05, 0.0, np.abs(sides) - shoulder[0])[:, None, None]
+    return 1 - (1 - CLOSE_EASE) * outer * smooth_step(*SLEEVE_WIDENS[::-1], along)
+
+
 def cloth_field(body: StandingBody, gap: float, ease: float) -> SignedDistance:
     """Distance to the cloth of an uncut garment on the standing body.
 
@@ -211,12 +236,12 @@ def cloth_field(body: StandingBody, gap: float, ease: float) -> SignedDistance:
     gap : float
         Meters between skin and cloth at the neck.
     ease : float
-        Meters more, from the chest down.
+        Meters more, from the chest down; little of it over the shoulders.
     """
     skin = body.distance
     low = -skin.to_grid[:3, 3] * CELL
     heights = low[2] + CELL * np.arange(skin.values.shape[2]) - body.neck[2]
-    loose = smooth_step(-0.03, -0.17, heights)
+    loose = smooth_step(-0.03, -0.17, heights) * _roominess(body, skin)
     near = gaussian_filter(skin.values, 0.013 / CELL, mode="nearest") - (gap + ease * loose)
     # Between the breasts and below them cloth hangs free of the skin.
     far = gaussian_filter(skin.values, 0.034 / CELL, mode="nearest")

@@ -19,6 +19,7 @@ from data_prep.render.drape import (
     Cut,
     StandingBody,
     bone_share,
+    cloth_field,
     covered_vertices,
     cut_height,
     fold_heights,
@@ -97,6 +98,17 @@ def test_every_outfit_is_worn_by_whom_it_is_for(people, outfits):
             shares = sum(entry[1 if sex == "female" else 2] for entry in OUTFITS.values())
             p = share / shares
             assert abs(count - p * total) <= 4 * np.sqrt(total * p * (1 - p)) + 1e-9
+
+
+def test_ease_widens_sleeves_below_the_deltoid_and_little_above(body):
+    gap, ease = 0.004, 0.03
+    tight, wide = (cloth_field(body, gap, room) for room in (0.0, ease))
+    along = body.along_arm(body.points)
+    arm = np.abs(body.points[:, 0]) > abs(body.arms[0][0][0])
+    widened = (tight(body.points) - wide(body.points)) / ease
+    upper, lower = arm & (along > 0.1) & (along < 0.3), arm & (along > 0.75) & (along < 0.9)
+    assert widened[upper].mean() < 0.4
+    assert widened[lower].mean() > 0.8
 
 
 def test_a_wider_or_deeper_neckline_uncovers_more():
