@@ -176,7 +176,7 @@ def hood(garment: Garment, loop: np.ndarray, size: float, folds: np.ndarray) -> 
     """
     outward = _outward(loop)
     behind = smooth_step(-0.8, 0.7, outward[:, 1])
-    scale = size * (0.42 + 0.75 * behind) * (1 + 0.12 * folds)
+    scale = size * (0.24 + 0.84 * behind) * (1 + 0.12 * folds)
     rows = []
     for out, up in (
         (0.000, -0.004), (0.002, 0.012), (0.010, 0.026), (0.022, 0.032), (0.038, 0.026),

@@ -342,7 +342,8 @@ def fold_heights(
     body_folds, arm_folds = (
         np.tanh(a) + 0.35 * b * smooth_step(0.7, -0.4, a) for a, b in zip(coarse, fine)
     )
-    folds = body_folds * (1 - sleeve) + arm_folds * sleeve
+    # Deep rings around a sleeve would make it a chain of pads.
+    folds = body_folds * (1 - sleeve) + 0.55 * arm_folds * sleeve
     return np.clip(folds, -1, 1) * smooth_step(0.012, 0.09, covered)
 
 
