@@ -44,7 +44,8 @@ NECK_LEAN = 0.2  # meters that a level cut falls, a meter forward
 NAPE_LEVEL = 0.008  # meters above the joint
 # Shares of the arm between which a sleeve widens: over the deltoid it lies close,
 # with so much of the ease that the rest of the garment has.
-SLEEVE_WIDENS, CLOSE_EASE = (0.35, 0.70), 0.25
+SLEEVE_WIDENS, CLOSE_EASE = (0.30, 0.60), 0.25
+CUFF = (0.80, 0.96)  # shares of the arm between which it narrows again
 NAPE_RISE = 0.012  # meters along the neck that an opening goes down behind the joint
 
 
@@ -140,6 +141,12 @@ class StandingBody:
             for side in "lr"
         )
 
+    @cached_property
+    def elbows(self) -> tuple[np.ndarray, np.ndarray]:
+        """Of the left and the right arm, (3,) each."""
+        mesh = self.subject.mesh
+        return tuple(mesh.joint(self.vertices, f"joint-{side}-elbow") for side in "lr")
+
     def along_arm(self, points: np.ndarray) -> np.ndarray:
         """Position (M,) along the nearer arm: 0 at the shoulder, 1 at the wrist."""
         left, right = (
@@ -209,8 +216,8 @@ def cut_height(body: StandingBody, points: np.ndarray, cut: Cut) -> np.ndarray:
 def _roominess(body: StandingBody, field: SignedDistance) -> np.ndarray:
     """Share of the ease at every cell of a field, `CLOSE_EASE` to 1.
 
-    Wide sleeves begin below the deltoid; wide all the way up they make the
-    shoulders of everybody broad.
+    Sleeves are wide between the deltoid and the cuff; wide all the way up they
+    make the shoulders of everybody broad.
     """
     low = -field.to_grid[:3, 3] * CELL
     sides, depths, heights = (
@@ -225,7 +232,8 @@ def _roominess(body: StandingBody, field: SignedDistance) -> np.ndarray:
         + (heights - shoulder[2]) * axis[2]
     )
     outer = smooth_step(-0.05, 0.0, np.abs(sides) - shoulder[0])[:, None, None]
-    return 1 - (1 - CLOSE_EASE) * outer * smooth_step(*SLEEVE_WIDENS[::-1], along)
+    wide = smooth_step(*SLEEVE_WIDENS, along) * smooth_step(*CUFF[::-1], along)
+    return 1 - (1 - CLOSE_EASE) * outer * (1 - wide)
 
 
 def cloth_field(body: StandingBody, gap: float, ease: float) -> SignedDistance:
@@ -265,12 +273,19 @@ def _on_trunk(body: StandingBody, points: np.ndarray) -> np.ndarray:
 
 def _on_sleeve(body: StandingBody, points: np.ndarray, side: int) -> np.ndarray:
     """Meters (M, 2) around an arm (1 left, -1 right) and along it."""
-    shoulder, wrist = body.arms[0 if side > 0 else 1]
+    arm = 0 if side > 0 else 1
+    (shoulder, wrist), elbow = body.arms[arm], body.elbows[arm]
+    # Around each bone of its own: the line from shoulder to wrist leaves a bent arm.
+    upper, lower = elbow - shoulder, wrist - elbow
+    reached = np.clip((points - shoulder) @ upper / (upper @ upper), -np.inf, 1)
+    beyond = np.clip((points - elbow) @ lower / (lower @ lower), 0, np.inf)
+    center = shoulder + reached[:, None] * upper + beyond[:, None] * lower
+    along = reached * np.linalg.norm(upper) + beyond * np.linalg.norm(lower)
     axis = unit(wrist - shoulder)
     across = unit(np.cross(axis, [0, 1, 0]))
-    offset = points - shoulder
+    offset = points - center
     angle = np.arctan2(offset @ across, offset @ np.cross(axis, across))
-    return np.stack([ARM_RADIUS * angle, -(offset @ axis)], axis=1)
+    return np.stack([ARM_RADIUS * angle, -along], axis=1)
 
 
 def seam_height(body: StandingBody, points: np.ndarray) -> np.ndarray:
@@ -343,7 +358,7 @@ def fold_heights(
         np.tanh(a) + 0.35 * b * smooth_step(0.7, -0.4, a) for a, b in zip(coarse, fine)
     )
     # Deep rings around a sleeve would make it a chain of pads.
-    folds = body_folds * (1 - sleeve) + 0.55 * arm_folds * sleeve
+    folds = 0.8 * body_folds * (1 - sleeve) + 0.55 * arm_folds * sleeve
     return np.clip(folds, -1, 1) * smooth_step(0.012, 0.09, covered)
 
 

@@ -217,7 +217,8 @@ def grow_volume(rng: np.random.Generator, choice: HairChoice, scalp: Scalp) -> l
         directions = scalp.roots.normals + 0.35 * UP
         lengths, weight = choice.length * (1 - 0.5 * low), 0.012
     else:
-        side = np.where(x > choice.part, 1.0, -1.0)
+        # A sharp parting would leave a trench in hair that stands.
+        side = np.tanh((x - choice.part + rng.normal(0, 0.012, count)) / 0.015)
         flow = np.stack([0.8 * side, 0.3 + 0 * x, 0 * x], axis=1)
         directions = 0.7 * scalp.roots.along_skin(flow) + 0.8 * scalp.roots.normals
         lengths, weight = choice.length * (1 - (0.35 if choice.length < 0.11 else 0.0) * low), 0.14
