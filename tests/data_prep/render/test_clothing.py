@@ -250,6 +250,19 @@ def test_a_print_does_not_stretch_much(body):
     assert 0.6 < ratio < 1.5
 
 
+def test_prints_run_along_bent_sleeves_without_meeting_in_a_point(body):
+    choice = replace(layers_of("sweater"), folds=0.0)
+    garment = make_layer(np.random.default_rng(1), body, choice).garment
+    faces = garment.shell.faces
+    places = print_coordinates(body, garment.standing, faces).reshape(-1, 3, 2)
+    middle = garment.standing[faces].mean(axis=1)
+    along = body.along_arm(middle)
+    sleeve = (along > 0.15) & (along < 0.8) & (np.abs(middle[:, 0]) > body.arms[0][0][0])
+    around = np.ptp(places[sleeve, :, 0], axis=1)
+    edges = np.ptp(garment.standing[faces[sleeve]], axis=1).max(axis=1)
+    assert np.percentile(around / edges, 99) < 3
+
+
 @pytest.mark.parametrize("pattern", REPEATS)
 def test_tiles_of_cloth_have_no_seam(pattern):
     choice = choose_fabric(np.random.default_rng(2), {"knit": 1, "woven": 1}, {pattern: 1})
