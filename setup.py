@@ -25,6 +25,16 @@ def extension(name: str) -> Pybind11Extension:
     )
 
 
+# The studio's, for any x86-64: what it renders is the same on every processor.
+coverage = Pybind11Extension(
+    "data_prep.render._coverage",
+    ["data_prep/render/native/coverage.cpp"],
+    cxx_std=17,
+    extra_compile_args=["-O3", "-ffp-contract=off", "-pthread", *checks],
+    extra_link_args=["-pthread", *checks],
+)
+
+
 setup(
     name="portrait-matting",
     version="0.1.0",
@@ -36,6 +46,6 @@ setup(
         "data_prep.render": ["landmark_points.json", "LICENSES.md"],
         "tools": ["serve_page.html"],
     },
-    ext_modules=[extension("laplacian"), extension("hybrid"), extension("colors")],
+    ext_modules=[extension("laplacian"), extension("hybrid"), extension("colors"), coverage],
     cmdclass={"build_ext": build_ext},
 )

@@ -20,7 +20,9 @@ import cv2
 import numpy as np
 
 from data_prep.errors import InputError
-from data_prep.render.blender import NodeTree
+from data_prep.render.blender import rendered_geometry
+from data_prep.render.camera import View
+from data_prep.render.coverage import Lens, coverage
 from data_prep.render.quality import Quality
 
 
@@ -108,10 +110,13 @@ def render_color(scene: bpy.types.Scene, quality: Quality, threads: int) -> np.n
     return _render(scene)
 
 
-def _white() -> bpy.types.Material:
-    """A surface that shines: no light is traced, no shader evaluated."""
-    tree = NodeTree.of_material("white")
-    return tree.surface(tree.node("ShaderNodeEmission", {"Color": (1, 1, 1, 1)}))
+def _view_of(camera: bpy.types.Object) -> tuple[View, Lens]:
+    """Where a camera stands and what it is set to."""
+    optics = camera.data
+    focal = optics.sensor_height / 1000 / 2 / np.tan(optics.angle_y / 2)
+    radius = focal / 2 / optics.dof.aperture_fstop if optics.dof.use_dof else 0.0
+    view = View(np.array(camera.matrix_world), optics.angle_y)
+    return view, Lens(radius, optics.dof.focus_distance)
 
 
 def render_matte(scene: bpy.types.Scene, quality: Quality, threads: int) -> np.ndarray:
@@ -122,24 +127,8 @@ def render_matte(scene: bpy.types.Scene, quality: Quality, threads: int) -> np.n
     (H, W) float32 ndarray
         0 to 1.
     """
-    _set_up(scene, quality, threads)
-    cycles = scene.cycles
-    cycles.samples = quality.matte_samples
-    cycles.use_adaptive_sampling = True
-    cycles.adaptive_min_samples = quality.matte_least
-    # So small that only pixels whose samples all agree are finished early.
-    cycles.adaptive_threshold = 0.0005
-    cycles.use_denoising = False
-    cycles.max_bounces = 0
-    cycles.transparent_max_bounces = 0
-    layer = scene.view_layers[0]
-    clear = [thing for thing in scene.objects if thing.get("clear")]
-    layer.material_override = _white()
-    for lens in clear:  # what is seen through clear glass decides the matte
-        lens.visible_camera = False
-    try:
-        return np.clip(_render(scene)[:, :, 3], 0, 1)
-    finally:
-        layer.material_override = None
-        for lens in clear:
-            lens.visible_camera = True
+    # What is seen through clear glass decides the matte.
+    opaque = [thing for thing in scene.objects if not thing.get("clear")]
+    geometry = rendered_geometry(opaque)
+    view, lens = _view_of(scene.camera)
+    return coverage(geometry, view, lens, quality.size, quality.lens_positions, threads)
