@@ -10,6 +10,8 @@ from setuptools import setup
 arch = os.environ.get("PORTRAIT_MATTING_ARCH", "-march=native").split()
 # `make sanitize` sets this to address,undefined.
 sanitizers = os.environ.get("PORTRAIT_MATTING_SANITIZE", "")
+# `make render-env` sets this to coverage, the one extension of that environment.
+wanted = os.environ.get("PORTRAIT_MATTING_EXTENSIONS", "laplacian hybrid colors coverage").split()
 checks = [f"-fsanitize={sanitizers}", "-fno-sanitize-recover=all"] if sanitizers else []
 
 
@@ -25,14 +27,15 @@ def extension(name: str) -> Pybind11Extension:
     )
 
 
-# The studio's, for any x86-64: what it renders is the same on every processor.
-coverage = Pybind11Extension(
-    "data_prep.render._coverage",
-    ["data_prep/render/native/coverage.cpp"],
-    cxx_std=17,
-    extra_compile_args=["-O3", "-ffp-contract=off", "-pthread", *checks],
-    extra_link_args=["-pthread", *checks],
-)
+def coverage_extension() -> Pybind11Extension:
+    """The studio's, without -march: its mattes are the same on every processor."""
+    return Pybind11Extension(
+        "data_prep.render._coverage",
+        ["data_prep/render/native/coverage.cpp"],
+        cxx_std=17,
+        extra_compile_args=["-O3", "-ffp-contract=off", "-pthread", *checks],
+        extra_link_args=["-pthread", *checks],
+    )
 
 
 setup(
@@ -46,6 +49,8 @@ setup(
         "data_prep.render": ["landmark_points.json", "LICENSES.md"],
         "tools": ["serve_page.html"],
     },
-    ext_modules=[extension("laplacian"), extension("hybrid"), extension("colors"), coverage],
+    ext_modules=[
+        coverage_extension() if name == "coverage" else extension(name) for name in wanted
+    ],
     cmdclass={"build_ext": build_ext},
 )

@@ -161,6 +161,7 @@ def grow_loose(rng: np.random.Generator, choice: HairChoice, scalp: Scalp) -> li
         choice.volume
         * (0.35 * rng.random(count) + 0.65 * outer)
         * smooth_step(0, 0.03, scalp.depth)
+        * (1 - 0.7 * near)
     )
     thickness = np.where(fringe, 0.002 + 0.006 * rng.random(count), thickness)
 

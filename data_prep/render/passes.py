@@ -1,10 +1,9 @@
-"""The two passes of Cycles: color, and coverage.
+"""The color pass of Cycles, and coverage.
 
 Coverage is the share of a pixel's area, seen through the lens, that is
-foreground (box filter), so both passes share filter, lens and geometry.  The
-color pass has few samples and a denoiser, and its own coverage is too coarse
-for hair; the matte pass takes hundreds of samples of white surfaces without light
-(`Quality.matte_samples` where the pixel is undecided, `matte_least` elsewhere).
+foreground (box filter), so both share filter, lens and geometry.  The color pass
+has few samples and a denoiser, and its own coverage is too coarse for hair; the
+matte is counted by `data_prep.render.coverage`.
 """
 
 from __future__ import annotations
@@ -24,33 +23,6 @@ from data_prep.render.blender import rendered_geometry
 from data_prep.render.camera import View
 from data_prep.render.coverage import Lens, coverage
 from data_prep.render.quality import Quality
-
-
-def _set_up(scene: bpy.types.Scene, quality: Quality, threads: int) -> None:
-    """What both passes share."""
-    render, cycles = scene.render, scene.cycles
-    render.engine = "CYCLES"
-    render.resolution_x, render.resolution_y = quality.size
-    render.resolution_percentage = 100
-    render.film_transparent = True
-    render.use_persistent_data = True  # the second pass keeps geometry and its BVH
-    render.threads_mode = "FIXED"
-    render.threads = threads
-    render.image_settings.file_format = "OPEN_EXR"
-    render.image_settings.color_mode = "RGBA"
-    render.image_settings.color_depth = "32"
-    render.image_settings.exr_codec = "NONE"
-    cycles.device = "CPU"
-    cycles.seed = 0
-    cycles.pixel_filter_type = "BOX"
-    cycles.use_auto_tile = False
-    cycles.film_transparent_glass = False
-    cycles.caustics_reflective = cycles.caustics_refractive = False
-    # Together a sixth faster in dense hair; few lamps need no tree.
-    cycles.debug_use_compact_bvh = False
-    cycles.use_light_tree = False
-    scene.cycles_curves.shape = "RIBBONS"
-    scene.cycles_curves.subdivisions = 1
 
 
 @contextmanager
@@ -89,12 +61,30 @@ def render_color(scene: bpy.types.Scene, quality: Quality, threads: int) -> np.n
     (H, W, 4) float32 ndarray
         Premultiplied linear RGB, and the coverage it was premultiplied by.
     """
-    _set_up(scene, quality, threads)
-    cycles = scene.cycles
+    render, cycles = scene.render, scene.cycles
+    render.engine = "CYCLES"
+    render.resolution_x, render.resolution_y = quality.size
+    render.resolution_percentage = 100
+    render.film_transparent = True
+    render.threads_mode = "FIXED"
+    render.threads = threads
+    render.image_settings.file_format = "OPEN_EXR"
+    render.image_settings.color_mode = "RGBA"
+    render.image_settings.color_depth = "32"
+    render.image_settings.exr_codec = "NONE"
+    cycles.device = "CPU"
+    cycles.seed = 0
     cycles.samples = quality.color_samples
-    cycles.use_adaptive_sampling = True
-    cycles.adaptive_min_samples = min(8, quality.color_samples)
-    cycles.adaptive_threshold = 0.05
+    cycles.use_adaptive_sampling = False  # below 8 samples it finishes no pixel
+    cycles.pixel_filter_type = "BOX"
+    cycles.use_auto_tile = False
+    cycles.film_transparent_glass = False
+    cycles.caustics_reflective = cycles.caustics_refractive = False
+    # Together a sixth faster in dense hair; few lamps need no tree.
+    cycles.debug_use_compact_bvh = False
+    cycles.use_light_tree = False
+    scene.cycles_curves.shape = "RIBBONS"
+    scene.cycles_curves.subdivisions = 1
     cycles.use_denoising = True
     cycles.denoiser = "OPENIMAGEDENOISE"
     cycles.denoising_input_passes = "RGB_ALBEDO_NORMAL"

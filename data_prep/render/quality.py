@@ -22,7 +22,7 @@ class Quality:
     """
 
     scale: float = 1.0
-    color_samples: int = 12
+    color_samples: int = 8
     lens_positions: int = 64
 
     @property

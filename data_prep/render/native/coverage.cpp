@@ -27,8 +27,6 @@ constexpr int kRows = 4;     // of samples in a pixel
 constexpr int kColumns = 8;  // a pixel of a row is a byte of the bitmap
 constexpr int kPixelsAWord = 64 / kColumns;
 constexpr int kPieces = 3;  // of a strand between two points, as Cycles cuts it
-// Straighter pieces than this, in pixels, are drawn as one.
-constexpr float kFlatness = 0.02f;
 constexpr float kGolden = 0.6180339887f;
 
 // Where a point is seen from the middle of the lens, in samples, and how far it

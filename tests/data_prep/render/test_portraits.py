@@ -20,7 +20,7 @@ from data_prep.render.photo import read_foreground, read_meta
 from data_prep.render.portraits import main, split_people
 
 # The smallest render that is still a portrait.
-SMALL = ["--scale", "0.08", "--samples", "1", "--matte-samples", "8", "--per-person", "2"]
+SMALL = ["--scale", "0.08", "--samples", "1", "--lens-positions", "8", "--per-person", "2"]
 
 
 def digests(folder):
