@@ -1,7 +1,7 @@
 """Everything that training needs, made from a folder of portraits and mattes.
 
     python -m data_prep.prepare [--dataset data/sample] [--out data/prepared]
-        [--augment all|none|NAMES] [--workers N | --scheduler ADDRESS]
+        [--augment all|none|NAMES] [--vary] [--workers N | --scheduler ADDRESS]
 
 Writes to the output folder:
 
@@ -92,16 +92,18 @@ CODE = (
     "records.py",
     "shape_mask.py",
     "survey.py",
+    "variation.py",
 )
 
 
 def describe_sources(
-    dataset: Dataset, augmentations: Sequence[Augmentation], seed: int
+    dataset: Dataset, augmentations: Sequence[Augmentation], vary: bool, seed: int
 ) -> dict:
     """What the outputs depend on: options, lists, file contents, code, model."""
     return {
         "seed": seed,
         "augmentations": [asdict(augmentation) for augmentation in augmentations],
+        "vary": vary,
         "train": [portrait.stem for portrait in dataset.train],
         "test": [portrait.stem for portrait in dataset.test],
         "files": {
@@ -216,6 +218,7 @@ def prepare(
     augmentations: Sequence[Augmentation] = AUGMENTATIONS,
     workers: int = 1,
     scheduler: str | None = None,
+    vary: bool = False,
 ) -> bool:
     """Make everything in `out` from a dataset, unless it is there already.
 
@@ -229,6 +232,8 @@ def prepare(
         Versions of each training portrait.
     workers, scheduler
         As `open_workers` takes them; they change no product.
+    vary : bool
+        Whether each version is changed once more (`data_prep.variation`).
 
     Returns
     -------
@@ -246,11 +251,11 @@ def prepare(
     if scheduler is not None:  # its workers may run in another folder
         dataset_folder = dataset_folder.absolute()
     dataset = Dataset.open(dataset_folder, seed)
-    sources = describe_sources(dataset, augmentations, seed)
+    sources = describe_sources(dataset, augmentations, vary, seed)
     if is_current(out, sources):
         return False
     with locked(out), open_workers(workers, scheduler) as ordered_map:
-        _make_products(dataset, out, sources, augmentations, seed, ordered_map)
+        _make_products(dataset, out, sources, augmentations, vary, seed, ordered_map)
     return True
 
 
@@ -284,6 +289,7 @@ def _make_products(
     out: Path,
     sources: dict,
     augmentations: Sequence[Augmentation],
+    vary: bool,
     seed: int,
     ordered_map: OrderedMap,
 ) -> None:
@@ -319,7 +325,7 @@ def _make_products(
 
     built_from = _databases_built_from(out, sources)
     encoders = {
-        "train": RecordEncoder(shape_mask, augmentations),
+        "train": RecordEncoder(shape_mask, augmentations, vary),
         "test": RecordEncoder(shape_mask, (ORIGINAL,)),
     }
     with ExitStack() as stack:
@@ -360,6 +366,12 @@ def main(argv: list[str] | None = None) -> int:
         help="versions of each training portrait besides the original: all (12), "
         "none, or names as in rotate-45,scale0.8,gamma1.2",
     )
+    parser.add_argument(
+        "--vary",
+        action="store_true",
+        help="mirror, move, recolor, blur, add noise to and compress each version at "
+        "random (not in the paper)",
+    )
     parser.add_argument("--workers", type=int, default=available_workers(), metavar="N")
     parser.add_argument(
         "--scheduler",
@@ -372,7 +384,7 @@ def main(argv: list[str] | None = None) -> int:
     augmentations = parse_augmentations(options.augment)
     made = prepare(
         options.dataset, options.out, options.seed, augmentations,
-        options.workers, options.scheduler,
+        options.workers, options.scheduler, options.vary,
     )  # fmt: skip
     if not made:
         print(f"{options.out} is up to date with {options.dataset}.")

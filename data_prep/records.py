@@ -18,6 +18,7 @@ from data_prep.shape_mask import (
     align_to_template,
     sum_mattes,
 )
+from data_prep.variation import variation_of
 
 #: Databases of a split and how their images are coded, in the order of `Record`.
 #: Mattes and masks without loss; photos as JPEG 95 without chroma subsampling
@@ -64,14 +65,18 @@ class RecordEncoder:
     ----------
     shape_mask : ShapeMask
     augmentations : sequence of Augmentation
+    vary : bool
+        Whether every version is changed once more, see `data_prep.variation`.
     """
 
     shape_mask: ShapeMask
     augmentations: Sequence[Augmentation]
+    vary: bool = False
 
     def __call__(self, face: Face) -> list[tuple[bytes, ...]]:
         """For each augmentation, the files of `PARTS`."""
-        record = make_record(*face, self.shape_mask)
+        portrait, landmarks = face
+        record = make_record(portrait, landmarks, self.shape_mask)
         suffixes = PARTS.values()
         files = tuple(map(encode_image, record, suffixes))
         # What an augmentation leaves alone is not coded again.
@@ -79,8 +84,17 @@ class RecordEncoder:
             tuple(
                 file if image is original else encode_image(image, suffix)
                 for image, original, file, suffix in zip(
-                    augmentation.apply(record), record, files, suffixes, strict=True
+                    self._version(record, portrait, augmentation),
+                    record, files, suffixes, strict=True,
                 )
             )
             for augmentation in self.augmentations
-        ]
+        ]  # fmt: skip
+
+    def _version(
+        self, record: Record, portrait: Portrait, augmentation: Augmentation
+    ) -> Record:
+        changed = augmentation.apply(record)
+        if not self.vary:
+            return changed
+        return variation_of(portrait.stem, augmentation.name).apply(changed)

@@ -11,6 +11,7 @@ from caffe.proto import caffe_pb2
 #: Mean color of the published FCN and VGG nets, BGR, pixel range 0-255.
 MEAN_BGR = (104.00699, 116.66877, 122.67892)
 PREPARED = "data/prepared"
+PORTRAIT_PREPARED = "data/prepared_portrait"
 
 #: Weights learn with the base rate; biases twice as fast and without decay.
 LEARNED = [dict(lr_mult=1, decay_mult=1), dict(lr_mult=2, decay_mult=0)]
@@ -18,19 +19,25 @@ LEARNED = [dict(lr_mult=1, decay_mult=1), dict(lr_mult=2, decay_mult=0)]
 #: smaller than theirs (1e-6 to 1e-4 against 0.1 in a trained lite net); at
 #: rate 1 its steps would be below the float32 resolution of 100.
 LAMBDA_RATE = 1e5
+#: Label of unknown pixels, and of pixels that a loss does not look at.
+UNKNOWN, IGNORED = 2, 255
 FIXED = [dict(lr_mult=0, decay_mult=0)]
 
 
-def lmdb_data(phase: str, kind: str, batch_size: int, **transform) -> L.Data:
+def lmdb_data(
+    phase: str, kind: str, batch_size: int, prepared: str = PREPARED, **transform
+) -> L.Data:
     """A Data layer on one of the databases that `make data` writes.
 
     Parameters
     ----------
     phase : {"train", "test"}
     kind : {"image", "mask", "matte"}
+    prepared : str
+        Folder of the databases.
     """
     return L.Data(
-        source=f"{PREPARED}/{phase}_{kind}",
+        source=f"{prepared}/{phase}_{kind}",
         backend=P.Data.LMDB,
         batch_size=batch_size,
         transform_param=transform,
@@ -88,8 +95,11 @@ def matting(net, image: str, lambda_rate: float = LAMBDA_RATE, **options) -> Non
     )
 
 
-def matte_loss(net) -> None:
-    """Weighted loss (eq. 10, 11) of ``alpha`` against ``matte``, per pixel."""
+def matte_loss(net, prepared: str = PREPARED) -> None:
+    """Weighted loss (eq. 10, 11) of ``alpha`` against ``matte``, per pixel.
+
+    ``prepared`` is the folder with the measured p(alpha).
+    """
     net.loss = L.Python(
         net.alpha,
         net.matte,
@@ -97,16 +107,22 @@ def matte_loss(net) -> None:
         python_param=dict(
             module="caffe_layers.weighted_loss_layer",
             layer="WeightedLossLayer",
-            param_str=json.dumps({"p_alpha": f"{PREPARED}/p_alpha.txt", "normalize": True}),
+            param_str=json.dumps({"p_alpha": f"{prepared}/p_alpha.txt", "normalize": True}),
         ),
     )
 
 
-def trimap_loss(net) -> None:
+def trimap_loss(net, unknown_weight: float = 1.0) -> None:
     """Softmax loss of ``score`` against the trimap of ``matte``.
 
     Labels 0 foreground (alpha 1), 1 background (alpha 0), 2 unknown, out of
     standard layers: label = 1 + [alpha > 0] - 2 [alpha = 1].
+
+    Parameters
+    ----------
+    unknown_weight : float
+        Unknown pixels count so many times.  Above 1 a second loss is added, which sees
+        those pixels alone.
     """
     half_step = 0.5 / 255
     net.not_background = L.Threshold(net.matte, threshold=half_step)
@@ -116,3 +132,14 @@ def trimap_loss(net) -> None:
     )
     net.label = L.Power(net.class_step, shift=1)
     net.loss = L.SoftmaxWithLoss(net.score, net.label)
+    if unknown_weight == 1:
+        return
+    net.unknown = L.Eltwise(
+        net.not_background, net.foreground, operation=P.Eltwise.SUM, coeff=[1, -1]
+    )
+    net.unknown_label = L.Power(net.unknown, scale=UNKNOWN - IGNORED, shift=IGNORED)
+    net.unknown_loss = L.SoftmaxWithLoss(
+        net.score, net.unknown_label, loss_weight=unknown_weight - 1,
+        # By the count of all pixels, as `loss` is.
+        loss_param=dict(ignore_label=IGNORED, normalization=P.Loss.FULL),
+    )  # fmt: skip

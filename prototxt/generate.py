@@ -13,7 +13,7 @@ from pathlib import Path
 
 from data_prep.errors import InputError, run_program
 from data_prep.images import atomic_write
-from prototxt import fcn8s, selfie
+from prototxt import fcn8s, portrait, selfie
 
 FOLDER = Path(__file__).parent
 HEADER = "# Written by prototxt/generate.py: change the generator, then run 'make prototxt'.\n"
@@ -23,13 +23,18 @@ def definitions() -> dict[str, str]:
     """Every net definition, file name to text."""
     files = {}
     for net in fcn8s.SHAPES:
-        for shape_mask in (True, False):
+        for shape_mask in (True, False) if net in fcn8s.WITHOUT_MASK else (True,):
             for head in ("matting", "trimap"):
                 stem = (
                     net + ("" if shape_mask else "_nomask") + ("_trimap" * (head == "trimap"))
                 )
                 files[f"{stem}_train_val.prototxt"] = fcn8s.train_val(net, head, shape_mask)
                 files[f"{stem}_deploy.prototxt"] = fcn8s.deploy(net, head, shape_mask)
+    for net in portrait.VARIANTS:
+        for head in ("matting", "trimap"):
+            stem = net + "_trimap" * (head == "trimap")
+            files[f"{stem}_train_val.prototxt"] = portrait.train_val(net, head)
+            files[f"{stem}_deploy.prototxt"] = portrait.deploy(net, head)
     files["selfie_train_val.prototxt"] = selfie.selfie_train_val()
     files["selfie_deploy.prototxt"] = selfie.selfie_deploy()
     files["selfie_trimap_deploy.prototxt"] = selfie.selfie_trimap_deploy()

@@ -213,14 +213,17 @@ def decoder_stage(
     return n[f"{name}_sum"]
 
 
-def trunk(n: NetSpec, data: Top) -> Top:
-    """Person logit, N x 1 x H x W, of a mean-subtracted BGR image.
+def features(n: NetSpec, colors: Top) -> Top:
+    """What the decoder knows of every second pixel, N x 16 x H/2 x W/2.
 
-    Rows and columns must be multiples of 16.
+    Parameters
+    ----------
+    n : NetSpec
+    colors : Top
+        RGB in [0, 1]; further channels widen the first learned convolution.
+        Rows and columns must be multiples of 16.
     """
-    # Fixed weights: RGB in [0, 1] from our BGR minus mean.
-    n.rgb = L.Convolution(data, num_output=3, kernel_size=1, param=FIXED * 2)
-    half = hard_swish(n, "conv1", convolution(n, "conv1", n.rgb, 16, 3, stride=2))
+    half = hard_swish(n, "conv1", convolution(n, "conv1", colors, 16, 3, stride=2))
     outputs = {}
     x = half
     for block in ENCODER:
@@ -228,14 +231,25 @@ def trunk(n: NetSpec, data: Top) -> Top:
     x = context(n, x)
     x = decoder_stage(n, "decode1", x, CONTEXT_CHANNELS, outputs["block3"], 24)
     x = decoder_stage(n, "decode2", x, 24, outputs["block1"], 16)
-    x = decoder_stage(n, "decode3", x, 16, half, 16)
-    n.logit = L.Deconvolution(
-        x, param=LEARNED,
+    return decoder_stage(n, "decode3", x, 16, half, 16)
+
+
+def per_pixel(n: NetSpec, name: str, bottom: Top, channels: int) -> Top:
+    """Values of every pixel from the features of every second one."""
+    n[name] = L.Deconvolution(
+        bottom, param=LEARNED,
         convolution_param=dict(
-            num_output=1, kernel_size=2, stride=2, weight_filler=dict(type="msra")
+            num_output=channels, kernel_size=2, stride=2, weight_filler=dict(type="msra")
         ),
     )  # fmt: skip
-    return n.logit
+    return n[name]
+
+
+def trunk(n: NetSpec, data: Top) -> Top:
+    """Person logit, N x 1 x H x W, of a mean-subtracted BGR image."""
+    # Fixed weights: RGB in [0, 1] from our BGR minus mean.
+    n.rgb = L.Convolution(data, num_output=3, kernel_size=1, param=FIXED * 2)
+    return per_pixel(n, "logit", features(n, n.rgb), 1)
 
 
 def trimap_head(n: NetSpec, logit: Top, radius: int) -> Top:

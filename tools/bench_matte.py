@@ -104,14 +104,14 @@ def color_error(colors: np.ndarray, true_colors: np.ndarray, truth: np.ndarray) 
 
 def measure_quality() -> dict:
     """Every contender on every test portrait."""
-    session = MattingSession()
+    session, segmenter = MattingSession(), MattingSession("selfie")
     portraits = Dataset.open(SAMPLE).test
     errors: dict[str, list[MatteErrors]] = {name: [] for name in (RAW, GRABCUT, OURS, BOUND)}
     colors: dict[str, list[float]] = {"photo": [], "recovered": []}
     for portrait in tqdm(portraits, "portraits"):
         photo, truth = read_photo(portrait.photo), read_matte(portrait.matte) / 255
         true_colors = read_photo(SAMPLE / "foregrounds" / f"{portrait.stem}.png")
-        mask, matte = session.segment(photo), session.matte(photo)
+        mask, matte = segmenter.segment(photo), session.matte(photo)
         contenders: dict[str, Callable[[], np.ndarray]] = {
             RAW: lambda: mask,
             GRABCUT: lambda: grabcut_matte(photo, mask),

@@ -4,6 +4,7 @@
     tools/init_weights.py fcn8s --from fcn8s --source voc-fcn8s.caffemodel   # the paper's way
     tools/init_weights.py fcn8s --from vgg16     # VGG-16 convolutions, rest MSRA
     tools/init_weights.py lite --from nothing    # MSRA throughout
+    tools/init_weights.py portrait --from selfie # the converted segmenter's own trimap
 
 Writes data/models/NET_init.caffemodel and prints, layer by layer, what was
 copied, widened, chosen and left.
@@ -24,12 +25,21 @@ from data_prep.images import atomic_write
 os.environ.setdefault("GLOG_minloglevel", "2")  # before caffe is imported
 
 ROOT = Path(__file__).resolve().parent.parent
+SEGMENTER = ROOT / "data/models/selfie.caffemodel"
 #: The published FCN-8s has 21 classes (20 of PASCAL VOC and background).
 PUBLISHED_CLASSES = 21
 SCORE_LAYERS = ("score_fr", "score_pool4", "score_pool3")
+#: Where the shape mask comes in.
+FIRST_LAYERS = ("conv1_1", "conv1")
 UPSAMPLING_LAYERS = ("upscore2", "upscore_pool4", "upscore8")
 #: Convolutions in the five stages of VGG-16.
 VGG16_STAGES = (2, 2, 3, 3, 3)
+
+NETS = (
+    "fcn8s", "fcn8s_nomask", "fcn8s_half", "lite", "lite_nomask",
+    "portrait", "portrait_nomask", "portrait_third",
+)  # fmt: skip
+ORIGINS = ("fcn8s", "vgg16", "selfie", "nothing")
 
 Weights = dict[str, list[np.ndarray]]
 
@@ -151,6 +161,29 @@ def vgg16_convolutions() -> Weights:
     return weights
 
 
+def segmenter(path: Path, channels: int) -> Weights:
+    """Weights of the `portrait` net that make it the segmenter's own trimap.
+
+    Parameters
+    ----------
+    path : Path
+        The converted segmenter, see tools/convert_selfie.py.
+    channels : int
+        Of the net's input.
+    """
+    from prototxt import portrait
+
+    source = read_caffemodel(path)
+    if "logit" not in source:
+        raise InputError(f"{path} is no converted segmenter; write one with `make`.")
+    # These belong to the segmenter's input and to its trimap head.
+    weights = {name: blobs for name, blobs in source.items() if name not in ("rgb", "logit", "score")}
+    kernel, bias = portrait.color_weights(channels)
+    weights["colors"] = [kernel[:, :, None, None], bias]
+    weights["class_score"] = list(portrait.score_weights(*source["logit"]))
+    return weights
+
+
 def transplant(net, source: Weights) -> list[tuple[str, str]]:
     """Put `source` into a `caffe.Net`; returns (layer, what happened) pairs.
 
@@ -177,7 +210,7 @@ def transplant(net, source: Weights) -> list[tuple[str, str]]:
         action = "copied"
         for blob, values in zip(blobs, given):
             want = tuple(blob.data.shape)
-            if name == "conv1_1" and values.ndim == 4 and values.shape[1] == 3 < want[1]:
+            if name in FIRST_LAYERS and values.ndim == 4 and values.shape[1] == 3 < want[1]:
                 values, action = widen_input(values, want[1]), f"widened to {want[1]} channels"
             # Old files store biases as 1 x 1 x 1 x K.
             if values.size == np.prod(want) and values.shape != want and len(want) == 1:
@@ -211,21 +244,25 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("net", choices=["fcn8s", "fcn8s_nomask", "lite", "lite_nomask"])
-    parser.add_argument("--from", dest="origin", choices=["fcn8s", "vgg16", "nothing"], required=True)
-    parser.add_argument("--source", type=Path, help="21-class FCN-8s caffemodel")
+    parser.add_argument("net", choices=NETS)
+    parser.add_argument("--from", dest="origin", choices=ORIGINS, required=True)
+    parser.add_argument("--source", type=Path, help="21-class FCN-8s, or the converted segmenter")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("-o", "--output", type=Path)
     arguments = parser.parse_args(argv)
-    if (arguments.origin == "fcn8s") != (arguments.source is not None):
-        raise InputError("--source is needed with --from fcn8s, and with nothing else.")
+    if (arguments.origin == "fcn8s") and arguments.source is None:
+        raise InputError("--from fcn8s needs --source.")
+    if arguments.origin in ("vgg16", "nothing") and arguments.source is not None:
+        raise InputError(f"--from {arguments.origin} takes no --source.")
     output = arguments.output or ROOT / f"data/models/{arguments.net}_init.caffemodel"
 
+    net = build_net(ROOT / f"prototxt/{arguments.net}_deploy.prototxt", arguments.seed)
     if arguments.origin == "fcn8s":
         source = published_fcn8s(arguments.source, arguments.seed)
+    elif arguments.origin == "selfie":
+        source = segmenter(arguments.source or SEGMENTER, net.blobs["data"].shape[1])
     else:
         source = vgg16_convolutions() if arguments.origin == "vgg16" else {}
-    net = build_net(ROOT / f"prototxt/{arguments.net}_deploy.prototxt", arguments.seed)
     for layer, action in transplant(net, source):
         print(f"{layer:15s} {action}")
     with atomic_write(output) as path:

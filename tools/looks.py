@@ -44,14 +44,14 @@ def look_at(smooth: np.ndarray, matrix: np.ndarray) -> np.ndarray:
 
     Parameters
     ----------
-    smooth : (2 H, 2 W, 3) uint8 ndarray
+    smooth : (2 H, 2 W, C) uint8 ndarray
         Photo at twice the net's size, blurred by `ALIAS_SIGMA`.
     matrix : (3, 3) ndarray
         From `look_matrix`.
 
     Returns
     -------
-    (H, W, 3) uint8 ndarray
+    (H, W, C) uint8 ndarray
         Beside the photo its border is repeated.
     """
     size = (smooth.shape[1] // 2, smooth.shape[0] // 2)
@@ -59,9 +59,9 @@ def look_at(smooth: np.ndarray, matrix: np.ndarray) -> np.ndarray:
 
 
 def put_back(plane: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    """(H, W) values of a look, where the photo is; 0 where it did not see."""
+    """(H, W[, K]) values of a look, where the photo is; 0 where it did not see."""
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    return cv2.warpAffine(plane, matrix[:2], plane.shape[::-1], flags=flags)
+    return cv2.warpAffine(plane, matrix[:2], plane.shape[1::-1], flags=flags)
 
 
 def mean_of_looks(double: np.ndarray, answer: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
@@ -69,22 +69,22 @@ def mean_of_looks(double: np.ndarray, answer: Callable[[np.ndarray], np.ndarray]
 
     Parameters
     ----------
-    double : (2 H, 2 W, 3) uint8 ndarray
-        Photo at twice the net's size.
+    double : (2 H, 2 W, C) uint8 ndarray
+        Photo at twice the net's size, up to 4 channels.
     answer : callable
-        From an (H, W, 3) picture to an (H, W) float32 ndarray.
+        From an (H, W, C) picture to an (H, W) or (H, W, K) float32 ndarray.
 
     Returns
     -------
-    (H, W) float32 ndarray
+    ndarray of the answers' shape
     """
     size = (double.shape[0] // 2, double.shape[1] // 2)
     smooth = cv2.GaussianBlur(double, (0, 0), ALIAS_SIGMA)
-    total, weight = np.zeros(size, np.float32), np.zeros(size, np.float32)
+    total, weight = np.float32(0), np.zeros(size, np.float32)
     for look in LOOKS:
         matrix = look_matrix(look, size)
         seen = look_at(smooth, matrix)
         both = answer(seen) + answer(np.ascontiguousarray(seen[:, ::-1]))[:, ::-1]
-        total += put_back(both / 2, matrix)
+        total = total + put_back(both / 2, matrix)
         weight += put_back(np.ones(size, np.float32), matrix)
-    return total / weight
+    return total / (weight if total.ndim == 2 else weight[:, :, None])

@@ -50,6 +50,7 @@ from tools.matte_jobs import (
     run_jobs,
     write_files,
 )
+from tools.models import DEFAULT_MODEL, MODELS
 
 PIPE = "-"
 DEFAULT_OUTPUTS = ("alpha", "cutout", "sheet")
@@ -59,8 +60,6 @@ EFFECTS_SHEET, ALL_EFFECTS = "sheet", "all"
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
     """Options of the command line."""
-    from tools.predict import MODELS
-
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -69,7 +68,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         "-o", "--out",
         help=f"a folder (out), a file for one output of one photo, or {PIPE} for standard output",
     )  # fmt: skip
-    parser.add_argument("--model", choices=MODELS, default="selfie")
+    parser.add_argument("--model", choices=MODELS, default=DEFAULT_MODEL)
     parser.add_argument(
         "--trimap", type=Path,
         help="in place of the model: gray image, 255 person, 0 background, else unknown; "

@@ -34,6 +34,7 @@ from tools.effects import (
     from_float,
     replace_background,
 )
+from tools.models import DEFAULT_MODEL
 from tools.sheets import before_after, effects_sheet
 
 if TYPE_CHECKING:  # it loads Caffe, which `--help` need not wait for
@@ -73,7 +74,7 @@ class Request:
 
     kinds: tuple[str, ...]
     suffix: str = ".png"
-    model: str = "selfie"
+    model: str = DEFAULT_MODEL
     background: str | None = None
     match_colors: bool = False
     trimap: Path | None = None

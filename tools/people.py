@@ -61,6 +61,11 @@ class Box:
             round(self.left * x) : round(self.right * x),
         ]
 
+    def corner(self, shape: tuple[int, ...]) -> np.ndarray:
+        """(x, y) of the part's first pixel in an image of (height, width, ...)."""
+        y, x = shape[0] / self.shape[0], shape[1] / self.shape[1]
+        return np.array([round(self.left * x), round(self.top * y)])
+
     def grown(self) -> Box:
         """With `MARGIN` on every side."""
         rows, columns = (round(MARGIN * side) for side in self.size)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,40 +23,23 @@ from prototxt.blocks import MEAN_BGR
 from prototxt.selfie import CERTAIN_LOGIT
 from tools.init_weights import Weights, read_caffemodel
 from tools.looks import mean_of_looks
+from tools.models import MODELS
 from tools.people import people_boxes
-from tools.trimap import HAZE, band_probabilities, probabilities_from, work_size
+from tools.trimap import (
+    HAZE,
+    band_probabilities,
+    own_band_probabilities,
+    probabilities_from,
+    work_size,
+)
 
-ROOT = Path(__file__).resolve().parents[1]
-
-# Logits are cut off here before they are averaged: a net that is certain beyond
-# measure should not outvote the other looks.
+# Logits and scores are cut off here before they are averaged: a net that is certain
+# beyond measure should not outvote the other looks.
 MOST_LOGIT = 2 * CERTAIN_LOGIT
+MOST_SCORE = 20.0
 
-
-@dataclass(frozen=True)
-class Model:
-    """Where the files of a net are, and the command that makes its weights."""
-
-    deploy: Path
-    weights: Path
-    shape_mask: Path
-    command: str
-
-
-def _model(name: str, command: str) -> Model:
-    return Model(
-        ROOT / f"prototxt/{name}_trimap_deploy.prototxt",
-        ROOT / f"data/models/{name}.caffemodel",
-        ROOT / f"data/models/{name}.shape_mask.npz",
-        command,
-    )
-
-
-MODELS = {
-    "selfie": _model("selfie", "make"),
-    "lite": _model("lite", "make train"),
-    "fcn8s": _model("fcn8s", "tools/train.py fcn8s"),
-}
+# Longer photos are stretched for the net.
+LONGEST_ASPECT = 2.5
 
 
 @dataclass(frozen=True)
@@ -215,6 +199,48 @@ def detected_faces(detector: LandmarkDetector, photo: np.ndarray) -> tuple[np.nd
     )  # fmt: skip
 
 
+def nobody(size: tuple[int, int]) -> Sight:
+    """A photo of (rows, columns) without people."""
+    background = np.float32([0, 1, 0])[:, None, None]
+    return Sight(np.broadcast_to(background, (3, *size)), (), False)
+
+
+def enlarged(answer: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A net's answer at (rows, columns)."""
+    return cv2.resize(answer, size[::-1], interpolation=cv2.INTER_LINEAR)
+
+
+def bounded(answer: np.ndarray) -> np.ndarray:
+    """A logit, or scores (H, W, 3) against that of unknown, without extremes."""
+    if answer.ndim == 2:
+        return np.clip(answer, -MOST_LOGIT, MOST_LOGIT)
+    return np.clip(answer - answer[:, :, 2:], -MOST_SCORE, MOST_SCORE)
+
+
+def person_of(answer: np.ndarray) -> np.ndarray:
+    """(H, W), positive where a logit, or scores (H, W, 3), say that a person is."""
+    if answer.ndim == 2:
+        return answer
+    return answer[:, :, 0] - answer[:, :, 1]
+
+
+def is_inside(points: np.ndarray, shape: tuple[int, ...]) -> bool:
+    """Whether the middle of (N, 2) points lies within an image of (height, width, ...)."""
+    return bool((points.mean(axis=0) >= 0).all() and (points.mean(axis=0) < shape[1::-1]).all())
+
+
+def size_like(shape: tuple[int, int], area: int, multiple: int = 16) -> tuple[int, int]:
+    """(rows, columns) of about an area and the aspect of (height, width).
+
+    Whole multiples of what a net's strides want; photos longer than `LONGEST_ASPECT`
+    are stretched.
+    """
+    aspect = float(np.clip(shape[0] / shape[1], 1 / LONGEST_ASPECT, LONGEST_ASPECT))
+    sides = (area * aspect) ** 0.5, (area / aspect) ** 0.5
+    rows, columns = (multiple * max(1, round(side / multiple)) for side in sides)
+    return rows, columns
+
+
 class Predictor:
     """A loaded net that turns photos into mattes.
 
@@ -264,9 +290,12 @@ class Predictor:
         load_weights(self._net, trained, self.weights)
         learned = trained.get("alpha")  # the MattingLayer's blob
         self.lambda_ = float(learned[0].item()) if learned else DEFAULT_LAMBDA
-        _, channels, *self._size = self._net.blobs["data"].shape
+        _, channels, *size = self._net.blobs["data"].shape
+        self._size = tuple(size)
+        self._area = size[0] * size[1]
         self._mask = ShapeMask.load(shape_mask or files.shape_mask) if channels == 4 else None
         self.segments = "logit" in self._net.blobs
+        self._looks_again = files.looks_again
         self._detector = LandmarkDetector()
 
     @property
@@ -297,10 +326,10 @@ class Predictor:
         if self.segments:
             return self._look_for_people(photo)
         faces = self.faces(photo)
-        self._net.blobs["data"].data[0] = self._net_input(photo, faces)
-        self._forward()
-        scores = self._net.blobs["score"].data[0]
-        return Sight(probabilities_from(scores, photo.shape[:2]), faces, True)
+        if self._looks_again:
+            return self._look_for_trimap(photo, faces)
+        scores = self._answer(self._picture(photo, faces, self._size))
+        return Sight(probabilities_from(scores.transpose(2, 0, 1), photo.shape[:2]), faces, True)
 
     def faces(self, photo: np.ndarray) -> tuple[np.ndarray, ...]:
         """(68, 2) landmarks of every face, the largest first."""
@@ -308,26 +337,45 @@ class Predictor:
 
     def _look_for_people(self, photo: np.ndarray) -> Sight:
         """With a net that says where a person is: the band is ours (tools/trimap.py)."""
-        size = work_size(photo.shape[:2])
-        logit = cv2.resize(self._logit(photo), size[::-1], interpolation=cv2.INTER_LINEAR)
-        boxes = people_boxes(logit)
-        if not boxes:
-            nobody = np.float32([0, 1, 0])[:, None, None]
-            return Sight(np.broadcast_to(nobody, (3, *photo.shape[:2])), (), False)
-        for box in boxes:
-            if not box.worth_a_look:
-                continue
-            near = box.of(photo)
-            logit[box.rows, box.columns] = cv2.resize(
-                self._logit(near), box.size[::-1], interpolation=cv2.INTER_LINEAR
-            )
+        logit = self._repeated_answer(photo, ())
+        if logit is None:
+            return nobody(photo.shape[:2])
         faces = self.faces(photo)
         kernel, bias = (blob.data for blob in self._net.params["score"])
-        small = eight_bits(reduced(photo, size))
+        small = eight_bits(reduced(photo, logit.shape))
         probabilities, faces = band_probabilities(
             small, logit, faces, photo.shape[:2], (kernel[:, :, 0, 0], bias)
         )
         return Sight(probabilities, faces, True, HAZE)
+
+    def _look_for_trimap(self, photo: np.ndarray, faces: tuple[np.ndarray, ...]) -> Sight:
+        """With a net that is good at all three classes."""
+        answer = self._repeated_answer(photo, faces)
+        if answer is None:
+            return nobody(photo.shape[:2])
+        small = eight_bits(reduced(photo, answer.shape[:2]))
+        scores = np.ascontiguousarray(answer.transpose(2, 0, 1))
+        probabilities, faces = own_band_probabilities(small, scores, faces, photo.shape[:2])
+        return Sight(probabilities, faces, True, HAZE)
+
+    def _repeated_answer(
+        self, photo: np.ndarray, faces: tuple[np.ndarray, ...]
+    ) -> np.ndarray | None:
+        """What many looks at a photo say, at its `work_size`; None if nobody is there.
+
+        Small people are looked at from near.
+        """
+        size = work_size(photo.shape[:2])
+        answer = enlarged(self._mean_answer(photo, faces), size)
+        boxes = people_boxes(person_of(answer))
+        for box in boxes:
+            if not box.worth_a_look:
+                continue
+            near, corner = box.of(photo), box.corner(photo.shape)
+            seen = [points - corner for points in faces]
+            seen = [points for points in seen if is_inside(points, near.shape)]
+            answer[box.rows, box.columns] = enlarged(self._mean_answer(near, seen), box.size)
+        return answer if boxes else None
 
     def person_logit(self, photo: np.ndarray) -> np.ndarray:
         """What the segmenter says of a photo: positive where a person is.
@@ -337,28 +385,46 @@ class Predictor:
         (rows, columns) float32 ndarray
             At the net's size.
         """
-        self._net.blobs["data"].data[0] = self._net_input(photo, ())
-        self._forward()
-        return self._net.blobs["logit"].data[0, 0].copy()
+        return self._answer(self._picture(photo, (), self._size))
 
-    def _logit(self, photo: np.ndarray) -> np.ndarray:
-        """Mean of the logits of several looks at a photo (`tools.looks`), each cut off."""
-        double = eight_bits(reduced(photo, (2 * self._size[0], 2 * self._size[1])))
-        return mean_of_looks(
-            double, lambda seen: np.clip(self.person_logit(seen), -MOST_LOGIT, MOST_LOGIT)
-        )
+    def _mean_answer(self, photo: np.ndarray, faces: Sequence[np.ndarray]) -> np.ndarray:
+        """Mean of the answers to several looks at a photo (`tools.looks`), each cut off."""
+        if not self.segments:
+            self._fit_to(photo.shape[:2])
+        double = self._picture(photo, faces, (2 * self._size[0], 2 * self._size[1]))
+        return mean_of_looks(double, lambda seen: bounded(self._answer(seen)))
 
-    def _net_input(self, photo: np.ndarray, faces: tuple[np.ndarray, ...]) -> np.ndarray:
-        """Mean-subtracted BGR and, where the net has one, the shape mask."""
-        colors = eight_bits(reduced(photo, self._size)) - np.float32(MEAN_BGR)
+    def _fit_to(self, shape: tuple[int, int]) -> None:
+        """Give the net an input of (rows, columns)' aspect and of its own area."""
+        data = self._net.blobs["data"]
+        self._size = size_like(shape, self._area)
+        if tuple(data.shape[2:]) != self._size:
+            data.reshape(1, data.shape[1], *self._size)
+            self._net.reshape()
+
+    def _picture(
+        self, photo: np.ndarray, faces: Sequence[np.ndarray], size: tuple[int, int]
+    ) -> np.ndarray:
+        """(rows, columns, 3 or 4) uint8: a reduced photo and, if the net wants it, its mask."""
+        colors = eight_bits(reduced(photo, size))
         if self._mask is None:
-            return colors.transpose(2, 0, 1)
+            return colors
         if not faces:
-            mask = np.zeros(self._size, np.float32)
+            mask = np.full(size, NEUTRAL_MASK, np.uint8)
         else:
-            warped = self._mask.warp_to(faces[0], photo.shape[:2])
-            mask = reduced(warped, self._size) * 255 - NEUTRAL_MASK
-        return np.dstack([colors, mask]).transpose(2, 0, 1)
+            scale = np.array([size[1] / photo.shape[1], size[0] / photo.shape[0]])
+            points = (faces[0] + 0.5) * scale - 0.5
+            mask = np.uint8(np.rint(255 * self._mask.warp_to(points, size)))
+        return np.dstack([colors, mask])
+
+    def _answer(self, picture: np.ndarray) -> np.ndarray:
+        """Logit (rows, columns) or scores (rows, columns, 3) of a `_picture`."""
+        offset = np.float32([*MEAN_BGR, NEUTRAL_MASK][: picture.shape[2]])
+        self._net.blobs["data"].data[0] = (picture - offset).transpose(2, 0, 1)
+        self._forward()
+        if self.segments:
+            return self._net.blobs["logit"].data[0, 0].copy()
+        return np.ascontiguousarray(self._net.blobs["score"].data[0].transpose(1, 2, 0))
 
     def _forward(self) -> None:
         """Run the net; `InputError` where its scores are not finite."""

@@ -20,6 +20,7 @@ import socket
 
 from data_prep.errors import InputError, run_program
 from data_prep.parallel import THREAD_VARIABLES, available_workers
+from tools.models import DEFAULT_MODEL, MODELS
 
 # The names a browser on this machine may use for it.
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
@@ -69,7 +70,7 @@ def arguments() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--host", default="127.0.0.1", help="0.0.0.0 lets the whole network in")
     add("--port", type=int, default=8000)
-    add("--model", default="selfie", help="selfie, lite or fcn8s")
+    add("--model", default=DEFAULT_MODEL, help=", ".join(MODELS))
     workers = max(1, available_workers() // 2)
     add("--workers", type=count, default=workers, help="photos at once (%(default)s)")
     limits = parser.add_argument_group("limits")

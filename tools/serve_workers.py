@@ -17,6 +17,7 @@ from multiprocessing.connection import Connection
 from queue import SimpleQueue
 
 from data_prep.errors import InputError
+from tools.models import MODELS
 from tools.serve_jobs import Answer, Job, Refusal, perform
 
 LOADING_SECONDS = 120  # a cold disk; more means that something hangs
@@ -32,8 +33,7 @@ def work(connection: Connection, model: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     import numpy as np
 
-    from tools.predict import MODELS  # loads Caffe, which the parent has no use for
-    from tools.session import MattingSession
+    from tools.session import MattingSession  # loads Caffe, which the parent has no use for
 
     try:
         if model not in MODELS:

@@ -23,6 +23,7 @@ from caffe_layers.matting import DEFAULT_LAMBDA
 from data_prep.errors import InputError
 from data_prep.landmarks import LandmarkDetector
 from prototxt.selfie import score_weights
+from tools.models import DEFAULT_MODEL
 from tools.predict import Predictor, Sight, detected_faces, eight_bits, reduced, solved
 from tools.trimap import HAZE, band_probabilities, mask_logit, trimap_probabilities, work_size
 
@@ -70,7 +71,8 @@ class MattingSession:
 
     Parameters
     ----------
-    model : {"selfie", "lite", "fcn8s"} or None
+    model : str or None
+        A key of `tools.models.MODELS`.
         None loads nothing: trimaps and masks come from outside.
 
     Raises
@@ -79,7 +81,7 @@ class MattingSession:
         If a file of the model is missing or damaged.
     """
 
-    def __init__(self, model: str | None = "selfie") -> None:
+    def __init__(self, model: str | None = DEFAULT_MODEL) -> None:
         self._predictor = Predictor(model) if model else None
         self._turn = threading.Lock()
 

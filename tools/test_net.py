@@ -29,7 +29,8 @@ from data_prep.errors import InputError, run_program
 from data_prep.images import atomic_write, read_matte, read_photo
 from tools.contact_sheet import SheetRow, representative, sheet_row, write_contact_sheet
 from tools.metrics import MatteErrors, evaluate, unknown_region
-from tools.predict import MODELS, Prediction, Predictor
+from tools.models import DEFAULT_MODEL, MODELS
+from tools.predict import Prediction, Predictor
 
 REFERENCE_ALPHA = 0.5
 SHEET_ROWS = 12
@@ -231,7 +232,7 @@ def write_results(
 def main(argv: list[str] | None = None) -> int:
     """Test one model on one list."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--model", choices=MODELS, default="selfie")
+    parser.add_argument("--model", choices=MODELS, default=DEFAULT_MODEL)
     parser.add_argument("--deploy", type=Path, help="deploy prototxt (default: the model's)")
     parser.add_argument("--weights", type=Path, help="caffemodel (default: the model's)")
     parser.add_argument("--shape-mask", type=Path, help="shape mask (default: the model's)")

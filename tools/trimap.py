@@ -240,6 +240,31 @@ def band_probabilities(
     return probabilities_from(scores, size, opinion), kept_faces
 
 
+def own_band_probabilities(
+    photo: np.ndarray,
+    scores: np.ndarray,
+    faces: Sequence[np.ndarray],
+    size: tuple[int, int],
+) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
+    """F, B and unknown of a photo from a net that has learned the band.
+
+    Parameters
+    ----------
+    photo : (h, w, 3) uint8 ndarray
+        Reduced (see `work_size`).
+    scores : (3, h, w) float32 ndarray
+        Of foreground, background and unknown.
+    faces, size
+        As `band_probabilities` takes them and gives them back.
+    """
+    scale = scores.shape[2] / size[1], scores.shape[1] / size[0]
+    person = scores[0] - scores[1]
+    heads = [(Face.of(points, scale), points) for points in faces]
+    heads = [(head, points) for head, points in heads if head.is_inside(person)]
+    opinion = color_opinion(photo, scores, person, [head for head, _ in heads])
+    return probabilities_from(scores, size, opinion), tuple(points for _, points in heads)
+
+
 def probabilities_from(
     scores: np.ndarray, size: tuple[int, int], opinion: np.ndarray | None = None
 ) -> np.ndarray:

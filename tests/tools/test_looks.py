@@ -59,3 +59,19 @@ def test_mean_of_a_pointwise_answer_is_that_answer(double):
     expected = brightness(cv2.resize(double, SIZE[::-1], interpolation=cv2.INTER_AREA))
     found = mean_of_looks(double, brightness)
     assert np.abs(found - expected).mean() < 1
+
+
+def test_answers_may_have_several_channels(double):
+    """Each is treated as it would be alone; so is a mask beside the colors."""
+    picture = np.dstack([double, double[:, :, 0]])
+
+    def channels(seen: np.ndarray) -> np.ndarray:
+        return np.ascontiguousarray(seen[:, :, [3, 1, 0]], np.float32)
+
+    def green(seen: np.ndarray) -> np.ndarray:
+        return np.ascontiguousarray(seen[:, :, 1], np.float32)
+
+    found = mean_of_looks(picture, channels)
+    assert found.shape == (*SIZE, 3)
+    np.testing.assert_array_equal(found[:, :, 0], found[:, :, 2])
+    np.testing.assert_allclose(found[:, :, 1], mean_of_looks(picture, green), atol=1e-3)

@@ -24,6 +24,7 @@ def test_a_small_person_is_worth_a_second_look_and_a_large_one_is_not():
     assert small.worth_a_look
     assert small.rows == slice(38, 102) and small.columns == slice(41, 89)
     assert small.of(np.zeros((400, 600, 3))).shape == (128, 96, 3)
+    assert small.corner((400, 600, 3)).tolist() == [82, 76]
     (large,) = people_boxes(logit_with((slice(20, 200), slice(40, 260))))
     assert not large.worth_a_look
 

@@ -16,7 +16,8 @@ from data_prep.errors import InputError
 from data_prep.images import read_photo
 from data_prep.shape_mask import ShapeMask
 from tools import convert_selfie
-from tools.predict import MODELS, Predictor
+from tools.models import MODELS
+from tools.predict import Predictor
 
 
 @pytest.fixture(scope="module")
@@ -172,6 +173,6 @@ def test_missing_shape_mask_is_named(masked, tmp_path):
 
 
 def test_models_name_committed_definitions():
-    assert set(MODELS) == {"selfie", "lite", "fcn8s"}
+    assert set(MODELS) == {"selfie", "portrait", "lite", "fcn8s"}
     for model in MODELS.values():
         assert model.deploy.is_file()

@@ -1,0 +1,54 @@
+"""The nets that mattes can be made with, and which one is taken by default.
+
+Importable without Caffe, for programs that only name one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@dataclass(frozen=True)
+class Model:
+    """Where the files of a net are, and the command that makes its weights.
+
+    Attributes
+    ----------
+    deploy, weights, shape_mask : Path
+    command : str
+    looks_again : bool
+        Whether its scores are good enough for the means of several looks, and for
+        a look at small people from near.
+    """
+
+    deploy: Path
+    weights: Path
+    shape_mask: Path
+    command: str
+    looks_again: bool = False
+
+
+def _model(
+    name: str, command: str, folder: str = "data/models", looks_again: bool = False
+) -> Model:
+    return Model(
+        ROOT / f"prototxt/{name}_trimap_deploy.prototxt",
+        ROOT / f"{folder}/{name}.caffemodel",
+        ROOT / f"{folder}/{name}.shape_mask.npz",
+        command,
+        looks_again,
+    )
+
+
+MODELS = {
+    "selfie": _model("selfie", "make", looks_again=True),
+    "portrait": _model("portrait", "make train-portrait", "data/weights", looks_again=True),
+    "lite": _model("lite", "make train"),
+    "fcn8s": _model("fcn8s", "tools/train.py fcn8s"),
+    "fcn8s_half": _model("fcn8s_half", "make train-fcn8s-half"),
+}
+#: What every program takes unless told otherwise.
+DEFAULT_MODEL = "selfie"
