@@ -85,7 +85,7 @@ $(STAMPS)/caffe-$(BLAS): tools/build_caffe.sh | $(STAMPS)/python
 	rm -f $(STAMPS)/caffe-*
 	touch $@
 
-$(STAMPS)/extension: setup.py $(wildcard caffe_layers/native/*) | $(STAMPS)/python
+$(STAMPS)/extension: setup.py $(wildcard caffe_layers/native/* data_prep/render/native/*) | $(STAMPS)/python
 	$(PYTHON) -m pip install --quiet --no-build-isolation --no-deps -e .
 	touch $@
 
@@ -158,7 +158,7 @@ serve: setup
 RENDER_VENV := .venv-render
 RENDER_PYTHON := $(RENDER_VENV)/bin/python
 RENDER_STAMPS := $(RENDER_VENV)/stamps
-RENDER_PACKAGES := python3-dev python3-venv libx11-6 libxi6 libxxf86vm1 libxfixes3 libxrender1 \
+RENDER_PACKAGES := g++ python3-dev python3-venv libx11-6 libxi6 libxxf86vm1 libxfixes3 libxrender1 \
   libxkbcommon0 libsm6 libice6 libgl1 libegl1 libgomp1
 N ?= 24
 SEED ?= 0
@@ -180,7 +180,11 @@ $(RENDER_STAMPS)/assets: data_prep/assets.py data_prep/render/assets.py | $(REND
 	$(RENDER_PYTHON) -m data_prep.render.assets
 	touch $@
 
-render-env: $(RENDER_STAMPS)/python $(RENDER_STAMPS)/assets
+$(RENDER_STAMPS)/extension: setup.py $(wildcard data_prep/render/native/*) $(RENDER_STAMPS)/python
+	PORTRAIT_MATTING_EXTENSIONS=coverage $(RENDER_PYTHON) setup.py --quiet build_ext --inplace
+	touch $@
+
+render-env: $(RENDER_STAMPS)/python $(RENDER_STAMPS)/assets $(RENDER_STAMPS)/extension
 
 portraits: render-env
 	$(RENDER_PYTHON) -m data_prep.render.portraits --count $(N) --seed $(SEED) \

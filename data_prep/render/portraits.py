@@ -150,7 +150,9 @@ def _body() -> BaseMesh:
 
 def recipe_digest() -> str:
     """Changes whenever code or a table that decides a picture does."""
-    files = sorted(p for p in Path(__file__).parent.iterdir() if p.suffix in (".py", ".json"))
+    here = Path(__file__).parent
+    files = sorted(p for p in here.iterdir() if p.suffix in (".py", ".json"))
+    files += sorted((here / "native").glob("*.cpp"))
     digests = [sha256_of(p) for p in files if p.name not in NOT_PICTURES]
     return content_key(digests, module_digests(["srgb.py"]))
 
@@ -441,7 +443,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--per-person", type=int, default=4, help="photos of each person")
     parser.add_argument("--scale", type=float, default=1.0, help=f"of {FRAME[0]}x{FRAME[1]}")
     parser.add_argument("--samples", type=int, help="a pixel of the color pass")
-    parser.add_argument("--matte-samples", type=int, help="most a pixel of the matte")
+    parser.add_argument("--lens-positions", type=int, help="of the matte, 32 samples each")
     parser.add_argument("--format", choices=("jpg", "png"), default="jpg", help="of photos")
     parser.add_argument("--bits", type=int, choices=(8, 16), default=8, help="of mattes")
     parser.add_argument(
@@ -454,7 +456,7 @@ def _settings(options: argparse.Namespace) -> Settings:
     """Settings of the options, checked."""
     least_values = {
         "count": 1, "only": 0, "recomposite": 1, "recomposite_test": 1, "test_every": 2,
-        "validation_every": 2, "per_person": 1, "samples": 1, "matte_samples": 1,
+        "validation_every": 2, "per_person": 1, "samples": 1, "lens_positions": 1,
     }  # fmt: skip
     for name, least in least_values.items():
         value = getattr(options, name)
@@ -469,8 +471,8 @@ def _settings(options: argparse.Namespace) -> Settings:
     quality = Quality(scale=options.scale)
     if options.samples is not None:
         quality = replace(quality, color_samples=options.samples)
-    if options.matte_samples is not None:
-        quality = replace(quality, matte_samples=options.matte_samples)
+    if options.lens_positions is not None:
+        quality = replace(quality, lens_positions=options.lens_positions)
     return Settings(
         options.seed, options.per_person, quality, f".{options.format}", options.bits,
         options.test_every, options.validation_every,

@@ -21,7 +21,7 @@ from data_prep.render.portraits import Settings, main, split_people
 from data_prep.render.quality import Quality
 
 # The smallest render that is still a portrait.
-SMALL = ["--scale", "0.08", "--samples", "1", "--matte-samples", "8", "--per-person", "2"]
+SMALL = ["--scale", "0.08", "--samples", "1", "--lens-positions", "8", "--per-person", "2"]
 
 
 def digests(folder):
