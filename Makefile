@@ -3,9 +3,9 @@
 #   make          set everything up, then matte the astronaut photo
 #   make test     run the tests
 #
-# Further: serve, data, train, train-portrait, bench, matte-bench, serve-bench, caffe-test, sanitize,
-# test-all, prototxt, clean, render-env, portraits, portraits-check, render-test
-# (see README.md).
+# Further: serve, data, train, train-portrait, train-fcn8s-half, study, tune-lr, ablation, bench, matte-bench, serve-bench, caffe-test,
+# sanitize, test-all, prototxt, clean, render-env, portraits, portrait-set,
+# portraits-check, render-test (see README.md).
 
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
@@ -19,7 +19,11 @@ MODELS := data/models
 # mkl (the paper's) or open (OpenBLAS); the last choice stays.
 BLAS ?= $(or $(shell cat $(VENV)/opt/caffe/BLAS 2>/dev/null),mkl)
 DATASET ?= data/sample
-PREPARED := data/prepared
+PORTRAIT_SET := data/portrait_set
+# Where the nets look: the portrait set has databases of its own, with the variation
+# that photos have and renders have not.
+PREPARED ?= $(if $(filter $(PORTRAIT_SET),$(DATASET)),data/prepared_portrait,data/prepared)
+PREPARE_OPTIONS ?= $(if $(filter $(PORTRAIT_SET),$(DATASET)),--vary)
 
 # The distribution's Boost.Python serves one Python version: 3.11 on Debian 12.
 BASE_PYTHON ?= $(firstword $(shell command -v python3.11) $(wildcard /usr/bin/python3.11))
@@ -32,11 +36,12 @@ DEBIAN_PACKAGES := g++ cmake ninja-build python3-dev python3-venv \
 TEST_PACKAGES := chromium chromium-driver
 
 .PHONY: all setup serve serve-bench test test-all caffe-test sanitize bench bench-readme \
-  matte-bench data train train-portrait prototxt clean render-env portraits portraits-check render-test
+  matte-bench data train train-portrait train-fcn8s-half study tune-lr ablation prototxt clean render-env portraits portraits-check \
+  portrait-set render-test
 all: setup out/astronaut_sheet.png
 
 setup: $(STAMPS)/system $(STAMPS)/python $(STAMPS)/caffe-$(BLAS) $(STAMPS)/extension \
-  $(MODELS)/selfie.caffemodel $(MODELS)/fcn8s_init.caffemodel $(STAMPS)/data
+  $(MODELS)/selfie.caffemodel $(MODELS)/fcn8s_init.caffemodel $(PREPARED_STAMP)
 
 # --- what the machine needs ---------------------------------------------------
 
@@ -80,7 +85,7 @@ $(STAMPS)/caffe-$(BLAS): tools/build_caffe.sh | $(STAMPS)/python
 	rm -f $(STAMPS)/caffe-*
 	touch $@
 
-$(STAMPS)/extension: setup.py $(wildcard caffe_layers/native/*) | $(STAMPS)/python
+$(STAMPS)/extension: setup.py $(wildcard caffe_layers/native/* data_prep/render/native/*) | $(STAMPS)/python
 	$(PYTHON) -m pip install --quiet --no-build-isolation --no-deps -e .
 	touch $@
 
@@ -99,9 +104,10 @@ $(MODELS)/portrait_init.caffemodel: prototxt/portrait.py $(MODELS)/selfie.caffem
 	$(PYTHON) -m tools.init_weights portrait --from selfie
 
 # `make data` looks at the dataset each time, set-up only makes sure of one.
-data $(STAMPS)/data: | $(STAMPS)/extension $(STAMPS)/caffe-$(BLAS)
-	$(PYTHON) -m data_prep.prepare --dataset $(DATASET) --out $(PREPARED)
-	touch $(STAMPS)/data
+PREPARED_STAMP := $(STAMPS)/$(notdir $(PREPARED))
+data $(PREPARED_STAMP): | $(STAMPS)/extension $(STAMPS)/caffe-$(BLAS)
+	$(PYTHON) -m data_prep.prepare --dataset $(DATASET) --out $(PREPARED) $(PREPARE_OPTIONS)
+	touch $(PREPARED_STAMP)
 
 prototxt:
 	$(PYTHON) -m prototxt.generate
@@ -115,12 +121,31 @@ out/astronaut_sheet.png: | $(MODELS)/selfie.caffemodel
 train: setup $(MODELS)/lite_init.caffemodel
 	$(PYTHON) -m tools.train lite
 
-# The default model's net on rendered portraits (`make portraits`), with the variation
-# that photos have and renders have not.
-PORTRAIT_SET ?= data/portrait_set
+# The default model's net, on the rendered portraits of `make portrait-set`.
 train-portrait: setup $(MODELS)/portrait_init.caffemodel
-	$(PYTHON) -m data_prep.prepare --dataset $(PORTRAIT_SET) --out data/prepared_portrait --vary
-	$(PYTHON) -m tools.train portrait
+	$(MAKE) data DATASET=$(PORTRAIT_SET)
+	$(PYTHON) -m tools.train portrait --choose $(PORTRAIT_SET)
+
+# The paper's net at half size: a night or two.
+$(MODELS)/fcn8s_half_init.caffemodel: | $(STAMPS)/caffe-$(BLAS) $(STAMPS)/extension
+	$(PYTHON) -m tools.init_weights fcn8s_half --from vgg16 --seed 0
+
+train-fcn8s-half: setup $(MODELS)/fcn8s_half_init.caffemodel
+	$(MAKE) data DATASET=$(PORTRAIT_SET)
+	$(PYTHON) -m tools.train fcn8s_half --choose $(PORTRAIT_SET)
+
+# Table of the study on the test split, and what it takes to fill docs/training.md.
+study: setup
+	$(PYTHON) -m tools.study run --dataset $(PORTRAIT_SET)
+	$(PYTHON) -m tools.study docs
+
+tune-lr: setup
+	$(PYTHON) -m tools.tune_lr run --dataset $(PORTRAIT_SET)
+	$(PYTHON) -m tools.tune_lr docs
+
+ablation: setup
+	$(PYTHON) -m tools.ablate run --dataset $(PORTRAIT_SET)
+	$(PYTHON) -m tools.ablate docs
 
 # The page for the browser.
 serve: setup
@@ -133,7 +158,7 @@ serve: setup
 RENDER_VENV := .venv-render
 RENDER_PYTHON := $(RENDER_VENV)/bin/python
 RENDER_STAMPS := $(RENDER_VENV)/stamps
-RENDER_PACKAGES := python3-dev python3-venv libx11-6 libxi6 libxxf86vm1 libxfixes3 libxrender1 \
+RENDER_PACKAGES := g++ python3-dev python3-venv libx11-6 libxi6 libxxf86vm1 libxfixes3 libxrender1 \
   libxkbcommon0 libsm6 libice6 libgl1 libegl1 libgomp1
 N ?= 24
 SEED ?= 0
@@ -155,11 +180,26 @@ $(RENDER_STAMPS)/assets: data_prep/assets.py data_prep/render/assets.py | $(REND
 	$(RENDER_PYTHON) -m data_prep.render.assets
 	touch $@
 
-render-env: $(RENDER_STAMPS)/python $(RENDER_STAMPS)/assets
+$(RENDER_STAMPS)/extension: setup.py $(wildcard data_prep/render/native/*) $(RENDER_STAMPS)/python
+	PORTRAIT_MATTING_EXTENSIONS=coverage $(RENDER_PYTHON) setup.py --quiet build_ext --inplace
+	touch $@
+
+render-env: $(RENDER_STAMPS)/python $(RENDER_STAMPS)/assets $(RENDER_STAMPS)/extension
 
 portraits: render-env
 	$(RENDER_PYTHON) -m data_prep.render.portraits --count $(N) --seed $(SEED) \
 	  --per-person $(PER_PERSON) --out $(OUT)
+
+# The set that the published weights are trained on: of 320 people every sixteenth is a
+# validation person, of the others every fifth a test person.  240 people x 4
+# backgrounds, 60 x 5 and 20 x 4; hours of rendering: go on with the same command, or
+# begin with fewer PEOPLE: nobody changes sides.
+PEOPLE ?= 320
+portrait-set: render-env
+	$(RENDER_PYTHON) -m data_prep.render.portraits --count $(PEOPLE) --seed 77 --per-person 1 \
+	  --test-every 5 --validation-every 16 --recomposite 3 --recomposite-test 4 \
+	  --out $(PORTRAIT_SET)
+	$(RENDER_PYTHON) -m data_prep.set_record $(PORTRAIT_SET) $(PORTRAIT_SET).json
 
 # Measured with dlib, which is in the other environment.
 portraits-check: $(STAMPS)/python

@@ -10,6 +10,8 @@ from setuptools import setup
 arch = os.environ.get("PORTRAIT_MATTING_ARCH", "-march=native").split()
 # `make sanitize` sets this to address,undefined.
 sanitizers = os.environ.get("PORTRAIT_MATTING_SANITIZE", "")
+# `make render-env` sets this to coverage, the one extension of that environment.
+wanted = os.environ.get("PORTRAIT_MATTING_EXTENSIONS", "laplacian hybrid colors coverage").split()
 checks = [f"-fsanitize={sanitizers}", "-fno-sanitize-recover=all"] if sanitizers else []
 
 
@@ -25,6 +27,17 @@ def extension(name: str) -> Pybind11Extension:
     )
 
 
+def coverage_extension() -> Pybind11Extension:
+    """The studio's, without -march: its mattes are the same on every processor."""
+    return Pybind11Extension(
+        "data_prep.render._coverage",
+        ["data_prep/render/native/coverage.cpp"],
+        cxx_std=17,
+        extra_compile_args=["-O3", "-ffp-contract=off", "-pthread", *checks],
+        extra_link_args=["-pthread", *checks],
+    )
+
+
 setup(
     name="portrait-matting",
     version="0.1.0",
@@ -36,6 +49,8 @@ setup(
         "data_prep.render": ["landmark_points.json", "LICENSES.md"],
         "tools": ["serve_page.html"],
     },
-    ext_modules=[extension("laplacian"), extension("hybrid"), extension("colors")],
+    ext_modules=[
+        coverage_extension() if name == "coverage" else extension(name) for name in wanted
+    ],
     cmdclass={"build_ext": build_ext},
 )

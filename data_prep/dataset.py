@@ -4,13 +4,14 @@
     mattes/         alpha of the same stem, .png
     train.txt       one stem a line
     test.txt
+    validation.txt  optional: neither trained nor tested on, to choose weights by
     dataset.json    optional: origin and checksums (`dataset_manifest`)
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from data_prep.images import atomic_write, read_matte, read_photo
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png")
 TRAINING_SHARE = 1700 / 2000  # of the paper's dataset
 LISTS = ("train", "test")
+VALIDATION = "validation"
 #: Height and width of every prepared portrait, as in the paper.
 FRAME = (800, 600)
 
@@ -53,9 +55,14 @@ class DatasetError(InputError):
         )
 
 
-def write_lists(folder: Path, train: Sequence[str], test: Sequence[str]) -> None:
-    """Write train.txt and test.txt, each atomically."""
-    for name, stems in zip(LISTS, (train, test), strict=True):
+def write_lists(
+    folder: Path, train: Sequence[str], test: Sequence[str], validation: Sequence[str] = ()
+) -> None:
+    """Write train.txt, test.txt and, unless it is empty, validation.txt, each atomically."""
+    lists = dict(zip(LISTS, (train, test), strict=True))
+    if validation:
+        lists[VALIDATION] = validation
+    for name, stems in lists.items():
         with atomic_write(folder / f"{name}.txt") as scratch:
             scratch.write_text("".join(f"{stem}\n" for stem in stems), encoding="utf-8")
 
@@ -167,11 +174,20 @@ def read_portrait(
 
 @dataclass(frozen=True)
 class Dataset:
-    """Portraits of a folder, split in training and test."""
+    """Portraits of a folder, split in training and test.
+
+    Attributes
+    ----------
+    folder : Path
+    train, test : list of Portrait
+    validation : list of Portrait
+        Neither trained nor tested on; mostly empty.
+    """
 
     folder: Path
     train: list[Portrait]
     test: list[Portrait]
+    validation: list[Portrait] = field(default_factory=list)
 
     @classmethod
     def open(cls, folder: Path | str, seed: int = 0) -> Dataset:
@@ -214,13 +230,15 @@ class Dataset:
             )
         if present:
             lists = {name: read_list(folder / f"{name}.txt") for name in LISTS}
+            if (folder / f"{VALIDATION}.txt").is_file():
+                lists[VALIDATION] = read_list(folder / f"{VALIDATION}.txt")
         else:
             stems = photos.keys() | mattes.keys()
             if len(stems) < 2:
                 raise InputError(f"{folder} has {len(stems)} portraits; it takes two.")
             lists = dict(zip(LISTS, split_stems(list(stems), seed), strict=True))
         problems = _list_problems(folder, lists)
-        split: dict[str, list[Portrait]] = {name: [] for name in LISTS}
+        split: dict[str, list[Portrait]] = {name: [] for name in lists}
         for name, stems in lists.items():
             for stem in stems:
                 found = photos.get(stem, []), mattes.get(stem, [])
@@ -234,10 +252,11 @@ class Dataset:
                     problems.append(Problem(path, "the matte is missing"))
                 if found[0] and found[1]:
                     split[name].append(Portrait(stem, found[0][0], found[1][0]))
-        dataset = cls(folder, split["train"], split["test"])
+        dataset = cls(folder, **split)
         manifest = DatasetManifest.load(folder)
         if manifest is not None:
-            paths = [path for p in dataset.portraits for path in (p.photo, p.matte)]
+            listed = dataset.portraits + dataset.validation
+            paths = [path for p in listed for path in (p.photo, p.matte)]
             problems += manifest.problems(folder, paths)
         if problems:
             raise DatasetError(folder, problems)

@@ -11,6 +11,7 @@ from caffe.proto import caffe_pb2
 #: Mean color of the published FCN and VGG nets, BGR, pixel range 0-255.
 MEAN_BGR = (104.00699, 116.66877, 122.67892)
 PREPARED = "data/prepared"
+PORTRAIT_PREPARED = "data/prepared_portrait"
 
 #: Weights learn with the base rate; biases twice as fast and without decay.
 LEARNED = [dict(lr_mult=1, decay_mult=1), dict(lr_mult=2, decay_mult=0)]

@@ -4,7 +4,8 @@ Long, Shelhamer and Darrell's voc-fcn8s with 3 score channels (foreground,
 background, unknown) and a fourth input channel, the shape mask.  Layer names,
 shapes, crops and learning rates are those of the published files, so that
 their weights load.  ``lite`` is the same net, narrow, on images reduced four
-times: for laptops, tests and continuous integration.
+times: for laptops, tests and continuous integration.  ``fcn8s_half`` sees the
+rendered portrait set reduced twice, at the full width up to conv5_3.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from prototxt.blocks import (
     LAMBDA_RATE,
     LEARNED,
     MEAN_BGR,
+    PORTRAIT_PREPARED,
+    PREPARED,
     average_pool,
     conv_relu,
     lmdb_data,
@@ -55,6 +58,8 @@ class Shape:
     lambda_rate : float
         See `prototxt.blocks.matting`; Adam normalises the gradient by itself
         and wants less.
+    prepared : str
+        Folder of the databases.
     """
 
     widths: tuple[int, ...]
@@ -64,12 +69,21 @@ class Shape:
     reduction: int
     batch_size: int
     lambda_rate: float = LAMBDA_RATE
+    prepared: str = PREPARED
 
 
+VGG16_WIDTHS = (64, 128, 256, 512, 512)
 SHAPES = {
-    "fcn8s": Shape((64, 128, 256, 512, 512), 4096, 7, 100, reduction=1, batch_size=1),
+    "fcn8s": Shape(VGG16_WIDTHS, 4096, 7, 100, reduction=1, batch_size=1),
+    # No weights of fc6 and fc7 can be had here: 4096 random channels would be 90 % of
+    # the net's size for nothing.
+    "fcn8s_half": Shape(
+        VGG16_WIDTHS, 512, 7, 100, reduction=2, batch_size=1, prepared=PORTRAIT_PREPARED
+    ),
     "lite": Shape((8, 16, 48, 96, 96), 128, 3, 22, reduction=4, batch_size=2, lambda_rate=1e3),
 }
+#: Nets that exist without the shape mask too.
+WITHOUT_MASK = ("fcn8s", "lite")
 
 
 def score_layer(bottom):
@@ -144,7 +158,7 @@ def portrait_data(phase: str, shape: Shape, shape_mask: bool) -> caffe.NetSpec:
         wanted.append(("mask", "mask", dict(mean_value=[NEUTRAL_MASK])))
     wanted.append(("matte", "matte", dict(scale=1 / 255)))
     for kind, blob, transform in wanted:
-        source = lmdb_data(phase, kind, shape.batch_size, **transform)
+        source = lmdb_data(phase, kind, shape.batch_size, shape.prepared, **transform)
         if shape.reduction == 1:
             n[blob] = source
         else:
@@ -178,7 +192,7 @@ def train_val(net: str, head: str, shape_mask: bool = True) -> caffe_pb2.NetPara
     fcn8s_scores(n, shape)
     if head == "matting":
         matting(n, image_blob(shape_mask), shape.lambda_rate, log_every=20)
-        matte_loss(n)
+        matte_loss(n, shape.prepared)
     else:
         trimap_loss(n)
     test_layers = [layer for layer in test_data.to_proto().layer if layer.type == "Data"]

@@ -23,7 +23,7 @@ def definitions() -> dict[str, str]:
     """Every net definition, file name to text."""
     files = {}
     for net in fcn8s.SHAPES:
-        for shape_mask in (True, False):
+        for shape_mask in (True, False) if net in fcn8s.WITHOUT_MASK else (True,):
             for head in ("matting", "trimap"):
                 stem = (
                     net + ("" if shape_mask else "_nomask") + ("_trimap" * (head == "trimap"))

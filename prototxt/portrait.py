@@ -25,7 +25,16 @@ from caffe.net_spec import Top
 from caffe.proto import caffe_pb2
 
 from data_prep.shape_mask import NEUTRAL_MASK
-from prototxt.blocks import FIXED, MEAN_BGR, average_pool, lmdb_data, matte_loss, matting, trimap_loss
+from prototxt.blocks import (
+    FIXED,
+    MEAN_BGR,
+    PORTRAIT_PREPARED,
+    average_pool,
+    lmdb_data,
+    matte_loss,
+    matting,
+    trimap_loss,
+)
 from prototxt.selfie import CERTAIN_LOGIT, features, named, per_pixel
 
 CLASSES = 3  # foreground, background, unknown
@@ -68,7 +77,6 @@ VARIANTS = {
     "portrait_third": Variant(reduction=3, shape_mask=True),
 }
 
-PREPARED = "data/prepared_portrait"
 BATCH_SIZE = 2
 LAMBDA_RATE = 1e3  # Adam normalises by itself, see prototxt/blocks.py
 
@@ -168,7 +176,7 @@ def train_val(net: str, head: str) -> caffe_pb2.NetParameter:
         wanted["mask"] = dict(mean_value=[NEUTRAL_MASK])
     for phase, data, batch_size in (("train", n, BATCH_SIZE), ("test", test, 1)):
         for kind, transform in wanted.items():
-            data[f"full_{kind}"] = lmdb_data(phase, kind, batch_size, PREPARED, **transform)
+            data[f"full_{kind}"] = lmdb_data(phase, kind, batch_size, PORTRAIT_PREPARED, **transform)
     n.crop_size = L.DummyData(shape=dict(dim=[1, 1, *CROP]))
     for kind in wanted:
         reduced_portrait(n, kind, n[f"full_{kind}"], variant.reduction)
@@ -176,7 +184,7 @@ def train_val(net: str, head: str) -> caffe_pb2.NetParameter:
     if head == "matting":
         scores(n, n.data, variant.channels, SHARPNESS)
         matting(n, "image", LAMBDA_RATE, log_every=20)
-        matte_loss(n, PREPARED)
+        matte_loss(n, PORTRAIT_PREPARED)
         trimap_loss(
             n, "class_score", "trimap_loss", UNKNOWN_ODDS, loss_weight=TRIMAP_WEIGHT
         )

@@ -32,18 +32,22 @@ def describe_machine(packages: Sequence[str] = ()) -> dict:
     }
 
 
-def replace_section(readme: str, name: str, command: str, content: str) -> str:
-    """README text with what stands between two marker lines renewed.
+def replace_section(
+    text: str, name: str, command: str, content: str, file: Path = README
+) -> str:
+    """Text with what stands between two marker lines renewed.
 
     Parameters
     ----------
-    readme : str
+    text : str
     name : str
         Of the section: it begins with ``<!-- NAME: written by `COMMAND` -->``
         and ends with ``<!-- /NAME -->``.
     command : str
         That writes it.
     content : str
+    file : Path
+        Where the text is from.
 
     Raises
     ------
@@ -52,6 +56,6 @@ def replace_section(readme: str, name: str, command: str, content: str) -> str:
     """
     begin, end = f"<!-- {name}: written by `{command}` -->", f"<!-- /{name} -->"
     pattern = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.DOTALL)
-    if not pattern.search(readme):
-        raise InputError(f"{README} has no lines {begin} and {end}; put them back.")
-    return pattern.sub(lambda _: f"{begin}\n{content}\n{end}", readme)
+    if not pattern.search(text):
+        raise InputError(f"{file} has no lines {begin} and {end}; put them back.")
+    return pattern.sub(lambda _: f"{begin}\n{content}\n{end}", text)

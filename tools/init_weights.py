@@ -35,7 +35,10 @@ UPSAMPLING_LAYERS = ("upscore2", "upscore_pool4", "upscore8")
 #: Convolutions in the five stages of VGG-16.
 VGG16_STAGES = (2, 2, 3, 3, 3)
 
-NETS = ("fcn8s", "fcn8s_nomask", "lite", "lite_nomask", "portrait", "portrait_nomask", "portrait_third")
+NETS = (
+    "fcn8s", "fcn8s_nomask", "fcn8s_half", "lite", "lite_nomask",
+    "portrait", "portrait_nomask", "portrait_third",
+)  # fmt: skip
 ORIGINS = ("fcn8s", "vgg16", "selfie", "nothing")
 
 Weights = dict[str, list[np.ndarray]]

@@ -48,6 +48,7 @@ MODELS = {
     "portrait": _model("portrait", "make train-portrait", "data/weights", looks_again=True),
     "lite": _model("lite", "make train"),
     "fcn8s": _model("fcn8s", "tools/train.py fcn8s"),
+    "fcn8s_half": _model("fcn8s_half", "make train-fcn8s-half"),
 }
 #: What every program takes unless told otherwise.
 DEFAULT_MODEL = "selfie"

@@ -1,18 +1,20 @@
 #!/usr/bin/env python3
 """Draw loss, lambda, learning rate and band share from Caffe logs.
 
-    tools/plot_training.py LOG [LOG ...] -o out/training.png
+    tools/plot_training.py LOG [LOG ...] [--errors CURVE] -o out/training.png
 
 The logs are what `caffe train` writes to stderr, in the order of training.  A
 log that resumes from a snapshot replaces what the earlier one wrote after that
 snapshot; a log that starts anew (end to end after the warm start) is drawn
-behind it.  The numbers go beside the picture, as CSV.
+behind it.  The numbers go beside the picture, as CSV.  CURVE is what
+tools/learning_curve.py writes: errors of the mattes by snapshot.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -150,6 +152,24 @@ def read_logs(paths: Iterable[Path]) -> list[Stage]:
     return stages
 
 
+def add_errors(stages: list[Stage], path: Path) -> None:
+    """Add the errors of snapshots as series ``error/MEASURE``.
+
+    Raises
+    ------
+    InputError
+        If the file is no learning curve of such a training.
+    """
+    try:
+        for point in json.loads(path.read_text())["points"]:
+            for measure, value in point["errors"].items():
+                stages[point["stage"]].add(f"error/{measure}", point["iteration"], value["mean"])
+    except (OSError, ValueError, KeyError, IndexError, TypeError):
+        raise InputError(
+            f"{path} is no learning curve of these logs; write it with tools/learning_curve.py."
+        ) from None
+
+
 def series_names(stages: Iterable[Stage]) -> list[str]:
     """Every series of any stage, in order of appearance."""
     return list(dict.fromkeys(name for stage in stages for name in stage.series))
@@ -174,6 +194,8 @@ def panels(stages: Iterable[Stage]) -> dict[str, list[str]]:
     groups = {
         # Caffe's smoothed loss sums the train outputs: drawn instead of them.
         "loss": [n for n in names if n == "loss" or (n in losses and n.startswith("test/"))],
+        "gradient error": [n for n in names if n == "error/dapm_gradient"],
+        "SAD": [n for n in names if n == "error/sad"],
         "lambda": [n for n in names if n == "matting/lambda"],
         "share of pixels": [
             n for n in names if n.startswith("matting/") and n != "matting/lambda"
@@ -225,6 +247,7 @@ def main(argv: list[str] | None = None) -> int:
     """Draw the training that some logs tell of."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("logs", nargs="+", type=Path, metavar="LOG", help="Caffe log")
+    parser.add_argument("--errors", type=Path, metavar="CURVE", help="of snapshots")
     parser.add_argument("-o", "--out", type=Path, default=Path("out/training.png"))
     options = parser.parse_args(argv)
     if options.out.suffix.lower() not in PICTURE_SUFFIXES:
@@ -233,6 +256,8 @@ def main(argv: list[str] | None = None) -> int:
             f"let it end in {' or '.join(PICTURE_SUFFIXES)}."
         )
     stages = read_logs(options.logs)
+    if options.errors:
+        add_errors(stages, options.errors)
     table = options.out.with_suffix(".csv")
     draw(options.out, stages, ", ".join(path.name for path in options.logs))
     write_series(table, stages)

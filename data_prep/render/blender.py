@@ -6,11 +6,14 @@ Units are meters; z is up.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import bpy
 import numpy as np
+
+from data_prep.render.body import transform
+from data_prep.render.coverage import Geometry
 
 # --- scene ----------------------------------------------------------------------
 
@@ -145,8 +148,23 @@ def strands_object(
     return link(bpy.data.objects.new(name, curves))
 
 
+def _read(collection: bpy.types.bpy_prop_collection, field: str, width: int) -> np.ndarray:
+    """One field of every element, (N, `width`)."""
+    values = np.empty(len(collection) * width, dtype=np.float32)
+    collection.foreach_get(field, values)
+    return values.reshape(-1, width).astype(np.float64)
+
+
+def _triangles_of(mesh: bpy.types.Mesh) -> np.ndarray:
+    """Vertices of every triangle, (T, 3)."""
+    mesh.calc_loop_triangles()
+    triangles = np.empty(len(mesh.loop_triangles) * 3, dtype=np.int32)
+    mesh.loop_triangles.foreach_get("vertices", triangles)
+    return triangles.reshape(-1, 3)
+
+
 def surface_arrays(thing: bpy.types.Object) -> dict[str, np.ndarray]:
-    """Triangles of an object as it is rendered, modifiers applied.
+    """Triangles of an object as the viewport shows it, modifiers applied.
 
     Returns
     -------
@@ -157,31 +175,59 @@ def surface_arrays(thing: bpy.types.Object) -> dict[str, np.ndarray]:
     bpy.context.view_layer.update()
     evaluated = thing.evaluated_get(bpy.context.evaluated_depsgraph_get())
     mesh = evaluated.to_mesh()
-
-    def read(collection: bpy.types.bpy_prop_collection, field: str, width: int) -> np.ndarray:
-        values = np.empty(len(collection) * width, dtype=np.float32)
-        collection.foreach_get(field, values)
-        return values.reshape(-1, width).astype(np.float64)
-
     to_world = np.array(evaluated.matrix_world)
-    mesh.calc_loop_triangles()
-    triangles = np.empty(len(mesh.loop_triangles) * 3, dtype=np.int32)
-    mesh.loop_triangles.foreach_get("vertices", triangles)
-    normals = read(mesh.vertex_normals, "vector", 3) @ np.linalg.inv(to_world[:3, :3])
+    normals = _read(mesh.vertex_normals, "vector", 3) @ np.linalg.inv(to_world[:3, :3])
     arrays = {
-        "vertices": read(mesh.vertices, "co", 3) @ to_world[:3, :3].T + to_world[:3, 3],
+        "vertices": transform(to_world, _read(mesh.vertices, "co", 3)),
         "normals": normals / np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12),
-        "triangles": triangles.reshape(-1, 3),
+        "triangles": _triangles_of(mesh),
     }
     for attribute in mesh.attributes:
         if attribute.domain != "POINT" or attribute.name == "position":
             continue
         if attribute.data_type == "FLOAT":
-            arrays[attribute.name] = read(attribute.data, "value", 1)[:, 0]
+            arrays[attribute.name] = _read(attribute.data, "value", 1)[:, 0]
         elif attribute.data_type == "FLOAT_VECTOR":
-            arrays[attribute.name] = read(attribute.data, "vector", 3)
+            arrays[attribute.name] = _read(attribute.data, "vector", 3)
     evaluated.to_mesh_clear()
     return arrays
+
+
+def rendered_geometry(things: Iterable[bpy.types.Object]) -> Geometry:
+    """Triangles and strands of objects as they are rendered, in world space."""
+    things = list(things)
+    for thing in things:  # only the viewport's levels can be read
+        for modifier in thing.modifiers:
+            if modifier.type == "SUBSURF":
+                modifier.levels = modifier.render_levels
+    bpy.context.view_layer.update()
+    graph = bpy.context.evaluated_depsgraph_get()
+    vertices, triangles, points, radii, sizes = [], [], [], [], []
+    known = 0
+    for thing in things:
+        evaluated = thing.evaluated_get(graph)
+        to_world = np.array(evaluated.matrix_world)
+        if thing.type == "MESH":
+            mesh = evaluated.to_mesh()
+            vertices.append(transform(to_world, _read(mesh.vertices, "co", 3)))
+            triangles.append(_triangles_of(mesh) + known)
+            known += len(vertices[-1])
+            evaluated.to_mesh_clear()
+        elif thing.type == "CURVES":
+            curves = evaluated.data
+            positions = _read(curves.attributes["position"].data, "vector", 3)
+            points.append(transform(to_world, positions))
+            radii.append(_read(curves.attributes["radius"].data, "value", 1)[:, 0])
+            ends = np.empty(len(curves.curves) + 1, dtype=np.int32)
+            curves.curve_offset_data.foreach_get("value", ends)
+            sizes.append(np.diff(ends))
+    return Geometry(
+        np.concatenate([np.empty((0, 3)), *vertices]),
+        np.concatenate([np.empty((0, 3), np.int32), *triangles]),
+        np.concatenate([np.empty((0, 3)), *points]),
+        np.concatenate([np.empty(0), *radii]),
+        np.concatenate([np.empty(0, np.int32), *sizes]),
+    )
 
 
 # --- color ----------------------------------------------------------------------

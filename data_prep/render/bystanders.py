@@ -19,6 +19,7 @@ from data_prep.render.body import (
     unit,
 )
 from data_prep.render.colors import linear_color
+from data_prep.render.randomness import pick
 from data_prep.render.scalp import scalp_depth
 from data_prep.srgb import to_display
 
@@ -29,6 +30,16 @@ CLOTHES = (
 )  # fmt: skip
 BODY_HEIGHT = 1.7  # meters
 NECK_HEIGHT = 0.60  # rest coordinates: skin above
+# How hair is worn, by share: (thickness in meters, length that hangs, radius of a knot).
+HAIRCUTS = {
+    "short": (0.30, (0.006, 0.020), (0.0, 0.0), 0.0),
+    "full": (0.15, (0.025, 0.060), (0.0, 0.0), 0.0),
+    "bob": (0.15, (0.015, 0.030), (0.10, 0.18), 0.0),
+    "long": (0.25, (0.010, 0.025), (0.22, 0.42), 0.0),
+    "knot": (0.15, (0.004, 0.010), (0.0, 0.0), 0.042),
+}
+LOCKS = 160  # that hang
+KNOT_PLACES = ((0.0, 0.02, 0.13), (0.0, 0.11, 0.04), (0.0, 0.10, -0.05))  # from the head's middle
 HAND_REACH = 0.58  # rest coordinates: skin beyond
 
 
@@ -42,6 +53,8 @@ class _Regions:
         Of the body.
     hair : (N,) bool ndarray
         Vertices.
+    curtain : (L,) int ndarray
+        Vertices of hair that hangs beside and behind the face.
     head : (N,) bool ndarray
         Vertices above the neck.
     covered : (M,) bool ndarray
@@ -53,6 +66,7 @@ class _Regions:
 
     quads: np.ndarray
     hair: np.ndarray
+    curtain: np.ndarray
     head: np.ndarray
     covered: np.ndarray
     bare: np.ndarray
@@ -68,11 +82,55 @@ def _regions(mesh: BaseMesh) -> _Regions:
     return _Regions(
         quads=quads,
         hair=hair,
+        curtain=np.flatnonzero(hair & (rest[:, 1] > -0.05) & (rest[:, 2] < 0.82)),
         head=rest[:, 2] > NECK_HEIGHT,
         covered=hair[quads].all(axis=1),
         bare=(middle[:, 2] > NECK_HEIGHT) | (np.abs(middle[:, 0]) > HAND_REACH),
         above_waist=smooth_step(0.10, 0.12, middle[:, 2])[:, None],
     )
+
+
+def _ribbons(rng: np.random.Generator, roots: np.ndarray, length: float) -> np.ndarray:
+    """Locks that hang from (L, 3) roots: corners (L * 5, 4, 3) of their quads."""
+    along = np.linspace(0, 1, 6)[None, :, None]
+    drift = rng.normal(0, 0.012, (len(roots), 1, 3)) * [1, 1, 0]
+    lengths = length * rng.uniform(0.75, 1.05, (len(roots), 1, 1))
+    path = roots[:, None] + drift * along - [0, 0, 1] * lengths * along
+    angle = rng.uniform(0, np.pi, (len(roots), 1))
+    across = np.stack([np.cos(angle), np.sin(angle), 0 * angle], axis=2) * 0.016 * (1 - 0.5 * along)
+    left, right = path - across, path + across
+    quads = np.stack([left[:, :-1], right[:, :-1], right[:, 1:], left[:, 1:]], axis=2)
+    return quads.reshape(-1, 4, 3)
+
+
+def _ball(center: np.ndarray, radius: float) -> np.ndarray:
+    """Corners (M, 4, 3) of the quads of a sphere."""
+    up, around = np.meshgrid(np.linspace(-1.5, 1.5, 8), np.linspace(0, 2 * np.pi, 13))
+    shell = np.stack([np.cos(up) * np.cos(around), np.cos(up) * np.sin(around), np.sin(up)], axis=2)
+    shell = center + radius * shell
+    quads = [shell[:-1, :-1], shell[1:, :-1], shell[1:, 1:], shell[:-1, 1:]]
+    return np.stack(quads, axis=2).reshape(-1, 4, 3)
+
+
+def _wear_hair(rng: np.random.Generator, regions: _Regions, posed: np.ndarray) -> np.ndarray:
+    """Thicken the scalp of (N, 3) `posed`, in place, and hang hair from it.
+
+    Returns
+    -------
+    (M, 4, 3) ndarray
+        Corners of the quads that hang or are tied; none for short hair.
+    """
+    cut = pick(rng, {name: share for name, (share, *_) in HAIRCUTS.items()})
+    _, thickness, hanging, knot = HAIRCUTS[cut]
+    middle = posed[regions.head].mean(axis=0)
+    out = unit(posed[regions.hair] - middle)
+    lumps = 1 + 0.35 * np.sin(out @ rng.normal(0, 5, (3, 3)) + rng.uniform(0, 6, 3)).mean(axis=1)
+    posed[regions.hair] += rng.uniform(*thickness) * lumps[:, None] * out
+    if hanging[1] > 0:
+        return _ribbons(rng, posed[rng.choice(regions.curtain, LOCKS)], rng.uniform(*hanging))
+    if knot > 0:
+        return _ball(middle + rng.choice(KNOT_PLACES), knot * rng.uniform(0.8, 1.2))
+    return np.empty((0, 4, 3))
 
 
 def _figure(rng: np.random.Generator, mesh: BaseMesh) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -97,12 +155,12 @@ def _figure(rng: np.random.Generator, mesh: BaseMesh) -> tuple[np.ndarray, np.nd
     }
     bent["head"] = rotation((0, 0, 1), rng.uniform(-40, 40))
     posed, _ = pose(mesh, shape, bent)
-    # Hair is thicker than the skin it covers.
-    out = unit(posed[regions.hair] - posed[regions.head].mean(axis=0))
-    posed[regions.hair] += rng.uniform(0.01, 0.04) * out
-    turned = posed @ rotation((0, 0, 1), rng.uniform(-70, 70)).T
-    corners = turned[regions.quads]
+    loose = _wear_hair(rng, regions, posed)
+    turn = rotation((0, 0, 1), rng.uniform(-70, 70)).T
+    corners = np.concatenate([posed[regions.quads], loose]) @ turn
     normals = unit(np.cross(corners[:, 2] - corners[:, 0], corners[:, 3] - corners[:, 1]))
+    count = len(regions.quads)
+    normals[count:] *= -np.sign(normals[count:, 1:2])  # locks have no inside
     light = unit(np.array([rng.uniform(-1, 1), -1.0, 0.8]))
     shade = 0.45 + 0.55 * np.clip(normals @ light, 0, 1)
     skin, hair, top, trousers = (
@@ -110,10 +168,12 @@ def _figure(rng: np.random.Generator, mesh: BaseMesh) -> tuple[np.ndarray, np.nd
     )
     colors = regions.above_waist * top + (1 - regions.above_waist) * trousers
     colors[regions.bare] = skin
-    colors[regions.covered] = hair
+    colors = np.concatenate([colors, np.empty((len(loose), 3))])
+    strands = np.concatenate([np.flatnonzero(regions.covered), np.arange(count, len(colors))])
+    colors[strands] = hair * rng.uniform(0.55, 1.3, (len(strands), 1))
     order = np.argsort(-corners[:, :, 1].mean(axis=1))  # far to near
     order = order[normals[order, 1] < 0.1]  # toward the camera
-    center = turned[regions.head][:, [0, 2]].mean(axis=0)
+    center = (posed[regions.head] @ turn)[:, [0, 2]].mean(axis=0)
     return corners[order][:, :, [0, 2]], (colors * shade[:, None])[order], center
 
 

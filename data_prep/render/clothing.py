@@ -123,7 +123,7 @@ STYLES = {
         ease=0.013, folds=0.007, trim="turtleneck", fuzz=0.4,
     ),
     "shirt": Style(
-        {"woven": 0.8, "denim": 0.2}, SHIRTINGS, "round", (-0.008, -0.002), (0.060, 0.064),
+        {"woven": 0.8, "denim": 0.2}, SHIRTINGS, "stand", (0.002, 0.008), (0.06, 0.06),
         ease=0.018, folds=0.009, trim="collar",
     ),
     "open shirt": Style(
@@ -310,7 +310,7 @@ def make_layer(
         cloth = [collars.turtleneck(body, loop, 0.042 + 0.02 * size)]
     elif choice.trim == "collar":
         cloth = [collars.shirt_collar(garment, body, loop, 0.026 + 0.010 * size, size)]
-        first = 0.075 if choice.cut.neckline == "round" else 0.10 + 1.5 * choice.cut.depth
+        first = 0.075 if choice.cut.neckline == "stand" else 0.10 + 1.5 * choice.cut.depth
         hardware = collars.buttons(garment, body, first, 0.085)
     elif choice.trim == "lapels":
         cloth = [collars.lapels(garment, body, loop, 0.060 + 0.025 * size, 0.35)]

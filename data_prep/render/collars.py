@@ -90,7 +90,9 @@ def turtleneck(body: StandingBody, loop: np.ndarray, height: float) -> PolygonMe
 def shirt_collar(
     garment: Garment, body: StandingBody, loop: np.ndarray, height: float, spread: float
 ) -> PolygonMesh:
-    """A stand around the neck and the fall over it, open in front.
+    """A stand around the neck and the fall over it.
+
+    Open in front under an open neckline; otherwise its ends meet there.
 
     Parameters
     ----------
@@ -99,10 +101,10 @@ def shirt_collar(
     spread : float
         How far the points of the collar turn to the sides: 0 to 1.
     """
-    open_front = garment.cut.neckline == "v"
-    keep = forward_of(loop - body.neck) < THROAT - 0.012 if open_front else np.ones(len(loop), bool)
-    keep[0] = False
-    edge = resampled(loop[np.flatnonzero(keep)], LOOP_POINTS, closed=False)
+    edge = np.concatenate([loop, loop[:1]])
+    if garment.cut.neckline == "v":
+        edge = edge[forward_of(edge - body.neck) < THROAT - 0.012]
+    edge = resampled(edge, LOOP_POINTS, closed=False)
     outward = _outward(edge)
     t = np.linspace(0, 1, len(edge))
     end = np.minimum(t, 1 - t)
@@ -113,7 +115,7 @@ def shirt_collar(
         rows.append(_at_height(body.distance, row, gap))
     top = rows[-1]
     tips = np.exp(-((end / 0.09) ** 2))
-    side = np.sign(edge[:, :1]) * [1.0, 0, 0]
+    side = np.where(t < 0.5, 1.0, -1.0)[:, None] * [1.0, 0, 0]
     fall = 1.35 * height * (1 + 0.75 * tips)
     for part, gap in ((0.06, 0.004), (0.25, 0.009), (0.6, 0.012), (0.92, 0.013), (1.0, 0.013)):
         row = top - [0, 0, 1] * (part * fall)[:, None] + gap * outward
@@ -174,7 +176,7 @@ def hood(garment: Garment, loop: np.ndarray, size: float, folds: np.ndarray) -> 
     """
     outward = _outward(loop)
     behind = smooth_step(-0.8, 0.7, outward[:, 1])
-    scale = size * (0.42 + 0.75 * behind) * (1 + 0.12 * folds)
+    scale = size * (0.24 + 0.84 * behind) * (1 + 0.12 * folds)
     rows = []
     for out, up in (
         (0.000, -0.004), (0.002, 0.012), (0.010, 0.026), (0.022, 0.032), (0.038, 0.026),

@@ -22,6 +22,11 @@ from data_prep.srgb import to_display, to_linear
 NEIGHBORHOODS = (0.0, 0.8, 2.0, 5.0, 12.0)
 ENOUGH_COVERAGE = (0.95, 0.6, 0.2, 0.06, 0.01)
 
+# A thin strand keeps this share (of the logarithm) of its own brightness against that
+# mean, within these limits: it sparkles, but not with all of the noise.
+SPARKLE, SPARKLE_LIMITS = 0.5, (0.4, 2.5)
+SEEN_COVERAGE = 0.25  # from which a pixel has seen enough of its strand
+
 FACE_PERCENTILE = 70  # of the luminance in the face: what exposure looks at
 
 
@@ -85,7 +90,8 @@ def unpremultiplied(color: np.ndarray, coverage: np.ndarray) -> np.ndarray:
     A pixel that is covered has its own color.  Where hair lets the background
     through, few of the color pass's samples hit it and the quotient of color
     and coverage is mostly noise: there the color is the mean over the covered
-    part of the neighborhood, the larger the less is covered.
+    part of the neighborhood, the larger the less is covered.  Of its own a
+    strand keeps some of its brightness (`SPARKLE`).
 
     Parameters
     ----------
@@ -111,7 +117,15 @@ def unpremultiplied(color: np.ndarray, coverage: np.ndarray) -> np.ndarray:
         share = (1 - known) * np.clip((weight - 0.5 * enough) / (0.5 * enough), 0, 1)
         result += (share / np.maximum(weight, 1e-6))[..., None] * summed
         known += share
-    return result / np.maximum(known, 1e-6)[..., None]
+    result /= np.maximum(known, 1e-6)[..., None]
+    return result * _sparkle(color, coverage, result)[..., None]
+
+
+def _sparkle(color: np.ndarray, coverage: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """Factor (H, W) by which a pixel's strand is brighter than its neighborhood."""
+    own = luminance(color) / np.maximum(coverage, 1e-6)
+    ratio = np.clip((own + 1e-4) / (luminance(mean) + 1e-4), *SPARKLE_LIMITS)
+    return ratio ** (SPARKLE * np.clip(coverage / SEEN_COVERAGE, 0, 1))
 
 
 def exposure(

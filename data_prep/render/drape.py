@@ -42,6 +42,10 @@ OPENING_TILT = 0.7
 NAPE, THROAT = -0.030, 0.080
 NECK_LEAN = 0.2  # meters that a level cut falls, a meter forward
 NAPE_LEVEL = 0.008  # meters above the joint
+# Shares of the arm between which a sleeve widens: over the deltoid it lies close,
+# with so much of the ease that the rest of the garment has.
+SLEEVE_WIDENS, CLOSE_EASE = (0.30, 0.60), 0.25
+CUFF = (0.80, 0.96)  # shares of the arm between which it narrows again
 NAPE_RISE = 0.012  # meters along the neck that an opening goes down behind the joint
 
 
@@ -137,6 +141,12 @@ class StandingBody:
             for side in "lr"
         )
 
+    @cached_property
+    def elbows(self) -> tuple[np.ndarray, np.ndarray]:
+        """Of the left and the right arm, (3,) each."""
+        mesh = self.subject.mesh
+        return tuple(mesh.joint(self.vertices, f"joint-{side}-elbow") for side in "lr")
+
     def along_arm(self, points: np.ndarray) -> np.ndarray:
         """Position (M,) along the nearer arm: 0 at the shoulder, 1 at the wrist."""
         left, right = (
@@ -203,6 +213,29 @@ def cut_height(body: StandingBody, points: np.ndarray, cut: Cut) -> np.ndarray:
     return np.maximum(neckline_height(points, body.neck, cut), past_cuff)
 
 
+def _roominess(body: StandingBody, field: SignedDistance) -> np.ndarray:
+    """Share of the ease at every cell of a field, `CLOSE_EASE` to 1.
+
+    Sleeves are wide between the deltoid and the cuff; wide all the way up they
+    make the shoulders of everybody broad.
+    """
+    low = -field.to_grid[:3, 3] * CELL
+    sides, depths, heights = (
+        start + CELL * np.arange(count) for start, count in zip(low, field.values.shape)
+    )
+    shoulder, wrist = body.arms[0]
+    axis = (wrist - shoulder) / ((wrist - shoulder) @ (wrist - shoulder))
+    # Both arms at once: the body is nearly symmetric.
+    along = (
+        (np.abs(sides) - shoulder[0])[:, None, None] * axis[0]
+        + (depths - shoulder[1])[:, None] * axis[1]
+        + (heights - shoulder[2]) * axis[2]
+    )
+    outer = smooth_step(-0.05, 0.0, np.abs(sides) - shoulder[0])[:, None, None]
+    wide = smooth_step(*SLEEVE_WIDENS, along) * smooth_step(*CUFF[::-1], along)
+    return 1 - (1 - CLOSE_EASE) * outer * (1 - wide)
+
+
 def cloth_field(body: StandingBody, gap: float, ease: float) -> SignedDistance:
     """Distance to the cloth of an uncut garment on the standing body.
 
@@ -211,12 +244,12 @@ def cloth_field(body: StandingBody, gap: float, ease: float) -> SignedDistance:
     gap : float
         Meters between skin and cloth at the neck.
     ease : float
-        Meters more, from the chest down.
+        Meters more, from the chest down; little of it over the shoulders.
     """
     skin = body.distance
     low = -skin.to_grid[:3, 3] * CELL
     heights = low[2] + CELL * np.arange(skin.values.shape[2]) - body.neck[2]
-    loose = smooth_step(-0.03, -0.17, heights)
+    loose = smooth_step(-0.03, -0.17, heights) * _roominess(body, skin)
     near = gaussian_filter(skin.values, 0.013 / CELL, mode="nearest") - (gap + ease * loose)
     # Between the breasts and below them cloth hangs free of the skin.
     far = gaussian_filter(skin.values, 0.034 / CELL, mode="nearest")
@@ -240,12 +273,19 @@ def _on_trunk(body: StandingBody, points: np.ndarray) -> np.ndarray:
 
 def _on_sleeve(body: StandingBody, points: np.ndarray, side: int) -> np.ndarray:
     """Meters (M, 2) around an arm (1 left, -1 right) and along it."""
-    shoulder, wrist = body.arms[0 if side > 0 else 1]
+    arm = 0 if side > 0 else 1
+    (shoulder, wrist), elbow = body.arms[arm], body.elbows[arm]
+    # Around each bone of its own: the line from shoulder to wrist leaves a bent arm.
+    upper, lower = elbow - shoulder, wrist - elbow
+    reached = np.clip((points - shoulder) @ upper / (upper @ upper), -np.inf, 1)
+    beyond = np.clip((points - elbow) @ lower / (lower @ lower), 0, np.inf)
+    center = shoulder + reached[:, None] * upper + beyond[:, None] * lower
+    along = reached * np.linalg.norm(upper) + beyond * np.linalg.norm(lower)
     axis = unit(wrist - shoulder)
     across = unit(np.cross(axis, [0, 1, 0]))
-    offset = points - shoulder
+    offset = points - center
     angle = np.arctan2(offset @ across, offset @ np.cross(axis, across))
-    return np.stack([ARM_RADIUS * angle, -(offset @ axis)], axis=1)
+    return np.stack([ARM_RADIUS * angle, -along], axis=1)
 
 
 def seam_height(body: StandingBody, points: np.ndarray) -> np.ndarray:
@@ -317,7 +357,8 @@ def fold_heights(
     body_folds, arm_folds = (
         np.tanh(a) + 0.35 * b * smooth_step(0.7, -0.4, a) for a, b in zip(coarse, fine)
     )
-    folds = body_folds * (1 - sleeve) + arm_folds * sleeve
+    # Deep rings around a sleeve would make it a chain of pads.
+    folds = 0.8 * body_folds * (1 - sleeve) + 0.55 * arm_folds * sleeve
     return np.clip(folds, -1, 1) * smooth_step(0.012, 0.09, covered)
 
 

@@ -46,7 +46,7 @@ STRAIGHT_BELOW = 0.004  # meters: shorter hairs need no bending
 # An eyebrow in rest coordinates (meters): from the nose outward along x.
 BROW_START, BROW_END = 0.0105, 0.0560
 BROW_LINE = 0.7520  # z at its start
-BROW_HAIRS = 900  # both brows of an average man
+BROW_HAIRS = 1150  # both brows of an average man
 
 LASHES = {"upper": ("eyelashes-2", 110), "lower": ("eyelashes-1", 60)}
 
@@ -110,7 +110,7 @@ def choose_facial_hair(
         beard_length=float(rng.uniform(*BEARDS[kind][2])),
         beard_color=beard,
         brow_color=brows,
-        brow_width=clipped_normal(rng, 0.0043 if male else 0.0033, 0.0006, 0.0020, 0.0060),
+        brow_width=clipped_normal(rng, 0.0050 if male else 0.0041, 0.0007, 0.0026, 0.0068),
         brow_density=clipped_normal(rng, 1.0 if male else 0.8, 0.15, 0.45, 1.4),
         brow_arch=clipped_normal(rng, 0.0050 if male else 0.0068, 0.0014, 0.0020, 0.0095),
         lash_length=clipped_normal(rng, 0.85 if male else 1.1, 0.12, 0.6, 1.4),

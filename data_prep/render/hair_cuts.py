@@ -66,9 +66,13 @@ def _combed(
     over = -np.sign(choice.part)  # away from the parting
     height = choice.volume * (1 + zero)
     if choice.comb == "side":
-        across = np.where((x - choice.part) * over > 0, over, -over)
-        flow = np.stack([across, 0.15 - 0.5 * front, zero], axis=1)
-        return flow, 0.45 + 0.5 * front, height * (1 + 0.8 * front)
+        from_part = (x - choice.part) * over
+        large = from_part + rng.normal(0, 0.002, len(x)) > 0
+        # It rises slowly away from the parting and lies flat on the small side: where
+        # both sides stood up at once, a trench was left between.
+        rise = np.where(large, 0.15 + 0.85 * smooth_step(0.0, 0.055, from_part), 0.1)
+        flow = np.stack([np.where(large, over, -over), 0.15 - 0.4 * front * large, zero], axis=1)
+        return flow, (0.35 + 0.5 * front) * rise, height * (1 + 0.8 * front) * rise
     if choice.comb == "up":
         flow = np.stack([0.4 * over + zero, 0.7 - 1.0 * front, 0.3 + 0.7 * front], axis=1)
         return flow, 0.5 + 0.7 * front, height * (1 + 2.5 * front)
@@ -157,6 +161,7 @@ def grow_loose(rng: np.random.Generator, choice: HairChoice, scalp: Scalp) -> li
         choice.volume
         * (0.35 * rng.random(count) + 0.65 * outer)
         * smooth_step(0, 0.03, scalp.depth)
+        * (1 - 0.7 * near)
     )
     thickness = np.where(fringe, 0.002 + 0.006 * rng.random(count), thickness)
 
@@ -213,7 +218,8 @@ def grow_volume(rng: np.random.Generator, choice: HairChoice, scalp: Scalp) -> l
         directions = scalp.roots.normals + 0.35 * UP
         lengths, weight = choice.length * (1 - 0.5 * low), 0.012
     else:
-        side = np.where(x > choice.part, 1.0, -1.0)
+        # A sharp parting would leave a trench in hair that stands.
+        side = np.tanh((x - choice.part + rng.normal(0, 0.012, count)) / 0.015)
         flow = np.stack([0.8 * side, 0.3 + 0 * x, 0 * x], axis=1)
         directions = 0.7 * scalp.roots.along_skin(flow) + 0.8 * scalp.roots.normals
         lengths, weight = choice.length * (1 - (0.35 if choice.length < 0.11 else 0.0) * low), 0.14

@@ -339,5 +339,6 @@ def parted_flow(
     near = np.exp(-(((x - choice.part) / 0.016) ** 2)) * scalp.top
     back = scalp.back
     flow = np.stack([side * (1 - 0.5 * back), 0.25 + 0.6 * back, -0.3 - 0.8 * back], axis=1)
-    off = 0.22 + 0.18 * near + 0.20 * scalp.front
+    # Flat beside the parting: hair that rose there would leave a trench.
+    off = 0.22 - 0.10 * near + 0.20 * scalp.front * (1 - near)
     return scalp.roots.along_skin(flow) + off[:, None] * scalp.roots.normals, near

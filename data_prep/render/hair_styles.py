@@ -232,7 +232,7 @@ def hair_in_style(rng: np.random.Generator, person: PersonChoice, style: str) ->
         part=float(rng.choice([0.0, 0.010, -0.014, 0.024, -0.026])),
         clump=float(rng.uniform(0.35, 0.75)),
         frizz=float(rng.uniform(0.0008, 0.0028)),
-        flyaways=float(rng.uniform(0.06, 0.26)),
+        flyaways=float(rng.uniform(0.04, 0.20)),
         framing=float(rng.uniform(0.056, 0.074)),
         tucked=bool(rng.random() < 0.35),
         side=float(rng.choice([-1.0, 1.0])),
@@ -280,6 +280,7 @@ def _short(rng: np.random.Generator, person: PersonChoice, hair: HairChoice) -> 
         comb=str(rng.choice(combs)),
         volume=float(rng.uniform(0.006, 0.018)),
         wave=wave if curly else (0.0, 1.0),
+        flyaways=0.3 * hair.flyaways,  # so many would make a ball of short hair
     )
 
 

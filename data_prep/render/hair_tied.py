@@ -29,6 +29,7 @@ from data_prep.render.strands import (
     clumped,
     grow,
     interpolated,
+    lengths_of,
     locks_of,
     rope,
     ruffled,
@@ -92,8 +93,13 @@ def _gathered(
     strayed = rng.random(count) < choice.flyaways
     hairs = clumped(hairs, lock, centers, np.where(strayed, 0.05, 0.45 * choice.clump), 0.7)
     hairs = ruffled(rng, hairs, lengths, np.where(strayed, 2.0, 0.6) * choice.frizz)
-    reach = np.where(strayed, FLYAWAY, 0.5 * choice.frizz)
-    hairs = astray(rng, hairs, lengths, scalp.roots.normals, reach, tied=True)
+    outward = scalp.roots.normals
+    hairs = astray(rng, hairs, lengths, outward, np.full(count, 0.5 * choice.frizz), tied=True)
+    # What has left the others is short or broken: tied at both ends it would be a wide arc.
+    loose = trimmed(hairs[strayed], rng.uniform(0.2, 0.7, strayed.sum()))
+    hairs[strayed] = astray(
+        rng, loose, lengths_of(loose), outward[strayed], np.full(len(loose), 0.4 * FLYAWAY)
+    )
     return settled(scalp, hairs), flow
 
 

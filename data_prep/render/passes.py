@@ -1,10 +1,9 @@
-"""The two passes of Cycles: color, and coverage.
+"""The color pass of Cycles, and coverage.
 
 Coverage is the share of a pixel's area, seen through the lens, that is
-foreground (box filter), so both passes share filter, lens and geometry.  The
-color pass has few samples and a denoiser, and its own coverage is too coarse
-for hair; the matte pass takes hundreds of samples of white surfaces without light
-(`Quality.matte_samples` where the pixel is undecided, `matte_least` elsewhere).
+foreground (box filter), so both share filter, lens and geometry.  The color pass
+has few samples and a denoiser, and its own coverage is too coarse for hair; the
+matte is counted by `data_prep.render.coverage`.
 """
 
 from __future__ import annotations
@@ -20,35 +19,10 @@ import cv2
 import numpy as np
 
 from data_prep.errors import InputError
-from data_prep.render.blender import NodeTree
+from data_prep.render.blender import rendered_geometry
+from data_prep.render.camera import View
+from data_prep.render.coverage import Lens, coverage
 from data_prep.render.quality import Quality
-
-
-def _set_up(scene: bpy.types.Scene, quality: Quality, threads: int) -> None:
-    """What both passes share."""
-    render, cycles = scene.render, scene.cycles
-    render.engine = "CYCLES"
-    render.resolution_x, render.resolution_y = quality.size
-    render.resolution_percentage = 100
-    render.film_transparent = True
-    render.use_persistent_data = True  # the second pass keeps geometry and its BVH
-    render.threads_mode = "FIXED"
-    render.threads = threads
-    render.image_settings.file_format = "OPEN_EXR"
-    render.image_settings.color_mode = "RGBA"
-    render.image_settings.color_depth = "32"
-    render.image_settings.exr_codec = "NONE"
-    cycles.device = "CPU"
-    cycles.seed = 0
-    cycles.pixel_filter_type = "BOX"
-    cycles.use_auto_tile = False
-    cycles.film_transparent_glass = False
-    cycles.caustics_reflective = cycles.caustics_refractive = False
-    # Together a sixth faster in dense hair; few lamps need no tree.
-    cycles.debug_use_compact_bvh = False
-    cycles.use_light_tree = False
-    scene.cycles_curves.shape = "RIBBONS"
-    scene.cycles_curves.subdivisions = 1
 
 
 @contextmanager
@@ -87,12 +61,30 @@ def render_color(scene: bpy.types.Scene, quality: Quality, threads: int) -> np.n
     (H, W, 4) float32 ndarray
         Premultiplied linear RGB, and the coverage it was premultiplied by.
     """
-    _set_up(scene, quality, threads)
-    cycles = scene.cycles
+    render, cycles = scene.render, scene.cycles
+    render.engine = "CYCLES"
+    render.resolution_x, render.resolution_y = quality.size
+    render.resolution_percentage = 100
+    render.film_transparent = True
+    render.threads_mode = "FIXED"
+    render.threads = threads
+    render.image_settings.file_format = "OPEN_EXR"
+    render.image_settings.color_mode = "RGBA"
+    render.image_settings.color_depth = "32"
+    render.image_settings.exr_codec = "NONE"
+    cycles.device = "CPU"
+    cycles.seed = 0
     cycles.samples = quality.color_samples
-    cycles.use_adaptive_sampling = True
-    cycles.adaptive_min_samples = min(8, quality.color_samples)
-    cycles.adaptive_threshold = 0.05
+    cycles.use_adaptive_sampling = False  # below 8 samples it finishes no pixel
+    cycles.pixel_filter_type = "BOX"
+    cycles.use_auto_tile = False
+    cycles.film_transparent_glass = False
+    cycles.caustics_reflective = cycles.caustics_refractive = False
+    # Together a sixth faster in dense hair; few lamps need no tree.
+    cycles.debug_use_compact_bvh = False
+    cycles.use_light_tree = False
+    scene.cycles_curves.shape = "RIBBONS"
+    scene.cycles_curves.subdivisions = 1
     cycles.use_denoising = True
     cycles.denoiser = "OPENIMAGEDENOISE"
     cycles.denoising_input_passes = "RGB_ALBEDO_NORMAL"
@@ -108,10 +100,13 @@ def render_color(scene: bpy.types.Scene, quality: Quality, threads: int) -> np.n
     return _render(scene)
 
 
-def _white() -> bpy.types.Material:
-    """A surface that shines: no light is traced, no shader evaluated."""
-    tree = NodeTree.of_material("white")
-    return tree.surface(tree.node("ShaderNodeEmission", {"Color": (1, 1, 1, 1)}))
+def _view_of(camera: bpy.types.Object) -> tuple[View, Lens]:
+    """Where a camera stands and what it is set to."""
+    optics = camera.data
+    focal = optics.sensor_height / 1000 / 2 / np.tan(optics.angle_y / 2)
+    radius = focal / 2 / optics.dof.aperture_fstop if optics.dof.use_dof else 0.0
+    view = View(np.array(camera.matrix_world), optics.angle_y)
+    return view, Lens(radius, optics.dof.focus_distance)
 
 
 def render_matte(scene: bpy.types.Scene, quality: Quality, threads: int) -> np.ndarray:
@@ -122,24 +117,8 @@ def render_matte(scene: bpy.types.Scene, quality: Quality, threads: int) -> np.n
     (H, W) float32 ndarray
         0 to 1.
     """
-    _set_up(scene, quality, threads)
-    cycles = scene.cycles
-    cycles.samples = quality.matte_samples
-    cycles.use_adaptive_sampling = True
-    cycles.adaptive_min_samples = quality.matte_least
-    # So small that only pixels whose samples all agree are finished early.
-    cycles.adaptive_threshold = 0.0005
-    cycles.use_denoising = False
-    cycles.max_bounces = 0
-    cycles.transparent_max_bounces = 0
-    layer = scene.view_layers[0]
-    clear = [thing for thing in scene.objects if thing.get("clear")]
-    layer.material_override = _white()
-    for lens in clear:  # what is seen through clear glass decides the matte
-        lens.visible_camera = False
-    try:
-        return np.clip(_render(scene)[:, :, 3], 0, 1)
-    finally:
-        layer.material_override = None
-        for lens in clear:
-            lens.visible_camera = True
+    # What is seen through clear glass decides the matte.
+    opaque = [thing for thing in scene.objects if not thing.get("clear")]
+    geometry = rendered_geometry(opaque)
+    view, lens = _view_of(scene.camera)
+    return coverage(geometry, view, lens, quality.size, quality.lens_positions, threads)

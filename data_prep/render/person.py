@@ -110,6 +110,9 @@ PAIRED_OPPOSITES = {
 # Means other than 0: MakeHuman's average mouth droops and its ears stand out.
 MEANS = {"mouth/mouth-angles-up": 0.35, "ears/{side}-ear-wing-incr": -0.12}
 
+# MakeHuman's average is broad next to its head, dressed people more so.
+NARROWER = {"torso/torso-scale-horiz-decr": 0.25, "arms/measure-upperarm-circ-decr": 0.4}
+
 # Small differences between the halves of a face; nobody is symmetric.
 ASYMMETRIES = (
     "brown-1", "brown-2", "cheek-1", "eye-3", "eye-6", "jaw-1", "mouth-1", "mouth-2",
@@ -288,4 +291,4 @@ def person_shape(mesh: BaseMesh, person: PersonChoice) -> np.ndarray:
     overall = macro_targets(
         person.masculinity, person.age, person.muscle, person.weight, person.ancestry, person.cup
     )
-    return mesh.morph(mesh.vertices, overall | person.targets)
+    return mesh.morph(mesh.vertices, overall | NARROWER | person.targets)

@@ -6,12 +6,16 @@
 
 The folder gets images/, mattes/, foregrounds/, meta/, train.txt, test.txt,
 dataset.json and sheet.jpg (`photo` says what is in them).  People, not photos,
-are split into training and test, 1700 to 300.  A run that was interrupted goes
-on where it stopped, and its files are those of a run that was not.  Photos that
-are there are not rendered again; a smaller --count removes none.
+are split into training and test, 1700 to 300; with --test-every 5 each fifth
+person is a test person, so that a set which grows moves nobody to the other
+side; with --validation-every 16 each sixteenth is on neither, but in
+validation.txt, by which trained weights can be chosen.  A run that was interrupted goes on where it stopped, and its files are
+those of a run that was not.  Photos that are there are not rendered again; a
+smaller --count removes none.
 
 --recomposite puts the foregrounds that are there before further backgrounds,
-without rendering: NAME_b1, NAME_b2...
+without rendering: NAME_b1, NAME_b2...  Beside --count it follows the rendering.
+--recomposite-test gives test people another number of them.
 """
 
 from __future__ import annotations
@@ -63,6 +67,8 @@ from data_prep.resume import (
 SHEET = "sheet.jpg"
 # Modules of this package that change no picture.
 NOT_PICTURES = ("check.py", "contact_sheet.py", "fit_landmarks.py", "portraits.py")
+# Settings that decide no picture, but who is on which side.
+SPLIT = ("test_every", "validation_every")
 
 
 @dataclass(frozen=True)
@@ -77,6 +83,11 @@ class Settings:
         Of the photos: ".jpg" or ".png".
     bits : int
         Of mattes and foregrounds, 8 or 16.
+    test_every : int or None
+        Each so many-th person is a test person; None: a random share is.
+    validation_every : int or None
+        Each so many-th person is a validation person, before test people are
+        counted off; None: nobody is.
     """
 
     seed: int
@@ -84,6 +95,17 @@ class Settings:
     quality: Quality
     suffix: str
     bits: int
+    test_every: int | None = None
+    validation_every: int | None = None
+
+    def of_pictures(self) -> dict:
+        """Those that decide a picture."""
+        return {name: value for name, value in asdict(self).items() if name not in SPLIT}
+
+    def of_split(self) -> dict:
+        """Those that decide who is on which side, where they are given."""
+        split = {name: getattr(self, name) for name in SPLIT}
+        return {name: value for name, value in split.items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -128,15 +150,21 @@ def _body() -> BaseMesh:
 
 def recipe_digest() -> str:
     """Changes whenever code or a table that decides a picture does."""
-    files = sorted(p for p in Path(__file__).parent.iterdir() if p.suffix in (".py", ".json"))
+    here = Path(__file__).parent
+    files = sorted(p for p in here.iterdir() if p.suffix in (".py", ".json"))
+    files += sorted((here / "native").glob("*.cpp"))
     digests = [sha256_of(p) for p in files if p.name not in NOT_PICTURES]
     return content_key(digests, module_digests(["srgb.py"]))
 
 
 def _meta(choice: PortraitChoice, task: Task, **more) -> dict:
     """What is written beside a photo: all of its parameters."""
-    settings = asdict(task.settings)
-    return {"stem": task.stem, "settings": settings, "choice": asdict(choice), **more}
+    return {
+        "stem": task.stem,
+        "settings": task.settings.of_pictures(),
+        "choice": asdict(choice),
+        **more,
+    }
 
 
 def render_portrait(task: Task) -> list[str]:
@@ -203,7 +231,7 @@ def make_photo(task: Task) -> Outcome:
     Whatever goes wrong in a render is told of that portrait, and stops no other;
     a full disk stops everything.
     """
-    key = content_key(task.recipe, asdict(task.settings), task.number, task.variant)
+    key = content_key(task.recipe, task.settings.of_pictures(), task.number, task.variant)
     if is_done(task.known, key, task.out):
         return Outcome(task.known)
     for folder in ("images", "mattes", "foregrounds", "meta"):
@@ -233,7 +261,7 @@ def make_photo(task: Task) -> Outcome:
 
 
 def _origin(settings: Settings) -> dict:
-    return {"format": "rendered", **asdict(settings)}
+    return {"format": "rendered", **settings.of_pictures(), **settings.of_split()}
 
 
 def _known_records(out: Path, settings: Settings) -> dict[str, dict]:
@@ -268,16 +296,27 @@ def settings_of(out: Path) -> Settings:
     return Settings(**{**origin, "quality": Quality(**origin["quality"])})
 
 
-def split_people(records: Sequence[dict], seed: int) -> tuple[list[str], list[str]]:
-    """Training and test stems: all photos of a person are on one side."""
+def sides_of_people(records: Sequence[dict], settings: Settings) -> dict[int, str]:
+    """By person: "train", "test" or "validation"."""
     people = sorted({record["person"] for record in records})
-    train, _ = split_stems([f"{person:09d}" for person in people], seed)
-    training = {int(name) for name in train}
-    ordered = sorted(records, key=lambda record: record["stem"])
-    return (
-        [r["stem"] for r in ordered if r["person"] in training],
-        [r["stem"] for r in ordered if r["person"] not in training],
-    )
+    sides = dict.fromkeys(people, "train")
+    if settings.test_every is None:
+        _, test = split_stems([f"{person:09d}" for person in people], settings.seed)
+        sides |= dict.fromkeys(map(int, test), "test")
+    # The last of a number, not the first: whoever begins a set is to be trained on.
+    for side, every in (("test", settings.test_every), ("validation", settings.validation_every)):
+        if every is not None:
+            sides |= {person: side for person in people if (person + 1) % every == 0}
+    return sides
+
+
+def split_people(records: Sequence[dict], settings: Settings) -> dict[str, list[str]]:
+    """Stems by side: all photos of a person are on one."""
+    sides = sides_of_people(records, settings)
+    lists: dict[str, list[str]] = {"train": [], "test": [], "validation": []}
+    for record in sorted(records, key=lambda record: record["stem"]):
+        lists[sides[record["person"]]].append(record["stem"])
+    return lists
 
 
 def make_set(
@@ -301,6 +340,7 @@ def make_set(
         That each new photo took.
     """
     known = _known_records(out, settings)
+    earlier = DatasetManifest.load(out) or DatasetManifest()
     journal, recipe = Journal(out), recipe_digest()
     threads = max(1, available_workers() // workers)
     out.mkdir(parents=True, exist_ok=True)
@@ -311,14 +351,14 @@ def make_set(
     )
     seconds = [r["seconds"] for r in records if "seconds" in r]
     # A photo that failed may have files of an earlier version of the code.
-    failed = {problem.file.name for problem in problems}
+    failed, tried = {problem.file.name for problem in problems}, {task.stem for task in tasks}
     everything = {**known, **{record["stem"]: record for record in records}}
     kept = [
         {key: value for key, value in record.items() if key != "seconds"}
         for stem, record in sorted(everything.items())
         if stem not in failed
     ]
-    write_lists(out, *split_people(kept, settings.seed))
+    write_lists(out, **split_people(kept, settings))
     manifest = DatasetManifest(
         origin=_origin(settings),
         files={
@@ -329,8 +369,12 @@ def make_set(
         },
         portraits={r["stem"]: {k: v for k, v in r.items() if k != "stem"} for r in kept},
         rejected=[
-            {"file": problem.file.relative_to(out).as_posix(), "reason": problem.reason}
-            for problem in problems
+            # What failed in a run over other photos has still failed.
+            *(r for r in earlier.rejected if Path(r["file"]).name not in tried),
+            *(
+                {"file": problem.file.relative_to(out).as_posix(), "reason": problem.reason}
+                for problem in problems
+            ),
         ],
     )
     if kept:
@@ -341,10 +385,34 @@ def make_set(
     return manifest, seconds if new else []
 
 
-def summarize(manifest: DatasetManifest, out: Path, seconds: Sequence[float]) -> str:
-    """What came of a run, every failure on its own line."""
+def further_photos(
+    out: Path, settings: Settings, backgrounds: int, test_backgrounds: int
+) -> list[tuple[int, int]]:
+    """(number, variant) of further backgrounds for every foreground that is there."""
+    rendered = [r for r in _known_records(out, settings).values() if r["variant"] == 0]
+    sides = sides_of_people(rendered, settings)
+    return [
+        (record["number"], variant)
+        for record in sorted(rendered, key=lambda record: record["number"])
+        for variant in range(
+            1, 1 + (test_backgrounds if sides[record["person"]] == "test" else backgrounds)
+        )
+    ]
+
+
+def summarize(manifest: DatasetManifest, out: Path, times: Sequence[Sequence[float]]) -> str:
+    """What came of runs, every failure on its own line.
+
+    Parameters
+    ----------
+    manifest : DatasetManifest
+        Of the last one.
+    out : Path
+    times : sequence of sequence of float
+        Seconds of the new photos of each run.
+    """
     lines = [f"{out}: {len(manifest.portraits)} portraits, see {out / SHEET}."]
-    if seconds:
+    for seconds in filter(None, times):
         middle = statistics.median(seconds)
         lines.append(f"{len(seconds)} new, median {middle:.1f} s each ({max(seconds):.1f} at most).")
     if len({record["person"] for record in manifest.portraits.values()}) == 1:
@@ -360,11 +428,22 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--recomposite", type=int, metavar="B", help="B further backgrounds for what is there"
     )
+    parser.add_argument(
+        "--recomposite-test", type=int, metavar="B", help="of test people (as --recomposite)"
+    )
+    parser.add_argument(
+        "--test-every", type=int, metavar="P",
+        help="each P-th person is a test person (a random 15 %% are)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--validation-every", type=int, metavar="P",
+        help="each P-th person is neither, but in validation.txt (nobody is)",
+    )  # fmt: skip
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--per-person", type=int, default=4, help="photos of each person")
     parser.add_argument("--scale", type=float, default=1.0, help=f"of {FRAME[0]}x{FRAME[1]}")
     parser.add_argument("--samples", type=int, help="a pixel of the color pass")
-    parser.add_argument("--matte-samples", type=int, help="most a pixel of the matte")
+    parser.add_argument("--lens-positions", type=int, help="of the matte, 32 samples each")
     parser.add_argument("--format", choices=("jpg", "png"), default="jpg", help="of photos")
     parser.add_argument("--bits", type=int, choices=(8, 16), default=8, help="of mattes")
     parser.add_argument(
@@ -375,9 +454,12 @@ def _parser() -> argparse.ArgumentParser:
 
 def _settings(options: argparse.Namespace) -> Settings:
     """Settings of the options, checked."""
-    for name in ("count", "only", "recomposite", "per_person", "samples", "matte_samples"):
+    least_values = {
+        "count": 1, "only": 0, "recomposite": 1, "recomposite_test": 1, "test_every": 2,
+        "validation_every": 2, "per_person": 1, "samples": 1, "lens_positions": 1,
+    }  # fmt: skip
+    for name, least in least_values.items():
         value = getattr(options, name)
-        least = 0 if name == "only" else 1
         if value is not None and value < least:
             raise InputError(f"--{name.replace('_', '-')} {value} is too few; give {least} or more.")
     if options.seed < 0:
@@ -389,37 +471,40 @@ def _settings(options: argparse.Namespace) -> Settings:
     quality = Quality(scale=options.scale)
     if options.samples is not None:
         quality = replace(quality, color_samples=options.samples)
-    if options.matte_samples is not None:
-        quality = replace(quality, matte_samples=options.matte_samples)
+    if options.lens_positions is not None:
+        quality = replace(quality, lens_positions=options.lens_positions)
     return Settings(
-        options.seed, options.per_person, quality, f".{options.format}", options.bits
-    )
+        options.seed, options.per_person, quality, f".{options.format}", options.bits,
+        options.test_every, options.validation_every,
+    )  # fmt: skip
 
 
 def main(argv: list[str] | None = None) -> int:
     """Render a set, one photo of it, or further backgrounds for it."""
     options = _parser().parse_args(argv)
     settings = _settings(options)
-    if sum(value is not None for value in (options.count, options.only, options.recomposite)) != 1:
-        raise InputError("Give one of --count N, --only K and --recomposite B.")
+    if (options.only is None) == (options.count is None and options.recomposite is None):
+        raise InputError("Give --only K, or --count N, --recomposite B or both.")
+    if options.recomposite_test is not None and options.recomposite is None:
+        raise InputError("--recomposite-test goes with --recomposite.")
     if options.only is not None:
         task = Task(options.only, 0, settings, available_workers(), options.out, "", None)
         for name in render_portrait(task):
             print(options.out / name)
         return 0
+    runs = []
+    if options.count is not None:
+        photos = [(number, 0) for number in range(options.count)]
+        runs.append(make_set(options.out, settings, photos, options.workers))
     if options.recomposite is not None:
         settings = settings_of(options.out)
-        rendered = [
-            record["number"]
-            for record in _known_records(options.out, settings).values()
-            if record["variant"] == 0
-        ]
-        variants = range(1, options.recomposite + 1)
-        photos = [(number, variant) for number in sorted(rendered) for variant in variants]
-    else:
-        photos = [(number, 0) for number in range(options.count)]
-    manifest, seconds = make_set(options.out, settings, photos, options.workers)
-    print(summarize(manifest, options.out, seconds))
+        photos = further_photos(
+            options.out, settings, options.recomposite,
+            options.recomposite_test or options.recomposite,
+        )  # fmt: skip
+        runs.append(make_set(options.out, settings, photos, options.workers))
+    manifest = runs[-1][0]
+    print(summarize(manifest, options.out, [seconds for _, seconds in runs]))
     return 1 if manifest.rejected else 0
 
 

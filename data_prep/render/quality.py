@@ -17,17 +17,13 @@ class Quality:
         Of the frame of 600 x 800.
     color_samples : int
         A pixel, of the color pass.
-    matte_samples : int
-        Most samples a pixel of the matte.
-    matte_least : int
-        Samples after which a pixel that is all foreground or all background,
-        and whose neighbors are, is finished.
+    lens_positions : int
+        Of the matte; each brings 32 samples a pixel.
     """
 
     scale: float = 1.0
-    color_samples: int = 12
-    matte_samples: int = 576
-    matte_least: int = 8
+    color_samples: int = 8
+    lens_positions: int = 64
 
     @property
     def size(self) -> tuple[int, int]:

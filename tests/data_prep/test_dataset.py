@@ -34,6 +34,17 @@ def test_lists_are_followed(folder):
     dataset.check_pixels(size=(6, 8))
 
 
+def test_a_validation_list_takes_portraits_that_are_on_no_other(folder):
+    assert Dataset.open(folder).validation == []
+    (folder / "validation.txt").write_text("d\n")
+    dataset = Dataset.open(folder)
+    assert [p.stem for p in dataset.validation] == ["d"]
+    assert [p.stem for p in dataset.portraits] == ["a", "b", "c"]
+    (folder / "validation.txt").write_text("d\nc\n")
+    with pytest.raises(DatasetError, match="c is already in test.txt"):
+        Dataset.open(folder)
+
+
 def test_all_problems_of_pairing_are_listed(folder):
     (folder / "train.txt").write_text("a\nb\nb\nnobody\n")
     (folder / "test.txt").write_text("a\nc\nd\n")

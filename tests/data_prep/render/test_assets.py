@@ -51,7 +51,7 @@ def note(event, arguments):
         files.add(os.path.realpath(arguments[0]))
 sys.addaudithook(note)
 from data_prep.render import portraits
-portraits.main(["--only", "8", "--scale", "0.08", "--samples", "1", "--matte-samples", "4",
+portraits.main(["--only", "8", "--scale", "0.08", "--samples", "1", "--lens-positions", "4",
                 "--out", sys.argv[1]])
 import bpy
 files |= {os.path.realpath(bpy.path.abspath(image.filepath))

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
+from data_prep.render import bystanders
 from data_prep.render.background import KINDS, choose_background, render_background
 from data_prep.render.colors import luminance
 from data_prep.render.light import choose_light
@@ -103,3 +104,16 @@ def test_places_are_photographed(plain):
     choice = replace(plain, kind="place", detail="city", blur=0.004)
     display = render_background(choice, SIZE, HAIR)
     assert display.shape == (SIZE[1], SIZE[0], 3) and display.std() > 0.03
+
+
+def test_bystanders_wear_their_hair_in_different_ways(mesh):
+    """Some have hair that hangs or is tied: quads beyond those of the body."""
+    figures = [bystanders._figure(np.random.default_rng(k), mesh) for k in range(30)]
+    for corners, colors, _ in figures:
+        assert np.isfinite(corners).all() and len(colors) == len(corners)
+    hanging = [bystanders._wear_hair(*_bare(mesh, k)) for k in range(30)]
+    assert 5 < sum(len(quads) > 0 for quads in hanging) < 25
+
+
+def _bare(mesh, seed):
+    return np.random.default_rng(seed), bystanders._regions(mesh), mesh.vertices.copy()

@@ -19,6 +19,7 @@ from data_prep.render.drape import (
     Cut,
     StandingBody,
     bone_share,
+    cloth_field,
     covered_vertices,
     cut_height,
     fold_heights,
@@ -97,6 +98,17 @@ def test_every_outfit_is_worn_by_whom_it_is_for(people, outfits):
             shares = sum(entry[1 if sex == "female" else 2] for entry in OUTFITS.values())
             p = share / shares
             assert abs(count - p * total) <= 4 * np.sqrt(total * p * (1 - p)) + 1e-9
+
+
+def test_ease_widens_sleeves_below_the_deltoid_and_little_above(body):
+    gap, ease = 0.004, 0.03
+    tight, wide = (cloth_field(body, gap, room) for room in (0.0, ease))
+    along = body.along_arm(body.points)
+    arm = np.abs(body.points[:, 0]) > abs(body.arms[0][0][0])
+    widened = (tight(body.points) - wide(body.points)) / ease
+    upper, lower = arm & (along > 0.1) & (along < 0.3), arm & (along > 0.6) & (along < 0.75)
+    assert widened[upper].mean() < 0.4
+    assert widened[lower].mean() > 0.8
 
 
 def test_a_wider_or_deeper_neckline_uncovers_more():
@@ -236,6 +248,19 @@ def test_a_print_does_not_stretch_much(body):
     front = (front[:, 1] < body.neck[1] - 0.05) & (np.abs(front[:, 0]) < 0.12)
     ratio = printed[front].sum() / real[front].sum()
     assert 0.6 < ratio < 1.5
+
+
+def test_prints_run_along_bent_sleeves_without_meeting_in_a_point(body):
+    choice = replace(layers_of("sweater"), folds=0.0)
+    garment = make_layer(np.random.default_rng(1), body, choice).garment
+    faces = garment.shell.faces
+    places = print_coordinates(body, garment.standing, faces).reshape(-1, 3, 2)
+    middle = garment.standing[faces].mean(axis=1)
+    along = body.along_arm(middle)
+    sleeve = (along > 0.15) & (along < 0.8) & (np.abs(middle[:, 0]) > body.arms[0][0][0])
+    around = np.ptp(places[sleeve, :, 0], axis=1)
+    edges = np.ptp(garment.standing[faces[sleeve]], axis=1).max(axis=1)
+    assert np.percentile(around / edges, 99) < 3
 
 
 @pytest.mark.parametrize("pattern", REPEATS)

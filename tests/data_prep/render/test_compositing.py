@@ -83,6 +83,15 @@ def test_noise_of_thin_hair_is_averaged_away(rng, disk):
     assert recovered[thin].mean() == pytest.approx(0.5, abs=0.05)
 
 
+def test_a_bright_strand_over_the_background_stays_brighter_than_its_neighbors():
+    coverage = np.full((40, 40), 0.3, np.float32)
+    light = np.full((40, 40, 1), 0.2, np.float32)
+    light[:, 20] = 0.6
+    recovered = unpremultiplied(coverage[..., None] * light * np.ones(3, np.float32), coverage)
+    brighter = recovered[20, 20] / recovered[20, 35]
+    assert 1.4 < brighter.max() < 2.5
+
+
 def test_nothing_is_black():
     assert not unpremultiplied(np.zeros((20, 20, 3)), np.zeros((20, 20))).any()
 

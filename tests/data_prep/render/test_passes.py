@@ -9,7 +9,7 @@ from data_prep.render.quality import Quality
 
 pytestmark = pytest.mark.render
 
-SMALL = Quality(scale=0.1, color_samples=16, matte_samples=256)
+SMALL = Quality(scale=0.1, color_samples=16, lens_positions=64)
 
 
 @pytest.fixture

@@ -17,10 +17,11 @@ from data_prep.dataset_manifest import JOURNAL
 from data_prep.errors import InputError
 from data_prep.images import read_matte, read_photo
 from data_prep.render.photo import read_foreground, read_meta
-from data_prep.render.portraits import main, split_people
+from data_prep.render.portraits import Settings, main, split_people
+from data_prep.render.quality import Quality
 
 # The smallest render that is still a portrait.
-SMALL = ["--scale", "0.08", "--samples", "1", "--matte-samples", "8", "--per-person", "2"]
+SMALL = ["--scale", "0.08", "--samples", "1", "--lens-positions", "8", "--per-person", "2"]
 
 
 def digests(folder):
@@ -44,8 +45,13 @@ def records(people, photos):
     ]
 
 
+def settings(seed=0, **split):
+    return Settings(seed, 4, Quality(), ".jpg", 8, **split)
+
+
 def test_people_are_on_one_side():
-    train, test = split_people(records(40, 4), seed=0)
+    train, test, validation = split_people(records(40, 4), settings()).values()
+    assert not validation
     assert len(train) + len(test) == 160 and not set(train) & set(test)
     of = {record["stem"]: record["person"] for record in records(40, 4)}
     assert not {of[stem] for stem in train} & {of[stem] for stem in test}
@@ -53,15 +59,37 @@ def test_people_are_on_one_side():
 
 
 def test_the_split_follows_the_seed():
-    splits = [split_people(records(40, 4), seed) for seed in (0, 0, 1)]
+    splits = [split_people(records(40, 4), settings(seed)) for seed in (0, 0, 1)]
     assert splits[0] == splits[1] != splits[2]
+
+
+def test_with_a_fixed_rule_nobody_changes_sides_as_the_set_grows():
+    rule = settings(test_every=5, validation_every=16)
+    whole = split_people(records(320, 1), rule)
+    assert {side: len(stems) for side, stems in whole.items()} == {
+        "train": 240, "test": 60, "validation": 20,
+    }  # fmt: skip
+    assert len({stem for stems in whole.values() for stem in stems}) == 320
+    for people in (5, 37, 299):
+        part = split_people(records(people, 1), rule)
+        for side, stems in whole.items():
+            assert part[side] == [stem for stem in stems if int(stem[1:]) < people]
+        assert part["train"] and part["test"]
+
+
+def test_the_split_is_no_part_of_a_picture():
+    divided = settings(test_every=5, validation_every=16)
+    assert settings().of_pictures() == divided.of_pictures()
+    assert settings().of_pictures() != settings(seed=1).of_pictures()
 
 
 @pytest.mark.parametrize(
     "options, message",
     [
-        ([], "Give one of"),
-        (["--count", "2", "--only", "1"], "Give one of"),
+        ([], "Give --only K, or"),
+        (["--count", "2", "--only", "1"], "Give --only K, or"),
+        (["--count", "2", "--recomposite-test", "1"], "goes with --recomposite"),
+        (["--count", "2", "--test-every", "1"], "--test-every 1 is too few"),
         (["--count", "0"], "--count 0 is too few"),
         (["--count", "4", "--seed", "-1"], "--seed -1 is negative"),
         (["--count", "4", "--scale", "9"], "--scale 9.0 is out of range"),
@@ -167,6 +195,23 @@ def test_further_backgrounds_and_a_larger_set(rendered, tmp_path):
     subprocess.run(program(out, "--count", "5"), check=True)
     after = digests(out / "images")
     assert len(after) == 13 and all(after[name] == digest for name, digest in before.items())
+
+
+@pytest.mark.render
+def test_one_command_makes_a_set_with_more_backgrounds_for_test_people(tmp_path):
+    out = tmp_path / "set"
+    options = ["--test-every", "2", "--validation-every", "3"]
+    options += ["--recomposite", "1", "--recomposite-test", "2"]
+    subprocess.run(program(out, "--count", "2", "--per-person", "1", *options), check=True)
+    dataset = Dataset.open(out)
+    assert [p.stem for p in dataset.train] == ["p00_00000", "p00_00000_b1"]
+    assert [p.stem for p in dataset.test] == ["p00_00001", "p00_00001_b1", "p00_00001_b2"]
+    before = digests(out / "images")
+    subprocess.run(program(out, "--count", "4", "--per-person", "1", *options), check=True)
+    after = digests(out / "images")
+    assert len(after) == 10 and all(after[name] == digest for name, digest in before.items())
+    validation = Dataset.open(out).validation
+    assert [p.stem for p in validation] == ["p00_00002", "p00_00002_b1"]
 
 
 @pytest.mark.render

@@ -1,0 +1,124 @@
+"""What a rendered set holds, short enough for git: who is on which side, and digests.
+
+    python -m data_prep.set_record FOLDER RECORD            # compare the two
+    python -m data_prep.set_record FOLDER RECORD --write    # write RECORD
+
+A set that is rendered again from the same seed should be the same to the last
+bit; on another processor it need not be.  The comparison tells whose photos or
+mattes differ from those that the published figures come from.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterable
+from hashlib import sha256
+from pathlib import Path
+
+from data_prep.dataset import LISTS, VALIDATION, read_list
+from data_prep.dataset_manifest import DatasetManifest, check_finished
+from data_prep.errors import InputError, run_program
+from data_prep.images import atomic_write
+
+SIDES = (*LISTS, VALIDATION)
+
+
+def describe_set(folder: Path) -> dict:
+    """Origin of a rendered set and, for each side and person, photos and digest.
+
+    The digest is of the names and the sha256 of a person's photos and mattes;
+    a person's name is that of the rendered photo with the smallest number.
+
+    Raises
+    ------
+    InputError
+        If the folder is no finished rendered set.
+    """
+    check_finished(folder)
+    manifest = DatasetManifest.load(folder)
+    if manifest is None or manifest.origin.get("format") != "rendered":
+        raise InputError(f"{folder} is no rendered set; make one with `make portrait-set`.")
+    record: dict = {"origin": manifest.origin}
+    for side in SIDES:
+        stems: dict[int, list[str]] = {}
+        path = folder / f"{side}.txt"
+        for stem in sorted(read_list(path) if path.is_file() else ()):
+            stems.setdefault(manifest.portraits[stem]["person"], []).append(stem)
+        record[side] = {
+            of_person[0]: {
+                "photos": len(of_person),
+                "sha256": _digest(manifest, of_person),
+            }
+            for of_person in stems.values()
+        }
+    return record
+
+
+def _digest(manifest: DatasetManifest, stems: Iterable[str]) -> str:
+    lines = (
+        f"{name} {manifest.files[name]}\n"
+        for stem in stems
+        for name in sorted(manifest.portraits[stem]["files"])
+        if name in manifest.files
+    )
+    return sha256("".join(lines).encode()).hexdigest()
+
+
+def differences(found: dict, recorded: dict) -> list[str]:
+    """One line for each person who is not as recorded; maybe none."""
+    lines = []
+    if found["origin"] != recorded["origin"]:
+        lines.append(f"made with other settings: {found['origin']}")
+    for side in SIDES:
+        for person in sorted(found[side].keys() | recorded[side].keys()):
+            if person not in found[side]:
+                lines.append(f"{side} {person}: missing")
+            elif person not in recorded[side]:
+                lines.append(f"{side} {person}: not in the record")
+            elif found[side][person] != recorded[side][person]:
+                lines.append(f"{side} {person}: other photos or mattes")
+    return lines
+
+
+def format_record(record: dict) -> str:
+    """JSON with one person a line, so that changes show in a diff."""
+    sides = []
+    for side in SIDES:
+        people = ",\n".join(
+            f"  {json.dumps(person)}: {json.dumps(entry)}"
+            for person, entry in record[side].items()
+        )
+        sides.append(f'{json.dumps(side)}: {{\n{people}\n }}')
+    return f'{{"origin": {json.dumps(record["origin"])},\n ' + ",\n ".join(sides) + "}\n"
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Write the record of a set, or compare the two."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("record", type=Path)
+    parser.add_argument("--write", action="store_true", help="write the record")
+    options = parser.parse_args(argv)
+    found = describe_set(options.folder)
+    counts = ", ".join(
+        f"{len(found[side])} people in {sum(each['photos'] for each in found[side].values())} "
+        f"{side} photos"
+        for side in SIDES
+    )
+    if options.write:
+        with atomic_write(options.record) as scratch:
+            scratch.write_text(format_record(found))
+        print(f"{options.record}: {counts}.")
+        return 0
+    if not options.record.is_file():
+        print(f"{options.folder}: {counts}; {options.record} is not written yet.")
+        return 0
+    lines = differences(found, json.loads(options.record.read_text()))
+    print(f"{options.folder}: {counts}; {len(lines)} differences from {options.record}.")
+    print(*lines, sep="\n", end="\n" if lines else "")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_program(main))

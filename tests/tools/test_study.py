@@ -1,0 +1,203 @@
+"""The study's table: scores that survive a kill, statistics, words."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from data_prep.dataset import Portrait
+from data_prep.errors import InputError
+from data_prep.images import write_image
+from tools import study
+from tools.contenders import Contender, plain_band_matte
+from tools.metrics import MatteErrors, evaluate
+from tools.scores import ScoreFile, compare, estimate, estimates, scores_of
+
+NAMES = MatteErrors.names()
+
+
+def scores_like(values):
+    """One measure decides all of them."""
+    return {f"p{i:02d}": MatteErrors(*(value * (k + 1) for k in range(6))) for i, value in enumerate(values)}
+
+
+@pytest.fixture
+def portraits(tmp_path):
+    generator = np.random.default_rng(0)
+    found = []
+    for i in range(5):
+        portrait = Portrait(f"p{i:02d}", tmp_path / f"{i}.jpg", tmp_path / f"{i}.png")
+        write_image(portrait.photo, generator.integers(0, 256, (24, 18, 3), np.uint8))
+        matte = np.zeros((24, 18), np.uint8)
+        matte[6:, 4:14] = 255
+        matte[5] = 128
+        write_image(portrait.matte, matte)
+        found.append(portrait)
+    return found
+
+
+def counted(calls, name="half", files=()):
+    def load():
+        def matte(photo, truth):
+            calls.append(1)
+            return np.full_like(truth, 0.5)
+
+        return matte
+
+    return Contender(name, "half", load, files)
+
+
+# --- statistics -------------------------------------------------------------------
+
+
+def test_standard_errors_are_those_of_the_textbook():
+    generator = np.random.default_rng(1)
+    values = generator.normal(size=(12, 5)) + generator.normal(size=(12, 1))
+    people = np.repeat(np.arange(12), 5)
+    found = estimate(values.ravel(), people)
+    assert found.mean == pytest.approx(values.mean())
+    assert found.standard_error == pytest.approx(values.std(ddof=1) / np.sqrt(60))
+    # With as many photos of everybody: the standard error of the people's means.
+    assert found.by_person == pytest.approx(values.mean(axis=1).std(ddof=1) / np.sqrt(12))
+    assert found.by_person > 1.3 * found.standard_error
+    alone = estimate(values.ravel(), np.arange(60))
+    assert alone.by_person == pytest.approx(alone.standard_error)
+
+
+def test_one_image_or_one_person_has_no_standard_error():
+    assert estimate([3.0], ["a"]).standard_error is None
+    assert estimate([3.0, 4.0], ["a", "a"]).by_person is None
+
+
+def test_a_comparison_is_of_pairs_on_common_images():
+    first, second = scores_like([1, 2, 3]), scores_like([2, 2.5, 2, 9])
+    found = compare(first, second, dict(zip(second, "abcd")))["dapm_gradient"]
+    gaps = np.array([-1, -0.5, 1])
+    assert found.difference.mean == pytest.approx(gaps.mean())
+    assert found.difference.standard_error == pytest.approx(gaps.std(ddof=1) / np.sqrt(3))
+    assert found.better == pytest.approx(2 / 3)
+
+
+# --- what is kept -----------------------------------------------------------------
+
+
+def test_nothing_is_measured_twice_and_changes_are(portraits, tmp_path):
+    weights = tmp_path / "weights"
+    weights.write_text("1")
+    calls = []
+    first = scores_of(counted(calls, files=(weights,)), portraits[:3], tmp_path / "out")
+    assert len(calls) == 3
+    whole = scores_of(counted(calls, files=(weights,)), portraits, tmp_path / "out")
+    assert len(calls) == 5 and list(whole) == [p.stem for p in portraits]
+    assert all(whole[stem] == errors for stem, errors in first.items())
+    write_image(portraits[0].matte, np.zeros((24, 18), np.uint8))
+    scores_of(counted(calls, files=(weights,)), portraits, tmp_path / "out")
+    assert len(calls) == 6
+    weights.write_text("2")
+    scores_of(counted(calls, files=(weights,)), portraits, tmp_path / "out")
+    assert len(calls) == 11
+
+
+def test_half_a_line_does_not_spoil_the_file(tmp_path):
+    errors = MatteErrors(*map(float, range(6)))
+    stored = ScoreFile(tmp_path / "a.jsonl")
+    stored.add("p1", "key", errors)
+    with open(tmp_path / "a.jsonl", "a") as stream:
+        stream.write('{"stem": "p2", "k')
+    again = ScoreFile(tmp_path / "a.jsonl")
+    assert again.get("p1", "key") == errors and again.get("p1", "other") is None
+    again.add("p3", "key", errors)
+    assert ScoreFile(tmp_path / "a.jsonl").get("p3", "key") == errors
+
+
+KILLED = """
+import sys, time
+import numpy as np
+from pathlib import Path
+from data_prep.dataset import Portrait
+from tools.contenders import Contender
+from tools.scores import scores_of
+def load():
+    def matte(photo, truth):
+        time.sleep(0.3)
+        return np.full_like(truth, 0.5)
+    return matte
+folder = Path(sys.argv[1])
+portraits = [Portrait(f"p{i:02d}", folder / f"{i}.jpg", folder / f"{i}.png") for i in range(5)]
+scores_of(Contender("half", "half", load), portraits, folder / "out")
+"""
+
+
+def test_a_killed_run_ends_with_the_scores_of_one_that_was_not(portraits, tmp_path):
+    run = subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path)], start_new_session=True)
+    stored = tmp_path / "out/half.jsonl"
+    while run.poll() is None and not (stored.is_file() and stored.read_text().count("\n") >= 2):
+        time.sleep(0.02)
+    os.killpg(run.pid, signal.SIGKILL)
+    assert run.wait() == -signal.SIGKILL
+    known = stored.read_text().count("\n")
+    calls = []
+    resumed = scores_of(counted(calls), portraits, tmp_path / "out")
+    assert 0 < len(calls) == 5 - known
+    assert resumed == scores_of(counted([]), portraits, tmp_path / "fresh")
+
+
+# --- contenders -------------------------------------------------------------------
+
+
+def test_the_plain_band_keeps_what_is_far_from_the_border():
+    photo = np.zeros((60, 80, 3), np.uint8)
+    photo[:, 40:] = 200
+    mask = np.zeros((60, 80))
+    mask[:, 43:] = 1  # off by three pixels
+    alpha = plain_band_matte(photo, mask)
+    truth = np.zeros((60, 80))
+    truth[:, 40:] = 1
+    assert np.abs(alpha - truth).max() < 0.02
+    assert evaluate(alpha, truth).sad < 0.1 * evaluate(mask, truth).sad
+
+
+def test_rows_without_weights_are_told_and_left_out(tmp_path, monkeypatch, capsys):
+    present = Contender("present", "p", lambda: None)
+    absent = Contender("absent", "a", lambda: None, (tmp_path / "absent.caffemodel",))
+    monkeypatch.setattr(study, "study_contenders", lambda: [present, absent])
+    assert study.take_part(None) == [present]
+    assert "without absent" in capsys.readouterr().out
+    with pytest.raises(InputError, match="absent lacks .*absent.caffemodel"):
+        study.take_part(["absent"])
+    with pytest.raises(InputError, match="There is no row other"):
+        study.take_part(["other"])
+
+
+# --- the table --------------------------------------------------------------------
+
+
+def test_the_table_says_what_numpy_says():
+    rows = [Contender(name, f"row {name}", lambda: None) for name in ("portrait", "portrait_warm")]
+    values = {"portrait": [1e-3, 2e-3, 3e-3, 2e-3], "portrait_warm": [2e-3, 2e-3, 4e-3, 4e-3]}
+    scores = {name: scores_like(each) for name, each in values.items()}
+    people = dict(zip(scores["portrait"], "aabb"))
+    report = study.report_of(rows, scores, people)
+    assert json.loads(json.dumps(report)) == report
+    assert (report["images"], report["people"]) == (4, 2)
+    error = np.std(values["portrait"], ddof=1) / 2
+    by_person = np.std([1.5e-3, 2.5e-3], ddof=1) / np.sqrt(2)
+    text = study.table(report)
+    assert f"| {2:.2f} ± {error * 1e3:.2f} ({by_person * 1e3:.2f}) |" in text.split("row portrait |")[1]
+    gaps = np.subtract(values["portrait"], values["portrait_warm"])
+    difference = text.splitlines()[-1]
+    assert f"| {gaps.mean() * 1e3:+.2f} ± {gaps.std(ddof=1) / 2 * 1e3:.2f}" in difference
+    assert difference.endswith("| 75% of images |")
+    assert set(estimates(scores["portrait"], people)) == set(NAMES)
+
+
+def test_docs_hold_what_the_results_say():
+    """Run `python -m tools.study docs` after measuring."""
+    if not study.RESULTS.is_file():
+        pytest.skip("nothing is measured yet")
+    assert study.table(json.loads(study.RESULTS.read_text())) in study.DOCS.read_text()

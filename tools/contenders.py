@@ -1,0 +1,129 @@
+"""What mattes are compared: masks, bands, nets, and the bound of a true trimap."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from caffe_layers.matting import solve_alpha
+from tools.bench_matte import bound_matte, disk
+from tools.models import MODELS, ROOT
+from tools.predict import Predictor
+from tools.session import MattingSession
+
+#: From a BGR photo (H, W, 3) and its true matte (H, W) to a matte; only the bound
+#: looks at the truth.
+Matter = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+# Pixels of a 600 x 800 portrait on either side of the segmenter's border.
+PLAIN_BAND = 10
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One way to get a matte.
+
+    Attributes
+    ----------
+    name : str
+        Short, for files and options.
+    title : str
+        In tables.
+    load : callable
+        () to `Matter`; weights are read here.
+    files : tuple of Path
+        What decides its mattes besides the code; it takes part where all exist.
+    """
+
+    name: str
+    title: str
+    load: Callable[[], Matter]
+    files: tuple[Path, ...] = ()
+
+    @property
+    def missing(self) -> list[Path]:
+        """Files that are not there."""
+        return [path for path in self.files if not path.is_file()]
+
+
+def plain_band_matte(photo: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """Our solve of a band of one width around the border of a mask.
+
+    Parameters
+    ----------
+    photo : (H, W, 3) uint8 ndarray
+    mask : (H, W) float ndarray
+        In [0, 1].
+    """
+    person, band = np.uint8(mask > 0.5), disk(PLAIN_BAND)
+    return solve_alpha(photo, cv2.erode(person, band), 1 - cv2.dilate(person, band))
+
+
+def net_contender(
+    name: str,
+    title: str,
+    model: str,
+    weights: Path | None = None,
+    deploy: Path | None = None,
+    shape_mask: Path | None = None,
+) -> Contender:
+    """The matte of a net; what is not given is the model's (`tools.models`)."""
+    known = MODELS[model]
+    deploy, weights = deploy or known.deploy, weights or known.weights
+    files = [deploy, weights]
+    if "nomask" not in deploy.name and model != "selfie":  # nets without that input
+        shape_mask = shape_mask or known.shape_mask
+        files.append(shape_mask)
+
+    def load() -> Matter:
+        predictor = Predictor(model, deploy, weights, shape_mask)
+        return lambda photo, truth: predictor(photo).alpha
+
+    return Contender(name, title, load, tuple(files))
+
+
+def segmenter_contenders() -> list[Contender]:
+    """The raw segmenter, and what two bands make of its mask."""
+    files = (MODELS["selfie"].deploy, MODELS["selfie"].weights)
+
+    def raw() -> Matter:
+        session = MattingSession("selfie")
+        return lambda photo, truth: session.segment(photo)
+
+    def band() -> Matter:
+        session = MattingSession("selfie")
+        return lambda photo, truth: plain_band_matte(photo, session.segment(photo))
+
+    def ours() -> Matter:
+        session = MattingSession("selfie")
+        return lambda photo, truth: session.matte(photo).alpha
+
+    return [
+        Contender("raw", "segmenter, raw mask", raw, files),
+        Contender("band", "segmenter, plain band, our solve", band, files),
+        Contender("selfie", "segmenter, our band, our solve (`--model selfie`)", ours, files),
+    ]
+
+
+def study_contenders() -> list[Contender]:
+    """The rows of the study, the worst knowledge first."""
+    models = ROOT / "data/models"
+    return [
+        *segmenter_contenders(),
+        net_contender("fcn8s_half", "FCN-8s at half size, end to end", "fcn8s_half"),
+        net_contender(
+            "portrait_nomask", "portrait-lite, end to end, without shape mask", "portrait",
+            models / "portrait_nomask.caffemodel",
+            ROOT / "prototxt/portrait_nomask_trimap_deploy.prototxt",
+        ),
+        net_contender(
+            "portrait_warm", "portrait-lite, warm start alone", "portrait",
+            models / "portrait_warm.caffemodel",
+        ),
+        net_contender("portrait", "portrait-lite, end to end", "portrait"),
+        Contender("bound", "true trimap, our solve (bound)", lambda: bound_matte),
+    ]  # fmt: skip

@@ -1,0 +1,184 @@
+#!/usr/bin/env python3
+"""Errors of a net's mattes, snapshot by snapshot, and which snapshot is best.
+
+    tools/learning_curve.py portrait [--dataset data/portrait_set]
+
+The mattes are those of validation people, who are neither trained nor tested
+on: a snapshot chosen by the test split would make that split part of training.
+(The paper chooses by test error.)  What has been measured is kept in
+out/curves/, so that a training that goes on only adds snapshots.  Writes
+out/curves/NET.json and draws it with the logs in out/NET_training.png.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from data_prep.dataset import Dataset, Portrait
+from data_prep.errors import InputError, run_program
+from data_prep.images import atomic_write
+from tools.contenders import net_contender
+from tools.plot_training import main as plot_training
+from tools.scores import Estimate, estimates, people_of, scores_of
+from tools.stages import RECIPES, ROOT, Stage, databases, stages_of
+
+OUT = Path("out/curves")
+#: The first column of the paper's Table 1 decides.
+MEASURE = "dapm_gradient"
+# Every so many-th validation photo: backgrounds of one person tell much the same.
+EVERY = 2
+
+
+@dataclass(frozen=True)
+class Point:
+    """Errors of one snapshot.
+
+    Attributes
+    ----------
+    stage : int
+        Its place in the training, from 0.
+    iteration : int
+    weights : str
+    errors : dict of str to Estimate
+        By measure.
+    """
+
+    stage: int
+    iteration: int
+    weights: str
+    errors: dict[str, Estimate]
+
+
+def validation_portraits(folder: Path, every: int = EVERY) -> list[Portrait]:
+    """Every so many-th portrait of the validation list.
+
+    Raises
+    ------
+    InputError
+        If the dataset has none.
+    """
+    portraits = Dataset.open(folder).validation[::every]
+    if not portraits:
+        raise InputError(
+            f"{folder} has no validation people (validation.txt); "
+            "render the set with `make portrait-set`."
+        )
+    return portraits
+
+
+def trained_shape_mask(stage: Stage) -> Path:
+    """The shape mask that lies beside a stage's databases."""
+    return ROOT / databases(stage.net)[0].parent / "shape_mask.npz"
+
+
+def errors_of_weights(
+    name: str,
+    model: str,
+    weights: Path,
+    stage: Stage,
+    dataset: Path,
+    portraits: Sequence[Portrait],
+    out: Path,
+    deploy: Path | None = None,
+) -> dict[str, Estimate]:
+    """Errors of some weights, measured once (``out``/NAME.jsonl).
+
+    Parameters
+    ----------
+    name : str
+    model : str
+        Key of `tools.models.MODELS`.
+    weights : Path
+    stage : Stage
+        That trained them; its shape mask is used.
+    dataset : Path
+    portraits : sequence of Portrait
+        Of the dataset.
+    out : Path
+    deploy : Path, optional
+        In place of the model's.
+    """
+    contender = net_contender(name, name, model, weights, deploy, trained_shape_mask(stage))
+    return estimates(scores_of(contender, portraits, out), people_of(dataset, portraits))
+
+
+def learning_curve(
+    net: str, stages: Sequence[Stage], dataset: Path, every: int = EVERY, out: Path = OUT
+) -> list[Point]:
+    """Errors of every snapshot of a training, in its order; also written to ``out``/NET.json."""
+    portraits = validation_portraits(dataset, every)
+    points = [
+        Point(
+            number,
+            iteration,
+            str(weights),
+            errors_of_weights(
+                f"{net}_{number}_{iteration}", net, weights, stage, dataset, portraits, out
+            ),
+        )
+        for number, stage in enumerate(stages)
+        for iteration, weights in stage.snapshots()
+    ]
+    report = {"net": net, "images": len(portraits), "points": [asdict(point) for point in points]}
+    with atomic_write(out / f"{net}.json") as scratch:
+        scratch.write_text(json.dumps(report, indent=1) + "\n")
+    return points
+
+
+def best_point(points: Sequence[Point], stage: int, measure: str = MEASURE) -> Point:
+    """The snapshot of a stage with the smallest mean error; of equals the earliest.
+
+    Raises
+    ------
+    InputError
+        If the stage has no snapshot.
+    """
+    candidates = [point for point in points if point.stage == stage]
+    if not candidates:
+        raise InputError("There is no snapshot to choose from; train first.")
+    return min(candidates, key=lambda point: (point.errors[measure].mean, point.iteration))
+
+
+def draw_curve(net: str, stages: Sequence[Stage], out: Path = OUT) -> None:
+    """The logs with the errors of the snapshots, in out/NET_training.png."""
+    logs = [str(stage.log) for stage in stages if stage.log.is_file()]
+    plot_training([*logs, "--errors", str(out / f"{net}.json"), "-o", f"out/{net}_training.png"])
+
+
+def describe(points: Sequence[Point]) -> str:
+    """One line a snapshot."""
+    lines = [f"{'stage':>5} {'iteration':>9} {'grad e-3':>16} {'SAD':>14}"]
+    for point in points:
+        gradient, sad = point.errors["dapm_gradient"], point.errors["sad"]
+        spread = [each.standard_error or 0.0 for each in (gradient, sad)]
+        lines.append(
+            f"{point.stage:5d} {point.iteration:9d} {gradient.mean * 1e3:8.3f} ± "
+            f"{spread[0] * 1e3:5.3f} {sad.mean:7.3f} ± {spread[1]:4.2f}"
+        )
+    return "\n".join(lines)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Measure the snapshots that are there and name the best."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("net", choices=RECIPES)
+    parser.add_argument("--dataset", type=Path, default=Path("data/portrait_set"))
+    parser.add_argument("--every", type=int, default=EVERY, help=f"validation photo ({EVERY})")
+    options = parser.parse_args(argv)
+    stages = stages_of(options.net)
+    points = learning_curve(options.net, stages, options.dataset, options.every)
+    print(describe(points))
+    best = best_point(points, max(point.stage for point in points) if points else 0)
+    print(f"best of the last stage: {best.weights}")
+    draw_curve(options.net, stages)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_program(main))

@@ -1,0 +1,215 @@
+"""Errors of a contender on many portraits: kept image by image, summed up, compared.
+
+An image that has been measured with the same weights, code, photo and matte is
+not measured again, so a run that is killed goes on where it was.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from data_prep.assets import sha256_of
+from data_prep.dataset import Portrait
+from data_prep.dataset_manifest import DatasetManifest
+from data_prep.images import atomic_write, read_matte, read_photo
+from data_prep.resume import content_key
+from tools.contenders import Contender
+from tools.metrics import MatteErrors, evaluate
+
+ROOT = Path(__file__).resolve().parents[1]
+# Code that decides a matte or its errors.
+CODE = (
+    "tools/bench_matte.py", "tools/contenders.py", "tools/looks.py", "tools/metrics.py",
+    "tools/people.py", "tools/predict.py", "tools/session.py", "tools/trimap.py",
+    "caffe_layers/*.py", "caffe_layers/native/*", "data_prep/landmarks.py",
+    "data_prep/shape_mask.py",
+)  # fmt: skip
+
+Scores = dict[str, MatteErrors]  # by stem
+
+
+class ScoreFile:
+    """Errors by portrait in a file of JSON lines that a kill does not spoil.
+
+    Parameters
+    ----------
+    path : Path
+        Made if missing.  Half a line, which a kill leaves, does not count.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._records: dict[str, dict] = {}
+        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else ()
+        for line in lines:
+            try:
+                record = json.loads(line)
+            except ValueError:
+                continue
+            self._records[record["stem"]] = record
+        with atomic_write(path) as scratch:
+            scratch.write_text("".join(map(_line, self._records.values())), encoding="utf-8")
+
+    def get(self, stem: str, key: str) -> MatteErrors | None:
+        """Errors of a portrait that were stored under the same key."""
+        record = self._records.get(stem)
+        if record is None or record["key"] != key:
+            return None
+        return MatteErrors(**record["errors"])
+
+    def add(self, stem: str, key: str, errors: MatteErrors) -> None:
+        """Store errors; they are in the file when this returns."""
+        record = {"stem": stem, "key": key, "errors": asdict(errors)}
+        self._records[stem] = record
+        with open(self._path, "a", encoding="utf-8") as stream:
+            stream.write(_line(record))
+
+
+def _line(record: dict) -> str:
+    return json.dumps(record) + "\n"
+
+
+def code_digest() -> str:
+    """Changes with any file of `CODE`."""
+    files = sorted(path for pattern in CODE for path in ROOT.glob(pattern) if path.is_file())
+    return content_key([(path.name, sha256_of(path)) for path in files if path.suffix != ".so"])
+
+
+def scores_of(contender: Contender, portraits: Sequence[Portrait], folder: Path) -> Scores:
+    """Errors of a contender, those known from ``folder``/NAME.jsonl read from there.
+
+    Parameters
+    ----------
+    contender : Contender
+    portraits : sequence of Portrait
+    folder : Path
+        Made if missing.
+    """
+    stored = ScoreFile(folder / f"{contender.name}.jsonl")
+    files = [sha256_of(path) for path in contender.files]
+    contender_key = content_key(code_digest(), contender.name, files)
+    keys = {
+        portrait.stem: content_key(
+            contender_key, sha256_of(portrait.photo), sha256_of(portrait.matte)
+        )
+        for portrait in portraits
+    }
+    scores = {stem: stored.get(stem, key) for stem, key in keys.items()}
+    todo = [portrait for portrait in portraits if scores[portrait.stem] is None]
+    matte = contender.load() if todo else None
+    for portrait in tqdm(
+        todo, contender.name, len(portraits), initial=len(portraits) - len(todo), unit="image"
+    ):
+        photo, truth = read_photo(portrait.photo), read_matte(portrait.matte) / 255
+        scores[portrait.stem] = errors = evaluate(matte(photo, truth), truth)
+        stored.add(portrait.stem, keys[portrait.stem], errors)
+    return scores
+
+
+# --- statistics -------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean over images and how sure it is.
+
+    Attributes
+    ----------
+    mean : float
+    standard_error : float or None
+        Over images; None for a single one.
+    by_person : float or None
+        Standard error that knows that photos of one person are alike (cluster
+        robust); None for a single person.
+    """
+
+    mean: float
+    standard_error: float | None
+    by_person: float | None
+
+
+def estimate(values: Sequence[float], people: Sequence) -> Estimate:
+    """Mean and standard errors.
+
+    Parameters
+    ----------
+    values : (N,) sequence of float
+    people : (N,) sequence
+        Who is on each image.
+
+    Notes
+    -----
+    With r the residuals and G people, the second error is
+    sqrt(G / (G - 1) sum_g (sum_{i in g} r_i)^2) / N; with as many photos of
+    everybody it is the standard error of the means of people.
+    """
+    values = np.asarray(values, float)
+    count = len(values)
+    mean = float(values.mean())
+    if count < 2:
+        return Estimate(mean, None, None)
+    error = float(values.std(ddof=1) / np.sqrt(count))
+    _, members = np.unique(np.asarray(people), return_inverse=True)
+    sums = np.bincount(members, values - mean)
+    groups = len(sums)
+    if groups < 2:
+        return Estimate(mean, error, None)
+    by_person = float(np.sqrt(groups / (groups - 1) * (sums**2).sum()) / count)
+    return Estimate(mean, error, by_person)
+
+
+def measure_values(scores: Scores, measure: str, stems: Sequence[str]) -> np.ndarray:
+    """One measure of some images."""
+    return np.array([getattr(scores[stem], measure) for stem in stems])
+
+
+def estimates(scores: Scores, people: Mapping[str, object]) -> dict[str, Estimate]:
+    """`Estimate` of every measure; ``people`` says who is on an image."""
+    stems = sorted(scores)
+    who = [people[stem] for stem in stems]
+    return {
+        measure: estimate(measure_values(scores, measure, stems), who)
+        for measure in MatteErrors.names()
+    }
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One contender minus another on the same images.
+
+    Attributes
+    ----------
+    difference : Estimate
+        Negative where the first is better.
+    better : float
+        Share of images on which the first is.
+    """
+
+    difference: Estimate
+    better: float
+
+
+def compare(first: Scores, second: Scores, people: Mapping[str, object]) -> dict[str, Comparison]:
+    """By measure, on the images that both have."""
+    stems = sorted(first.keys() & second.keys())
+    who = [people[stem] for stem in stems]
+    result = {}
+    for measure in MatteErrors.names():
+        gap = measure_values(first, measure, stems) - measure_values(second, measure, stems)
+        result[measure] = Comparison(estimate(gap, who), float((gap < 0).mean()))
+    return result
+
+
+def people_of(folder: Path, portraits: Sequence[Portrait]) -> dict[str, object]:
+    """Who is on each photo, as the set's manifest knows; otherwise all are different."""
+    manifest = DatasetManifest.load(folder) or DatasetManifest()
+    known = manifest.portraits
+    return {
+        each.stem: known.get(each.stem, {}).get("person", each.stem) for each in portraits
+    }

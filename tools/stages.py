@@ -1,0 +1,173 @@
+"""One stage of a training: a solver file, run by `caffe train` from its last snapshot on."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import lmdb
+from tqdm import tqdm
+
+from data_prep.errors import InputError
+from tools.plot_training import ITERATION, LOSS
+
+ROOT = Path(__file__).resolve().parent.parent
+#: Solver files of a net's stages, in order.
+RECIPES = {
+    "lite": ("lite_trimap_solver.prototxt", "lite_matting_solver.prototxt"),
+    "fcn8s": ("trimap_solver.prototxt", "matting_solver.prototxt"),
+    "fcn8s_half": ("fcn8s_half_trimap_solver.prototxt", "fcn8s_half_matting_solver.prototxt"),
+    "portrait": ("portrait_trimap_solver.prototxt", "portrait_matting_solver.prototxt"),
+}
+
+
+def is_whole(state: Path) -> bool:
+    """Whether a solver state was written to its end.
+
+    ``current_step`` is the last field that Caffe writes, and it always does.
+    """
+    from caffe.proto import caffe_pb2
+    from google.protobuf.message import DecodeError
+
+    try:
+        return caffe_pb2.SolverState.FromString(state.read_bytes()).HasField("current_step")
+    except DecodeError:
+        return False
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One solver file and what it writes.
+
+    Attributes
+    ----------
+    solver : Path
+    prefix : Path
+        Its ``snapshot_prefix``.
+    iterations : int
+        Its ``max_iter``.
+    net : Path
+        The net definition it trains.
+    """
+
+    solver: Path
+    prefix: Path
+    iterations: int
+    net: Path
+
+    @classmethod
+    def read(cls, path: Path) -> Stage:
+        """From a solver prototxt."""
+        from caffe.proto import caffe_pb2
+        from google.protobuf import text_format
+
+        solver = text_format.Parse(path.read_text(), caffe_pb2.SolverParameter())
+        return cls(path, ROOT / solver.snapshot_prefix, solver.max_iter, ROOT / solver.net)
+
+    @property
+    def result(self) -> Path:
+        """The weights after the last iteration."""
+        return self.prefix.with_name(f"{self.prefix.name}_iter_{self.iterations}.caffemodel")
+
+    @property
+    def log(self) -> Path:
+        """Caffe's log, appended to by every run."""
+        return self.prefix.with_name(f"{self.prefix.name}.log")
+
+    def snapshots(self) -> list[tuple[int, Path]]:
+        """Iteration and weights of every snapshot, the oldest first.
+
+        Caffe writes the weights, then the solver state: where there is a state,
+        the weights are whole.
+        """
+        pattern = re.compile(re.escape(self.prefix.name) + r"_iter_(\d+)\.caffemodel")
+        return sorted(
+            (int(match[1]), path)
+            for path in self.prefix.parent.glob(f"{self.prefix.name}_iter_*.caffemodel")
+            if (match := pattern.fullmatch(path.name))
+            and path.with_suffix(".solverstate").exists()
+        )
+
+    def last_snapshot(self) -> tuple[int, Path] | None:
+        """Iteration and solver state of the newest snapshot that is whole."""
+        for iteration, weights in reversed(self.snapshots()):
+            state = weights.with_suffix(".solverstate")
+            if is_whole(state):
+                return iteration, state
+        return None
+
+    @property
+    def finished(self) -> bool:
+        """Whether the last iteration's weights are there, all of them."""
+        last = self.last_snapshot()
+        return last is not None and last[0] >= self.iterations
+
+
+def stages_of(net: str) -> list[Stage]:
+    """The stages of a net of `RECIPES`."""
+    return [Stage.read(ROOT / f"solver/{solver}") for solver in RECIPES[net]]
+
+
+def databases(net: Path) -> list[Path]:
+    """The databases that a net definition reads, as they are written there."""
+    return [Path(source) for source in re.findall(r'source: "([^"]+)"', net.read_text())]
+
+
+def check_databases(net: Path) -> None:
+    """Refuse what would make Caffe abort with a stack trace.
+
+    Raises
+    ------
+    InputError
+        If a database that the net reads is missing or empty.
+    """
+    for source in databases(net):
+        folder = ROOT / source
+        if not (folder / "data.mdb").is_file():
+            raise InputError(f"{source} does not exist; write the databases with 'make data'.")
+        with lmdb.open(str(folder), readonly=True, lock=False) as database:
+            if database.stat()["entries"] == 0:
+                raise InputError(f"{source} is empty; write the databases with 'make data'.")
+
+
+def run_stage(stage: Stage, weights: Path | None) -> None:
+    """Run `caffe train` to the end of a stage, with a progress bar.
+
+    Raises
+    ------
+    InputError
+        If Caffe fails; its last words and the log are named.
+    """
+    start, command = 0, [str(Path(sys.prefix, "bin/caffe")), "train", "-solver", str(stage.solver)]
+    if snapshot := stage.last_snapshot():
+        start, state = snapshot
+        command += ["-snapshot", str(state)]
+    elif weights:
+        command += ["-weights", str(weights)]
+    stage.prefix.parent.mkdir(parents=True, exist_ok=True)
+    # Caffe logs what we plot at level 0; our own tools silence it.
+    environment = {k: v for k, v in os.environ.items() if k != "GLOG_minloglevel"}
+    last_line = ""
+    with (
+        open(stage.log, "a", buffering=1) as log,
+        tqdm(total=stage.iterations, initial=start, desc=stage.prefix.name, unit="it") as bar,
+        subprocess.Popen(
+            command, cwd=ROOT, env=environment, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        ) as caffe,
+    ):  # fmt: skip
+        for line in caffe.stdout:
+            log.write(line)
+            last_line = line.strip() or last_line
+            match = ITERATION.search(line)
+            if match and (loss := LOSS.search(match["rest"])):
+                bar.update(int(match["iteration"]) - bar.n)
+                bar.set_postfix(loss=loss["value"])
+        if caffe.wait() == 0:
+            bar.update(stage.iterations - bar.n)
+    if caffe.returncode:
+        raise InputError(f"Training stopped: {last_line} (whole log: {stage.log}).")

@@ -1,0 +1,214 @@
+#!/usr/bin/env python3
+"""The table of the study: every contender on the whole test split, at full size.
+
+    tools/study.py run [--dataset data/portrait_set] [--rows portrait bound ...]
+    tools/study.py docs        # puts the table into docs/training.md
+
+Contenders whose weights are not there are left out.  Images that are measured
+are kept in out/study/NAME.jsonl: a run that was killed goes on where it was.
+Writes out/study/errors.csv (every image) and docs/study.json (the table).
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from data_prep.assets import sha256_of
+from data_prep.dataset import Dataset
+from data_prep.errors import InputError, run_program
+from data_prep.images import atomic_write
+from tools.bench_matte import COLUMNS
+from tools.bench_report import describe_machine, replace_section
+from tools.contenders import Contender, study_contenders
+from tools.metrics import MatteErrors
+from tools.scores import Scores, compare, estimates, people_of, scores_of
+
+RESULTS, DOCS, OUT = Path("docs/study.json"), Path("docs/training.md"), Path("out/study")
+SECTION, COMMAND = "study", "make study"
+#: What is compared image by image: (first, second, what it tells).
+PAIRS = (
+    ("portrait", "portrait_warm", "end to end − warm start alone"),
+    ("portrait", "portrait_nomask", "with − without shape mask"),
+    ("portrait", "selfie", "portrait-lite − segmenter with our band"),
+)
+
+
+def take_part(rows: Sequence[str] | None) -> list[Contender]:
+    """Contenders of these names (default all) whose files are there; others are told.
+
+    Raises
+    ------
+    InputError
+        If a name is unknown, a named contender lacks a file, or none is left.
+    """
+    everyone = study_contenders()
+    unknown = sorted(set(rows or ()) - {each.name for each in everyone})
+    if unknown:
+        names = ", ".join(each.name for each in everyone)
+        raise InputError(f"There is no row {unknown[0]}; there are {names}.")
+    present = []
+    for each in everyone:
+        if rows and each.name not in rows:
+            continue
+        if not each.missing:
+            present.append(each)
+        elif rows:
+            raise InputError(f"Row {each.name} lacks {each.missing[0]}; train it first.")
+        else:
+            print(f"without {each.name}: {each.missing[0]} does not exist.")
+    if not present:
+        raise InputError("No row has its weights; run `make` first.")
+    return present
+
+
+def report_of(
+    contenders: Sequence[Contender], scores: Mapping[str, Scores], people: Mapping[str, object]
+) -> dict:
+    """What docs/study.json holds: means, standard errors, differences.
+
+    Parameters
+    ----------
+    contenders : sequence of Contender
+    scores : mapping
+        Of every contender's name.
+    people : mapping
+        Who is on an image, by stem.
+    """
+    rows = {
+        each.name: {
+            "title": each.title,
+            "files": {path.name: sha256_of(path) for path in each.files},
+            "errors": {
+                measure: asdict(value)
+                for measure, value in estimates(scores[each.name], people).items()
+            },
+        }
+        for each in contenders
+    }
+    pairs = [
+        {
+            "first": first,
+            "second": second,
+            "title": title,
+            "errors": {
+                measure: asdict(value)
+                for measure, value in compare(scores[first], scores[second], people).items()
+            },
+        }
+        for first, second, title in PAIRS
+        if first in rows and second in rows
+    ]
+    some = next(iter(scores.values()))
+    return {
+        "machine": describe_machine(),
+        "images": len(some),
+        "people": len({people[stem] for stem in some}),
+        "rows": rows,
+        "pairs": pairs,
+    }
+
+
+def write_csv(path: Path, scores: Mapping[str, Scores], people: Mapping[str, object]) -> None:
+    """Every error of every image."""
+    names = MatteErrors.names()
+    with atomic_write(path) as scratch, open(scratch, "w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["row", "image", "person", *names])
+        for row, by_stem in scores.items():
+            for stem in sorted(by_stem):
+                values = asdict(by_stem[stem])
+                writer.writerow([row, stem, people[stem], *(values[name] for name in names)])
+
+
+# --- telling ----------------------------------------------------------------------
+
+
+def cell(value: dict, unit: float, sign: str = "") -> str:
+    """``mean ± standard error (the one by person)``."""
+    text = f"{value['mean'] / unit:{sign}.2f}"
+    if value["standard_error"] is not None:
+        text += f" ± {value['standard_error'] / unit:.2f}"
+    if value["by_person"] is not None:
+        text += f" ({value['by_person'] / unit:.2f})"
+    return text
+
+
+def table(report: dict) -> str:
+    """Markdown: the contenders, and their differences."""
+    head = "| | " + " | ".join(column.heading for column in COLUMNS)
+    rule = "|---" * (len(COLUMNS) + 1)
+    lines = [
+        f"Means over {report['images']} test images of {report['people']} people at full size "
+        f"({report['machine']['date']}), ± the standard error over images, in brackets the "
+        "one that knows that images of one person are alike:",
+        "",
+        head + " |",
+        rule + "|",
+    ]
+    for row in report["rows"].values():
+        cells = [cell(row["errors"][column.measure], column.unit) for column in COLUMNS]
+        lines.append(f"| {row['title']} | " + " | ".join(cells) + " |")
+    if report["pairs"]:
+        lines += [
+            "",
+            "Differences image by image (negative: the first is better):",
+            "",
+            head + " | better gradient |",
+            rule + "|---|",
+        ]
+    for pair in report["pairs"]:
+        cells = [
+            cell(pair["errors"][column.measure]["difference"], column.unit, "+")
+            for column in COLUMNS
+        ]
+        share = pair["errors"]["dapm_gradient"]["better"]
+        lines.append(f"| {pair['title']} | " + " | ".join(cells) + f" | {share:.0%} of images |")
+    return "\n".join(lines)
+
+
+def run(dataset_folder: Path, rows: Sequence[str] | None, limit: int | None, out: Path) -> dict:
+    """Measure all contenders and write the errors; the report."""
+    portraits = Dataset.open(dataset_folder).test[:limit]
+    people = people_of(dataset_folder, portraits)
+    contenders = take_part(rows)
+    scores = {each.name: scores_of(each, portraits, out) for each in contenders}
+    write_csv(out / "errors.csv", scores, people)
+    return {"dataset": str(dataset_folder), **report_of(contenders, scores, people)}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one of the commands."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    measure = commands.add_parser("run", help="measure and print the table")
+    measure.add_argument("--dataset", type=Path, default=Path("data/portrait_set"))
+    measure.add_argument("--rows", nargs="+", metavar="NAME", help="contenders (all)")
+    measure.add_argument("--limit", type=int, metavar="N", help="the first N images only")
+    measure.add_argument("--out", type=Path, default=OUT, help=f"images' errors ({OUT})")
+    measure.add_argument("--results", type=Path, default=RESULTS, help=f"the table ({RESULTS})")
+    commands.add_parser("docs", help=f"put the table into {DOCS}")
+    options = parser.parse_args(argv)
+    if options.command == "run":
+        report = run(options.dataset, options.rows, options.limit, options.out)
+        with atomic_write(options.results) as scratch:
+            scratch.write_text(json.dumps(report, indent=1) + "\n")
+        print(table(report))
+        return 0
+    if not RESULTS.is_file():
+        raise InputError(f"{RESULTS} does not exist; run `{COMMAND}` first.")
+    content = table(json.loads(RESULTS.read_text()))
+    text = replace_section(DOCS.read_text(), SECTION, COMMAND, content, DOCS)
+    with atomic_write(DOCS) as scratch:
+        scratch.write_text(text)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_program(main))
