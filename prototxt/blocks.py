@@ -110,17 +110,23 @@ def matte_loss(net, prepared: str = PREPARED) -> None:
     )
 
 
-def trimap_loss(net, unknown_odds: float = 0.0) -> None:
-    """Softmax loss of ``score`` against the trimap of ``matte``.
+def trimap_loss(
+    net, scores: str = "score", loss: str = "loss", unknown_odds: float = 0.0, **options
+) -> None:
+    """Softmax loss of scores against the trimap of ``matte``.
 
     Labels 0 foreground (alpha 1), 1 background (alpha 0), 2 unknown, out of
     standard layers: label = 1 + [alpha > 0] - 2 [alpha = 1].
 
     Parameters
     ----------
+    scores, loss : str
+        Names of the blobs.
     unknown_odds : float
         Taken off the score of unknown before the softmax, so that the net learns to
         say so much more of it than the odds are (logit adjustment, Menon et al. 2021).
+    options
+        Of the loss layer.
     """
     half_step = 0.5 / 255
     net.not_background = L.Threshold(net.matte, threshold=half_step)
@@ -129,11 +135,11 @@ def trimap_loss(net, unknown_odds: float = 0.0) -> None:
         net.not_background, net.foreground, operation=P.Eltwise.SUM, coeff=[1, -2]
     )
     net.label = L.Power(net.class_step, shift=1)
-    score = net.score
+    adjusted = net.tops[scores]
     if unknown_odds:
         # Constants of the matte's size, whatever that is.
         net.no_odds = L.Power(net.matte, scale=0)
         net.unknown_odds = L.Power(net.matte, scale=0, shift=-unknown_odds)
         net.odds = L.Concat(net.no_odds, net.no_odds, net.unknown_odds)
-        net.odds_score = score = L.Eltwise(net.score, net.odds)
-    net.loss = L.SoftmaxWithLoss(score, net.label)
+        net.odds_score = adjusted = L.Eltwise(adjusted, net.odds)
+    net.tops[loss] = L.SoftmaxWithLoss(adjusted, net.label, **options)

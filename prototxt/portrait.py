@@ -88,6 +88,11 @@ UNKNOWN_ODDS = 3.0
 # would be gray (docs/design.md on the gray trap).
 SHARPNESS = 4
 
+# Of the trimap loss beside the matte loss, end to end.  Alone the matte loss lets unknown
+# spread over whatever the Laplacian can fill in on renders, and cannot on photos:
+# suits, lecterns (docs/training.md).
+TRIMAP_WEIGHT = 0.2
+
 # Score per unit of the segmenter's logit at the start.  Its logits reach 500; a
 # softmax loss of such scores would be a handful of pixels and nothing else.
 START_SHARPNESS = 0.1
@@ -180,9 +185,12 @@ def train_val(net: str, head: str) -> caffe_pb2.NetParameter:
         scores(n, n.data, variant.channels, SHARPNESS)
         matting(n, "image", LAMBDA_RATE, log_every=20)
         matte_loss(n, PORTRAIT_PREPARED)
+        trimap_loss(
+            n, "class_score", "trimap_loss", UNKNOWN_ODDS, loss_weight=TRIMAP_WEIGHT
+        )
     else:
         scores(n, n.data, variant.channels, sharpness=1)
-        trimap_loss(n, UNKNOWN_ODDS)
+        trimap_loss(n, unknown_odds=UNKNOWN_ODDS)
     proto = named(test, f"{net}_{head}")
     proto.layer.extend(n.to_proto().layer)
     return proto
