@@ -3,9 +3,9 @@
 #   make          set everything up, then matte the astronaut photo
 #   make test     run the tests
 #
-# Further: serve, data, train, train-portrait, train-fcn8s-half, study, tune-lr, ablation, bench, matte-bench, serve-bench, caffe-test,
-# sanitize, test-all, prototxt, clean, render-env, portraits, portrait-set,
-# portraits-check, render-test (see README.md).
+# Further: serve, data, train, train-portrait, train-fcn8s-half, study, tune-lr, ablation,
+# bench, matte-bench, serve-bench, caffe-test, sanitize, test-all, prototxt, clean,
+# render-env, portraits, portrait-set, portraits-check, render-test (see README.md).
 
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
@@ -36,7 +36,8 @@ DEBIAN_PACKAGES := g++ cmake ninja-build python3-dev python3-venv \
 TEST_PACKAGES := chromium chromium-driver
 
 .PHONY: all setup serve serve-bench test test-all caffe-test sanitize bench bench-readme \
-  matte-bench data train train-portrait train-fcn8s-half study tune-lr ablation prototxt clean render-env portraits portraits-check \
+  matte-bench data train train-portrait train-fcn8s-half study tune-lr ablation prototxt \
+  clean render-env portraits portraits-check \
   portrait-set render-test
 all: setup out/astronaut_sheet.png
 

@@ -13,7 +13,7 @@ from tools import ablate, learning_curve, tune_lr
 from tools.learning_curve import Point, best_point, validation_portraits
 from tools.metrics import MatteErrors
 from tools.scores import Estimate, estimate
-from tools.stages import Stage
+from tools.stages import Stage, stages_of
 
 NAMES = MatteErrors.names()
 
@@ -135,13 +135,14 @@ def test_rows_are_compared_with_the_recipe_image_by_image():
 
 
 def test_an_experiment_starts_where_the_one_before_ended():
+    usual = {stage.solver: stage.iterations for stage in stages_of("portrait")}
     for each in ablate.EXPERIMENTS:
         stages = ablate.stages_of_experiment(each, 0.1)
         assert [name.split("_")[-1] for name, *_ in stages] == (
             ["warm"] * each.warm + ["end"] * each.end_to_end
         )
-        for name, settings, _ in stages:
-            assert settings["max_iter"] == 300
+        for name, settings, solver in stages:
+            assert settings["max_iter"] == round(0.1 * usual[solver])
             assert ablate.net_file(each, name).is_file()
     assert ablate.stages_of_experiment(ablate.chosen(["seed2"])[0], 1)[1][1]["random_seed"] == 2
     with pytest.raises(InputError, match="no experiment nothing"):
