@@ -78,7 +78,9 @@ VARIANTS = {
 }
 
 BATCH_SIZE = 2
-LAMBDA_RATE = 1e3  # Adam normalises by itself, see prototxt/blocks.py
+# Adam's steps are the rate, whatever the gradient: 0.01 an iteration at 1e-4, so that
+# lambda, 100 at the start, stays of its order over thousands of them.
+LAMBDA_RATE = 1e2
 
 # The warm start raises the score of unknown by this over the log-odds: to call hair
 # known costs far more than to leave a cheek open, and the softmax loss does not know.
