@@ -45,6 +45,7 @@ SECTION, COMMAND = "tune-lr", "make tune-lr"
 RATES = (1e-3, 1e-4, 1e-5, 1e-6)
 #: How the matting layer says that a rate was too large (and run_stage repeats it).
 BLOWN_UP = "NaN or infinity"
+TEST_IMAGES = 40  # of Caffe's test loss: to watch, so a few do
 ENDS = 0.2  # share of a run over which the loss is averaged, at either end
 
 
@@ -61,7 +62,8 @@ def rate_stage(net: str, rate: float, iterations: int) -> Stage:
         "lr_policy": "fixed",
         "max_iter": iterations,
         "snapshot": max(1, iterations // 4),
-        "test_interval": max(1, iterations // 4),
+        "test_interval": max(1, iterations // 2),
+        "test_iter": [TEST_IMAGES],
         "test_initialization": True,
         "display": max(1, iterations // 50),
         "average_loss": max(1, iterations // 50),

@@ -144,9 +144,26 @@ def test_an_experiment_starts_where_the_one_before_ended():
         for name, settings, solver in stages:
             assert settings["max_iter"] == round(0.1 * usual[solver])
             assert ablate.net_file(each, name).is_file()
-    assert ablate.stages_of_experiment(ablate.chosen(["seed2"])[0], 1)[1][1]["random_seed"] == 2
     with pytest.raises(InputError, match="no experiment nothing"):
         ablate.chosen(["nothing"])
+
+
+def test_seeds_and_augmentations_have_databases_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.setattr(ablate, "ROOT", tmp_path)
+    made = {}
+
+    def prepare(dataset, out, seed, augmentations, workers, vary):
+        made[out.name] = (seed, len(augmentations), vary)
+
+    monkeypatch.setattr(ablate, "prepare", prepare)
+    names = {each.name: ablate.own_databases(each, tmp_path) for each in ablate.EXPERIMENTS}
+    assert [name for name, folder in names.items() if folder] == [
+        "seed1", "seed2", "novary", "noaugment",
+    ]  # fmt: skip
+    assert made == {
+        "prepared_seed1": (1, 13, True), "prepared_seed2": (2, 13, True),
+        "prepared_novary": (0, 13, False), "prepared_noaugment": (0, 1, True),
+    }  # fmt: skip
 
 
 def test_install_keeps_the_best_snapshot(tmp_path, monkeypatch):

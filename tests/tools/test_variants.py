@@ -49,9 +49,11 @@ def variant(base, tmp_path, name="small", **changes):
 
 
 def test_settings_net_and_databases_are_changed(base, tmp_path):
-    stage = variant(base, tmp_path, settings={"base_lr": 0.5}, prepared=tmp_path / "mine")
+    changes = {"base_lr": 0.5, "test_iter": [9]}
+    stage = variant(base, tmp_path, settings=changes, prepared=tmp_path / "mine")
     text = stage.solver.read_text()
-    assert "base_lr: 0.5" in text and "stepsize: 20" in text and str(base[1]) in text
+    assert "base_lr: 0.5" in text and "test_iter: 9" in text and "test_iter: 2" not in text
+    assert "stepsize: 20" in text and str(base[1]) in text
     assert f'source: "{tmp_path}/mine/train"' in stage.net.read_text()
     assert stage.prefix == tmp_path / "variants/small/small"
 
