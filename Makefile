@@ -23,6 +23,8 @@ PORTRAIT_SET := data/portrait_set
 # Where the nets look: the portrait set has databases of its own, with the variation
 # that photos have and renders have not.
 PREPARED ?= $(if $(filter $(PORTRAIT_SET),$(DATASET)),data/prepared_portrait,data/prepared)
+# Not by $(MAKE): with .ONESHELL a recipe that has it runs as a whole under `make -n`.
+prepare_portraits = $(PYTHON) -m data_prep.prepare --dataset $(PORTRAIT_SET) --out data/prepared_portrait --vary
 PREPARE_OPTIONS ?= $(if $(filter $(PORTRAIT_SET),$(DATASET)),--vary)
 
 # The distribution's Boost.Python serves one Python version: 3.11 on Debian 12.
@@ -123,7 +125,7 @@ train: setup $(MODELS)/lite_init.caffemodel
 
 # The default model's net, on the rendered portraits of `make portrait-set`.
 train-portrait: setup $(MODELS)/portrait_init.caffemodel
-	$(MAKE) data DATASET=$(PORTRAIT_SET)
+	$(prepare_portraits)
 	$(PYTHON) -m tools.train portrait --choose $(PORTRAIT_SET)
 
 # The paper's net at half size: a night or two.
@@ -131,7 +133,7 @@ $(MODELS)/fcn8s_half_init.caffemodel: | $(STAMPS)/caffe-$(BLAS) $(STAMPS)/extens
 	$(PYTHON) -m tools.init_weights fcn8s_half --from vgg16 --seed 0
 
 train-fcn8s-half: setup $(MODELS)/fcn8s_half_init.caffemodel
-	$(MAKE) data DATASET=$(PORTRAIT_SET)
+	$(prepare_portraits)
 	$(PYTHON) -m tools.train fcn8s_half --choose $(PORTRAIT_SET)
 
 # Table of the study on the test split, and what it takes to fill docs/training.md.

@@ -156,7 +156,7 @@ def table(report: dict) -> str:
         f"`{report['net']}`, {report['iterations']} iterations from its warm start; mattes of "
         f"{report['images']} validation images ({report['machine']['date']}):",
         "",
-        "| rate | training loss | test loss | gradient ×1e-3 | SAD ×1e3 |",
+        "| rate | training loss | matte loss, test images | gradient ×1e-3 | SAD ×1e3 |",
         "|---|---|---|---|---|",
     ]
     best = best_rate(report["rates"])
