@@ -3,9 +3,9 @@
 #   make          set everything up, then matte the astronaut photo
 #   make test     run the tests
 #
-# Further: serve, data, train, train-portrait, train-fcn8s-half, study, tune-lr, ablation, bench, matte-bench, serve-bench, caffe-test,
-# sanitize, test-all, prototxt, clean, render-env, portraits, portrait-set,
-# portraits-check, render-test (see README.md).
+# Further: serve, data, train, train-portrait, train-fcn8s-half, study, tune-lr, ablation,
+# bench, matte-bench, serve-bench, caffe-test, sanitize, test-all, prototxt, clean,
+# render-env, portraits, portrait-set, portraits-check, render-test (see README.md).
 
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
@@ -23,6 +23,8 @@ PORTRAIT_SET := data/portrait_set
 # Where the nets look: the portrait set has databases of its own, with the variation
 # that photos have and renders have not.
 PREPARED ?= $(if $(filter $(PORTRAIT_SET),$(DATASET)),data/prepared_portrait,data/prepared)
+# Not by $(MAKE): with .ONESHELL a recipe that has it runs as a whole under `make -n`.
+prepare_portraits = $(PYTHON) -m data_prep.prepare --dataset $(PORTRAIT_SET) --out data/prepared_portrait --vary
 PREPARE_OPTIONS ?= $(if $(filter $(PORTRAIT_SET),$(DATASET)),--vary)
 
 # The distribution's Boost.Python serves one Python version: 3.11 on Debian 12.
@@ -36,8 +38,8 @@ DEBIAN_PACKAGES := g++ cmake ninja-build python3-dev python3-venv \
 TEST_PACKAGES := chromium chromium-driver
 
 .PHONY: all setup serve serve-bench test test-all caffe-test sanitize bench bench-readme \
-  matte-bench data train train-portrait train-fcn8s-half study tune-lr ablation prototxt clean render-env portraits portraits-check \
-  portrait-set render-test
+  matte-bench data train train-portrait train-fcn8s-half study tune-lr ablation prototxt \
+  clean render-env portraits portrait-set portraits-check render-test
 all: setup out/astronaut_sheet.png
 
 setup: $(STAMPS)/system $(STAMPS)/python $(STAMPS)/caffe-$(BLAS) $(STAMPS)/extension \
@@ -123,7 +125,7 @@ train: setup $(MODELS)/lite_init.caffemodel
 
 # The default model's net, on the rendered portraits of `make portrait-set`.
 train-portrait: setup $(MODELS)/portrait_init.caffemodel
-	$(MAKE) data DATASET=$(PORTRAIT_SET)
+	$(prepare_portraits)
 	$(PYTHON) -m tools.train portrait --choose $(PORTRAIT_SET)
 
 # The paper's net at half size: a night or two.
@@ -131,7 +133,7 @@ $(MODELS)/fcn8s_half_init.caffemodel: | $(STAMPS)/caffe-$(BLAS) $(STAMPS)/extens
 	$(PYTHON) -m tools.init_weights fcn8s_half --from vgg16 --seed 0
 
 train-fcn8s-half: setup $(MODELS)/fcn8s_half_init.caffemodel
-	$(MAKE) data DATASET=$(PORTRAIT_SET)
+	$(prepare_portraits)
 	$(PYTHON) -m tools.train fcn8s_half --choose $(PORTRAIT_SET)
 
 # Table of the study on the test split, and what it takes to fill docs/training.md.

@@ -25,6 +25,8 @@ from caffe_layers.linear_solver import HybridSolver, LinearSolver
 from caffe_layers.matting_system import matting_system
 
 DEFAULT_LAMBDA = 100.0
+#: Training may push lambda to 0 and below, where D is no longer positive definite.
+LAMBDA_FLOOR = 1e-3
 
 
 class MattingFunction:

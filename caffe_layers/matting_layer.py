@@ -27,7 +27,7 @@ from caffe_layers.layer_support import (
     reported,
 )
 from caffe_layers.linear_solver import SOLVERS
-from caffe_layers.matting import DEFAULT_LAMBDA, MattingFunction
+from caffe_layers.matting import DEFAULT_LAMBDA, LAMBDA_FLOOR, MattingFunction
 
 NAME = "MattingLayer"
 
@@ -35,7 +35,7 @@ PARAMETERS = {
     # Initial lambda; the learnable blob holds the current one.
     "lambda": positive(DEFAULT_LAMBDA),
     # D is positive definite only for lambda > 0, and SGD does not know.
-    "lambda_floor": positive(1e-3),
+    "lambda_floor": positive(LAMBDA_FLOOR),
     "epsilon": positive(DEFAULT_EPSILON),
     "radius": Parameter(1, lambda v: is_number(v) and v in (1, 2, 3, 4), "1, 2, 3 or 4"),
     # Colors of the image blob times this are in units of [0, 1].

@@ -19,8 +19,6 @@ LEARNED = [dict(lr_mult=1, decay_mult=1), dict(lr_mult=2, decay_mult=0)]
 #: smaller than theirs (1e-6 to 1e-4 against 0.1 in a trained lite net); at
 #: rate 1 its steps would be below the float32 resolution of 100.
 LAMBDA_RATE = 1e5
-#: Label of unknown pixels, and of pixels that a loss does not look at.
-UNKNOWN, IGNORED = 2, 255
 FIXED = [dict(lr_mult=0, decay_mult=0)]
 
 
@@ -112,17 +110,23 @@ def matte_loss(net, prepared: str = PREPARED) -> None:
     )
 
 
-def trimap_loss(net, unknown_weight: float = 1.0) -> None:
-    """Softmax loss of ``score`` against the trimap of ``matte``.
+def trimap_loss(
+    net, scores: str = "score", loss: str = "loss", unknown_odds: float = 0.0, **options
+) -> None:
+    """Softmax loss of scores against the trimap of ``matte``.
 
     Labels 0 foreground (alpha 1), 1 background (alpha 0), 2 unknown, out of
     standard layers: label = 1 + [alpha > 0] - 2 [alpha = 1].
 
     Parameters
     ----------
-    unknown_weight : float
-        Unknown pixels count so many times.  Above 1 a second loss is added, which sees
-        those pixels alone.
+    scores, loss : str
+        Names of the blobs.
+    unknown_odds : float
+        Taken off the score of unknown before the softmax, so that the net learns to
+        say so much more of it than the odds are (logit adjustment, Menon et al. 2021).
+    options
+        Of the loss layer.
     """
     half_step = 0.5 / 255
     net.not_background = L.Threshold(net.matte, threshold=half_step)
@@ -131,15 +135,11 @@ def trimap_loss(net, unknown_weight: float = 1.0) -> None:
         net.not_background, net.foreground, operation=P.Eltwise.SUM, coeff=[1, -2]
     )
     net.label = L.Power(net.class_step, shift=1)
-    net.loss = L.SoftmaxWithLoss(net.score, net.label)
-    if unknown_weight == 1:
-        return
-    net.unknown = L.Eltwise(
-        net.not_background, net.foreground, operation=P.Eltwise.SUM, coeff=[1, -1]
-    )
-    net.unknown_label = L.Power(net.unknown, scale=UNKNOWN - IGNORED, shift=IGNORED)
-    net.unknown_loss = L.SoftmaxWithLoss(
-        net.score, net.unknown_label, loss_weight=unknown_weight - 1,
-        # By the count of all pixels, as `loss` is.
-        loss_param=dict(ignore_label=IGNORED, normalization=P.Loss.FULL),
-    )  # fmt: skip
+    adjusted = net.tops[scores]
+    if unknown_odds:
+        # Constants of the matte's size, whatever that is.
+        net.no_odds = L.Power(net.matte, scale=0)
+        net.unknown_odds = L.Power(net.matte, scale=0, shift=-unknown_odds)
+        net.odds = L.Concat(net.no_odds, net.no_odds, net.unknown_odds)
+        net.odds_score = adjusted = L.Eltwise(adjusted, net.odds)
+    net.tops[loss] = L.SoftmaxWithLoss(adjusted, net.label, **options)

@@ -78,15 +78,22 @@ VARIANTS = {
 }
 
 BATCH_SIZE = 2
-LAMBDA_RATE = 1e3  # Adam normalises by itself, see prototxt/blocks.py
+# Adam's steps are the rate, whatever the gradient: 0.01 an iteration at 1e-4, so that
+# lambda, 100 at the start, stays of its order over thousands of them.
+LAMBDA_RATE = 1e2
 
-# Unknown pixels count so many times in the warm start.  To call hair known costs far
-# more than to leave a cheek open, and the softmax loss does not know that.
-UNKNOWN_WEIGHT = 20
+# The warm start raises the score of unknown by this over the log-odds: to call hair
+# known costs far more than to leave a cheek open, and the softmax loss does not know.
+UNKNOWN_ODDS = 3.0
 # Scores are multiplied by this in front of the matting layer.  The softmax loss makes
 # them log-probabilities, so F + B is 1e-2 where a pixel is all but surely unknown: hair
 # would be gray (docs/design.md on the gray trap).
 SHARPNESS = 4
+
+# Of the trimap loss beside the matte loss, end to end.  Alone the matte loss lets unknown
+# spread over whatever the Laplacian can fill in on renders, and cannot on photos:
+# suits, lecterns (docs/training.md).
+TRIMAP_WEIGHT = 0.2
 
 # Score per unit of the segmenter's logit at the start.  Its logits reach 500; a
 # softmax loss of such scores would be a handful of pixels and nothing else.
@@ -180,9 +187,12 @@ def train_val(net: str, head: str) -> caffe_pb2.NetParameter:
         scores(n, n.data, variant.channels, SHARPNESS)
         matting(n, "image", LAMBDA_RATE, log_every=20)
         matte_loss(n, PORTRAIT_PREPARED)
+        trimap_loss(
+            n, "class_score", "trimap_loss", UNKNOWN_ODDS, loss_weight=TRIMAP_WEIGHT
+        )
     else:
         scores(n, n.data, variant.channels, sharpness=1)
-        trimap_loss(n, UNKNOWN_WEIGHT)
+        trimap_loss(n, unknown_odds=UNKNOWN_ODDS)
     proto = named(test, f"{net}_{head}")
     proto.layer.extend(n.to_proto().layer)
     return proto

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -27,8 +27,6 @@ from tools.scores import Estimate, estimates, people_of, scores_of
 from tools.stages import RECIPES, ROOT, Stage, databases, stages_of
 
 OUT = Path("out/curves")
-#: The first column of the paper's Table 1 decides.
-MEASURE = "dapm_gradient"
 # Every so many-th validation photo: backgrounds of one person tell much the same.
 EVERY = 2
 
@@ -129,8 +127,16 @@ def learning_curve(
     return points
 
 
-def best_point(points: Sequence[Point], stage: int, measure: str = MEASURE) -> Point:
-    """The snapshot of a stage with the smallest mean error; of equals the earliest.
+def selection_error(errors: Mapping[str, Estimate]) -> float:
+    """What decides between weights: the geometric mean of gradient error and SAD.
+
+    Not the gradient error alone, which a gray person has little of.
+    """
+    return (errors["dapm_gradient"].mean * errors["sad"].mean) ** 0.5
+
+
+def best_point(points: Sequence[Point], stage: int) -> Point:
+    """The snapshot of a stage with the smallest `selection_error`; of equals the earliest.
 
     Raises
     ------
@@ -140,7 +146,7 @@ def best_point(points: Sequence[Point], stage: int, measure: str = MEASURE) -> P
     candidates = [point for point in points if point.stage == stage]
     if not candidates:
         raise InputError("There is no snapshot to choose from; train first.")
-    return min(candidates, key=lambda point: (point.errors[measure].mean, point.iteration))
+    return min(candidates, key=lambda point: (selection_error(point.errors), point.iteration))
 
 
 def draw_curve(net: str, stages: Sequence[Stage], out: Path = OUT) -> None:

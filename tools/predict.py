@@ -14,7 +14,7 @@ from caffe.proto import caffe_pb2
 from google.protobuf import text_format
 
 from caffe_layers.linear_solver import SolveError
-from caffe_layers.matting import DEFAULT_LAMBDA
+from caffe_layers.matting import DEFAULT_LAMBDA, LAMBDA_FLOOR
 from caffe_layers.tiled import solve_alpha_bounded
 from data_prep.errors import InputError
 from data_prep.landmarks import DETECTION_SIDE, LandmarkDetector
@@ -289,7 +289,8 @@ class Predictor:
         self._net = build_net(self._definition)
         load_weights(self._net, trained, self.weights)
         learned = trained.get("alpha")  # the MattingLayer's blob
-        self.lambda_ = float(learned[0].item()) if learned else DEFAULT_LAMBDA
+        # The layer applies the floor when it runs: a snapshot may be below.
+        self.lambda_ = max(float(learned[0].item()), LAMBDA_FLOOR) if learned else DEFAULT_LAMBDA
         _, channels, *size = self._net.blobs["data"].shape
         self._size = tuple(size)
         self._area = size[0] * size[1]

@@ -28,8 +28,14 @@ from matplotlib.figure import Figure
 from data_prep.errors import InputError, run_program
 from data_prep.images import atomic_write
 from tools.bench_report import describe_machine, replace_section
-from tools.learning_curve import EVERY, errors_of_weights, validation_portraits
+from tools.learning_curve import (
+    EVERY,
+    errors_of_weights,
+    selection_error,
+    validation_portraits,
+)
 from tools.plot_training import read_logs
+from tools.scores import Estimate
 from tools.stages import RECIPES, Stage, check_databases, run_stage, stages_of
 from tools.variants import varied_stage
 
@@ -39,6 +45,7 @@ SECTION, COMMAND = "tune-lr", "make tune-lr"
 RATES = (1e-3, 1e-4, 1e-5, 1e-6)
 #: How the matting layer says that a rate was too large (and run_stage repeats it).
 BLOWN_UP = "NaN or infinity"
+TEST_IMAGES = 40  # of Caffe's test loss: to watch, so a few do
 ENDS = 0.2  # share of a run over which the loss is averaged, at either end
 
 
@@ -55,7 +62,8 @@ def rate_stage(net: str, rate: float, iterations: int) -> Stage:
         "lr_policy": "fixed",
         "max_iter": iterations,
         "snapshot": max(1, iterations // 4),
-        "test_interval": max(1, iterations // 4),
+        "test_interval": max(1, iterations // 2),
+        "test_iter": [TEST_IMAGES],
         "test_initialization": True,
         "display": max(1, iterations // 50),
         "average_loss": max(1, iterations // 50),
@@ -124,11 +132,13 @@ def measure_rate(
 
 
 def best_rate(results: Sequence[dict]) -> float | None:
-    """The rate with the smallest gradient error; None if none was stable."""
-    stable = [each for each in results if each["errors"]]
-    if not stable:
-        return None
-    return min(stable, key=lambda each: each["errors"]["dapm_gradient"]["mean"])["rate"]
+    """The rate with the smallest `selection_error`; None if none was stable."""
+    errors = {
+        each["rate"]: {m: Estimate(**value) for m, value in each["errors"].items()}
+        for each in results
+        if each["errors"]
+    }
+    return min(errors, key=lambda rate: selection_error(errors[rate]), default=None)
 
 
 def _change(pair: Sequence[float] | None) -> str:
@@ -146,7 +156,7 @@ def table(report: dict) -> str:
         f"`{report['net']}`, {report['iterations']} iterations from its warm start; mattes of "
         f"{report['images']} validation images ({report['machine']['date']}):",
         "",
-        "| rate | training loss | test loss | gradient ×1e-3 | SAD ×1e3 |",
+        "| rate | training loss | matte loss, test images | gradient ×1e-3 | SAD ×1e3 |",
         "|---|---|---|---|---|",
     ]
     best = best_rate(report["rates"])
@@ -176,17 +186,22 @@ def draw(path: Path, report: dict) -> None:
     losses.set(xlabel="iteration", ylabel="training loss", yscale="log")
     losses.legend(fontsize=8)
     stable = [each for each in report["rates"] if each["errors"]]
-    if stable:
-        rates = [each["rate"] for each in stable]
-        gradient = [each["errors"]["dapm_gradient"] for each in stable]
-        errors.errorbar(
-            rates,
-            [1e3 * value["mean"] for value in gradient],
-            [1e3 * (value["standard_error"] or 0) for value in gradient],
-            marker="o", capsize=3,
+    sad = errors.twinx()
+    for axes, measure, unit, color in (
+        (errors, "dapm_gradient", 1e-3, "C0"),
+        (sad, "sad", 1.0, "C1"),
+    ):
+        values = [each["errors"][measure] for each in stable]
+        axes.errorbar(
+            [each["rate"] for each in stable],
+            [value["mean"] / unit for value in values],
+            [(value["standard_error"] or 0) / unit for value in values],
+            marker="o", capsize=3, color=color,
         )  # fmt: skip
-        errors.set_xscale("log")
-    errors.set(xlabel="learning rate", ylabel="gradient error ×1e-3, validation people")
+    # Gradient errors alone would praise a gray person.
+    errors.set(xlabel="learning rate", xscale="log")
+    errors.set_ylabel("gradient error ×1e-3, validation people", color="C0")
+    sad.set_ylabel("SAD ×1e3", color="C1")
     for axes in (losses, errors):
         axes.grid(alpha=0.3)
     with atomic_write(path) as scratch:

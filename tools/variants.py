@@ -41,7 +41,7 @@ def varied_stage(
     weights : Path
         What it starts from.
     settings : mapping, optional
-        Fields of SolverParameter that differ.
+        Fields of SolverParameter that differ; repeated ones are lists.
     net : Path, optional
         Another net definition.
     prepared : Path, optional
@@ -66,7 +66,10 @@ def varied_stage(
     else:
         prepared = ROOT / databases(net)[0].parent
     for field, value in (settings or {}).items():
-        setattr(parameters, field, value)
+        if isinstance(value, list):
+            getattr(parameters, field)[:] = value
+        else:
+            setattr(parameters, field, value)
     parameters.net = str(net)
     parameters.weights[:] = [str(weights)]
     parameters.snapshot_prefix = str(out / name)

@@ -131,12 +131,11 @@ def test_weights_are_small_enough_for_the_repository(initial):
     assert initial[1].stat().st_size < 3e6
 
 
-def test_unknown_pixels_weigh_what_is_written(tmp_path):
-    """Both losses together are the weighted sum over all pixels / their count."""
+def test_odds_of_unknown_are_taken_off_in_the_loss(tmp_path):
     n = NetSpec()
     n.score = L.Input(shape=dict(dim=[2, 3, 4, 5]))
     n.matte = L.Input(shape=dict(dim=[2, 1, 4, 5]))
-    trimap_loss(n, unknown_weight=7)
+    trimap_loss(n, unknown_odds=1.5)
     (tmp_path / "net.prototxt").write_text(str(n.to_proto()))
     net = caffe.Net(str(tmp_path / "net.prototxt"), caffe.TEST)
     rng = np.random.default_rng(0)
@@ -145,8 +144,7 @@ def test_unknown_pixels_weigh_what_is_written(tmp_path):
     net.blobs["score"].data[...] = scores
     net.blobs["matte"].data[:, 0] = matte
     net.forward()
-    label = np.where(matte == 1, 0, np.where(matte == 0, 1, 2))
-    loss = np.log(np.exp(scores).sum(axis=1)) - np.take_along_axis(scores, label[:, None], 1)[:, 0]
-    wanted = (loss * np.where(label == 2, 7, 1)).mean()
-    found = net.blobs["loss"].data + (7 - 1) * net.blobs["unknown_loss"].data
-    assert found == pytest.approx(wanted, rel=1e-5)
+    scores[:, 2] -= 1.5
+    label = np.where(matte == 1, 0, np.where(matte == 0, 1, 2))[:, None]
+    wanted = (np.log(np.exp(scores).sum(axis=1)) - np.take_along_axis(scores, label, 1)[:, 0]).mean()
+    assert net.blobs["loss"].data == pytest.approx(wanted, rel=1e-5)

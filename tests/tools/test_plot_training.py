@@ -1,6 +1,7 @@
 """The plot of a training, from logs that the real Caffe wrote."""
 
 import csv
+import json
 import math
 import os
 import subprocess
@@ -162,3 +163,21 @@ def test_bad_input_is_one_sentence(logs, tmp_path):
     with pytest.raises(InputError, match="not the name of a picture"):
         plot_training.main([str(logs[0]), "-o", str(tmp_path / "training.csv")])
     assert [path.name for path in tmp_path.iterdir()] == ["empty.log"]
+
+
+def test_errors_of_snapshots_join_their_stage(logs, tmp_path):
+    point = {"stage": 0, "iteration": 20, "errors": {"dapm_gradient": {"mean": 2e-3}, "sad": {"mean": 5.0}}}
+    curve = tmp_path / "curve.json"
+    curve.write_text(json.dumps({"points": [point]}))
+    out = tmp_path / "training.png"
+    assert plot_training.main([str(logs[0]), "--errors", str(curve), "-o", str(out)]) == 0
+    with open(out.with_suffix(".csv")) as stream:
+        rows = {int(row["iteration"]): row for row in csv.DictReader(stream)}
+    assert float(rows[20]["error/dapm_gradient"]) == 2e-3 and rows[0]["error/sad"] == ""
+    stages = plot_training.read_logs([logs[0]])
+    plot_training.add_errors(stages, curve)
+    assert plot_training.panels(stages)["gradient error"] == ["error/dapm_gradient"]
+    point["stage"] = 1  # there is one stage only
+    curve.write_text(json.dumps({"points": [point]}))
+    with pytest.raises(InputError, match="is no learning curve of these logs"):
+        plot_training.add_errors(stages, curve)

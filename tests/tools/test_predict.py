@@ -11,6 +11,7 @@ import pytest
 from caffe import layers as L
 from caffe.proto import caffe_pb2
 
+from caffe_layers.matting import LAMBDA_FLOOR
 from data_prep.assets import fetch
 from data_prep.errors import InputError
 from data_prep.images import read_photo
@@ -123,6 +124,11 @@ def test_learned_lambda_comes_with_the_weights(weights, tmp_path):
 
     path = edited(weights, tmp_path / "tuned.caffemodel", learn)
     assert Predictor("selfie", weights=path).lambda_ == 42
+
+    def below(model):  # a snapshot right after an update that went too far
+        layer_named(model, "alpha").blobs[0].data[0] = -350
+
+    assert Predictor("selfie", weights=edited(path, path, below)).lambda_ == LAMBDA_FLOOR
     assert Predictor("selfie", weights=weights).lambda_ == 100
 
 
@@ -173,6 +179,6 @@ def test_missing_shape_mask_is_named(masked, tmp_path):
 
 
 def test_models_name_committed_definitions():
-    assert set(MODELS) == {"selfie", "portrait", "lite", "fcn8s"}
+    assert set(MODELS) == {"selfie", "portrait", "lite", "fcn8s", "fcn8s_half"}
     for model in MODELS.values():
         assert model.deploy.is_file()

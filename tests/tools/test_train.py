@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tools.test_net import main as evaluate_net
-from tools.train import ROOT, Stage
+from tools.stages import ROOT, Stage
 from tools.train import main as train
 
 pytestmark = pytest.mark.training

@@ -1,0 +1,186 @@
+"""Which snapshot, rate and experiment is best, and how that is told."""
+
+import json
+from dataclasses import asdict
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from data_prep.errors import InputError
+from data_prep.images import write_image
+from tools import ablate, learning_curve, tune_lr
+from tools.learning_curve import Point, best_point, validation_portraits
+from tools.metrics import MatteErrors
+from tools.scores import Estimate, estimate
+from tools.stages import Stage, stages_of
+
+NAMES = MatteErrors.names()
+
+
+def errors(gradient, sad):
+    values = dict.fromkeys(NAMES, 1.0) | {"dapm_gradient": gradient, "sad": sad}
+    return {name: Estimate(value, 0.1 * value, None) for name, value in values.items()}
+
+
+def point(stage, iteration, gradient, sad):
+    return Point(stage, iteration, f"net_iter_{iteration}.caffemodel", errors(gradient, sad))
+
+
+def test_the_best_snapshot_of_a_stage_is_taken():
+    points = [
+        point(0, 10, 1e-3, 3), point(1, 10, 2e-3, 5), point(1, 20, 1.5e-3, 4), point(1, 30, 1.6e-3, 4),
+    ]  # fmt: skip
+    assert best_point(points, 1) is points[2]
+    assert best_point(points, 0) is points[0]
+    with pytest.raises(InputError, match="no snapshot"):
+        best_point(points, 2)
+
+
+def test_of_equals_the_earliest():
+    points = [point(0, 30, 1e-3, 4), point(0, 20, 1e-3, 4)]
+    assert best_point(points, 0).iteration == 20
+
+
+def test_a_gray_person_is_not_chosen_for_its_small_gradients():
+    gray, sharp = point(0, 10, 3.4e-3, 240), point(0, 20, 5.6e-3, 37)
+    assert best_point([gray, sharp], 0) is sharp
+
+
+def test_every_person_is_among_the_validation_photos(tmp_path):
+    for kind, pixels in (("images", (4, 4, 3)), ("mattes", (4, 4))):
+        suffix = "jpg" if kind == "images" else "png"
+        for i in range(10):
+            write_image(tmp_path / kind / f"p{i}.{suffix}", np.zeros(pixels, np.uint8))
+    (tmp_path / "train.txt").write_text("p0\n")
+    (tmp_path / "test.txt").write_text("p1\n")
+    with pytest.raises(InputError, match="has no validation people"):
+        validation_portraits(tmp_path)
+    (tmp_path / "validation.txt").write_text("".join(f"p{i}\n" for i in range(2, 10)))
+    assert [p.stem for p in validation_portraits(tmp_path, 2)] == ["p2", "p4", "p6", "p8"]
+
+
+def test_every_snapshot_is_a_point_of_the_curve(tmp_path, monkeypatch):
+    stages = [Stage(tmp_path, tmp_path / name, 20, tmp_path) for name in ("warm", "end")]
+    for stage in stages:
+        for iteration in (10, 20):
+            weights = stage.prefix.with_name(f"{stage.prefix.name}_iter_{iteration}.caffemodel")
+            weights.touch(), weights.with_suffix(".solverstate").touch()
+    monkeypatch.setattr(learning_curve, "validation_portraits", lambda *a: [None] * 7)
+    seen = []
+
+    def measured(name, net, weights, *rest):
+        seen.append(name)
+        return errors(1e-3 * len(seen), 4)
+
+    monkeypatch.setattr(learning_curve, "errors_of_weights", measured)
+    points = learning_curve.learning_curve("net", stages, tmp_path, out=tmp_path / "out")
+    assert [(p.stage, p.iteration) for p in points] == [(0, 10), (0, 20), (1, 10), (1, 20)]
+    assert len(set(seen)) == 4
+    written = json.loads((tmp_path / "out/net.json").read_text())
+    assert written["images"] == 7 and written["points"] == [asdict(p) for p in points]
+    assert best_point(points, 1).iteration == 10
+
+
+# --- learning rates ---------------------------------------------------------------
+
+
+def rate(value, gradient=None, sad=4.0):
+    found = None
+    if gradient:
+        found = {name: asdict(each) for name, each in errors(gradient, sad).items()}
+    last = 0.2 if found else float("nan")
+    return {
+        "rate": value, "curve": [(0, 0.4), (10, last)], "train": (0.4, last), "test": (0.5, last),
+        "stable": bool(found), "errors": found,
+    }  # fmt: skip
+
+
+def test_the_best_rate_is_a_stable_one(tmp_path):
+    rates = [rate(1e-3), rate(1e-4, 1.5e-3), rate(1e-5, 2e-3)]
+    assert tune_lr.best_rate(rates) == 1e-4
+    assert tune_lr.best_rate(rates[:1]) is None
+    report = {"net": "n", "iterations": 9, "images": 3, "machine": {"date": "d"}, "rates": rates}
+    lines = tune_lr.table(report).splitlines()
+    assert "blew up" in lines[-3] and "not finite" in lines[-3]
+    assert lines[-2].startswith("| 1e-04 (best) | 0.4000 → 0.2000 (-50%) | 0.5000 → 0.2000 (-60%)")
+    assert "| 1.500 ± 0.150 | 4.000 ± 0.400 |" in lines[-2]
+    tune_lr.draw(tmp_path / "rates.png", report)
+    assert (tmp_path / "rates.png").stat().st_size > 1000
+
+
+# --- ablation ---------------------------------------------------------------------
+
+
+def scores_like(values):
+    return {f"p{i}": MatteErrors(*[value] * 6) for i, value in enumerate(values)}
+
+
+def test_rows_are_compared_with_the_recipe_image_by_image():
+    generator = np.random.default_rng(0)
+    base = 1e-3 * generator.uniform(1, 2, 8)
+    other = base + 1e-4 * generator.uniform(-1, 3, 8)
+    experiments = ablate.chosen(["base", "nomask"])
+    scores = {"base": scores_like(base), "nomask": scores_like(other)}
+    people = {f"p{i}": i // 2 for i in range(8)}
+    report = ablate.report_of(experiments, scores, people)
+    assert report["rows"][0]["difference"] is None
+    found = report["rows"][1]["difference"]["dapm_gradient"]
+    assert found["mean"] == pytest.approx((other - base).mean())
+    assert found["standard_error"] == pytest.approx((other - base).std(ddof=1) / np.sqrt(8))
+    assert found == asdict(estimate(other - base, [i // 2 for i in range(8)]))
+    line = ablate.table({"scale": 1, "split": "validation", **report}).splitlines()[-1]
+    assert line.startswith("| without shape mask | `nomask` |")
+    assert f"| {(other - base).mean() * 1e3:+.2f} ± " in line
+
+
+def test_an_experiment_starts_where_the_one_before_ended():
+    usual = {stage.solver: stage.iterations for stage in stages_of("portrait")}
+    for each in ablate.EXPERIMENTS:
+        stages = ablate.stages_of_experiment(each, 0.1)
+        assert [name.split("_")[-1] for name, *_ in stages] == (
+            ["warm"] * each.warm + ["end"] * each.end_to_end
+        )
+        for name, settings, solver in stages:
+            assert settings["max_iter"] == round(0.1 * usual[solver])
+            assert ablate.net_file(each, name).is_file()
+    with pytest.raises(InputError, match="no experiment nothing"):
+        ablate.chosen(["nothing"])
+
+
+def test_seeds_and_augmentations_have_databases_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.setattr(ablate, "ROOT", tmp_path)
+    made = {}
+
+    def prepare(dataset, out, seed, augmentations, workers, vary):
+        made[out.name] = (seed, len(augmentations), vary)
+
+    monkeypatch.setattr(ablate, "prepare", prepare)
+    names = {each.name: ablate.own_databases(each, tmp_path) for each in ablate.EXPERIMENTS}
+    assert [name for name, folder in names.items() if folder] == [
+        "seed1", "seed2", "novary", "noaugment",
+    ]  # fmt: skip
+    assert made == {
+        "prepared_seed1": (1, 13, True), "prepared_seed2": (2, 13, True),
+        "prepared_novary": (0, 13, False), "prepared_noaugment": (0, 1, True),
+    }  # fmt: skip
+
+
+def test_install_keeps_the_best_snapshot(tmp_path, monkeypatch):
+    stage = Stage(tmp_path, tmp_path / "nomask_end", 30, tmp_path)
+    for iteration in (10, 20, 30):
+        weights = stage.prefix.with_name(f"nomask_end_iter_{iteration}.caffemodel")
+        weights.write_text(f"weights {iteration}")
+        weights.with_suffix(".solverstate").touch()
+    by_weights = {10: 3e-3, 20: 1e-3, 30: 2e-3}
+    monkeypatch.setattr(ablate, "ROOT", tmp_path)
+    monkeypatch.setattr(ablate, "train", lambda *a: stage)
+    portraits = [SimpleNamespace(stem=f"p{i}") for i in range(2)]
+    monkeypatch.setattr(ablate, "validation_portraits", lambda *a: portraits)
+    monkeypatch.setattr(
+        ablate, "score",
+        lambda e, s, weights, p: scores_like([by_weights[int(weights.stem.split("_")[-1])]] * 2),
+    )  # fmt: skip
+    target = ablate.install(ablate.chosen(["nomask"])[0], tmp_path, 1)
+    assert target == tmp_path / "data/models/portrait_nomask.caffemodel"
+    assert target.read_text() == "weights 20"

@@ -1,0 +1,111 @@
+"""Trainings derived from a solver file, by the real Caffe on a tiny net."""
+
+import numpy as np
+import pytest
+
+from data_prep.errors import InputError
+from tools.init_weights import read_caffemodel
+from tools.plot_training import read_logs
+from tools.stages import run_stage
+from tools.tune_lr import loss_change, run_rate
+from tools.variants import scaled, varied_stage
+
+NET = """
+layer {
+  name: "data" type: "DummyData" top: "data" top: "truth"
+  dummy_data_param {
+    shape { dim: 4 dim: 3 } shape { dim: 4 dim: 2 }
+    data_filler { type: "constant" value: 0.5 } data_filler { type: "constant" value: 1 }
+  }
+}
+layer {
+  name: "ip" type: "InnerProduct" bottom: "data" top: "ip"
+  inner_product_param { num_output: 2 weight_filler { type: "constant" value: 0.1 } }
+}
+layer { name: "loss" type: "EuclideanLoss" bottom: "ip" bottom: "truth" top: "loss" }
+"""
+# The net names a database in a comment only.
+SOLVER = """
+net: "{net}" base_lr: 0.01 lr_policy: "step" gamma: 0.5 stepsize: 20
+max_iter: 40 display: 5 average_loss: 1 test_iter: 2 test_interval: 20
+snapshot: 20 snapshot_prefix: "elsewhere" solver_mode: CPU random_seed: 7
+"""
+
+
+@pytest.fixture
+def base(tmp_path):
+    """Solver file and initial weights."""
+    net = tmp_path / "net.prototxt"
+    net.write_text("# source: \"data/usual/train\"\n" + NET)
+    solver, weights = tmp_path / "solver.prototxt", tmp_path / "init.caffemodel"
+    solver.write_text(SOLVER.format(net=net))
+    weights.write_bytes(b"")  # no weights at all: Caffe keeps the filler's
+    return solver, weights
+
+
+def variant(base, tmp_path, name="small", **changes):
+    solver, weights = base
+    return varied_stage(name, solver, weights, folder=tmp_path / "variants", **changes)
+
+
+def test_settings_net_and_databases_are_changed(base, tmp_path):
+    changes = {"base_lr": 0.5, "test_iter": [9]}
+    stage = variant(base, tmp_path, settings=changes, prepared=tmp_path / "mine")
+    text = stage.solver.read_text()
+    assert "base_lr: 0.5" in text and "test_iter: 9" in text and "test_iter: 2" not in text
+    assert "stepsize: 20" in text and str(base[1]) in text
+    assert f'source: "{tmp_path}/mine/train"' in stage.net.read_text()
+    assert stage.prefix == tmp_path / "variants/small/small"
+
+
+def test_a_variant_that_has_changed_begins_anew(base, tmp_path):
+    stage = variant(base, tmp_path)
+    kept = stage.prefix.with_name("small_iter_20.caffemodel")
+    kept.write_text("trained")
+    assert variant(base, tmp_path) == stage and kept.exists()
+    base[1].write_bytes(b"other weights")
+    variant(base, tmp_path)
+    assert not kept.exists()
+    kept.write_text("trained")
+    variant(base, tmp_path, settings={"base_lr": 0.5})
+    assert not kept.exists()
+
+
+def test_what_it_starts_from_must_be_there(base, tmp_path):
+    base[1].unlink()
+    with pytest.raises(InputError, match="init.caffemodel does not exist, and small starts"):
+        variant(base, tmp_path)
+
+
+def test_a_shorter_training_keeps_its_proportions(base):
+    assert scaled(base[0], 0.25) == {"max_iter": 10, "snapshot": 5, "test_interval": 5, "stepsize": 5}
+
+
+def test_a_killed_training_ends_where_one_that_was_not_does(base, tmp_path):
+    stage = variant(base, tmp_path)
+    run_stage(stage, None)
+    assert stage.finished
+    weights = read_caffemodel(stage.result)["ip"][0]
+    change = loss_change(stage, True)
+    assert change["stable"] and change["train"][1] < change["train"][0]
+    series = read_logs([stage.log])[-1].series
+    assert change["curve"] == sorted(series["loss"].items())
+    tests = sorted(series["test/loss"].items())
+    assert change["test"] == (tests[0][1], tests[-1][1])
+    # As if killed while Caffe wrote its last snapshot.
+    state = stage.result.with_suffix(".solverstate")
+    state.write_bytes(state.read_bytes()[:-1])
+    assert not stage.finished
+    assert run_rate(stage) and stage.finished
+    np.testing.assert_array_equal(read_caffemodel(stage.result)["ip"][0], weights)
+    assert loss_change(stage, True) == change
+
+
+def test_a_rate_that_blows_up_is_told_from_other_failures(base, tmp_path):
+    stage = variant(base, tmp_path, settings={"base_lr": 1e30})
+    assert run_rate(stage)  # without a matting layer nobody stops it
+    assert not loss_change(stage, True)["stable"]
+    stage.net.write_text(stage.net.read_text().replace("EuclideanLoss", "NoSuchLayer"))
+    broken = variant(base, tmp_path, "broken")
+    with pytest.raises(InputError, match="Training stopped"):
+        run_rate(broken)

@@ -1,0 +1,296 @@
+#!/usr/bin/env python3
+"""What each part of the recipe buys: trainings that leave it out.
+
+    tools/ablate.py list
+    tools/ablate.py run [NAME ...] [--scale 0.25] [--split validation|test]
+    tools/ablate.py install nomask
+    tools/ablate.py docs      # puts the table into docs/training.md
+
+Each experiment is both stages of the portrait net with something changed, by
+real `caffe train`, with the last snapshot (none is chosen).  --scale shortens
+every stage; experiments of one table have one scale.  A run that was killed goes
+on, finished experiments are not trained again (snapshots/variants/).
+
+`install` takes the snapshot that is best on the validation people, as the recipe
+does, for a row of the study's table: data/models/portrait_NAME.caffemodel.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from data_prep.augmentation import parse_augmentations
+from data_prep.dataset import Dataset, Portrait
+from data_prep.errors import InputError, run_program
+from data_prep.images import atomic_write
+from data_prep.parallel import available_workers
+from data_prep.prepare import prepare
+from tools.bench_report import describe_machine, replace_section
+from tools.contenders import net_contender
+from tools.init_weights import main as init_weights
+from tools.learning_curve import (
+    EVERY,
+    selection_error,
+    trained_shape_mask,
+    validation_portraits,
+)
+from tools.scores import Scores, compare, estimates, people_of, scores_of
+from tools.stages import ROOT, Stage, check_databases, run_stage, stages_of
+from tools.study import cell
+from tools.variants import scaled, varied_stage
+
+OUT, DOCS = Path("out/ablation"), Path("docs/training.md")
+RESULTS = OUT / "results.json"
+SECTION, COMMAND = "ablation", "make ablation"
+BASE = "base"
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One training.
+
+    Attributes
+    ----------
+    name : str
+    title : str
+        In the table.
+    net : str
+        Stem of its net definitions.
+    warm, end_to_end : bool
+        Which stages are run.
+    seed, augment, vary
+        Of the databases (`data_prep.prepare`): the order of records, the versions of a
+        portrait, and whether they have the variation of photos.  Nothing else in the
+        training is drawn: the net has neither dropout nor random initial weights.
+    shares : str or None
+        The experiment whose stages these are, as far as they go.
+    """
+
+    name: str
+    title: str
+    net: str = "portrait"
+    warm: bool = True
+    end_to_end: bool = True
+    seed: int = 0
+    augment: str = "all"
+    vary: bool = True
+    shares: str | None = None
+
+
+EXPERIMENTS = (
+    Experiment(BASE, "the recipe"),
+    Experiment("seed1", "the same, another seed", seed=1),
+    Experiment("seed2", "the same, a third seed", seed=2),
+    Experiment("warm", "warm start alone", end_to_end=False, shares=BASE),
+    Experiment("cold", "end to end without warm start", warm=False),
+    Experiment("nomask", "without shape mask", net="portrait_nomask"),
+    Experiment("third", "at a third of the photo's size", net="portrait_third"),
+    Experiment("novary", "without the variation of photos", vary=False),
+    Experiment("noaugment", "originals only, with the variation", augment="none"),
+)
+
+
+def stages_of_experiment(experiment: Experiment, scale: float) -> list[tuple[str, dict, Path]]:
+    """(name, settings, solver) of what it trains, in order."""
+    warm, last = stages_of("portrait")
+    run = [("warm", warm)] * experiment.warm + [("end", last)] * experiment.end_to_end
+    label = "" if scale == 1 else f"_{scale:g}"
+    return [
+        (
+            f"{experiment.shares or experiment.name}{label}_{name}",
+            scaled(stage.solver, scale),
+            stage.solver,
+        )
+        for name, stage in run
+    ]
+
+
+def own_databases(experiment: Experiment, dataset: Path) -> Path | None:
+    """Write the databases of an experiment that wants others; None for the usual ones."""
+    if (experiment.seed, experiment.augment, experiment.vary) == (0, "all", True):
+        return None
+    out = ROOT / f"data/prepared_{experiment.name}"
+    prepare(
+        dataset, out, experiment.seed, parse_augmentations(experiment.augment),
+        workers=available_workers(), vary=experiment.vary,
+    )  # fmt: skip
+    return out
+
+
+def net_file(experiment: Experiment, stage_name: str) -> Path:
+    """The net definition of a stage."""
+    head = "_trimap" if stage_name.endswith("_warm") else ""
+    return ROOT / f"prototxt/{experiment.net}{head}_train_val.prototxt"
+
+
+def train(experiment: Experiment, scale: float, dataset: Path) -> Stage:
+    """Run the stages of an experiment that are not finished; the last one."""
+    prepared = own_databases(experiment, dataset)
+    weights = ROOT / f"data/models/{experiment.net}_init.caffemodel"
+    if not weights.is_file():
+        init_weights([experiment.net, "--from", "selfie", "-o", str(weights)])
+    for name, settings, solver in stages_of_experiment(experiment, scale):
+        net = net_file(experiment, name)
+        stage = varied_stage(name, solver, weights, settings, net, prepared)
+        check_databases(stage.net)
+        if not stage.finished:
+            run_stage(stage, None)
+        weights = stage.result
+    return stage
+
+
+def score(
+    experiment: Experiment,
+    stage: Stage,
+    weights: Path,
+    portraits: Sequence[Portrait],
+    out: Path = OUT,
+) -> Scores:
+    """Errors of weights that an experiment trained."""
+    contender = net_contender(
+        weights.stem, experiment.title, "portrait", weights,
+        ROOT / f"prototxt/{experiment.net}_trimap_deploy.prototxt", trained_shape_mask(stage),
+    )  # fmt: skip
+    return scores_of(contender, portraits, out)
+
+
+def install(experiment: Experiment, dataset: Path, every: int) -> Path:
+    """Train an experiment in full and keep its best snapshot; where that lies."""
+    stage, portraits = train(experiment, 1.0, dataset), validation_portraits(dataset, every)
+    people = people_of(dataset, portraits)
+
+    def error(weights: Path) -> float:
+        return selection_error(estimates(score(experiment, stage, weights, portraits), people))
+
+    best = min((weights for _, weights in stage.snapshots()), key=error)
+    target = ROOT / f"data/models/portrait_{experiment.name}.caffemodel"
+    with atomic_write(target) as scratch:
+        shutil.copyfile(best, scratch)
+    return target
+
+
+def report_of(
+    experiments: Sequence[Experiment], scores: Mapping[str, Scores], people: Mapping[str, object]
+) -> dict:
+    """Means, and differences from the recipe where that is among them."""
+    rows = []
+    for each in experiments:
+        row = {
+            "name": each.name,
+            "title": each.title,
+            "errors": {m: asdict(v) for m, v in estimates(scores[each.name], people).items()},
+            "difference": None,
+        }
+        if BASE in scores and each.name != BASE:
+            found = compare(scores[each.name], scores[BASE], people)
+            row["difference"] = {m: asdict(v.difference) for m, v in found.items()}
+        rows.append(row)
+    some = next(iter(scores.values()))
+    return {"machine": describe_machine(), "images": len(some), "rows": rows}
+
+
+def table(report: dict) -> str:
+    """Markdown, a row for each experiment and its command."""
+    length = "" if report["scale"] == 1 else f", every stage {report['scale']:g} times as long"
+    lines = [
+        f"Means over {report['images']} {report['split']} images ± the standard error over "
+        f"images (in brackets: over people){length}; Δ is the paired difference from the "
+        f"recipe, negative where leaving the part out is better "
+        f"({report['machine']['date']}):",
+        "",
+        "| | `tools/ablate.py run` | gradient ×1e-3 | Δ gradient | SAD ×1e3 | Δ SAD |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in report["rows"]:
+        cells = [row["title"], f"`{row['name']}`"]
+        for measure, unit in (("dapm_gradient", 1e-3), ("sad", 1.0)):
+            cells.append(cell(row["errors"][measure], unit))
+            difference = row["difference"]
+            cells.append(cell(difference[measure], unit, "+") if difference else "")
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def chosen(names: Sequence[str]) -> list[Experiment]:
+    """Experiments by name, in the table's order; all of them if none is named.
+
+    Raises
+    ------
+    InputError
+        If there is no experiment of a name.
+    """
+    known = {each.name for each in EXPERIMENTS}
+    if unknown := sorted(set(names) - known):
+        raise InputError(
+            f"There is no experiment {unknown[0]}; there are {', '.join(sorted(known))}."
+        )
+    return [each for each in EXPERIMENTS if not names or each.name in names]
+
+
+def run(names: Sequence[str], scale: float, split: str, every: int, dataset: Path) -> dict:
+    """Train and measure experiments; the report."""
+    experiments = chosen(names)
+    if split == "test":
+        portraits = Dataset.open(dataset).test[::every]
+    else:
+        portraits = validation_portraits(dataset, every)
+    scores = {}
+    for each in experiments:
+        stage = train(each, scale, dataset)
+        scores[each.name] = score(each, stage, stage.result, portraits)
+    report = report_of(experiments, scores, people_of(dataset, portraits))
+    return {"scale": scale, "split": split, **report}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one of the commands."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("list", help="the experiments")
+    study = commands.add_parser("run", help="train and measure")
+    study.add_argument("names", nargs="*", metavar="NAME", help="experiments (all)")
+    study.add_argument("--scale", type=float, default=1.0, help="of every stage's length")
+    study.add_argument("--split", choices=("validation", "test"), default="validation")
+    single = commands.add_parser("install", help="train one in full for the study's table")
+    single.add_argument("name")
+    for each in (study, single):
+        each.add_argument("--every", type=int, default=EVERY, help=f"so many-th photo ({EVERY})")
+        each.add_argument("--dataset", type=Path, default=Path("data/portrait_set"))
+    commands.add_parser("docs", help=f"put the table into {DOCS}")
+    options = parser.parse_args(argv)
+    if options.command == "list":
+        for each in EXPERIMENTS:
+            print(f"{each.name:12s} {each.title}")
+        return 0
+    if options.command == "install":
+        (experiment,) = chosen([options.name])
+        print(f"wrote {install(experiment, options.dataset, options.every)}")
+        return 0
+    if options.command == "run":
+        if not 0 < options.scale <= 1:
+            raise InputError(f"--scale {options.scale} is out of range; give up to 1.")
+        report = run(
+            options.names, options.scale, options.split, options.every, options.dataset
+        )
+        with atomic_write(RESULTS) as scratch:
+            scratch.write_text(json.dumps(report, indent=1) + "\n")
+        print(table(report))
+        return 0
+    if not RESULTS.is_file():
+        raise InputError(f"{RESULTS} does not exist; run `{COMMAND}` first.")
+    content = table(json.loads(RESULTS.read_text()))
+    text = replace_section(DOCS.read_text(), SECTION, COMMAND, content, DOCS)
+    with atomic_write(DOCS) as scratch:
+        scratch.write_text(text)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_program(main))
