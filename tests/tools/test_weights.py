@@ -1,0 +1,26 @@
+"""The trained weights that are part of the repository."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from data_prep.assets import fetch
+from data_prep.images import read_photo
+from tools.models import MODELS
+from tools.predict import Predictor
+
+PORTRAIT = MODELS["portrait"]
+
+
+def test_they_are_small():
+    assert PORTRAIT.weights.stat().st_size + PORTRAIT.shape_mask.stat().st_size < 3e6
+
+
+def test_they_matte_a_person():
+    photo = np.ascontiguousarray(read_photo(fetch("astronaut"))[:300, 60:360])
+    predictor = Predictor("portrait")
+    assert 10 < predictor.lambda_ < 1000
+    prediction = predictor(photo)
+    assert prediction.face_found and prediction.person_found
+    assert prediction.alpha[60:290, 140:190].min() > 0.95
+    assert prediction.alpha[:100, 255:].max() < 0.05
