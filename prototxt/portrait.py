@@ -92,7 +92,7 @@ SHARPNESS = 4
 
 # Of the trimap loss beside the matte loss, end to end.  Alone the matte loss lets unknown
 # spread over whatever the Laplacian can fill in on renders, and cannot on photos:
-# suits, lecterns (docs/training.md).
+# suits, lecterns (docs/design.md).
 TRIMAP_WEIGHT = 0.2
 
 # Score per unit of the segmenter's logit at the start.  Its logits reach 500; a
