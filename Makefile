@@ -22,10 +22,12 @@ DATASET ?= data/sample
 PORTRAIT_SET := data/portrait_set
 # Where the nets look: the portrait set has databases of its own, with the variation
 # that photos have and renders have not.
-PREPARED ?= $(if $(filter $(PORTRAIT_SET),$(DATASET)),data/prepared_portrait,data/prepared)
+PORTRAIT_PREPARED := data/prepared_portrait
+VARIATION := --vary
+PREPARED ?= $(if $(filter $(PORTRAIT_SET),$(DATASET)),$(PORTRAIT_PREPARED),data/prepared)
+PREPARE_OPTIONS ?= $(if $(filter $(PORTRAIT_SET),$(DATASET)),$(VARIATION))
 # Not by $(MAKE): with .ONESHELL a recipe that has it runs as a whole under `make -n`.
-prepare_portraits = $(PYTHON) -m data_prep.prepare --dataset $(PORTRAIT_SET) --out data/prepared_portrait --vary
-PREPARE_OPTIONS ?= $(if $(filter $(PORTRAIT_SET),$(DATASET)),--vary)
+prepare_portraits = $(PYTHON) -m data_prep.prepare --dataset $(PORTRAIT_SET) --out $(PORTRAIT_PREPARED) $(VARIATION)
 
 # The distribution's Boost.Python serves one Python version: 3.11 on Debian 12.
 BASE_PYTHON ?= $(firstword $(shell command -v python3.11) $(wildcard /usr/bin/python3.11))
@@ -123,7 +125,7 @@ out/astronaut_sheet.png: | $(MODELS)/selfie.caffemodel
 train: setup $(MODELS)/lite_init.caffemodel
 	$(PYTHON) -m tools.train lite
 
-# The default model's net, on the rendered portraits of `make portrait-set`.
+# Portrait-lite, on the rendered portraits of `make portrait-set`.
 train-portrait: setup $(MODELS)/portrait_init.caffemodel
 	$(prepare_portraits)
 	$(PYTHON) -m tools.train portrait --choose $(PORTRAIT_SET)
@@ -253,7 +255,8 @@ sanitize: setup
 	LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libubsan.so)" \
 	  ASAN_OPTIONS=detect_leaks=0 ../../$(PYTHON) -m pytest -p no:cacheprovider \
 	  tests/caffe_layers/test_laplacian.py tests/caffe_layers/test_linear_solver.py \
-	  tests/caffe_layers/test_matting.py tests/caffe_layers/test_color_models.py -k 'not memory'
+	  tests/caffe_layers/test_matting.py tests/caffe_layers/test_color_models.py \
+	  tests/data_prep/render/test_coverage.py -k 'not memory'
 
 test-all: setup $(STAMPS)/test-system caffe-test sanitize
 	$(PYTHON) -m pytest tests -m 'not render'
