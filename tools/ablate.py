@@ -18,7 +18,6 @@ does, for a row of the study's table: data/models/portrait_NAME.caffemodel.
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -30,17 +29,17 @@ from data_prep.errors import InputError, run_program
 from data_prep.images import atomic_write
 from data_prep.parallel import available_workers
 from data_prep.prepare import prepare
-from tools.bench_report import describe_machine, replace_section
-from tools.contenders import net_contender
+from tools.bench_report import describe_machine, read_report, renew_section, write_report
 from tools.init_weights import main as init_weights
 from tools.learning_curve import (
     EVERY,
+    scores_of_weights,
     selection_error,
-    trained_shape_mask,
     validation_portraits,
 )
-from tools.scores import Scores, compare, estimates, people_of, scores_of
-from tools.stages import ROOT, Stage, check_databases, run_stage, stages_of
+from tools.models import ROOT
+from tools.scores import Scores, compare, estimates, people_of
+from tools.stages import Stage, check_databases, run_stage, stages_of
 from tools.study import cell
 from tools.variants import scaled, varied_stage
 
@@ -152,11 +151,8 @@ def score(
     out: Path = OUT,
 ) -> Scores:
     """Errors of weights that an experiment trained."""
-    contender = net_contender(
-        weights.stem, experiment.title, "portrait", weights,
-        ROOT / f"prototxt/{experiment.net}_trimap_deploy.prototxt", trained_shape_mask(stage),
-    )  # fmt: skip
-    return scores_of(contender, portraits, out)
+    deploy = ROOT / f"prototxt/{experiment.net}_trimap_deploy.prototxt"
+    return scores_of_weights(weights.stem, "portrait", weights, stage, portraits, out, deploy)
 
 
 def install(experiment: Experiment, dataset: Path, every: int) -> Path:
@@ -279,16 +275,10 @@ def main(argv: list[str] | None = None) -> int:
         report = run(
             options.names, options.scale, options.split, options.every, options.dataset
         )
-        with atomic_write(RESULTS) as scratch:
-            scratch.write_text(json.dumps(report, indent=1) + "\n")
+        write_report(RESULTS, report)
         print(table(report))
         return 0
-    if not RESULTS.is_file():
-        raise InputError(f"{RESULTS} does not exist; run `{COMMAND}` first.")
-    content = table(json.loads(RESULTS.read_text()))
-    text = replace_section(DOCS.read_text(), SECTION, COMMAND, content, DOCS)
-    with atomic_write(DOCS) as scratch:
-        scratch.write_text(text)
+    renew_section(DOCS, SECTION, COMMAND, table(read_report(RESULTS, COMMAND)))
     return 0
 
 

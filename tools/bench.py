@@ -46,10 +46,11 @@ from caffe_layers.matting_system import MattingSystem, matting_system
 from data_prep.dataset import Dataset
 from data_prep.errors import InputError, run_program
 from data_prep.images import atomic_write, read_matte, read_photo
-from tools.bench_report import README, describe_machine, replace_section
+from tools.bench_report import README, describe_machine, read_report, renew_section, write_report
 
 LAMBDA = 100.0
 RESULTS, CHART = Path("docs/bench.json"), Path("docs/bench.png")
+SECTION, COMMAND = "bench", "make bench-readme"  # of the README
 # Threads of the contender before spin for up to 0.2 s (MKL's OpenMP).
 SETTLE = 0.3
 REPEATS, SECONDS = 5, 12.0  # at most so many rounds, and no further one after so long
@@ -401,8 +402,7 @@ def run(quick: bool) -> None:
     report["growth"] = measure_growth(repeats)
     report["growth_exponent"] = growth_exponent(report["growth"])
     report["training"] = {net: training_share(net, n) for net, n in (("lite", 5), ("fcn8s", 1))}
-    with atomic_write(RESULTS) as scratch:
-        scratch.write_text(json.dumps(report, indent=1) + "\n")
+    write_report(RESULTS, report)
     draw(report)
     print(table(report))
 
@@ -536,11 +536,6 @@ def draw(report: dict) -> None:
     plt.close(figure)
 
 
-def put_into_readme(readme: str, report: dict) -> str:
-    """The README's text with the table between its two markers renewed."""
-    return replace_section(readme, "bench", "make bench-readme", table(report))
-
-
 def main(argv: list[str] | None = None) -> int:
     """Run one of the commands."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -557,11 +552,7 @@ def main(argv: list[str] | None = None) -> int:
     elif options.command == "forward":
         print(json.dumps(forward_alone((options.height, options.width), options.repeats)))
     else:
-        if not RESULTS.is_file():
-            raise InputError(f"{RESULTS} does not exist; run `make bench` first.")
-        text = put_into_readme(README.read_text(), json.loads(RESULTS.read_text()))
-        with atomic_write(README) as scratch:
-            scratch.write_text(text)
+        renew_section(README, SECTION, COMMAND, table(read_report(RESULTS, "make bench")))
     return 0
 
 

@@ -31,9 +31,9 @@ from tqdm import tqdm
 
 from caffe_layers.matting import solve_alpha
 from data_prep.dataset import Dataset
-from data_prep.errors import InputError, run_program
-from data_prep.images import atomic_write, read_matte, read_photo, write_image
-from tools.bench_report import README, describe_machine, replace_section
+from data_prep.errors import run_program
+from data_prep.images import read_matte, read_photo, write_image
+from tools.bench_report import README, describe_machine, read_report, renew_section, write_report
 from tools.metrics import MatteErrors, evaluate
 from tools.session import MattingSession
 
@@ -278,9 +278,7 @@ def read_results() -> dict:
 
 def keep(part: str, report: dict) -> None:
     """Renew one part of docs/matte_bench.json."""
-    text = json.dumps(read_results() | {part: report}, indent=1)
-    with atomic_write(RESULTS) as scratch:
-        scratch.write_text(text + "\n")
+    write_report(RESULTS, read_results() | {part: report})
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -304,12 +302,8 @@ def main(argv: list[str] | None = None) -> int:
     elif options.command == "warm":
         print(json.dumps(time_warm((options.height, options.width), options.rounds)))
     else:
-        report = read_results()
-        if not report:
-            raise InputError(f"{RESULTS} does not exist; run `make matte-bench` first.")
-        text = replace_section(README.read_text(), "matte-bench", "make matte-bench", table(report))
-        with atomic_write(README) as scratch:
-            scratch.write_text(text)
+        report = read_report(RESULTS, "make matte-bench")
+        renew_section(README, "matte-bench", "make matte-bench", table(report))
     return 0
 
 

@@ -1,8 +1,9 @@
-"""What benchmark reports share: the machine, and tables inside README.md."""
+"""What reports of measurements share: the machine, their file, tables inside documents."""
 
 from __future__ import annotations
 
 import datetime
+import json
 import os
 import platform
 import re
@@ -11,6 +12,7 @@ from importlib import metadata
 from pathlib import Path
 
 from data_prep.errors import InputError
+from data_prep.images import atomic_write
 
 README = Path("README.md")
 
@@ -30,6 +32,31 @@ def describe_machine(packages: Sequence[str] = ()) -> dict:
         "cores": os.cpu_count(),
         "versions": versions,
     }
+
+
+def write_report(path: Path, report: dict) -> None:
+    """Write a report as JSON."""
+    with atomic_write(path) as scratch:
+        scratch.write_text(json.dumps(report, indent=1) + "\n")
+
+
+def read_report(path: Path, command: str) -> dict:
+    """What `write_report` wrote.
+
+    Parameters
+    ----------
+    path : Path
+    command : str
+        That measures.
+
+    Raises
+    ------
+    InputError
+        If there is no report yet.
+    """
+    if not path.is_file():
+        raise InputError(f"{path} does not exist; run `{command}` first.")
+    return json.loads(path.read_text())
 
 
 def replace_section(
@@ -59,3 +86,10 @@ def replace_section(
     if not pattern.search(text):
         raise InputError(f"{file} has no lines {begin} and {end}; put them back.")
     return pattern.sub(lambda _: f"{begin}\n{content}\n{end}", text)
+
+
+def renew_section(file: Path, name: str, command: str, content: str) -> None:
+    """Write `replace_section` into a file."""
+    text = replace_section(file.read_text(), name, command, content, file)
+    with atomic_write(file) as scratch:
+        scratch.write_text(text)

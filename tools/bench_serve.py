@@ -30,8 +30,8 @@ from tqdm import tqdm
 
 from data_prep.errors import InputError, run_program
 from data_prep.images import encode_image, read_photo
+from tools.models import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 PORTRAITS = ROOT / "data/sample/images"
 SMALLEST_HEIGHT = 240  # pixels; photo k is 4 k higher
 PHOTOS = 16

@@ -21,10 +21,10 @@ import numpy as np
 from data_prep.assets import fetch
 from data_prep.errors import InputError, run_program
 from data_prep.images import atomic_write
+from tools.models import ROOT
 
 os.environ.setdefault("GLOG_minloglevel", "2")  # before caffe is imported
 
-ROOT = Path(__file__).resolve().parent.parent
 SEGMENTER = ROOT / "data/models/selfie.caffemodel"
 #: The published FCN-8s has 21 classes (20 of PASCAL VOC and background).
 PUBLISHED_CLASSES = 21

@@ -13,18 +13,18 @@ out/curves/NET.json and draws it with the logs in out/NET_training.png.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from data_prep.dataset import Dataset, Portrait
 from data_prep.errors import InputError, run_program
-from data_prep.images import atomic_write
+from tools.bench_report import write_report
 from tools.contenders import net_contender
+from tools.models import ROOT
 from tools.plot_training import main as plot_training
-from tools.scores import Estimate, estimates, people_of, scores_of
-from tools.stages import RECIPES, ROOT, Stage, databases, stages_of
+from tools.scores import Estimate, Scores, estimates, people_of, scores_of
+from tools.stages import RECIPES, Stage, databases, stages_of
 
 OUT = Path("out/curves")
 # Every so many-th validation photo: backgrounds of one person tell much the same.
@@ -73,17 +73,16 @@ def trained_shape_mask(stage: Stage) -> Path:
     return ROOT / databases(stage.net)[0].parent / "shape_mask.npz"
 
 
-def errors_of_weights(
+def scores_of_weights(
     name: str,
     model: str,
     weights: Path,
     stage: Stage,
-    dataset: Path,
     portraits: Sequence[Portrait],
     out: Path,
     deploy: Path | None = None,
-) -> dict[str, Estimate]:
-    """Errors of some weights, measured once (``out``/NAME.jsonl).
+) -> Scores:
+    """Errors of some weights on each portrait, measured once (``out``/NAME.jsonl).
 
     Parameters
     ----------
@@ -93,15 +92,27 @@ def errors_of_weights(
     weights : Path
     stage : Stage
         That trained them; its shape mask is used.
-    dataset : Path
     portraits : sequence of Portrait
-        Of the dataset.
     out : Path
     deploy : Path, optional
         In place of the model's.
     """
     contender = net_contender(name, name, model, weights, deploy, trained_shape_mask(stage))
-    return estimates(scores_of(contender, portraits, out), people_of(dataset, portraits))
+    return scores_of(contender, portraits, out)
+
+
+def errors_of_weights(
+    name: str,
+    model: str,
+    weights: Path,
+    stage: Stage,
+    dataset: Path,
+    portraits: Sequence[Portrait],
+    out: Path,
+) -> dict[str, Estimate]:
+    """Mean errors of some weights on portraits of a dataset, as `scores_of_weights`."""
+    scores = scores_of_weights(name, model, weights, stage, portraits, out)
+    return estimates(scores, people_of(dataset, portraits))
 
 
 def learning_curve(
@@ -122,8 +133,7 @@ def learning_curve(
         for iteration, weights in stage.snapshots()
     ]
     report = {"net": net, "images": len(portraits), "points": [asdict(point) for point in points]}
-    with atomic_write(out / f"{net}.json") as scratch:
-        scratch.write_text(json.dumps(report, indent=1) + "\n")
+    write_report(out / f"{net}.json", report)
     return points
 
 

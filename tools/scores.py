@@ -21,8 +21,8 @@ from data_prep.images import atomic_write, read_matte, read_photo
 from data_prep.resume import content_key
 from tools.contenders import Contender
 from tools.metrics import MatteErrors, evaluate
+from tools.models import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 # Code that decides a matte or its errors.
 CODE = (
     "tools/bench_matte.py", "tools/contenders.py", "tools/looks.py", "tools/metrics.py",

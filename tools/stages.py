@@ -13,9 +13,9 @@ import lmdb
 from tqdm import tqdm
 
 from data_prep.errors import InputError
+from tools.models import ROOT
 from tools.plot_training import ITERATION, LOSS
 
-ROOT = Path(__file__).resolve().parent.parent
 #: Solver files of a net's stages, in order.
 RECIPES = {
     "lite": ("lite_trimap_solver.prototxt", "lite_matting_solver.prototxt"),

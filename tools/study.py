@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -23,7 +22,7 @@ from data_prep.dataset import Dataset
 from data_prep.errors import InputError, run_program
 from data_prep.images import atomic_write
 from tools.bench_matte import COLUMNS
-from tools.bench_report import describe_machine, replace_section
+from tools.bench_report import describe_machine, read_report, renew_section, write_report
 from tools.contenders import Contender, study_contenders
 from tools.metrics import MatteErrors
 from tools.scores import Scores, compare, estimates, people_of, scores_of
@@ -197,16 +196,10 @@ def main(argv: list[str] | None = None) -> int:
     options = parser.parse_args(argv)
     if options.command == "run":
         report = run(options.dataset, options.rows, options.limit, options.out)
-        with atomic_write(options.results) as scratch:
-            scratch.write_text(json.dumps(report, indent=1) + "\n")
+        write_report(options.results, report)
         print(table(report))
         return 0
-    if not RESULTS.is_file():
-        raise InputError(f"{RESULTS} does not exist; run `{COMMAND}` first.")
-    content = table(json.loads(RESULTS.read_text()))
-    text = replace_section(DOCS.read_text(), SECTION, COMMAND, content, DOCS)
-    with atomic_write(DOCS) as scratch:
-        scratch.write_text(text)
+    renew_section(DOCS, SECTION, COMMAND, table(read_report(RESULTS, COMMAND)))
     return 0
 
 

@@ -4,7 +4,7 @@
     tools/train.py lite            # minutes on a laptop, on the sample
     tools/train.py fcn8s           # the paper's net: days without a GPU
     tools/train.py fcn8s_half      # the same at half size: a night or two
-    tools/train.py portrait        # the default model's: hours, on rendered portraits
+    tools/train.py portrait        # portrait-lite: hours, on rendered portraits
 
 Stops and starts as you like: a stage that has finished is skipped, one that
 was interrupted goes on from its last snapshot.  Ends with the weights where
@@ -25,9 +25,9 @@ from pathlib import Path
 from data_prep.errors import run_program
 from data_prep.images import atomic_write
 from tools.learning_curve import best_point, describe, draw_curve, learning_curve, trained_shape_mask
-from tools.models import MODELS
+from tools.models import MODELS, ROOT
 from tools.plot_training import main as plot_training
-from tools.stages import RECIPES, ROOT, check_databases, run_stage, stages_of
+from tools.stages import RECIPES, check_databases, run_stage, stages_of
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -14,7 +14,6 @@ kept, interrupted ones go on from their last snapshot (snapshots/variants/).
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import shutil
 from collections.abc import Sequence
@@ -27,7 +26,7 @@ from matplotlib.figure import Figure
 
 from data_prep.errors import InputError, run_program
 from data_prep.images import atomic_write
-from tools.bench_report import describe_machine, replace_section
+from tools.bench_report import describe_machine, read_report, renew_section, write_report
 from tools.learning_curve import (
     EVERY,
     errors_of_weights,
@@ -233,18 +232,13 @@ def main(argv: list[str] | None = None) -> int:
             "machine": describe_machine(), "net": options.net, "images": images,
             "iterations": options.iterations, "rates": rates,
         }  # fmt: skip
-        with atomic_write(RESULTS) as scratch:
-            scratch.write_text(json.dumps(report, indent=1) + "\n")
+        write_report(RESULTS, report)
         draw(RESULTS.with_suffix(".png"), report)
         print(table(report))
         return 0
-    if not RESULTS.is_file():
-        raise InputError(f"{RESULTS} does not exist; run `{COMMAND}` first.")
-    content = table(json.loads(RESULTS.read_text())) + f"\n\n![learning rates]({FIGURE.name})"
+    content = table(read_report(RESULTS, COMMAND)) + f"\n\n![learning rates]({FIGURE.name})"
     shutil.copyfile(RESULTS.with_suffix(".png"), FIGURE)
-    text = replace_section(DOCS.read_text(), SECTION, COMMAND, content, DOCS)
-    with atomic_write(DOCS) as scratch:
-        scratch.write_text(text)
+    renew_section(DOCS, SECTION, COMMAND, content)
     return 0
 
 

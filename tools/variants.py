@@ -12,7 +12,8 @@ from google.protobuf import text_format
 from data_prep.assets import sha256_of
 from data_prep.errors import InputError
 from data_prep.images import atomic_write
-from tools.stages import ROOT, Stage, databases
+from tools.models import ROOT
+from tools.stages import Stage, databases
 
 #: Every variant has a folder of its own here.
 FOLDER = ROOT / "snapshots/variants"

@@ -8,6 +8,7 @@ import pytest
 
 from data_prep.errors import InputError
 from tools import bench
+from tools.bench_report import replace_section
 
 
 @pytest.mark.parametrize("share, kind", [(0.05, "trimap"), (0.3, "trimap"), (0.3, "soft"), (1.0, "trimap")])
@@ -49,9 +50,10 @@ def test_growth_exponent_of_a_power_law():
 def test_readme_holds_the_table_of_the_committed_results():
     report = json.loads(Path("docs/bench.json").read_text())
     readme = Path("README.md").read_text()
-    assert bench.put_into_readme(readme, report) == readme
+    table = bench.table(report)
+    assert replace_section(readme, bench.SECTION, bench.COMMAND, table) == readme
 
 
 def test_a_readme_without_markers_is_refused():
     with pytest.raises(InputError, match="bench"):
-        bench.put_into_readme("nothing", json.loads(Path("docs/bench.json").read_text()))
+        replace_section("nothing", bench.SECTION, bench.COMMAND, "")

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from tools.test_net import main as evaluate_net
-from tools.stages import ROOT, Stage
+from tools.models import ROOT
+from tools.stages import Stage
 from tools.train import main as train
 
 pytestmark = pytest.mark.training
