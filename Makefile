@@ -141,6 +141,7 @@ train-fcn8s-half: setup $(MODELS)/fcn8s_half_init.caffemodel
 # Table of the study on the test split, and what it takes to fill docs/training.md.
 study: setup
 	$(PYTHON) -m tools.study run --dataset $(PORTRAIT_SET)
+	$(PYTHON) -m tools.study worst --dataset $(PORTRAIT_SET)
 	$(PYTHON) -m tools.study docs
 
 tune-lr: setup

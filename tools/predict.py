@@ -18,6 +18,7 @@ from caffe_layers.matting import DEFAULT_LAMBDA, LAMBDA_FLOOR
 from caffe_layers.tiled import solve_alpha_bounded
 from data_prep.errors import InputError
 from data_prep.landmarks import DETECTION_SIDE, LandmarkDetector
+from data_prep.pictures import eight_bits
 from data_prep.shape_mask import NEUTRAL_MASK, ShapeMask
 from prototxt.blocks import MEAN_BGR
 from prototxt.selfie import CERTAIN_LOGIT
@@ -146,11 +147,6 @@ def reduced(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     smaller = rows <= image.shape[0] and columns <= image.shape[1]
     filter_ = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
     return cv2.resize(image, (columns, rows), interpolation=filter_)
-
-
-def eight_bits(photo: np.ndarray) -> np.ndarray:
-    """A photo as uint8; 16-bit values are rounded."""
-    return photo if photo.dtype == np.uint8 else np.uint8((photo + np.float32(128)) / 257)
 
 
 def solved(photo: np.ndarray, sight: Sight, lambda_: float) -> np.ndarray:

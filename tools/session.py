@@ -22,9 +22,10 @@ from caffe_layers.color_models import foreground_colors
 from caffe_layers.matting import DEFAULT_LAMBDA
 from data_prep.errors import InputError
 from data_prep.landmarks import LandmarkDetector
+from data_prep.pictures import eight_bits
 from prototxt.selfie import score_weights
 from tools.models import DEFAULT_MODEL
-from tools.predict import Predictor, Sight, detected_faces, eight_bits, reduced, solved
+from tools.predict import Predictor, Sight, detected_faces, reduced, solved
 from tools.trimap import HAZE, band_probabilities, mask_logit, trimap_probabilities, work_size
 
 SMALLEST_SIDE = 3  # one window of the matting Laplacian

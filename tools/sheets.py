@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import cv2
 import numpy as np
@@ -106,14 +106,32 @@ def effects_sheet(
     }
     for name, effect in effects.items():
         tiles[name] = effect.apply(photo, alpha, foreground)
-    height, width = alpha.shape
-    down, across = height + CAPTION_HEIGHT + GAP, width + GAP
-    rows = -(-len(tiles) // TILES_ACROSS)
-    columns = min(len(tiles), TILES_ACROSS)
-    sheet = Image.new("RGB", (columns * across + GAP, rows * down + GAP), "white")
+    return captioned(list(tiles.items()), TILES_ACROSS)
+
+
+def captioned(tiles: Sequence[tuple[str, np.ndarray]], across: int) -> np.ndarray:
+    """Pictures of one size with their names above them, in rows.
+
+    Parameters
+    ----------
+    tiles : sequence of (str, (H, W, 3) uint8 ndarray)
+        At least one.
+    across : int
+        At most so many a row.
+
+    Returns
+    -------
+    (h, w, 3) uint8 ndarray
+        BGR.
+    """
+    height, width = tiles[0][1].shape[:2]
+    down, right = height + CAPTION_HEIGHT + GAP, width + GAP
+    rows = -(-len(tiles) // across)
+    columns = min(len(tiles), across)
+    sheet = Image.new("RGB", (columns * right + GAP, rows * down + GAP), "white")
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=CAPTION_HEIGHT * 0.7)
-    for number, (name, tile) in enumerate(tiles.items()):
-        left, top = GAP + number % columns * across, GAP + number // columns * down
+    for number, (name, tile) in enumerate(tiles):
+        left, top = GAP + number % across * right, GAP + number // across * down
         draw.text((left, top), name, "black", font)
         sheet.paste(Image.fromarray(tile[:, :, ::-1].copy()), (left, top + CAPTION_HEIGHT))
     return cv2.cvtColor(np.asarray(sheet), cv2.COLOR_RGB2BGR)

@@ -2,6 +2,7 @@
 """The table of the study: every contender on the whole test split, at full size.
 
     tools/study.py run [--dataset data/portrait_set] [--rows portrait bound ...]
+    tools/study.py worst       # draws the images that portrait-lite is worst at
     tools/study.py docs        # puts the table into docs/training.md
 
 Contenders whose weights are not there are left out.  Images that are measured
@@ -23,11 +24,15 @@ from data_prep.errors import InputError, run_program
 from data_prep.images import atomic_write
 from tools.bench_matte import COLUMNS
 from tools.bench_report import describe_machine, read_report, renew_section, write_report
+from tools.contact_sheet import write_contact_sheet
 from tools.contenders import Contender, study_contenders
 from tools.metrics import MatteErrors
+from tools.predict import Predictor
 from tools.scores import Scores, compare, estimates, people_of, scores_of
+from tools.test_net import evaluate_portrait
 
 RESULTS, DOCS, OUT = Path("docs/study.json"), Path("docs/training.md"), Path("out/study")
+FAILURES = Path("docs/failures.jpg")
 SECTION, COMMAND = "study", "make study"
 #: What is compared image by image: (first, second, what it tells).
 PAIRS = (
@@ -180,6 +185,30 @@ def run(dataset_folder: Path, rows: Sequence[str] | None, limit: int | None, out
     return {"dataset": str(dataset_folder), **report_of(contenders, scores, people)}
 
 
+# --- failures ---------------------------------------------------------------------
+
+
+def worst_of(scores: Scores, people: Mapping[str, object], count: int) -> list[str]:
+    """Stems of the worst images by gradient error x SAD, one a person, the worst first."""
+    ranked = sorted(scores, key=lambda stem: -scores[stem].dapm_gradient * scores[stem].sad)
+    worst: dict[object, str] = {}
+    for stem in ranked:
+        worst.setdefault(people[stem], stem)
+    return list(worst.values())[:count]
+
+
+def draw_worst(dataset_folder: Path, model: str, count: int, out: Path, picture: Path) -> None:
+    """Draw the worst images of a model's row; those not measured yet are measured first."""
+    portraits = Dataset.open(dataset_folder).test
+    (contender,) = take_part([model])
+    scores = scores_of(contender, portraits, out)
+    stems = worst_of(scores, people_of(dataset_folder, portraits), count)
+    known = {portrait.stem: portrait for portrait in portraits}
+    predictor = Predictor(model)
+    rows = [evaluate_portrait(predictor, known[stem], unknown_only=False).row for stem in stems]
+    write_contact_sheet(picture, rows, f"{model}: the worst of {len(portraits)}, one a person")
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run one of the commands."""
     parser = argparse.ArgumentParser(
@@ -192,12 +221,24 @@ def main(argv: list[str] | None = None) -> int:
     measure.add_argument("--limit", type=int, metavar="N", help="the first N images only")
     measure.add_argument("--out", type=Path, default=OUT, help=f"images' errors ({OUT})")
     measure.add_argument("--results", type=Path, default=RESULTS, help=f"the table ({RESULTS})")
+    worst = commands.add_parser("worst", help=f"draw the worst images into {FAILURES}")
+    worst.add_argument("--dataset", type=Path, default=Path("data/portrait_set"))
+    worst.add_argument("--model", choices=("selfie", "portrait"), default="portrait")
+    worst.add_argument("--count", type=int, default=5)
+    worst.add_argument("--out", type=Path, default=OUT, help=f"images' errors ({OUT})")
+    worst.add_argument("--picture", type=Path, default=FAILURES)
     commands.add_parser("docs", help=f"put the table into {DOCS}")
     options = parser.parse_args(argv)
     if options.command == "run":
         report = run(options.dataset, options.rows, options.limit, options.out)
         write_report(options.results, report)
         print(table(report))
+        return 0
+    if options.command == "worst":
+        draw_worst(
+            options.dataset, options.model, options.count, options.out, options.picture
+        )
+        print(f"wrote {options.picture}")
         return 0
     renew_section(DOCS, SECTION, COMMAND, table(read_report(RESULTS, COMMAND)))
     return 0

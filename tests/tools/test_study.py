@@ -174,6 +174,16 @@ def test_rows_without_weights_are_told_and_left_out(tmp_path, monkeypatch, capsy
         study.take_part(["other"])
 
 
+# --- failures ---------------------------------------------------------------------
+
+
+def test_the_worst_images_are_of_different_people():
+    scores = scores_like([1, 5, 4, 2, 3])  # gradient error and SAD rise together
+    people = dict(zip(sorted(scores), "abbca"))
+    assert study.worst_of(scores, people, 2) == ["p01", "p04"]
+    assert study.worst_of(scores, people, 9) == ["p01", "p04", "p03"]
+
+
 # --- the table --------------------------------------------------------------------
 
 

@@ -1,0 +1,66 @@
+"""The sheet that compares models on photos."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from data_prep.assets import fetch
+from data_prep.errors import InputError
+from data_prep.images import read_photo
+from tools import compare
+from tools.convert_selfie import main as convert_selfie
+from tools.models import MODELS
+from tools.session import Matte
+from tools.sheets import CAPTION_HEIGHT, GAP
+
+
+def test_a_folder_stands_for_its_photos(tmp_path):
+    for name in ("b.jpg", "a.PNG", "notes.txt"):
+        (tmp_path / name).touch()
+    assert [path.name for path in compare.photos_of([tmp_path])] == ["a.PNG", "b.jpg"]
+    assert compare.photos_of([tmp_path / "notes.txt"]) == [tmp_path / "notes.txt"]  # was named
+    with pytest.raises(InputError, match="missing.jpg does not exist"):
+        compare.photos_of([tmp_path / "missing.jpg"])
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="no photo in .*empty"):
+        compare.photos_of([tmp_path / "empty"])
+
+
+def test_a_row_shows_what_each_model_calls_unknown_and_foreground():
+    photo = np.full((560, 420, 3), 200, np.uint8)
+    certain = np.zeros((3, 560, 420), np.float32)
+    certain[0, :, :210] = certain[2, :, 210:] = 1
+    everything = Matte(photo, np.ones((560, 420)), certain, (), True)
+    nothing = Matte(photo, np.zeros((560, 420)), certain, (), False)
+    row = compare.row_of("name", photo, {"one": everything, "other": nothing})
+    height, width = compare.TILE_HEIGHT, 210
+    assert row.shape == (height + CAPTION_HEIGHT + 2 * GAP, 5 * (width + GAP) + GAP, 3)
+    tiles = [
+        row[GAP + CAPTION_HEIGHT :, GAP + n * (width + GAP) :][:height, :width] for n in range(5)
+    ]
+    np.testing.assert_array_equal(tiles[0], 200)
+    assert (tiles[1][:, 10] == 255).all() and (tiles[1][:, -10] == 128).all()
+    np.testing.assert_array_equal(tiles[2], 200)
+    np.testing.assert_array_equal(tiles[3], tiles[1])
+    assert (tiles[4] == compare.GREEN).all()
+
+
+def test_models_stand_side_by_side_and_photos_below_each_other(tmp_path):
+    if not MODELS["selfie"].weights.is_file():
+        convert_selfie([])
+    photo, out = fetch("astronaut"), tmp_path / "sheet.png"
+    small = tmp_path / "narrow.png"
+    cv2.imwrite(str(small), cv2.resize(read_photo(photo), (200, 300)))
+    assert compare.main([str(photo), str(small), "--models", "selfie", "-o", str(out)]) == 0
+    sheet = cv2.imread(str(out))
+    square, narrow = 280, round(200 * 280 / 300)
+    assert sheet.shape == (2 * (280 + CAPTION_HEIGHT + 2 * GAP), 3 * (square + GAP) + GAP, 3)
+    # The astronaut's face is hers in the cut-out, the flag is not.
+    cutout = sheet[GAP + CAPTION_HEIGHT :, GAP + 2 * (square + GAP) :][:square, :square]
+    photo_tile = sheet[GAP + CAPTION_HEIGHT :, GAP:][:square, :square]
+    face = np.s_[50:90, 110:140]
+    assert np.abs(cutout[face].astype(int) - photo_tile[face]).mean() < 3
+    assert np.abs(cutout[60:100, 10:30].astype(int) - compare.GREEN).mean() < 3
+    assert (sheet[-GAP - 10 :, 3 * (narrow + GAP) + GAP :] == 255).all()

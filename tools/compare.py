@@ -1,0 +1,110 @@
+#!/usr/bin/env python3
+"""What several models make of the same photos, side by side on one sheet.
+
+    tools/compare.py PHOTO|FOLDER ... [--models selfie portrait] [-o out/compare.jpg]
+
+A row a photo; for each model its trimap (white, black, gray for unknown) and the
+person over green, where a lost arm, a hole or a gray body is seen at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from data_prep.errors import InputError, run_program
+from data_prep.images import write_image
+from data_prep.pictures import PHOTO_SUFFIXES, eight_bits, read_picture
+from tools.contact_sheet import render_trimap
+from tools.effects import composite
+from tools.models import MODELS
+from tools.predict import reduced
+from tools.session import Matte, MattingSession
+from tools.sheets import captioned, shrink
+
+GREEN = (80, 160, 80)
+LONGEST_SIDE = 800  # of what is matted: more than that no sheet shows
+TILE_HEIGHT = 280
+
+
+def photos_of(places: Sequence[Path]) -> list[Path]:
+    """The photos named, and those of the folders named, by name.
+
+    Raises
+    ------
+    InputError
+        If a place does not exist or there is no photo.
+    """
+    found = []
+    for place in places:
+        if not place.exists():
+            raise InputError(f"{place} does not exist; name photos or folders of photos.")
+        inside = sorted(place.iterdir()) if place.is_dir() else [place]
+        found += [f for f in inside if f == place or f.suffix.lower() in PHOTO_SUFFIXES]
+    if not found:
+        raise InputError(f"There is no photo in {places[0]}; name photos or folders of photos.")
+    return found
+
+
+def row_of(name: str, photo: np.ndarray, mattes: Mapping[str, Matte]) -> np.ndarray:
+    """One photo and what each model makes of it.
+
+    Parameters
+    ----------
+    name : str
+    photo : (H, W, 3) uint8 ndarray
+    mattes : mapping of str to Matte
+        By model.
+
+    Returns
+    -------
+    (h, w, 3) uint8 ndarray
+    """
+    scale = TILE_HEIGHT / len(photo)
+    size = TILE_HEIGHT, max(1, round(scale * photo.shape[1]))
+    tiles = [(name, reduced(photo, size))]
+    for model, matte in mattes.items():
+        trimap = np.repeat(render_trimap(matte.probabilities)[:, :, None], 3, axis=2)
+        _, alpha, foreground = shrink(photo, matte.alpha, matte.foreground, min(1.0, scale))
+        person = composite(foreground, alpha, np.uint8([[GREEN]]))
+        tiles += [(model, reduced(trimap, size)), ("", reduced(person, size))]
+    return captioned(tiles, len(tiles))
+
+
+def stacked(rows: Sequence[np.ndarray]) -> np.ndarray:
+    """Pictures of several widths below each other, on white."""
+    width = max(row.shape[1] for row in rows)
+    return np.vstack(
+        [np.pad(row, ((0, 0), (0, width - row.shape[1]), (0, 0)), constant_values=255) for row in rows]
+    )
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Write the sheet."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("photos", nargs="+", type=Path, metavar="PHOTO|FOLDER")
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=["selfie", "portrait"])
+    parser.add_argument("-o", "--out", type=Path, default=Path("out/compare.jpg"))
+    options = parser.parse_args(argv)
+    photos = photos_of(options.photos)
+    sessions = {model: MattingSession(model) for model in options.models}
+    rows = []
+    for path in tqdm(photos, unit="photo"):
+        photo = eight_bits(read_picture(path).bgr)
+        scale = min(1.0, LONGEST_SIDE / max(photo.shape[:2]))
+        photo = reduced(photo, tuple(max(3, round(scale * side)) for side in photo.shape[:2]))
+        mattes = {model: session.matte(photo) for model, session in sessions.items()}
+        rows.append(row_of(path.stem, photo, mattes))
+    write_image(options.out, stacked(rows))
+    print(f"wrote {options.out}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_program(main))
