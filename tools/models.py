@@ -22,6 +22,8 @@ class Model:
     looks_again : bool
         Whether its scores are good enough for the means of several looks, and for
         a look at small people from near.
+    second_opinion : str or None
+        A segmenter that is asked too: well inside its people nothing is unknown.
     """
 
     deploy: Path
@@ -29,26 +31,28 @@ class Model:
     shape_mask: Path
     command: str
     looks_again: bool = False
+    second_opinion: str | None = None
 
 
-def _model(
-    name: str, command: str, folder: str = "data/models", looks_again: bool = False
-) -> Model:
+def _model(name: str, command: str, folder: str = "data/models", **how) -> Model:
     return Model(
         ROOT / f"prototxt/{name}_trimap_deploy.prototxt",
         ROOT / f"{folder}/{name}.caffemodel",
         ROOT / f"{folder}/{name}.shape_mask.npz",
         command,
-        looks_again,
+        **how,
     )
 
 
 MODELS = {
     "selfie": _model("selfie", "make", looks_again=True),
-    "portrait": _model("portrait", "make train-portrait", "data/weights", looks_again=True),
+    "portrait": _model(
+        "portrait", "make train-portrait", "data/weights",
+        looks_again=True, second_opinion="selfie",
+    ),
     "lite": _model("lite", "make train"),
     "fcn8s": _model("fcn8s", "tools/train.py fcn8s"),
     "fcn8s_half": _model("fcn8s_half", "make train-fcn8s-half"),
-}
+}  # fmt: skip
 #: What every program takes unless told otherwise.
 DEFAULT_MODEL = "selfie"

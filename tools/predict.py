@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import caffe
@@ -293,7 +294,11 @@ class Predictor:
         self._mask = ShapeMask.load(shape_mask or files.shape_mask) if channels == 4 else None
         self.segments = "logit" in self._net.blobs
         self._looks_again = files.looks_again
-        self._detector = LandmarkDetector()
+        self._second = Predictor(files.second_opinion) if files.second_opinion else None
+
+    @cached_property
+    def _detector(self) -> LandmarkDetector:
+        return LandmarkDetector()
 
     @property
     def uses_shape_mask(self) -> bool:
@@ -352,7 +357,10 @@ class Predictor:
             return nobody(photo.shape[:2])
         small = eight_bits(reduced(photo, answer.shape[:2]))
         scores = np.ascontiguousarray(answer.transpose(2, 0, 1))
-        probabilities, faces = own_band_probabilities(small, scores, faces, photo.shape[:2])
+        people = self._second._repeated_answer(photo, ()) if self._second else None
+        probabilities, faces = own_band_probabilities(
+            small, scores, faces, photo.shape[:2], people
+        )
         return Sight(probabilities, faces, True, HAZE)
 
     def _repeated_answer(

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from tools.trimap import COLOR_WEIGHT, Face, color_opinion, probabilities_from, reached, widened
+from tools.trimap import (
+    COLOR_WEIGHT,
+    WELL_INSIDE,
+    Face,
+    color_opinion,
+    own_band_probabilities,
+    probabilities_from,
+    reached,
+    well_inside,
+    widened,
+)
 
 
 def test_band_is_wide_at_the_head_and_follows_its_size():
@@ -58,3 +68,35 @@ def test_colors_make_no_holes_inside_a_person():
     island, band = np.s_[36:44, 36:44], np.s_[18, 30:50]
     assert np.all(foreground[island] == 0) and np.all(background[island] == 0)
     assert np.all(background[band] > 0.1 * COLOR_WEIGHT)  # elsewhere they speak
+
+
+def test_well_inside_is_so_far_from_what_is_not_certain():
+    logit = np.full((120, 100), -50, np.float32)
+    logit[20:, 20:80] = 50  # goes on below the photo
+    logit[40, 50] = 5  # a person, but not certainly
+    face = Face(x=50, y=40, eyes=20, chin=60)
+    inside = well_inside(logit, [face])
+    radius = WELL_INSIDE * face.eyes
+    rows, columns = np.mgrid[:120, :100]
+    depth = np.minimum(rows - 19, np.minimum(columns - 19, 80 - columns))
+    depth = np.where(depth > 0, np.minimum(depth, np.hypot(rows - 40, columns - 50)), 0)
+    # OpenCV's distances are off by up to 2 %.
+    assert inside[depth > 1.03 * radius].all() and not inside[depth < 0.97 * radius].any()
+    assert inside[-1, 50]
+
+
+def test_a_second_opinion_closes_what_is_doubted_well_inside_a_person():
+    photo = np.zeros((120, 100, 3), np.uint8)
+    scores = np.zeros((3, 120, 100), np.float32)
+    scores[1] = 10
+    scores[:, 10:, 10:90] = np.float32([10, -10, 0])[:, None, None]
+    scores[:, 60:, :50] = np.float32([-3, -3, 8])[:, None, None]  # a doubted half
+    scores[:, 80:90, 60:70] = np.float32([-9, 9, 0])[:, None, None]  # a hole
+    logit = np.full((120, 100), -50, np.float32)
+    logit[10:, 10:90] = 50
+    alone, _ = own_band_probabilities(photo, scores, (), (240, 200))
+    both, _ = own_band_probabilities(photo, scores, (), (240, 200), logit)
+    assert alone[0, 180, 90] < 0.01 < 0.99 < both[0, 180, 90]
+    assert alone[0, 170, 130] < 0.01 < 0.99 < both[0, 170, 130]
+    # Near the segmenter's border the net is believed.
+    np.testing.assert_array_equal(both[:, :, :24], alone[:, :, :24])
