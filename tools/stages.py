@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -169,5 +170,11 @@ def run_stage(stage: Stage, weights: Path | None) -> None:
                 bar.set_postfix(loss=loss["value"])
         if caffe.wait() == 0:
             bar.update(stage.iterations - bar.n)
+    if caffe.returncode < 0:
+        name = signal.Signals(-caffe.returncode).name
+        raise InputError(
+            f"Training was killed by {name}; the same command goes on from the last snapshot "
+            f"(whole log: {stage.log})."
+        )
     if caffe.returncode:
         raise InputError(f"Training stopped: {last_line} (whole log: {stage.log}).")

@@ -1,9 +1,33 @@
 """Snapshots that a kill left behind, and derived trainings."""
 
+import threading
+import time
+
+import numpy as np
+import psutil
 import pytest
 from caffe.proto import caffe_pb2
 
-from tools.stages import Stage
+from data_prep.errors import InputError
+from tools.init_weights import read_caffemodel
+from tools.stages import Stage, run_stage
+
+# Data that never change: two trainings end alike if the second goes on as the first did.
+NET = """
+layer { name: "data" type: "DummyData" top: "data" top: "truth" dummy_data_param {
+  shape { dim: 32 dim: 400 } shape { dim: 32 dim: 400 }
+  data_filler { type: "constant" value: 0.1 } data_filler { type: "constant" value: 1 } } }
+layer { name: "fc1" type: "InnerProduct" bottom: "data" top: "fc1"
+  inner_product_param { num_output: 1500 weight_filler { type: "xavier" } } }
+layer { name: "fc2" type: "InnerProduct" bottom: "fc1" top: "fc2"
+  inner_product_param { num_output: 400 weight_filler { type: "xavier" } } }
+layer { name: "loss" type: "EuclideanLoss" bottom: "fc2" bottom: "truth" top: "loss" }
+"""
+SOLVER = """
+net: "{folder}/net.prototxt" type: "Adam" base_lr: 1e-5 lr_policy: "poly" power: 1
+momentum: 0.9 momentum2: 0.999 max_iter: 150 display: 10 snapshot: 50
+snapshot_prefix: "{folder}/net" solver_mode: CPU random_seed: 1
+"""
 
 
 @pytest.fixture
@@ -44,3 +68,42 @@ def test_snapshots_of_another_stage_are_not_taken(stage, tmp_path):
     assert stage.snapshots() == []
     snapshot(stage, 9), snapshot(stage, 20)
     assert [iteration for iteration, _ in stage.snapshots()] == [9, 20]
+
+
+def small_stage(folder):
+    folder.mkdir()
+    (folder / "net.prototxt").write_text(NET)
+    (folder / "solver.prototxt").write_text(SOLVER.format(folder=folder))
+    return Stage.read(folder / "solver.prototxt")
+
+
+def kill_after(path):
+    """Kill the `caffe` of this process once a file is there."""
+
+    def wait_and_kill():
+        while not path.exists():
+            time.sleep(0.01)
+        (caffe,) = (child for child in psutil.Process().children() if child.name() == "caffe")
+        caffe.kill()
+
+    thread = threading.Thread(target=wait_and_kill)
+    thread.start()
+    return thread
+
+
+def test_a_killed_training_ends_with_the_weights_of_one_that_was_not(tmp_path):
+    straight, killed = small_stage(tmp_path / "straight"), small_stage(tmp_path / "killed")
+    run_stage(straight, None)
+    killer = kill_after(killed.prefix.with_name("net_iter_50.solverstate"))
+    with pytest.raises(InputError, match="killed by SIGKILL; the same command goes on"):
+        run_stage(killed, None)
+    killer.join()
+    start, _ = killed.last_snapshot()
+    assert start < killed.iterations
+    run_stage(killed, None)
+    assert killed.finished
+    assert f"Iteration {start} (" in killed.log.read_text().split("Resuming from")[-1]
+    expected, found = read_caffemodel(straight.result), read_caffemodel(killed.result)
+    for layer, blobs in expected.items():
+        for one, other in zip(blobs, found[layer], strict=True):
+            np.testing.assert_allclose(other, one, rtol=1e-5, atol=1e-7)
