@@ -357,7 +357,9 @@ class Predictor:
             return nobody(photo.shape[:2])
         small = eight_bits(reduced(photo, answer.shape[:2]))
         scores = np.ascontiguousarray(answer.transpose(2, 0, 1))
-        people = self._second._repeated_answer(photo, ()) if self._second else None
+        people = None
+        if self._second:  # one look will do: it counts far from the borders only
+            people = enlarged(self._second.person_logit(photo), answer.shape[:2])
         probabilities, faces = own_band_probabilities(
             small, scores, faces, photo.shape[:2], people
         )
