@@ -125,7 +125,7 @@ out/astronaut_sheet.png: | $(MODELS)/selfie.caffemodel
 train: setup $(MODELS)/lite_init.caffemodel
 	$(PYTHON) -m tools.train lite
 
-# Portrait-lite, on the rendered portraits of `make portrait-set`.
+# The default model's net, portrait-lite, on the rendered portraits of `make portrait-set`.
 train-portrait: setup $(MODELS)/portrait_init.caffemodel
 	$(prepare_portraits)
 	$(PYTHON) -m tools.train portrait --choose $(PORTRAIT_SET)

@@ -55,4 +55,4 @@ MODELS = {
     "fcn8s_half": _model("fcn8s_half", "make train-fcn8s-half"),
 }  # fmt: skip
 #: What every program takes unless told otherwise.
-DEFAULT_MODEL = "selfie"
+DEFAULT_MODEL = "portrait"

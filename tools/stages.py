@@ -170,10 +170,9 @@ def run_stage(stage: Stage, weights: Path | None) -> None:
                 bar.set_postfix(loss=loss["value"])
         if caffe.wait() == 0:
             bar.update(stage.iterations - bar.n)
-    if caffe.returncode < 0:
-        name = signal.Signals(-caffe.returncode).name
+    if -caffe.returncode in (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP):
         raise InputError(
-            f"Training was killed by {name}; the same command goes on from the last snapshot "
+            f"Training was killed by {signal.Signals(-caffe.returncode).name}; the same command goes on from the last snapshot "
             f"(whole log: {stage.log})."
         )
     if caffe.returncode:

@@ -48,8 +48,10 @@ def test_coarse_mask_from_outside_becomes_a_fine_matte(photo, result):
 
 def test_sixteen_bits_give_the_same_matte_and_keep_their_type(session, photo, result):
     matte = session.matte(photo.astype(np.uint16) * 257)
-    # Within half a gray level: flat windows of the Laplacian feel the colors' rounding.
-    np.testing.assert_allclose(matte.alpha, result.alpha, atol=0.5 / 255)
+    # Rounded once more after the reduction for the net, colors are off by half a gray
+    # level here and there; scores and flat windows of the Laplacian feel it.
+    np.testing.assert_allclose(matte.alpha, result.alpha, atol=2 / 255)
+    assert np.abs(matte.alpha - result.alpha).mean() < 0.05 / 255
     assert matte.foreground.dtype == np.uint16
     assert result.foreground.dtype == np.uint8
 
@@ -86,8 +88,8 @@ def test_bad_input_is_one_sentence(given, message):
         MattingSession(None).matte(**(dict(photo=np.zeros((9, 9, 3), np.uint8)) | given))
 
 
-def test_raw_mask_is_that_of_the_segmenter(session, photo):
-    mask = session.segment(photo)
+def test_raw_mask_is_that_of_the_segmenter(photo):
+    mask = MattingSession("selfie").segment(photo)
     assert mask.shape == (300, 300) and 0 <= mask.min() and mask.max() <= 1
     assert mask[60:290, 140:190].min() > 0.5 and mask[:100, 255:].max() < 0.5
     with pytest.raises(InputError, match="no segmenter"):

@@ -10,7 +10,7 @@ from caffe.proto import caffe_pb2
 
 from data_prep.errors import InputError
 from tools.init_weights import read_caffemodel
-from tools.stages import Stage, run_stage
+from tools.stages import Stage, is_whole, run_stage
 
 # Data that never change: two trainings end alike if the second goes on as the first did.
 NET = """
@@ -78,10 +78,10 @@ def small_stage(folder):
 
 
 def kill_after(path):
-    """Kill the `caffe` of this process once a file is there."""
+    """Kill the `caffe` of this process once a solver state is there, all of it."""
 
     def wait_and_kill():
-        while not path.exists():
+        while not (path.exists() and is_whole(path)):
             time.sleep(0.01)
         (caffe,) = (child for child in psutil.Process().children() if child.name() == "caffe")
         caffe.kill()

@@ -166,7 +166,7 @@ def test_program_on_the_real_segmenter(weights, half_size, tmp_path):
     chosen = tmp_path / "two.txt"
     chosen.write_text("\n".join(stems))
     out = tmp_path / "out"
-    options = ("--weights", weights, "--dataset", half_size, "--list", chosen)
+    options = ("--model", "selfie", "--weights", weights, "--dataset", half_size, "--list", chosen)
     command = program(*options, "--out", out)
     run = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     assert run.returncode == 0, run.stderr
@@ -181,7 +181,7 @@ def test_program_on_the_real_segmenter(weights, half_size, tmp_path):
 
 def test_interrupt_keeps_what_was_computed(weights, half_size, tmp_path):
     out = tmp_path / "out"
-    command = program("--weights", weights, "--dataset", half_size, "--out", out)
+    command = program("--model", "selfie", "--weights", weights, "--dataset", half_size, "--out", out)
     run = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT,
         # A suite started in the background may have handed SIG_IGN down.
@@ -204,7 +204,7 @@ def test_broken_photo_keeps_what_was_computed(weights, small_dataset, tmp_path):
     first, second = Dataset.open(small_dataset).test
     second.photo.write_bytes(second.photo.read_bytes()[:200])
     out = tmp_path / "out"
-    command = program("--weights", weights, "--dataset", small_dataset, "--out", out)
+    command = program("--model", "selfie", "--weights", weights, "--dataset", small_dataset, "--out", out)
     run = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     assert run.returncode == 1 and "Traceback" not in run.stderr
     assert second.photo.name in run.stderr.splitlines()[-1]
