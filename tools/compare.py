@@ -18,16 +18,16 @@ from tqdm import tqdm
 
 from data_prep.errors import InputError, run_program
 from data_prep.images import write_image
-from data_prep.pictures import PHOTO_SUFFIXES, eight_bits, read_picture
+from data_prep.pictures import PHOTO_SUFFIXES, read_picture
 from tools.contact_sheet import render_trimap
 from tools.effects import composite
 from tools.models import MODELS
-from tools.predict import reduced
+from tools.predict import reduced, seen
 from tools.session import Matte, MattingSession
 from tools.sheets import captioned, shrink
+from tools.trimap import work_size
 
 GREEN = (80, 160, 80)
-LONGEST_SIDE = 800  # of what is matted: more than that no sheet shows
 TILE_HEIGHT = 280
 
 
@@ -78,9 +78,8 @@ def row_of(name: str, photo: np.ndarray, mattes: Mapping[str, Matte]) -> np.ndar
 def stacked(rows: Sequence[np.ndarray]) -> np.ndarray:
     """Pictures of several widths below each other, on white."""
     width = max(row.shape[1] for row in rows)
-    return np.vstack(
-        [np.pad(row, ((0, 0), (0, width - row.shape[1]), (0, 0)), constant_values=255) for row in rows]
-    )
+    right = [((0, 0), (0, width - row.shape[1]), (0, 0)) for row in rows]
+    return np.vstack([np.pad(row, edge, constant_values=255) for row, edge in zip(rows, right)])
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -96,9 +95,8 @@ def main(argv: list[str] | None = None) -> int:
     sessions = {model: MattingSession(model) for model in options.models}
     rows = []
     for path in tqdm(photos, unit="photo"):
-        photo = eight_bits(read_picture(path).bgr)
-        scale = min(1.0, LONGEST_SIDE / max(photo.shape[:2]))
-        photo = reduced(photo, tuple(max(3, round(scale * side)) for side in photo.shape[:2]))
+        photo = read_picture(path).bgr
+        photo = seen(photo, work_size(photo.shape[:2]))  # no sheet shows more
         mattes = {model: session.matte(photo) for model, session in sessions.items()}
         rows.append(row_of(path.stem, photo, mattes))
     write_image(options.out, stacked(rows))

@@ -150,6 +150,14 @@ def reduced(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return cv2.resize(image, (columns, rows), interpolation=filter_)
 
 
+def seen(photo: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A photo resized to (rows, columns), as nets and detectors see it: with 8 bits.
+
+    Rounded first, so that a photo looks the same stored with 16 bits.
+    """
+    return reduced(eight_bits(photo), size)
+
+
 def solved(photo: np.ndarray, sight: Sight, lambda_: float) -> np.ndarray:
     """Alpha of a photo from what was seen in it.
 
@@ -189,7 +197,7 @@ def detected_faces(detector: LandmarkDetector, photo: np.ndarray) -> tuple[np.nd
     """Landmarks of every face of a uint8 or uint16 photo, the largest first."""
     scale = min(1.0, DETECTION_SIDE / max(photo.shape[:2]))
     rows, columns = (max(1, round(scale * side)) for side in photo.shape[:2])
-    small = eight_bits(reduced(photo, (rows, columns)))
+    small = seen(photo, (rows, columns))
     stretch = np.array([photo.shape[1] / columns, photo.shape[0] / rows])
     return tuple(
         (points + 0.5) * stretch - 0.5 for points in detector.detect_all(small)
@@ -344,7 +352,7 @@ class Predictor:
             return nobody(photo.shape[:2])
         faces = self.faces(photo)
         kernel, bias = (blob.data for blob in self._net.params["score"])
-        small = eight_bits(reduced(photo, logit.shape))
+        small = seen(photo, logit.shape)
         probabilities, faces = band_probabilities(
             small, logit, faces, photo.shape[:2], (kernel[:, :, 0, 0], bias)
         )
@@ -355,7 +363,7 @@ class Predictor:
         answer = self._repeated_answer(photo, faces)
         if answer is None:
             return nobody(photo.shape[:2])
-        small = eight_bits(reduced(photo, answer.shape[:2]))
+        small = seen(photo, answer.shape[:2])
         scores = np.ascontiguousarray(answer.transpose(2, 0, 1))
         people = None
         if self._second:  # one look will do: it counts far from the borders only
@@ -413,7 +421,7 @@ class Predictor:
         self, photo: np.ndarray, faces: Sequence[np.ndarray], size: tuple[int, int]
     ) -> np.ndarray:
         """(rows, columns, 3 or 4) uint8: a reduced photo and, if the net wants it, its mask."""
-        colors = eight_bits(reduced(photo, size))
+        colors = seen(photo, size)
         if self._mask is None:
             return colors
         if not faces:

@@ -22,10 +22,9 @@ from caffe_layers.color_models import foreground_colors
 from caffe_layers.matting import DEFAULT_LAMBDA
 from data_prep.errors import InputError
 from data_prep.landmarks import LandmarkDetector
-from data_prep.pictures import eight_bits
 from prototxt.selfie import score_weights
 from tools.models import DEFAULT_MODEL
-from tools.predict import Predictor, Sight, detected_faces, reduced, solved
+from tools.predict import Predictor, Sight, detected_faces, seen, solved
 from tools.trimap import HAZE, band_probabilities, mask_logit, trimap_probabilities, work_size
 
 SMALLEST_SIDE = 3  # one window of the matting Laplacian
@@ -164,7 +163,7 @@ class MattingSession:
         with self._turn:
             faces = detected_faces(self._detector, photo)
         probabilities, faces = band_probabilities(
-            eight_bits(reduced(photo, size)), logit, faces, photo.shape[:2],
+            seen(photo, size), logit, faces, photo.shape[:2],
             score_weights(), least_radius,
         )  # fmt: skip
         return Sight(probabilities, faces, bool((logit > 0).any()), HAZE)

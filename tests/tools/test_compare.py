@@ -10,8 +10,6 @@ from data_prep.assets import fetch
 from data_prep.errors import InputError
 from data_prep.images import read_photo
 from tools import compare
-from tools.convert_selfie import main as convert_selfie
-from tools.models import MODELS
 from tools.session import Matte
 from tools.sheets import CAPTION_HEIGHT, GAP
 
@@ -48,8 +46,6 @@ def test_a_row_shows_what_each_model_calls_unknown_and_foreground():
 
 
 def test_models_stand_side_by_side_and_photos_below_each_other(tmp_path):
-    if not MODELS["selfie"].weights.is_file():
-        convert_selfie([])
     photo, out = fetch("astronaut"), tmp_path / "sheet.png"
     small = tmp_path / "narrow.png"
     cv2.imwrite(str(small), cv2.resize(read_photo(photo), (200, 300)))

@@ -48,10 +48,8 @@ def test_coarse_mask_from_outside_becomes_a_fine_matte(photo, result):
 
 def test_sixteen_bits_give_the_same_matte_and_keep_their_type(session, photo, result):
     matte = session.matte(photo.astype(np.uint16) * 257)
-    # Rounded once more after the reduction for the net, colors are off by half a gray
-    # level here and there; scores and flat windows of the Laplacian feel it.
-    np.testing.assert_allclose(matte.alpha, result.alpha, atol=2 / 255)
-    assert np.abs(matte.alpha - result.alpha).mean() < 0.05 / 255
+    # Within half a gray level: flat windows of the Laplacian feel the colors' rounding.
+    np.testing.assert_allclose(matte.alpha, result.alpha, atol=0.5 / 255)
     assert matte.foreground.dtype == np.uint16
     assert result.foreground.dtype == np.uint8
 
