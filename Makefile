@@ -129,6 +129,7 @@ train: setup $(MODELS)/lite_init.caffemodel
 train-portrait: setup $(MODELS)/portrait_init.caffemodel
 	$(prepare_portraits)
 	$(PYTHON) -m tools.train portrait --choose $(PORTRAIT_SET)
+	cp out/portrait_training.png docs/portrait_training.png
 
 # The paper's net at half size: a night or two.
 $(MODELS)/fcn8s_half_init.caffemodel: | $(STAMPS)/caffe-$(BLAS) $(STAMPS)/extension

@@ -171,8 +171,9 @@ def run_stage(stage: Stage, weights: Path | None) -> None:
         if caffe.wait() == 0:
             bar.update(stage.iterations - bar.n)
     if -caffe.returncode in (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP):
+        name = signal.Signals(-caffe.returncode).name
         raise InputError(
-            f"Training was killed by {signal.Signals(-caffe.returncode).name}; the same command goes on from the last snapshot "
+            f"Training was killed by {name}; the same command goes on from the last snapshot "
             f"(whole log: {stage.log})."
         )
     if caffe.returncode:
