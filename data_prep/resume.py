@@ -57,6 +57,11 @@ class Journal:
                     continue
         return records
 
+    @property
+    def begun(self) -> bool:
+        """Whether a run that did not end was here, even if it got nothing done."""
+        return self._path.is_file()
+
     def start(self, records: Iterable[dict] = ()) -> None:
         """Begin anew with these records."""
         with atomic_write(self._path) as scratch:
@@ -86,14 +91,14 @@ def known_records(out: Path, manifest: DatasetManifest | None, foreign: str) -> 
     Raises
     ------
     InputError
-        If the folder holds anything, and neither manifest nor journal.
+        If the folder holds anything, and neither a manifest nor a journal.
     """
-    journal = Journal(out).read()
-    if manifest is None and not journal and out.exists() and any(out.iterdir()):
+    journal = Journal(out)
+    if manifest is None and not journal.begun and out.exists() and any(out.iterdir()):
         raise InputError(f"{out} is not empty and {foreign}; choose another --out.")
     portraits = {} if manifest is None else manifest.portraits
     records = [{"stem": stem, **record} for stem, record in portraits.items()]
-    return {record["stem"]: record for record in [*records, *journal]}
+    return {record["stem"]: record for record in [*records, *journal.read()]}
 
 
 def content_key(*parts: Any) -> str:
