@@ -35,6 +35,7 @@ from data_prep.errors import run_program
 from data_prep.images import read_matte, read_photo, write_image
 from tools.bench_report import README, describe_machine, read_report, renew_section, write_report
 from tools.metrics import MatteErrors, evaluate
+from tools.predict import smoothed
 from tools.session import MattingSession
 
 RESULTS = Path("docs/matte_bench.json")
@@ -89,7 +90,7 @@ def bound_matte(photo: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """Our solve of the true trimap: unknown is what is fractional, and a little more."""
     fractional = np.uint8((truth > 0) & (truth < 1))
     known = cv2.dilate(fractional, disk(TRUE_BAND)) == 0
-    return solve_alpha(photo, known & (truth == 1), known & (truth == 0))
+    return solve_alpha(smoothed(photo), known & (truth == 1), known & (truth == 0))
 
 
 # --- quality ----------------------------------------------------------------------
