@@ -3,7 +3,7 @@
 #   make          set everything up, then matte the astronaut photo
 #   make test     run the tests
 #
-# Further: serve, data, train, train-portrait, train-detail, train-fcn8s-half, study, tune-lr, ablation,
+# Further: serve, data, train, train-portrait, train-fcn8s-half, study, tune-lr, ablation,
 # bench, matte-bench, serve-bench, caffe-test, sanitize, test-all, prototxt, clean,
 # render-env, portraits, portrait-set, portraits-check, render-test (see README.md).
 
@@ -40,7 +40,7 @@ DEBIAN_PACKAGES := g++ cmake ninja-build python3-dev python3-venv \
 TEST_PACKAGES := chromium chromium-driver
 
 .PHONY: all setup serve serve-bench test test-all caffe-test sanitize bench bench-readme \
-  matte-bench data train train-portrait train-detail train-fcn8s-half study tune-lr ablation prototxt \
+  matte-bench data train train-portrait train-fcn8s-half study tune-lr ablation prototxt \
   clean render-env portraits portrait-set portraits-check render-test
 all: setup out/astronaut_sheet.png
 
@@ -130,15 +130,6 @@ train-portrait: setup $(MODELS)/portrait_init.caffemodel
 	$(prepare_portraits)
 	$(PYTHON) -m tools.train portrait --choose $(PORTRAIT_SET)
 	cp out/portrait_training.png docs/portrait_training.png
-
-# What corrects portrait-lite's mattes, on pieces of the same portraits.
-$(MODELS)/portrait_detail_init.caffemodel: prototxt/detail.py | $(STAMPS)/caffe-$(BLAS) $(STAMPS)/extension
-	$(PYTHON) -m tools.init_weights portrait_detail --from nothing --seed 0
-
-train-detail: setup $(MODELS)/portrait_detail_init.caffemodel
-	$(PYTHON) -m tools.detail_data --dataset $(PORTRAIT_SET)
-	$(PYTHON) -m tools.train portrait_detail --choose $(PORTRAIT_SET)
-	cp out/portrait_detail_training.png docs/portrait_detail_training.png
 
 # The paper's net at half size: a night or two.
 $(MODELS)/fcn8s_half_init.caffemodel: | $(STAMPS)/caffe-$(BLAS) $(STAMPS)/extension

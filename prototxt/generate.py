@@ -13,7 +13,7 @@ from pathlib import Path
 
 from data_prep.errors import InputError, run_program
 from data_prep.images import atomic_write
-from prototxt import detail, fcn8s, portrait, selfie
+from prototxt import fcn8s, portrait, selfie
 
 FOLDER = Path(__file__).parent
 HEADER = "# Written by prototxt/generate.py: change the generator, then run 'make prototxt'.\n"
@@ -38,8 +38,6 @@ def definitions() -> dict[str, str]:
     files["selfie_train_val.prototxt"] = selfie.selfie_train_val()
     files["selfie_deploy.prototxt"] = selfie.selfie_deploy()
     files["selfie_trimap_deploy.prototxt"] = selfie.selfie_trimap_deploy()
-    files["portrait_detail_train_val.prototxt"] = detail.train_val()
-    files["portrait_detail_deploy.prototxt"] = detail.deploy()
     return {name: HEADER + str(net) for name, net in files.items()}
 
 

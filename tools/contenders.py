@@ -11,7 +11,6 @@ import numpy as np
 
 from caffe_layers.matting import solve_alpha
 from tools.bench_matte import bound_matte, disk
-from tools.detail import DEPLOY as DETAIL_DEPLOY
 from tools.models import MODELS, ROOT
 from tools.predict import Predictor
 from tools.session import MattingSession
@@ -71,7 +70,6 @@ def net_contender(
     weights: Path | None = None,
     deploy: Path | None = None,
     shape_mask: Path | None = None,
-    detail: Path | None = None,
 ) -> Contender:
     """The matte of a net; what is not given is the model's (`tools.models`)."""
     known = MODELS[model]
@@ -81,11 +79,8 @@ def net_contender(
         shape_mask = shape_mask or known.shape_mask
         files.append(shape_mask)
 
-    if detail := detail or known.detail:
-        files += [DETAIL_DEPLOY, detail]
-
     def load() -> Matter:
-        predictor = Predictor(model, deploy, weights, shape_mask, detail)
+        predictor = Predictor(model, deploy, weights, shape_mask)
         return lambda photo, truth: predictor(photo).alpha
 
     return Contender(name, title, load, tuple(files))
@@ -130,6 +125,5 @@ def study_contenders() -> list[Contender]:
             models / "portrait_warm.caffemodel",
         ),
         net_contender("portrait", "portrait-lite, end to end", "portrait"),
-        net_contender("portrait_detail", "portrait-lite and detail net", "portrait_detail"),
         Contender("bound", "true trimap, our solve (bound)", lambda: bound_matte),
     ]  # fmt: skip

@@ -37,7 +37,7 @@ VGG16_STAGES = (2, 2, 3, 3, 3)
 
 NETS = (
     "fcn8s", "fcn8s_nomask", "fcn8s_half", "lite", "lite_nomask",
-    "portrait", "portrait_nomask", "portrait_third", "portrait_detail",
+    "portrait", "portrait_nomask", "portrait_third",
 )  # fmt: skip
 ORIGINS = ("fcn8s", "vgg16", "selfie", "nothing")
 

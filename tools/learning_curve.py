@@ -21,7 +21,7 @@ from data_prep.dataset import Dataset, Portrait
 from data_prep.errors import InputError, run_program
 from tools.bench_report import write_report
 from tools.contenders import net_contender
-from tools.models import MODELS, ROOT
+from tools.models import ROOT
 from tools.plot_training import main as plot_training
 from tools.scores import Estimate, Scores, estimates, people_of, scores_of
 from tools.stages import RECIPES, Stage, databases, stages_of
@@ -90,7 +90,6 @@ def scores_of_weights(
     model : str
         Key of `tools.models.MODELS`.
     weights : Path
-        In place of those that the model's command writes.
     stage : Stage
         That trained them; its shape mask is used.
     portraits : sequence of Portrait
@@ -98,11 +97,7 @@ def scores_of_weights(
     deploy : Path, optional
         In place of the model's.
     """
-    if MODELS[model].detail:  # all else is as installed
-        contender = net_contender(name, name, model, detail=weights)
-    else:
-        shape_mask = trained_shape_mask(stage)
-        contender = net_contender(name, name, model, weights, deploy, shape_mask)
+    contender = net_contender(name, name, model, weights, deploy, trained_shape_mask(stage))
     return scores_of(contender, portraits, out)
 
 

@@ -5,7 +5,7 @@ Importable without Caffe, for programs that only name one.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -24,8 +24,6 @@ class Model:
         a look at small people from near.
     second_opinion : str or None
         A segmenter that is asked too: well inside its people nothing is unknown.
-    detail : Path or None
-        Weights of the net that corrects the solved matte (`prototxt.detail`).
     """
 
     deploy: Path
@@ -34,12 +32,6 @@ class Model:
     command: str
     looks_again: bool = False
     second_opinion: str | None = None
-    detail: Path | None = None
-
-    @property
-    def trained(self) -> Path:
-        """The weights that `command` writes."""
-        return self.detail or self.weights
 
 
 def _model(name: str, command: str, folder: str = "data/models", **how) -> Model:
@@ -52,16 +44,11 @@ def _model(name: str, command: str, folder: str = "data/models", **how) -> Model
     )
 
 
-_PORTRAIT = _model(
-    "portrait", "make train-portrait", "data/weights", looks_again=True, second_opinion="selfie"
-)
 MODELS = {
     "selfie": _model("selfie", "make", looks_again=True),
-    "portrait": _PORTRAIT,
-    "portrait_detail": replace(
-        _PORTRAIT,
-        command="make train-detail",
-        detail=ROOT / "data/weights/portrait_detail.caffemodel",
+    "portrait": _model(
+        "portrait", "make train-portrait", "data/weights",
+        looks_again=True, second_opinion="selfie",
     ),
     "lite": _model("lite", "make train"),
     "fcn8s": _model("fcn8s", "tools/train.py fcn8s"),

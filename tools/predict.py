@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import caffe
 import cv2
 import numpy as np
+from caffe.proto import caffe_pb2
+from google.protobuf import text_format
 
 from caffe_layers.linear_solver import SolveError
 from caffe_layers.matting import DEFAULT_LAMBDA, LAMBDA_FLOOR
@@ -19,8 +23,7 @@ from data_prep.pictures import eight_bits
 from data_prep.shape_mask import NEUTRAL_MASK, ShapeMask
 from prototxt.blocks import MEAN_BGR
 from prototxt.selfie import CERTAIN_LOGIT
-from tools.caffe_nets import open_net
-from tools.detail import DetailNet, detail_size
+from tools.init_weights import Weights, read_caffemodel
 from tools.looks import mean_of_looks
 from tools.models import MODELS
 from tools.people import people_boxes
@@ -62,15 +65,12 @@ class Sight:
     person_found : bool
     haze : float
         Alpha up to this far from 0 and 1 is taken for 0 and 1 after the solve.
-    refine : bool
-        Whether the detail net is to look at the matte.
     """
 
     probabilities: np.ndarray
     faces: tuple[np.ndarray, ...]
     person_found: bool
     haze: float = 0.0
-    refine: bool = False
 
 
 @dataclass(frozen=True)
@@ -94,6 +94,59 @@ class Prediction:
     def face_found(self) -> bool:
         """Whether there is any face."""
         return bool(self.faces)
+
+
+def read_net(path: Path) -> caffe_pb2.NetParameter:
+    """Read a deploy definition.
+
+    Raises
+    ------
+    InputError
+        If it is missing, no net definition, or has no ``data`` and ``score``.
+    """
+    net = caffe_pb2.NetParameter()
+    try:
+        text_format.Parse(path.read_text(), net)
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist; write it with `make prototxt`.") from None
+    except (text_format.ParseError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is no net definition ({error}).") from None
+    tops = {top for layer in net.layer for top in layer.top}
+    for blob in ("data", "score"):
+        if blob not in tops:
+            raise InputError(f"{path} has no blob {blob}; give a deploy definition.")
+    return net
+
+
+def build_net(definition: caffe_pb2.NetParameter) -> caffe.Net:
+    """A `caffe.Net` (TEST) from a definition in memory."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "net.prototxt")  # Caffe reads definitions from files only
+        path.write_text(text_format.MessageToString(definition))
+        return caffe.Net(str(path), caffe.TEST)
+
+
+def load_weights(net: caffe.Net, weights: Weights, path: Path) -> None:
+    """Fill a net, after checking what Caffe would abort on or pass over.
+
+    Raises
+    ------
+    InputError
+        If a layer of the net has no weights in the file, or others.
+    """
+    for layer, blobs in net.params.items():
+        wanted = [tuple(blob.data.shape) for blob in blobs]
+        given = [array.shape for array in weights.get(layer, ())]
+        if wanted != given:
+            found = " and ".join(map(str, given)) or "nothing"
+            raise InputError(
+                f"{path} belongs to another net: layer {layer} wants "
+                f"{' and '.join(map(str, wanted))}, the file has {found}; "
+                "give the weights of this model."
+            )
+    for layer, blobs in net.params.items():
+        for blob, array in zip(blobs, weights[layer]):
+            blob.data[...] = array
 
 
 def reduced(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -229,8 +282,6 @@ class Predictor:
     weights : Path, optional
     shape_mask : Path, optional
         Used only where the net's ``data`` has 4 channels.
-    detail : Path, optional
-        Weights of the detail net, where the model has one.
 
     Attributes
     ----------
@@ -253,14 +304,19 @@ class Predictor:
         deploy: Path | None = None,
         weights: Path | None = None,
         shape_mask: Path | None = None,
-        detail: Path | None = None,
     ) -> None:
         files = MODELS[model]
         self.deploy = deploy or files.deploy
         self.weights = weights or files.weights
-        self._net, trained = open_net(
-            self.deploy, self.weights, ("data", "score"), files.command
-        )
+        self._definition = read_net(self.deploy)
+        if not self.weights.is_file():
+            raise InputError(
+                f"{self.weights} does not exist; make the weights of {model} "
+                f"with `{files.command}`."
+            )
+        trained = read_caffemodel(self.weights)
+        self._net = build_net(self._definition)
+        load_weights(self._net, trained, self.weights)
         learned = trained.get("alpha")  # the MattingLayer's blob
         # The layer applies the floor when it runs: a snapshot may be below.
         self.lambda_ = max(float(learned[0].item()), LAMBDA_FLOOR) if learned else DEFAULT_LAMBDA
@@ -271,7 +327,6 @@ class Predictor:
         self.segments = "logit" in self._net.blobs
         self._looks_again = files.looks_again
         self._second = Predictor(files.second_opinion) if files.second_opinion else None
-        self._detail = DetailNet(detail or files.detail, files.command) if files.detail else None
 
     @cached_property
     def _detector(self) -> LandmarkDetector:
@@ -297,33 +352,8 @@ class Predictor:
             or the photo is too large to solve.
         """
         sight = self.look(photo)
-        alpha = self.refined(photo, sight, solved(photo, sight, self.lambda_))
+        alpha = solved(photo, sight, self.lambda_)
         return Prediction(alpha, sight.probabilities, sight.faces, sight.person_found)
-
-    def refined(self, photo: np.ndarray, sight: Sight, alpha: np.ndarray) -> np.ndarray:
-        """A solved matte, changed where the sight says so and the detail net wants it.
-
-        Parameters
-        ----------
-        photo : (H, W, 3) uint8 or uint16 ndarray
-        sight : Sight
-            Of this predictor.
-        alpha : (H, W) float64 ndarray
-            From `solved`.
-
-        Returns
-        -------
-        (H, W) float64 ndarray
-            In [0, 1].
-        """
-        if not sight.refine:
-            return alpha
-        size = detail_size(photo.shape[:2])
-        known = np.stack([reduced(plane, size) for plane in sight.probabilities[:2]])
-        change = self._detail.residual(seen(photo, size), reduced(alpha, size), known)
-        change = enlarged(change, photo.shape[:2])
-        change *= 1 - sight.probabilities[0] - sight.probabilities[1]
-        return np.clip(alpha + change, 0, 1)
 
     def look(self, photo: np.ndarray) -> Sight:
         """What the net sees; parameters and errors as `__call__`."""
@@ -365,8 +395,6 @@ class Predictor:
         probabilities, faces = own_band_probabilities(
             small, scores, faces, photo.shape[:2], people
         )
-        if self._detail:  # it has learned about haze
-            return Sight(probabilities, faces, True, refine=True)
         return Sight(probabilities, faces, True, HAZE)
 
     def _repeated_answer(

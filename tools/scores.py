@@ -25,8 +25,8 @@ from tools.models import ROOT
 
 # Code that decides a matte or its errors.
 CODE = (
-    "tools/bench_matte.py", "tools/caffe_nets.py", "tools/contenders.py", "tools/detail.py",
-    "tools/looks.py", "tools/metrics.py", "tools/people.py", "tools/predict.py", "tools/session.py", "tools/trimap.py",
+    "tools/bench_matte.py", "tools/contenders.py", "tools/looks.py", "tools/metrics.py",
+    "tools/people.py", "tools/predict.py", "tools/session.py", "tools/trimap.py",
     "caffe_layers/*.py", "caffe_layers/native/*", "data_prep/landmarks.py",
     "data_prep/shape_mask.py",
 )  # fmt: skip

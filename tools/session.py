@@ -129,9 +129,6 @@ class MattingSession:
             raise InputError("This session has no model; give a trimap or a mask.")
         lambda_ = self._predictor.lambda_ if self._predictor else DEFAULT_LAMBDA
         alpha = solved(photo, sight, lambda_)
-        if sight.refine:
-            with self._turn:
-                alpha = self._predictor.refined(photo, sight, alpha)
         return Matte(photo, alpha, sight.probabilities, sight.faces, sight.person_found)
 
     def segment(self, photo: np.ndarray) -> np.ndarray:

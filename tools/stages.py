@@ -23,7 +23,6 @@ RECIPES = {
     "fcn8s": ("trimap_solver.prototxt", "matting_solver.prototxt"),
     "fcn8s_half": ("fcn8s_half_trimap_solver.prototxt", "fcn8s_half_matting_solver.prototxt"),
     "portrait": ("portrait_trimap_solver.prototxt", "portrait_matting_solver.prototxt"),
-    "portrait_detail": ("portrait_detail_solver.prototxt",),
 }
 
 

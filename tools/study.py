@@ -39,7 +39,6 @@ FAILURES = Path("docs/failures.jpg")
 SECTION, COMMAND = "study", "make study"
 #: What is compared image by image: (first, second, what it tells).
 PAIRS = (
-    ("portrait_detail", "portrait", "with − without detail net"),
     ("portrait", "portrait_warm", "end to end − warm start alone"),
     ("portrait", "portrait_nomask", "with − without shape mask"),
     ("portrait", "selfie", "portrait-lite − segmenter with our band"),

@@ -4,8 +4,7 @@
     tools/train.py lite            # minutes on a laptop, on the sample
     tools/train.py fcn8s           # the paper's net: days without a GPU
     tools/train.py fcn8s_half      # the same at half size: a night or two
-    tools/train.py portrait        # portrait-lite: hours, on rendered portraits
-    tools/train.py portrait_detail # what corrects its mattes: an hour, after tools/detail_data.py
+    tools/train.py portrait        # the default model's, portrait-lite: hours, on rendered portraits
 
 Stops and starts as you like: a stage that has finished is skipped, one that
 was interrupted goes on from its last snapshot.  Ends with the weights where
@@ -48,24 +47,23 @@ def main(argv: list[str] | None = None) -> int:
             run_stage(stage, weights)
         weights = stage.result
 
-    model, results = MODELS[net], [stage.result for stage in stages]
+    model, warm, trained = MODELS[net], stages[0].result, stages[-1].result
     if options.choose:
         points = learning_curve(net, stages, options.choose)
         print(describe(points))
         # The best of the warm start too: end to end has to beat that.
-        results = [Path(best_point(points, n).weights) for n in range(len(stages))]
+        warm, trained = (Path(best_point(points, n).weights) for n in (0, len(stages) - 1))
         draw_curve(net, stages)
     else:
         plot_training([*(str(stage.log) for stage in stages), "-o", f"out/{net}_training.png"])
-    installed = {model.trained: results[-1]}
-    if len(stages) > 1:
-        installed[ROOT / f"data/models/{net}_warm.caffemodel"] = results[0]
-    if not model.detail:
-        installed[model.shape_mask] = trained_shape_mask(stages[-1])
-    for target, source in installed.items():
+    for source, target in (
+        (warm, ROOT / f"data/models/{net}_warm.caffemodel"),
+        (trained, model.weights),
+        (trained_shape_mask(stages[-1]), model.shape_mask),
+    ):
         with atomic_write(target) as path:
             shutil.copyfile(source, path)
-    print(f"wrote {model.trained} ({results[-1].name})")
+    print(f"wrote {model.weights} ({trained.name})")
     return 0
 
 
