@@ -20,9 +20,9 @@ from dataclasses import dataclass, fields
 
 import cv2
 import numpy as np
+from scipy import ndimage
 
-from caffe_layers.gradient_loss import GRADIENT_SIGMA, gaussian_gradient
-
+GRADIENT_SIGMA = 1.4  # pixels
 BENCHMARK_RADIUS = 4  # of the benchmark's 9 x 9 derivative kernel
 CONNECTIVITY_STEP = 0.1
 CONNECTIVITY_THETA = 0.15
@@ -53,6 +53,30 @@ class MatteErrors:
     def names(cls) -> list[str]:
         """Names of the measures, in their order."""
         return [field.name for field in fields(cls)]
+
+
+def gaussian_gradient(matte: np.ndarray, radius: int = 6) -> tuple[np.ndarray, np.ndarray]:
+    """Derivatives of the matte blurred by a Gaussian of sigma 1.4 pixels.
+
+    Parameters
+    ----------
+    matte : (H, W) array
+    radius : int
+        The kernel is cut off this many pixels from its center.
+
+    Returns
+    -------
+    (gradient_x, gradient_y) : two (H, W) float64 arrays
+        Per pixel; the border is replicated.
+    """
+    matte = np.asarray(matte, dtype=np.float64)
+    gradient_x, gradient_y = (
+        ndimage.gaussian_filter(
+            matte, GRADIENT_SIGMA, order=order, mode="nearest", radius=radius
+        )
+        for order in ((0, 1), (1, 0))
+    )
+    return gradient_x, gradient_y
 
 
 def connectivity(

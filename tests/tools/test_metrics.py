@@ -112,6 +112,26 @@ def test_gradient_errors_equal_loops(seed):
     )
 
 
+def test_gradient_of_a_blurred_step_is_a_gaussian():
+    """A Gaussian edge of width s, blurred by 1.4, has slope N(x; s^2 + 1.4^2)."""
+    x = np.arange(60.0) - 29.3
+    edge_sigma = 3.0
+    edge = np.array([0.5 * (1 + math.erf(v / edge_sigma / math.sqrt(2))) for v in x])
+    width = math.hypot(edge_sigma, 1.4)
+    slope = np.exp(-0.5 * (x / width) ** 2) / (width * math.sqrt(2 * math.pi))
+    gradient_x, gradient_y = metrics.gaussian_gradient(np.tile(edge, (20, 1)))
+    np.testing.assert_allclose(gradient_x, np.tile(slope, (20, 1)), atol=1.5e-3 * slope.max())
+    np.testing.assert_allclose(gradient_y, 0, atol=1e-15)
+
+
+def test_gradient_of_a_ramp_is_its_slope_and_direction():
+    y, x = np.mgrid[:40, :50]
+    gradient_x, gradient_y = metrics.gaussian_gradient(0.01 * x - 0.005 * y)
+    inner = np.s_[8:-8, 8:-8]
+    np.testing.assert_allclose(gradient_x[inner], 0.01, rtol=1e-3)
+    np.testing.assert_allclose(gradient_y[inner], -0.005, rtol=1e-3)
+
+
 def test_conventions_differ_for_a_turned_edge():
     """Same steepness everywhere, other direction: only the vector norm sees it."""
     y, x = np.mgrid[:64, :64] / 100.0
