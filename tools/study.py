@@ -5,9 +5,8 @@
     tools/study.py worst       # draws the images that portrait-lite is worst at
     tools/study.py docs        # puts the table into docs/training.md
 
-Contenders whose weights are not there are left out; what docs/study.json holds of
-them stays in it, with its date, if the images are the same.  Images that are
-measured are kept in out/study/NAME.jsonl: a run that was killed goes on where it was.
+Contenders whose weights are not there are left out.  Images that are measured
+are kept in out/study/NAME.jsonl: a run that was killed goes on where it was.
 Writes out/study/errors.csv (every image) and docs/study.json (the table).
 """
 
@@ -23,13 +22,11 @@ from data_prep.assets import sha256_of
 from data_prep.dataset import Dataset
 from data_prep.errors import InputError, run_program
 from data_prep.images import atomic_write
-from data_prep.resume import content_key
 from tools.bench_matte import COLUMNS
 from tools.bench_report import describe_machine, read_report, renew_section, write_report
 from tools.contact_sheet import write_contact_sheet
 from tools.contenders import Contender, study_contenders
 from tools.metrics import MatteErrors
-from tools.models import DEFAULT_MODEL
 from tools.predict import Predictor
 from tools.scores import Scores, compare, estimates, people_of, scores_of
 from tools.test_net import evaluate_portrait
@@ -86,11 +83,9 @@ def report_of(
     people : mapping
         Who is on an image, by stem.
     """
-    machine = describe_machine()
     rows = {
         each.name: {
             "title": each.title,
-            "date": machine["date"],
             "files": {path.name: sha256_of(path) for path in each.files},
             "errors": {
                 measure: asdict(value)
@@ -104,7 +99,6 @@ def report_of(
             "first": first,
             "second": second,
             "title": title,
-            "date": machine["date"],
             "errors": {
                 measure: asdict(value)
                 for measure, value in compare(scores[first], scores[second], people).items()
@@ -115,27 +109,11 @@ def report_of(
     ]
     some = next(iter(scores.values()))
     return {
-        "machine": machine,
+        "machine": describe_machine(),
         "images": len(some),
         "people": len({people[stem] for stem in some}),
         "rows": rows,
         "pairs": pairs,
-    }
-
-
-def with_earlier(report: dict, earlier: dict) -> dict:
-    """A report with what an earlier one knows more of the same images.
-
-    Rows stand in the order of `study_contenders`, pairs in that of `PAIRS`.
-    """
-    if report["test_set"] != earlier.get("test_set"):
-        return report
-    rows = {**earlier["rows"], **report["rows"]}
-    pairs = {(p["first"], p["second"]): p for p in (*earlier["pairs"], *report["pairs"])}
-    return {
-        **report,
-        "rows": {each.name: rows[each.name] for each in study_contenders() if each.name in rows},
-        "pairs": [pairs[a, b] for a, b, _ in PAIRS if (a, b) in pairs],
     }
 
 
@@ -166,16 +144,11 @@ def cell(value: dict, unit: float, sign: str = "") -> str:
 
 def table(report: dict) -> str:
     """Markdown: the contenders, and their differences."""
-    today = report["machine"]["date"]
-
-    def title(row: dict) -> str:
-        return row["title"] if row["date"] == today else f"{row['title']} ({row['date']})"
-
     head = "| | " + " | ".join(column.heading for column in COLUMNS)
     rule = "|---" * (len(COLUMNS) + 1)
     lines = [
         f"Means over {report['images']} test images of {report['people']} people at full size "
-        f"({today}), ± the standard error over images, in brackets the "
+        f"({report['machine']['date']}), ± the standard error over images, in brackets the "
         "one that knows that images of one person are alike:",
         "",
         head + " |",
@@ -183,7 +156,7 @@ def table(report: dict) -> str:
     ]
     for row in report["rows"].values():
         cells = [cell(row["errors"][column.measure], column.unit) for column in COLUMNS]
-        lines.append(f"| {title(row)} | " + " | ".join(cells) + " |")
+        lines.append(f"| {row['title']} | " + " | ".join(cells) + " |")
     if report["pairs"]:
         lines += [
             "",
@@ -198,7 +171,7 @@ def table(report: dict) -> str:
             for column in COLUMNS
         ]
         share = pair["errors"]["dapm_gradient"]["better"]
-        lines.append(f"| {title(pair)} | " + " | ".join(cells) + f" | {share:.0%} of images |")
+        lines.append(f"| {pair['title']} | " + " | ".join(cells) + f" | {share:.0%} of images |")
     return "\n".join(lines)
 
 
@@ -209,11 +182,7 @@ def run(dataset_folder: Path, rows: Sequence[str] | None, limit: int | None, out
     contenders = take_part(rows)
     scores = {each.name: scores_of(each, portraits, out) for each in contenders}
     write_csv(out / "errors.csv", scores, people)
-    return {
-        "dataset": str(dataset_folder),
-        "test_set": content_key([(sha256_of(p.photo), sha256_of(p.matte)) for p in portraits]),
-        **report_of(contenders, scores, people),
-    }
+    return {"dataset": str(dataset_folder), **report_of(contenders, scores, people)}
 
 
 # --- failures ---------------------------------------------------------------------
@@ -251,7 +220,7 @@ def main(argv: list[str] | None = None) -> int:
     measure.add_argument("--limit", type=int, metavar="N", help="the first N images only")
     measure.add_argument("--results", type=Path, default=RESULTS, help=f"the table ({RESULTS})")
     worst = commands.add_parser("worst", help=f"draw the worst images into {FAILURES}")
-    worst.add_argument("--model", choices=("selfie", "portrait", "portrait_detail"), default=DEFAULT_MODEL)
+    worst.add_argument("--model", choices=("selfie", "portrait"), default="portrait")
     worst.add_argument("--count", type=int, default=5)
     worst.add_argument("--picture", type=Path, default=FAILURES)
     for each in (measure, worst):
@@ -261,8 +230,6 @@ def main(argv: list[str] | None = None) -> int:
     options = parser.parse_args(argv)
     if options.command == "run":
         report = run(options.dataset, options.rows, options.limit, options.out)
-        if options.results.is_file():
-            report = with_earlier(report, read_report(options.results, COMMAND))
         write_report(options.results, report)
         print(table(report))
         return 0

@@ -206,32 +206,6 @@ def test_the_table_says_what_numpy_says():
     assert set(estimates(scores["portrait"], people)) == set(NAMES)
 
 
-def report_like(values: dict[str, list[float]], test_set: str, date: str) -> dict:
-    rows = [Contender(name, f"row {name}", lambda: None) for name in values]
-    scores = {name: scores_like(each) for name, each in values.items()}
-    people = dict.fromkeys(next(iter(scores.values())), "a")
-    report = {"test_set": test_set, **study.report_of(rows, scores, people)}
-    report["machine"]["date"] = date
-    for each in (*report["rows"].values(), *report["pairs"]):
-        each["date"] = date
-    return report
-
-
-def test_rows_that_are_not_measured_again_stay_with_their_date():
-    earlier = report_like(
-        {"portrait_warm": [3e-3, 4e-3], "portrait": [1e-3, 2e-3]}, "these", "2026-01-02"
-    )
-    report = report_like({"selfie": [2e-3, 2e-3], "portrait": [5e-3, 6e-3]}, "these", "2026-03-04")
-    merged = study.with_earlier(report, earlier)
-    assert list(merged["rows"]) == ["selfie", "portrait_warm", "portrait"]
-    assert merged["rows"]["portrait"] == report["rows"]["portrait"]
-    assert [pair["second"] for pair in merged["pairs"]] == ["portrait_warm", "selfie"]
-    text = study.table(merged)
-    assert "| row portrait_warm (2026-01-02) |" in text and "| row portrait |" in text
-    assert "warm start alone (2026-01-02) |" in text
-    assert study.with_earlier({**report, "test_set": "others"}, earlier)["rows"] == report["rows"]
-
-
 def test_docs_hold_what_the_results_say():
     """Run `python -m tools.study docs` after measuring."""
     if not study.RESULTS.is_file():
