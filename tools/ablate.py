@@ -94,6 +94,15 @@ EXPERIMENTS = (
 )
 
 
+def settings_of(solver: Path, scale: float) -> dict[str, object]:
+    """What differs from a solver file: the length, and no tests by Caffe.
+
+    Nobody looks at its test loss here, and it takes a quarter of a short training.
+    """
+    settings = scaled(solver, scale)
+    return settings | {"test_interval": settings["max_iter"] + 1, "test_initialization": False}
+
+
 def stages_of_experiment(experiment: Experiment, scale: float) -> list[tuple[str, dict, Path]]:
     """(name, settings, solver) of what it trains, in order."""
     warm, last = stages_of("portrait")
@@ -102,7 +111,7 @@ def stages_of_experiment(experiment: Experiment, scale: float) -> list[tuple[str
     return [
         (
             f"{experiment.shares or experiment.name}{label}_{name}",
-            scaled(stage.solver, scale),
+            settings_of(stage.solver, scale),
             stage.solver,
         )
         for name, stage in run

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from data_prep.errors import InputError
+from tools.ablate import settings_of
 from tools.init_weights import read_caffemodel
 from tools.plot_training import read_logs
 from tools.stages import run_stage
@@ -109,3 +110,12 @@ def test_a_rate_that_blows_up_is_told_from_other_failures(base, tmp_path):
     broken = variant(base, tmp_path, "broken")
     with pytest.raises(InputError, match="Training stopped"):
         run_rate(broken)
+
+
+def test_experiments_are_shorter_and_without_test_losses(base, tmp_path):
+    """Caffe refuses a test interval of 0, so it lies beyond the end."""
+    stage = variant(base, tmp_path, settings=settings_of(base[0], 0.5))
+    run_stage(stage, None)
+    (log,) = read_logs([stage.log])
+    assert stage.iterations == 20 and stage.finished
+    assert log.series["loss"] and not [name for name in log.series if name.startswith("test/")]
