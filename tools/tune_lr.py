@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The paper's learning-rate study: loss change and test error for each rate.
 
-    tools/tune_lr.py run [--rates 1e-3 1e-4 1e-5 1e-6] [--iterations 400] [--start WEIGHTS]
+    tools/tune_lr.py run [--rates 1e-3 1e-4 1e-5 1e-6] [--iterations 400]
     tools/tune_lr.py docs     # puts table and figure into docs/
 
 "We tune the learning rates in range [1e-3, 1e-6].  For each learning rate, we
@@ -53,8 +53,8 @@ def rate_name(net: str, rate: float) -> str:
     return f"{net}_rate_{rate:.0e}"
 
 
-def rate_stage(net: str, rate: float, iterations: int, start: Path | None = None) -> Stage:
-    """The end-to-end stage of a net at a fixed rate, from its warm start or other weights."""
+def rate_stage(net: str, rate: float, iterations: int) -> Stage:
+    """The end-to-end stage of a net at a fixed rate, from its warm start."""
     warm, last = stages_of(net)[0], stages_of(net)[-1]
     settings = {
         "base_lr": rate,
@@ -67,7 +67,7 @@ def rate_stage(net: str, rate: float, iterations: int, start: Path | None = None
         "display": max(1, iterations // 50),
         "average_loss": max(1, iterations // 50),
     }
-    return varied_stage(rate_name(net, rate), last.solver, start or warm.result, settings)
+    return varied_stage(rate_name(net, rate), last.solver, warm.result, settings)
 
 
 def run_rate(stage: Stage) -> bool:
@@ -113,16 +113,10 @@ def loss_change(stage: Stage, finished: bool) -> dict:
 
 
 def measure_rate(
-    net: str,
-    rate: float,
-    iterations: int,
-    dataset: Path,
-    every: int,
-    start: Path | None = None,
-    out: Path = OUT,
+    net: str, rate: float, iterations: int, dataset: Path, every: int, out: Path = OUT
 ) -> dict:
     """Train one rate and measure its mattes."""
-    stage = rate_stage(net, rate, iterations, start)
+    stage = rate_stage(net, rate, iterations)
     result = {"rate": rate, **loss_change(stage, run_rate(stage)), "errors": None}
     if result["stable"]:
         errors = errors_of_weights(
@@ -223,7 +217,6 @@ def main(argv: list[str] | None = None) -> int:
     study.add_argument("--net", choices=RECIPES, default="portrait")
     study.add_argument("--rates", nargs="+", type=float, default=RATES, metavar="RATE")
     study.add_argument("--iterations", type=int, default=400)
-    study.add_argument("--start", type=Path, metavar="WEIGHTS", help="in place of the warm start's")
     study.add_argument("--dataset", type=Path, default=Path("data/portrait_set"))
     study.add_argument("--every", type=int, default=EVERY, help=f"validation photo ({EVERY})")
     commands.add_parser("docs", help=f"put table and figure into {DOCS.parent}")
@@ -232,9 +225,7 @@ def main(argv: list[str] | None = None) -> int:
         check_databases(stages_of(options.net)[-1].net)
         images = len(validation_portraits(options.dataset, options.every))
         rates = [
-            measure_rate(
-                options.net, rate, options.iterations, options.dataset, options.every, options.start
-            )
+            measure_rate(options.net, rate, options.iterations, options.dataset, options.every)
             for rate in sorted(options.rates, reverse=True)
         ]
         report = {
