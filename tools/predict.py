@@ -40,10 +40,9 @@ from tools.trimap import (
 MOST_LOGIT = 2 * CERTAIN_LOGIT
 MOST_SCORE = 20.0
 
-# The photo is smoothed for the matting solve, edges kept: grain and JPEG make colors of
-# a window differ, and the Laplacian takes that for structure.  Takes 8 to 11 % off the
-# gradient error of rendered validation portraits and 2 to 6 % off SAD; 5 to 19 pixels
-# and 7 to 60 levels were tried.
+# The photo is smoothed for the matting solve, edges kept.  Takes 8 to 11 % off the
+# gradient error of rendered portraits that no table is made of, and 2 to 6 % off SAD;
+# 5 to 19 pixels and 7 to 60 levels were tried.
 SMOOTHED_DIAMETER, SMOOTHED_SIGMA = 13, 6.0  # pixels
 SMOOTHED_LEVELS = 15.0  # of 255: larger differences are edges
 
@@ -166,7 +165,7 @@ def seen(photo: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def smoothed(photo: np.ndarray) -> np.ndarray:
-    """A photo as the matting solve should see it: without grain.
+    """A photo as the matting solve should see it: without grain and fine texture.
 
     Parameters
     ----------
