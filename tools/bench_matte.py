@@ -34,7 +34,7 @@ from data_prep.dataset import Dataset
 from data_prep.errors import run_program
 from data_prep.images import read_matte, read_photo, write_image
 from tools.bench_report import README, describe_machine, read_report, renew_section, write_report
-from tools.metrics import MatteErrors, evaluate
+from tools.metrics import MatteErrors, evaluate, unknown_region
 from tools.predict import smoothed
 from tools.session import MattingSession
 
@@ -86,11 +86,15 @@ def grabcut_matte(photo: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return solve_alpha(photo, cv2.erode(cut, band), 1 - cv2.dilate(cut, band))
 
 
+def true_trimap(truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Certain foreground and background: unknown is what is fractional, and a little more."""
+    known = ~unknown_region(truth, TRUE_BAND)
+    return known & (truth == 1), known & (truth == 0)
+
+
 def bound_matte(photo: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Our solve of the true trimap: unknown is what is fractional, and a little more."""
-    fractional = np.uint8((truth > 0) & (truth < 1))
-    known = cv2.dilate(fractional, disk(TRUE_BAND)) == 0
-    return solve_alpha(smoothed(photo), known & (truth == 1), known & (truth == 0))
+    """Our solve of the true trimap."""
+    return solve_alpha(smoothed(photo), *true_trimap(truth))
 
 
 # --- quality ----------------------------------------------------------------------
