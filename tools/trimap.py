@@ -295,6 +295,10 @@ def own_band_probabilities(
     faces_inside = [head for head, _ in heads]
     if logit is not None:
         inside = well_inside(logit, faces_inside)
+        # A hole in a person is closed; background that goes on outside is somebody else
+        # whom the segmenter took for one of them.
+        background = np.argmax(scores, axis=0) == 1
+        inside &= ~reached(background, ~inside)
         scores = scores.copy()
         scores[0, inside] = scores.max(axis=0)[inside] + CERTAIN_LEAD
     opinion = color_opinion(photo, scores, person, faces_inside)

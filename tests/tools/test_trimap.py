@@ -100,3 +100,17 @@ def test_a_second_opinion_closes_what_is_doubted_well_inside_a_person():
     assert alone[0, 170, 130] < 0.01 < 0.99 < both[0, 170, 130]
     # Near the segmenter's border the net is believed.
     np.testing.assert_array_equal(both[:, :, :24], alone[:, :, :24])
+
+
+def test_a_second_opinion_brings_no_bystander_back():
+    photo = np.zeros((120, 100, 3), np.uint8)
+    scores = np.zeros((3, 120, 100), np.float32)
+    scores[1] = 10
+    scores[:, 30:, 50:] = np.float32([10, -10, 0])[:, None, None]
+    logit = np.full((120, 100), 50, np.float32)  # the neighbor on the left is a person too
+    logit[:15] = -50
+    alone, _ = own_band_probabilities(photo, scores, (), (240, 200))
+    both, _ = own_band_probabilities(photo, scores, (), (240, 200), logit)
+    assert well_inside(logit, ())[100, 20]
+    # Scores are enlarged: the person may gain a pixel.
+    np.testing.assert_array_equal(both[:, :, :98], alone[:, :, :98])
