@@ -1,7 +1,7 @@
 """Everything that training needs, made from a folder of portraits and mattes.
 
     python -m data_prep.prepare [--dataset data/sample] [--out data/prepared]
-        [--augment all|none|NAMES] [--vary] [--company] [--workers N | --scheduler ADDRESS]
+        [--augment all|none|NAMES] [--vary] [--workers N | --scheduler ADDRESS]
 
 Writes to the output folder:
 
@@ -30,7 +30,7 @@ import argparse
 import fcntl
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from functools import partial
@@ -54,7 +54,6 @@ from data_prep.augmentation import (
     parse_augmentations,
 )
 from data_prep.caffe_lmdb import is_complete
-from data_prep.company import foreground_files
 from data_prep.databases import (
     SPLITS,
     announce_size,
@@ -67,7 +66,7 @@ from data_prep.dataset import FRAME, Dataset, DatasetError
 from data_prep.errors import InputError, run_program
 from data_prep.images import atomic_write, read_photo, remove_leftovers, write_image
 from data_prep.parallel import OrderedMap, available_workers, open_workers
-from data_prep.records import Face, MatteAligner, RecordEncoder, invite
+from data_prep.records import Face, MatteAligner, RecordEncoder
 from data_prep.resume import module_digests
 from data_prep.shape_mask import (
     ShapeMask,
@@ -85,7 +84,6 @@ CODE = (
     "alpha_distribution.py",
     "augmentation.py",
     "caffe_lmdb.py",
-    "company.py",
     "databases.py",
     "dataset.py",
     "images.py",
@@ -99,20 +97,13 @@ CODE = (
 
 
 def describe_sources(
-    dataset: Dataset,
-    augmentations: Sequence[Augmentation],
-    vary: bool,
-    foregrounds: Mapping[str, Path],
-    seed: int,
+    dataset: Dataset, augmentations: Sequence[Augmentation], vary: bool, seed: int
 ) -> dict:
     """What the outputs depend on: options, lists, file contents, code, model."""
     return {
         "seed": seed,
         "augmentations": [asdict(augmentation) for augmentation in augmentations],
         "vary": vary,
-        "foregrounds": {
-            path.name: sha256_of(path) for path in sorted(set(foregrounds.values()))
-        },
         "train": [portrait.stem for portrait in dataset.train],
         "test": [portrait.stem for portrait in dataset.test],
         "files": {
@@ -228,7 +219,6 @@ def prepare(
     workers: int = 1,
     scheduler: str | None = None,
     vary: bool = False,
-    company: bool = False,
 ) -> bool:
     """Make everything in `out` from a dataset, unless it is there already.
 
@@ -244,8 +234,6 @@ def prepare(
         As `open_workers` takes them; they change no product.
     vary : bool
         Whether each version is changed once more (`data_prep.variation`).
-    company : bool
-        Whether guests join some versions (`data_prep.company`).
 
     Returns
     -------
@@ -263,15 +251,11 @@ def prepare(
     if scheduler is not None:  # its workers may run in another folder
         dataset_folder = dataset_folder.absolute()
     dataset = Dataset.open(dataset_folder, seed)
-    stems = [portrait.stem for portrait in dataset.train if company]
-    foregrounds = foreground_files(dataset_folder, stems)
-    sources = describe_sources(dataset, augmentations, vary, foregrounds, seed)
+    sources = describe_sources(dataset, augmentations, vary, seed)
     if is_current(out, sources):
         return False
     with locked(out), open_workers(workers, scheduler) as ordered_map:
-        _make_products(
-            dataset, out, sources, augmentations, vary, foregrounds, seed, ordered_map
-        )
+        _make_products(dataset, out, sources, augmentations, vary, seed, ordered_map)
     return True
 
 
@@ -306,7 +290,6 @@ def _make_products(
     sources: dict,
     augmentations: Sequence[Augmentation],
     vary: bool,
-    foregrounds: dict[str, Path],
     seed: int,
     ordered_map: OrderedMap,
 ) -> None:
@@ -341,9 +324,8 @@ def _make_products(
     alignments = ordered_map(partial(picture_shape_mask, shape_mask), [shown])
 
     built_from = _databases_built_from(out, sources)
-    company = invite(split_faces["train"], foregrounds, shape_mask) if foregrounds else None
     encoders = {
-        "train": RecordEncoder(shape_mask, augmentations, vary, company),
+        "train": RecordEncoder(shape_mask, augmentations, vary),
         "test": RecordEncoder(shape_mask, (ORIGINAL,)),
     }
     with ExitStack() as stack:
@@ -390,13 +372,6 @@ def main(argv: list[str] | None = None) -> int:
         help="mirror, move, recolor, blur, add noise to and compress each version at "
         "random (not in the paper)",
     )
-    parser.add_argument(
-        "--company",
-        action="store_true",
-        help="put a second person, of another training portrait, into some versions; the "
-        "shape mask says who is wanted (needs foregrounds/ as renders have them; not in "
-        "the paper)",
-    )
     parser.add_argument("--workers", type=int, default=available_workers(), metavar="N")
     parser.add_argument(
         "--scheduler",
@@ -409,7 +384,7 @@ def main(argv: list[str] | None = None) -> int:
     augmentations = parse_augmentations(options.augment)
     made = prepare(
         options.dataset, options.out, options.seed, augmentations,
-        options.workers, options.scheduler, options.vary, options.company,
+        options.workers, options.scheduler, options.vary,
     )  # fmt: skip
     if not made:
         print(f"{options.out} is up to date with {options.dataset}.")

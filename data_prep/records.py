@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from data_prep.augmentation import Augmentation, Record
-from data_prep.company import Company, Guest, free_sides, read_foreground
 from data_prep.dataset import FRAME, Portrait
 from data_prep.images import encode_image, read_matte, read_photo
 from data_prep.shape_mask import (
@@ -52,36 +50,11 @@ def make_record(
     portrait: Portrait, landmarks: np.ndarray | None, shape_mask: ShapeMask
 ) -> Record:
     """Photo, shape mask (neutral without a face) and matte of one portrait."""
-    mask = warped_mask(shape_mask, landmarks)
-    return Record(read_photo(portrait.photo), mask, read_matte(portrait.matte))
-
-
-def warped_mask(shape_mask: ShapeMask, landmarks: np.ndarray | None) -> np.ndarray:
-    """(H, W) uint8 shape mask of a portrait."""
     if landmarks is None:
-        return np.full(FRAME, NEUTRAL_MASK, np.uint8)
-    return np.rint(255 * shape_mask.warp_to(landmarks, FRAME)).astype(np.uint8)
-
-
-def invite(
-    faces: Sequence[Face], foregrounds: dict[str, Path], shape_mask: ShapeMask
-) -> Company:
-    """Training portraits with a face as guests of all, one of each foreground.
-
-    Parameters
-    ----------
-    faces : sequence of Face
-    foregrounds : dict of str to Path
-        By stem, see `foreground_files`.
-    shape_mask : ShapeMask
-    """
-    guests: dict[Path, Guest] = {}
-    for portrait, landmarks in faces:
-        file = foregrounds[portrait.stem]
-        if landmarks is not None and file not in guests:
-            free = free_sides(read_foreground(file))
-            guests[file] = Guest(file, warped_mask(shape_mask, landmarks), free)
-    return Company(tuple(guests.values()), foregrounds)
+        mask = np.full(FRAME, NEUTRAL_MASK, np.uint8)
+    else:
+        mask = np.rint(255 * shape_mask.warp_to(landmarks, FRAME)).astype(np.uint8)
+    return Record(read_photo(portrait.photo), mask, read_matte(portrait.matte))
 
 
 @dataclass(frozen=True)
@@ -94,14 +67,11 @@ class RecordEncoder:
     augmentations : sequence of Augmentation
     vary : bool
         Whether every version is changed once more, see `data_prep.variation`.
-    company : Company, optional
-        Guests that may join a version.
     """
 
     shape_mask: ShapeMask
     augmentations: Sequence[Augmentation]
     vary: bool = False
-    company: Company | None = None
 
     def __call__(self, face: Face) -> list[tuple[bytes, ...]]:
         """For each augmentation, the files of `PARTS`."""
@@ -124,8 +94,6 @@ class RecordEncoder:
     def _version(
         self, record: Record, portrait: Portrait, augmentation: Augmentation
     ) -> Record:
-        if self.company:
-            record = self.company.join(record, portrait.stem, augmentation.name)
         changed = augmentation.apply(record)
         if not self.vary:
             return changed
