@@ -95,9 +95,10 @@ def loss_change(stage: Stage, finished: bool) -> dict:
     Returns
     -------
     dict
-        ``curve`` (iteration, training loss) pairs; ``train`` and ``test`` are
-        (first, last): means over `ENDS` of the displayed training losses, and
-        the first and the last test loss; ``stable`` whether all were finite.
+        ``curve`` (iteration, training loss) pairs; ``train`` is (first, last),
+        means over `ENDS` of the displayed losses; ``test`` the last test loss,
+        which all rates have on the same images (each test of a run has others);
+        ``stable`` whether all were finite.
     """
     series = read_logs([stage.log])[-1].series
     curve = sorted(series["loss"].items())
@@ -107,7 +108,7 @@ def loss_change(stage: Stage, finished: bool) -> dict:
     return {
         "curve": curve,
         "train": (float(values[:width].mean()), float(values[-width:].mean())),
-        "test": (test[0], test[-1]) if test else None,
+        "test": test[-1] if test else None,
         "stable": finished and bool(np.isfinite(values).all()),
     }
 
@@ -140,13 +141,17 @@ def best_rate(results: Sequence[dict]) -> float | None:
     return min(errors, key=lambda rate: selection_error(errors[rate]), default=None)
 
 
-def _change(pair: Sequence[float] | None) -> str:
-    if pair is None:
-        return "–"
+def _change(pair: Sequence[float]) -> str:
     first, last = pair
     if not (math.isfinite(first) and math.isfinite(last)):
         return "not finite"
     return f"{first:.4f} → {last:.4f} ({last / first - 1:+.0%})"
+
+
+def _loss(value: float | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.4f}" if math.isfinite(value) else "not finite"
 
 
 def table(report: dict) -> str:
@@ -155,13 +160,13 @@ def table(report: dict) -> str:
         f"`{report['net']}`, {report['iterations']} iterations from its warm start; mattes of "
         f"{report['images']} validation images ({report['machine']['date']}):",
         "",
-        "| rate | training loss | matte loss, test images | gradient ×1e-3 | SAD ×1e3 |",
+        f"| rate | training loss | at the end, {TEST_IMAGES} test images | gradient ×1e-3 | SAD ×1e3 |",
         "|---|---|---|---|---|",
     ]
     best = best_rate(report["rates"])
     for each in report["rates"]:
         label = f"{each['rate']:.0e}" + (" (best)" if each["rate"] == best else "")
-        cells = [label, _change(each["train"]), _change(each["test"])]
+        cells = [label, _change(each["train"]), _loss(each["test"])]
         for measure, unit in (("dapm_gradient", 1e-3), ("sad", 1.0)):
             if each["errors"] is None:
                 cells.append("blew up")
