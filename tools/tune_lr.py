@@ -141,17 +141,17 @@ def best_rate(results: Sequence[dict]) -> float | None:
     return min(errors, key=lambda rate: selection_error(errors[rate]), default=None)
 
 
-def _change(pair: Sequence[float]) -> str:
-    first, last = pair
-    if not (math.isfinite(first) and math.isfinite(last)):
-        return "not finite"
-    return f"{first:.4f} → {last:.4f} ({last / first - 1:+.0%})"
-
-
 def _loss(value: float | None) -> str:
     if value is None:
         return "–"
     return f"{value:.4f}" if math.isfinite(value) else "not finite"
+
+
+def _change(pair: Sequence[float]) -> str:
+    first, last = pair
+    if not math.isfinite(first + last):
+        return "not finite"
+    return f"{_loss(first)} → {_loss(last)} ({last / first - 1:+.0%})"
 
 
 def table(report: dict) -> str:
