@@ -84,7 +84,7 @@ SHAPES = {
     "lite": Shape((8, 16, 48, 96, 96), 128, 3, 22, reduction=4, batch_size=2, lambda_rate=1e3),
 }
 #: Nets that exist without the shape mask too.
-WITHOUT_MASK = ("fcn8s", "lite")
+WITHOUT_MASK = ("fcn8s", "fcn8s_half", "lite")
 
 
 def score_layer(bottom):

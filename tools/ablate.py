@@ -3,16 +3,17 @@
 
     tools/ablate.py list
     tools/ablate.py run [NAME ...] [--scale 0.25] [--split validation|test]
-    tools/ablate.py install nomask
+    tools/ablate.py install nomask [--scale 0.25]
     tools/ablate.py docs      # puts the table into docs/training.md
 
-Each experiment is both stages of the portrait net with something changed, by
-real `caffe train`, with the last snapshot (none is chosen).  --scale shortens
-every stage; experiments of one table have one scale.  A run that was killed goes
-on, finished experiments are not trained again (snapshots/variants/).
+Each experiment is both stages of a recipe with something changed, by real `caffe
+train`, with the last snapshot (none is chosen).  --scale shortens every stage;
+experiments of one table have one scale.  A run that was killed goes on, finished
+experiments are not trained again (snapshots/variants/).  Without names, `run` takes
+those of portrait-lite: FCN-8s takes days.
 
 `install` takes the snapshot that is best on the validation people, as the recipe
-does, for a row of the study's table: data/models/portrait_NAME.caffemodel.
+does, for a row of the study's table, into data/models/.
 """
 
 from __future__ import annotations
@@ -35,9 +36,10 @@ from tools.learning_curve import (
     EVERY,
     scores_of_weights,
     selection_error,
+    trained_shape_mask,
     validation_portraits,
 )
-from tools.models import ROOT
+from tools.models import MODELS, ROOT
 from tools.scores import Scores, compare, estimates, people_of
 from tools.stages import Stage, check_databases, run_stage, stages_of
 from tools.study import cell
@@ -46,7 +48,10 @@ from tools.variants import scaled, varied_stage
 OUT, DOCS = Path("out/ablation"), Path("docs/training.md")
 RESULTS = OUT / "results.json"
 SECTION, COMMAND = "ablation", "make ablation"
-BASE = "base"
+#: What a recipe's initial weights come from (tools/init_weights.py).
+ORIGINS = {"portrait": "selfie", "fcn8s_half": "vgg16"}
+#: Snapshots are not closer than this: one of FCN-8s is a third of a gigabyte.
+SNAPSHOT_ITERATIONS = 50
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,9 @@ class Experiment:
         In the table.
     net : str
         Stem of its net definitions.
+    recipe : str
+        Whose stages they are (`tools.stages.RECIPES`), and whose looks and shape mask
+        (`tools.models.MODELS`).
     warm, end_to_end : bool
         Which stages are run.
     seed, augment, vary
@@ -73,6 +81,7 @@ class Experiment:
     name: str
     title: str
     net: str = "portrait"
+    recipe: str = "portrait"
     warm: bool = True
     end_to_end: bool = True
     seed: int = 0
@@ -80,17 +89,28 @@ class Experiment:
     vary: bool = True
     shares: str | None = None
 
+    @property
+    def installed(self) -> Path:
+        """Where `install` puts its weights."""
+        stem = self.name if self.name.startswith(self.recipe) else f"{self.recipe}_{self.name}"
+        return ROOT / f"data/models/{stem}.caffemodel"
+
 
 EXPERIMENTS = (
-    Experiment(BASE, "the recipe"),
+    Experiment("base", "the recipe"),
     Experiment("seed1", "the same, another seed", seed=1),
     Experiment("seed2", "the same, a third seed", seed=2),
-    Experiment("warm", "warm start alone", end_to_end=False, shares=BASE),
+    Experiment("warm", "warm start alone", end_to_end=False, shares="base"),
     Experiment("cold", "end to end without warm start", warm=False),
     Experiment("nomask", "without shape mask", net="portrait_nomask"),
     Experiment("third", "at a third of the photo's size", net="portrait_third"),
     Experiment("novary", "without the variation of photos", vary=False),
     Experiment("noaugment", "originals only, with the variation", augment="none"),
+    Experiment("fcn8s_half", "FCN-8s at half size", net="fcn8s_half", recipe="fcn8s_half"),
+    Experiment(
+        "fcn8s_half_nomask", "FCN-8s at half size, without shape mask",
+        net="fcn8s_half_nomask", recipe="fcn8s_half",
+    ),
 )
 
 
@@ -100,12 +120,16 @@ def settings_of(solver: Path, scale: float) -> dict[str, object]:
     Nobody looks at its test loss here, and it takes a quarter of a short training.
     """
     settings = scaled(solver, scale)
-    return settings | {"test_interval": settings["max_iter"] + 1, "test_initialization": False}
+    return settings | {
+        "snapshot": max(settings["snapshot"], min(SNAPSHOT_ITERATIONS, settings["max_iter"])),
+        "test_interval": settings["max_iter"] + 1,
+        "test_initialization": False,
+    }
 
 
 def stages_of_experiment(experiment: Experiment, scale: float) -> list[tuple[str, dict, Path]]:
     """(name, settings, solver) of what it trains, in order."""
-    warm, last = stages_of("portrait")
+    warm, last = stages_of(experiment.recipe)
     run = [("warm", warm)] * experiment.warm + [("end", last)] * experiment.end_to_end
     label = "" if scale == 1 else f"_{scale:g}"
     return [
@@ -141,7 +165,7 @@ def train(experiment: Experiment, scale: float, dataset: Path) -> Stage:
     prepared = own_databases(experiment, dataset)
     weights = ROOT / f"data/models/{experiment.net}_init.caffemodel"
     if not weights.is_file():
-        init_weights([experiment.net, "--from", "selfie", "-o", str(weights)])
+        init_weights([experiment.net, "--from", ORIGINS[experiment.recipe], "-o", str(weights)])
     for name, settings, solver in stages_of_experiment(experiment, scale):
         net = net_file(experiment, name)
         stage = varied_stage(name, solver, weights, settings, net, prepared)
@@ -161,22 +185,33 @@ def score(
 ) -> Scores:
     """Errors of weights that an experiment trained."""
     deploy = ROOT / f"prototxt/{experiment.net}_trimap_deploy.prototxt"
-    return scores_of_weights(weights.stem, "portrait", weights, stage, portraits, out, deploy)
+    return scores_of_weights(
+        weights.stem, experiment.recipe, weights, stage, portraits, out, deploy
+    )
 
 
-def install(experiment: Experiment, dataset: Path, every: int) -> Path:
-    """Train an experiment in full and keep its best snapshot; where that lies."""
-    stage, portraits = train(experiment, 1.0, dataset), validation_portraits(dataset, every)
+def install(experiment: Experiment, scale: float, dataset: Path, every: int) -> Path:
+    """Train an experiment and keep its best snapshot; where that lies."""
+    stage, portraits = train(experiment, scale, dataset), validation_portraits(dataset, every)
     people = people_of(dataset, portraits)
 
     def error(weights: Path) -> float:
         return selection_error(estimates(score(experiment, stage, weights, portraits), people))
 
     best = min((weights for _, weights in stage.snapshots()), key=error)
-    target = ROOT / f"data/models/portrait_{experiment.name}.caffemodel"
-    with atomic_write(target) as scratch:
-        shutil.copyfile(best, scratch)
-    return target
+    kept = {experiment.installed: best}
+    model = MODELS[experiment.recipe]
+    if experiment.installed == model.weights:
+        kept[model.shape_mask] = trained_shape_mask(stage)
+    for target, source in kept.items():
+        with atomic_write(target) as scratch:
+            shutil.copyfile(source, scratch)
+    return experiment.installed
+
+
+def reference_of(experiment: Experiment) -> str:
+    """The unchanged recipe of an experiment: the first in the table."""
+    return next(each.name for each in EXPERIMENTS if each.recipe == experiment.recipe)
 
 
 def report_of(
@@ -185,14 +220,15 @@ def report_of(
     """Means, and differences from the recipe where that is among them."""
     rows = []
     for each in experiments:
+        reference = reference_of(each)
         row = {
             "name": each.name,
             "title": each.title,
             "errors": {m: asdict(v) for m, v in estimates(scores[each.name], people).items()},
             "difference": None,
         }
-        if BASE in scores and each.name != BASE:
-            found = compare(scores[each.name], scores[BASE], people)
+        if reference in scores and each.name != reference:
+            found = compare(scores[each.name], scores[reference], people)
             row["difference"] = {m: asdict(v.difference) for m, v in found.items()}
         rows.append(row)
     some = next(iter(scores.values()))
@@ -222,7 +258,7 @@ def table(report: dict) -> str:
 
 
 def chosen(names: Sequence[str]) -> list[Experiment]:
-    """Experiments by name, in the table's order; all of them if none is named.
+    """Experiments by name, in the table's order; if none is named, portrait-lite's.
 
     Raises
     ------
@@ -234,7 +270,9 @@ def chosen(names: Sequence[str]) -> list[Experiment]:
         raise InputError(
             f"There is no experiment {unknown[0]}; there are {', '.join(sorted(known))}."
         )
-    return [each for each in EXPERIMENTS if not names or each.name in names]
+    if not names:
+        return [each for each in EXPERIMENTS if each.recipe == "portrait"]
+    return [each for each in EXPERIMENTS if each.name in names]
 
 
 def run(names: Sequence[str], scale: float, split: str, every: int, dataset: Path) -> dict:
@@ -260,12 +298,12 @@ def main(argv: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="the experiments")
     study = commands.add_parser("run", help="train and measure")
-    study.add_argument("names", nargs="*", metavar="NAME", help="experiments (all)")
-    study.add_argument("--scale", type=float, default=1.0, help="of every stage's length")
+    study.add_argument("names", nargs="*", metavar="NAME", help="experiments (portrait-lite's)")
     study.add_argument("--split", choices=("validation", "test"), default="validation")
-    single = commands.add_parser("install", help="train one in full for the study's table")
+    single = commands.add_parser("install", help="train one for the study's table")
     single.add_argument("name")
     for each in (study, single):
+        each.add_argument("--scale", type=float, default=1.0, help="of every stage's length")
         each.add_argument("--every", type=int, default=EVERY, help=f"so many-th photo ({EVERY})")
         each.add_argument("--dataset", type=Path, default=Path("data/portrait_set"))
     commands.add_parser("docs", help=f"put the table into {DOCS}")
@@ -274,20 +312,20 @@ def main(argv: list[str] | None = None) -> int:
         for each in EXPERIMENTS:
             print(f"{each.name:12s} {each.title}")
         return 0
+    if options.command == "docs":
+        renew_section(DOCS, SECTION, COMMAND, table(read_report(RESULTS, COMMAND)))
+        return 0
+    if not 0 < options.scale <= 1:
+        raise InputError(f"--scale {options.scale} is out of range; give up to 1.")
     if options.command == "install":
         (experiment,) = chosen([options.name])
-        print(f"wrote {install(experiment, options.dataset, options.every)}")
-        return 0
-    if options.command == "run":
-        if not 0 < options.scale <= 1:
-            raise InputError(f"--scale {options.scale} is out of range; give up to 1.")
+        print(f"wrote {install(experiment, options.scale, options.dataset, options.every)}")
+    else:
         report = run(
             options.names, options.scale, options.split, options.every, options.dataset
         )
         write_report(RESULTS, report)
         print(table(report))
-        return 0
-    renew_section(DOCS, SECTION, COMMAND, table(read_report(RESULTS, COMMAND)))
     return 0
 
 

@@ -1,4 +1,4 @@
-"""What mattes are compared: masks, bands, nets, and the bound of a true trimap."""
+"""Ways to get a matte that can be compared: masks, bands, and nets."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 
 from caffe_layers.matting import solve_alpha
-from tools.bench_matte import bound_matte, disk
-from tools.models import MODELS, ROOT
+from tools.bench_matte import disk
+from tools.models import MODELS
 from tools.predict import Predictor
 from tools.session import MattingSession
 
@@ -107,23 +107,3 @@ def segmenter_contenders() -> list[Contender]:
         Contender("band", "segmenter, plain band, our solve", band, files),
         Contender("selfie", "segmenter, our band, our solve (`--model selfie`)", ours, files),
     ]
-
-
-def study_contenders() -> list[Contender]:
-    """The rows of the study, the worst knowledge first."""
-    models = ROOT / "data/models"
-    return [
-        *segmenter_contenders(),
-        net_contender("fcn8s_half", "FCN-8s at half size, end to end", "fcn8s_half"),
-        net_contender(
-            "portrait_nomask", "portrait-lite, end to end, without shape mask", "portrait",
-            models / "portrait_nomask.caffemodel",
-            ROOT / "prototxt/portrait_nomask_trimap_deploy.prototxt",
-        ),
-        net_contender(
-            "portrait_warm", "portrait-lite, warm start alone", "portrait",
-            models / "portrait_warm.caffemodel",
-        ),
-        net_contender("portrait", "portrait-lite, end to end", "portrait"),
-        Contender("bound", "true trimap, our solve (bound)", lambda: bound_matte),
-    ]  # fmt: skip

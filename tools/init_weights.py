@@ -36,7 +36,7 @@ UPSAMPLING_LAYERS = ("upscore2", "upscore_pool4", "upscore8")
 VGG16_STAGES = (2, 2, 3, 3, 3)
 
 NETS = (
-    "fcn8s", "fcn8s_nomask", "fcn8s_half", "lite", "lite_nomask",
+    "fcn8s", "fcn8s_nomask", "fcn8s_half", "fcn8s_half_nomask", "lite", "lite_nomask",
     "portrait", "portrait_nomask", "portrait_third",
 )  # fmt: skip
 ORIGINS = ("fcn8s", "vgg16", "selfie", "nothing")
@@ -229,14 +229,24 @@ def transplant(net, source: Weights) -> list[tuple[str, str]]:
 
 
 def build_net(prototxt: Path, seed: int):
-    """A `caffe.Net` with its fillers drawn from `seed`."""
+    """A `caffe.Net` with its fillers drawn from `seed`.
+
+    Without shape mask all layers but the first are drawn as with it, so that a
+    comparison of the two does not compare draws.
+    """
     import caffe
 
     if not prototxt.exists():
         raise InputError(f"{prototxt} does not exist; run 'make prototxt'.")
     caffe.set_mode_cpu()
     caffe.set_random_seed(seed)
-    return caffe.Net(str(prototxt), caffe.TEST)
+    net = caffe.Net(str(prototxt), caffe.TEST)
+    if "_nomask" in prototxt.name:
+        with_mask = build_net(prototxt.with_name(prototxt.name.replace("_nomask", "")), seed)
+        for name in net.params.keys() - set(FIRST_LAYERS):
+            for blob, other in zip(net.params[name], with_mask.params[name]):
+                blob.data[...] = other.data
+    return net
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -22,11 +22,12 @@ from data_prep.assets import sha256_of
 from data_prep.dataset import Dataset
 from data_prep.errors import InputError, run_program
 from data_prep.images import atomic_write
-from tools.bench_matte import COLUMNS
+from tools.bench_matte import COLUMNS, bound_matte
 from tools.bench_report import describe_machine, read_report, renew_section, write_report
 from tools.contact_sheet import write_contact_sheet
-from tools.contenders import Contender, study_contenders
+from tools.contenders import Contender, net_contender, segmenter_contenders
 from tools.metrics import MatteErrors
+from tools.models import ROOT
 from tools.predict import Predictor
 from tools.scores import Scores, compare, estimates, people_of, scores_of
 from tools.test_net import evaluate_portrait
@@ -36,10 +37,36 @@ FAILURES = Path("docs/failures.jpg")
 SECTION, COMMAND = "study", "make study"
 #: What is compared image by image: (first, second, what it tells).
 PAIRS = (
-    ("portrait", "portrait_warm", "end to end − warm start alone"),
-    ("portrait", "portrait_nomask", "with − without shape mask"),
+    ("fcn8s_half", "fcn8s_half_nomask", "FCN-8s at half size, with − without shape mask"),
+    ("portrait", "portrait_warm", "portrait-lite, end to end − warm start alone"),
+    ("portrait", "portrait_nomask", "portrait-lite, with − without shape mask"),
     ("portrait", "selfie", "portrait-lite − segmenter with our band"),
 )
+
+
+def study_contenders() -> list[Contender]:
+    """The rows of the study, the worst knowledge first."""
+    models = ROOT / "data/models"
+    return [
+        *segmenter_contenders(),
+        net_contender(
+            "fcn8s_half_nomask", "FCN-8s at half size, end to end, without shape mask",
+            "fcn8s_half", models / "fcn8s_half_nomask.caffemodel",
+            ROOT / "prototxt/fcn8s_half_nomask_trimap_deploy.prototxt",
+        ),
+        net_contender("fcn8s_half", "FCN-8s at half size, end to end", "fcn8s_half"),
+        net_contender(
+            "portrait_nomask", "portrait-lite, end to end, without shape mask", "portrait",
+            models / "portrait_nomask.caffemodel",
+            ROOT / "prototxt/portrait_nomask_trimap_deploy.prototxt",
+        ),
+        net_contender(
+            "portrait_warm", "portrait-lite, warm start alone", "portrait",
+            models / "portrait_warm.caffemodel",
+        ),
+        net_contender("portrait", "portrait-lite, end to end", "portrait"),
+        Contender("bound", "true trimap, our solve (bound)", lambda: bound_matte),
+    ]  # fmt: skip
 
 
 def take_part(rows: Sequence[str] | None) -> list[Contender]:

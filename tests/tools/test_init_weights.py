@@ -140,3 +140,18 @@ def test_same_seed_same_weights(tmp_path):
     first, second, third = (read_caffemodel(p)["conv1_1"][0] for p in (one, two, other))
     assert np.array_equal(first, second)
     assert not np.array_equal(first, third)
+
+
+def test_without_shape_mask_the_other_layers_are_drawn_alike(tmp_path):
+    drawn = {}
+    for net in ("lite", "lite_nomask"):
+        path = tmp_path / f"{net}.caffemodel"
+        assert main([net, "--from", "nothing", "--seed", "2", "-o", str(path)]) == 0
+        drawn[net] = read_caffemodel(path)
+    assert drawn["lite"].keys() == drawn["lite_nomask"].keys()
+    for name, blobs in drawn["lite_nomask"].items():
+        alike = [np.array_equal(a, b) for a, b in zip(blobs, drawn["lite"][name], strict=True)]
+        if name == "conv1_1":
+            assert blobs[0].shape[1] == 3 and blobs[0].std() > 0
+        else:
+            assert all(alike)

@@ -135,8 +135,8 @@ def test_rows_are_compared_with_the_recipe_image_by_image():
 
 
 def test_an_experiment_starts_where_the_one_before_ended():
-    usual = {stage.solver: stage.iterations for stage in stages_of("portrait")}
     for each in ablate.EXPERIMENTS:
+        usual = {stage.solver: stage.iterations for stage in stages_of(each.recipe)}
         stages = ablate.stages_of_experiment(each, 0.1)
         assert [name.split("_")[-1] for name, *_ in stages] == (
             ["warm"] * each.warm + ["end"] * each.end_to_end
@@ -144,8 +144,25 @@ def test_an_experiment_starts_where_the_one_before_ended():
         for name, settings, solver in stages:
             assert settings["max_iter"] == round(0.1 * usual[solver])
             assert ablate.net_file(each, name).is_file()
+            assert each.installed.name == (
+                f"{each.name}.caffemodel" if each.recipe == "fcn8s_half"
+                else f"portrait_{each.name}.caffemodel"
+            )
     with pytest.raises(InputError, match="no experiment nothing"):
         ablate.chosen(["nothing"])
+
+
+def test_experiments_are_compared_within_their_recipe():
+    assert ablate.reference_of(*ablate.chosen(["nomask"])) == "base"
+    assert ablate.reference_of(*ablate.chosen(["fcn8s_half_nomask"])) == "fcn8s_half"
+    assert {each.recipe for each in ablate.chosen([])} == {"portrait"}
+
+
+def test_snapshots_are_not_closer_than_the_disk_allows():
+    (each,) = ablate.chosen(["fcn8s_half"])
+    for scale, snapshot in ((1, 300), (1 / 30, 50), (1 / 300, 20)):
+        for _, settings, _ in ablate.stages_of_experiment(each, scale):
+            assert settings["snapshot"] == snapshot
 
 
 def test_seeds_and_augmentations_have_databases_of_their_own(tmp_path, monkeypatch):
@@ -166,14 +183,28 @@ def test_seeds_and_augmentations_have_databases_of_their_own(tmp_path, monkeypat
     }  # fmt: skip
 
 
-def test_install_keeps_the_best_snapshot(tmp_path, monkeypatch):
-    stage = Stage(tmp_path, tmp_path / "nomask_end", 30, tmp_path)
+@pytest.mark.parametrize("name, stem", [("nomask", "portrait_nomask"), ("fcn8s_half", "fcn8s_half")])
+def test_install_keeps_the_best_snapshot(tmp_path, monkeypatch, name, stem):
+    stage = Stage(tmp_path, tmp_path / "end", 30, tmp_path / "net.prototxt")
+    stage.net.write_text('source: "prepared/train_image"')
+    trained_mask = tmp_path / "prepared/shape_mask.npz"
+    trained_mask.parent.mkdir()
+    trained_mask.write_text("its mask")
     for iteration in (10, 20, 30):
-        weights = stage.prefix.with_name(f"nomask_end_iter_{iteration}.caffemodel")
+        weights = stage.prefix.with_name(f"end_iter_{iteration}.caffemodel")
         weights.write_text(f"weights {iteration}")
         weights.with_suffix(".solverstate").touch()
     by_weights = {10: 3e-3, 20: 1e-3, 30: 2e-3}
-    monkeypatch.setattr(ablate, "ROOT", tmp_path)
+    models = tmp_path / "data/models"
+    published = {
+        recipe: SimpleNamespace(
+            weights=models / f"{recipe}.caffemodel", shape_mask=models / f"{recipe}.npz"
+        )
+        for recipe in ablate.ORIGINS
+    }
+    for module in (ablate, learning_curve):
+        monkeypatch.setattr(module, "ROOT", tmp_path)
+    monkeypatch.setattr(ablate, "MODELS", published)
     monkeypatch.setattr(ablate, "train", lambda *a: stage)
     portraits = [SimpleNamespace(stem=f"p{i}") for i in range(2)]
     monkeypatch.setattr(ablate, "validation_portraits", lambda *a: portraits)
@@ -181,6 +212,9 @@ def test_install_keeps_the_best_snapshot(tmp_path, monkeypatch):
         ablate, "score",
         lambda e, s, weights, p: scores_like([by_weights[int(weights.stem.split("_")[-1])]] * 2),
     )  # fmt: skip
-    target = ablate.install(ablate.chosen(["nomask"])[0], tmp_path, 1)
-    assert target == tmp_path / "data/models/portrait_nomask.caffemodel"
+    target = ablate.install(*ablate.chosen([name]), 1, tmp_path, 1)
+    assert target == models / f"{stem}.caffemodel"
     assert target.read_text() == "weights 20"
+    # Only a model of its own brings the mask it was trained with.
+    masks = {path.name: path.read_text() for path in models.glob("*.npz")}
+    assert masks == ({"fcn8s_half.npz": "its mask"} if name == "fcn8s_half" else {})
