@@ -21,6 +21,11 @@ LEARNED = [dict(lr_mult=1, decay_mult=1), dict(lr_mult=2, decay_mult=0)]
 LAMBDA_RATE = 1e5
 FIXED = [dict(lr_mult=0, decay_mult=0)]
 
+#: Of the trimap loss beside the matte loss, end to end, in nets that have it.  Alone the
+#: matte loss lets unknown spread over whatever the Laplacian can fill in on renders, and
+#: cannot on photos (docs/design.md); of FCN-8s no pixel is certain after 80 iterations.
+TRIMAP_WEIGHT = 0.2
+
 
 def lmdb_data(
     phase: str, kind: str, batch_size: int, prepared: str = PREPARED, **transform

@@ -27,6 +27,7 @@ from prototxt.blocks import (
     MEAN_BGR,
     PORTRAIT_PREPARED,
     PREPARED,
+    TRIMAP_WEIGHT,
     average_pool,
     conv_relu,
     lmdb_data,
@@ -60,6 +61,9 @@ class Shape:
         and wants less.
     prepared : str
         Folder of the databases.
+    trimap_weight : float
+        Of a trimap loss beside the matte loss (`prototxt.blocks.TRIMAP_WEIGHT`); the
+        paper has none.
     """
 
     widths: tuple[int, ...]
@@ -70,6 +74,7 @@ class Shape:
     batch_size: int
     lambda_rate: float = LAMBDA_RATE
     prepared: str = PREPARED
+    trimap_weight: float = 0.0
 
 
 VGG16_WIDTHS = (64, 128, 256, 512, 512)
@@ -79,7 +84,7 @@ SHAPES = {
     # the net's size for nothing.
     "fcn8s_half": Shape(
         VGG16_WIDTHS, 512, 7, 100, reduction=2, batch_size=1, lambda_rate=1e3,
-        prepared=PORTRAIT_PREPARED,
+        prepared=PORTRAIT_PREPARED, trimap_weight=TRIMAP_WEIGHT,
     ),  # fmt: skip
     "lite": Shape((8, 16, 48, 96, 96), 128, 3, 22, reduction=4, batch_size=2, lambda_rate=1e3),
 }
@@ -194,6 +199,8 @@ def train_val(net: str, head: str, shape_mask: bool = True) -> caffe_pb2.NetPara
     if head == "matting":
         matting(n, image_blob(shape_mask), shape.lambda_rate, log_every=20)
         matte_loss(n, shape.prepared)
+        if shape.trimap_weight:
+            trimap_loss(n, loss="trimap_loss", loss_weight=shape.trimap_weight)
     else:
         trimap_loss(n)
     test_layers = [layer for layer in test_data.to_proto().layer if layer.type == "Data"]

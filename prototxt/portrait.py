@@ -29,6 +29,7 @@ from prototxt.blocks import (
     FIXED,
     MEAN_BGR,
     PORTRAIT_PREPARED,
+    TRIMAP_WEIGHT,
     average_pool,
     lmdb_data,
     matte_loss,
@@ -89,11 +90,6 @@ UNKNOWN_ODDS = 3.0
 # them log-probabilities, so F + B is 1e-2 where a pixel is all but surely unknown: hair
 # would be gray (docs/design.md on the gray trap).
 SHARPNESS = 4
-
-# Of the trimap loss beside the matte loss, end to end.  Alone the matte loss lets unknown
-# spread over whatever the Laplacian can fill in on renders, and cannot on photos:
-# suits, lecterns (docs/design.md).
-TRIMAP_WEIGHT = 0.2
 
 # Score per unit of the segmenter's logit at the start.  Its logits reach 500; a
 # softmax loss of such scores would be a handful of pixels and nothing else.

@@ -68,6 +68,22 @@ def test_lambda_has_no_weight_decay():
         assert alpha.param[0].lr_mult > 0
 
 
+@pytest.mark.parametrize(
+    "net, losses",
+    [
+        ("fcn8s", {"loss": 1}),  # the paper's
+        ("lite", {"loss": 1}),
+        ("fcn8s_half", {"loss": 1, "trimap_loss": 0.2}),
+        ("fcn8s_half_nomask", {"loss": 1, "trimap_loss": 0.2}),
+        ("portrait", {"loss": 1, "trimap_loss": 0.2}),
+    ],
+)
+def test_what_is_learned_end_to_end(net, losses):
+    layers = [l for l in read(f"{net}_train_val.prototxt").layer if "Loss" in (l.type + l.python_param.layer)]
+    found = {l.name: list(l.loss_weight) or [1] for l in layers}
+    assert {name: weight for name, (weight,) in found.items()} == pytest.approx(losses)
+
+
 def test_trimap_labels(tmp_path):
     """label = 1 + [alpha > 0] - 2 [alpha = 1], out of the generated layers."""
     net = read("lite_trimap_train_val.prototxt")
