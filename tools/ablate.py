@@ -4,7 +4,7 @@
     tools/ablate.py list
     tools/ablate.py run [NAME ...] [--scale 0.25] [--split validation|test]
     tools/ablate.py install nomask [--scale 0.25]
-    tools/ablate.py docs      # puts the table into docs/training.md
+    tools/ablate.py docs      # puts the tables into docs/training.md
 
 Each experiment is both stages of a recipe with something changed, by real `caffe
 train`, with the last snapshot (none is chosen).  --scale shortens every stage;
@@ -34,8 +34,10 @@ from tools.bench_report import describe_machine, read_report, renew_section, wri
 from tools.init_weights import main as init_weights
 from tools.learning_curve import (
     EVERY,
+    Point,
+    best_point,
+    describe,
     scores_of_weights,
-    selection_error,
     trained_shape_mask,
     validation_portraits,
 )
@@ -46,8 +48,11 @@ from tools.study import cell
 from tools.variants import scaled, varied_stage
 
 OUT, DOCS = Path("out/ablation"), Path("docs/training.md")
-RESULTS = OUT / "results.json"
-SECTION, COMMAND = "ablation", "make ablation"
+#: By recipe: the section of its table in `DOCS`, and the command that writes it.
+SECTIONS = {
+    "portrait": ("ablation", "make ablation"),
+    "fcn8s_half": ("ablation-fcn8s_half", "tools/ablate.py docs"),
+}
 #: What a recipe's initial weights come from (tools/init_weights.py).
 ORIGINS = {"portrait": "selfie", "fcn8s_half": "vgg16"}
 #: Snapshots are not closer than this: one of FCN-8s is a third of a gigabyte.
@@ -108,10 +113,18 @@ EXPERIMENTS = (
     Experiment("noaugment", "originals only, with the variation", augment="none"),
     Experiment("fcn8s_half", "FCN-8s at half size", net="fcn8s_half", recipe="fcn8s_half"),
     Experiment(
-        "fcn8s_half_nomask", "FCN-8s at half size, without shape mask",
-        net="fcn8s_half_nomask", recipe="fcn8s_half",
+        "fcn8s_half_warm", "warm start alone",
+        net="fcn8s_half", recipe="fcn8s_half", end_to_end=False, shares="fcn8s_half",
+    ),
+    Experiment(
+        "fcn8s_half_nomask", "without shape mask", net="fcn8s_half_nomask", recipe="fcn8s_half"
     ),
 )
+
+
+def results_of(recipe: str) -> Path:
+    """Where the report on a recipe's experiments is kept."""
+    return OUT / f"{recipe}.json"
 
 
 def settings_of(solver: Path, scale: float) -> dict[str, object]:
@@ -194,12 +207,16 @@ def install(experiment: Experiment, scale: float, dataset: Path, every: int) -> 
     """Train an experiment and keep its best snapshot; where that lies."""
     stage, portraits = train(experiment, scale, dataset), validation_portraits(dataset, every)
     people = people_of(dataset, portraits)
-
-    def error(weights: Path) -> float:
-        return selection_error(estimates(score(experiment, stage, weights, portraits), people))
-
-    best = min((weights for _, weights in stage.snapshots()), key=error)
-    kept = {experiment.installed: best}
+    points = [
+        Point(
+            0, iteration, str(weights),
+            estimates(score(experiment, stage, weights, portraits), people),
+        )
+        for iteration, weights in stage.snapshots()
+    ]  # fmt: skip
+    print(describe(points))
+    best = best_point(points, 0)
+    kept = {experiment.installed: Path(best.weights)}
     model = MODELS[experiment.recipe]
     if experiment.installed == model.weights:
         kept[model.shape_mask] = trained_shape_mask(stage)
@@ -263,7 +280,7 @@ def chosen(names: Sequence[str]) -> list[Experiment]:
     Raises
     ------
     InputError
-        If there is no experiment of a name.
+        If there is no experiment of a name, or if they are of several recipes.
     """
     known = {each.name for each in EXPERIMENTS}
     if unknown := sorted(set(names) - known):
@@ -272,12 +289,16 @@ def chosen(names: Sequence[str]) -> list[Experiment]:
         )
     if not names:
         return [each for each in EXPERIMENTS if each.recipe == "portrait"]
-    return [each for each in EXPERIMENTS if each.name in names]
+    found = [each for each in EXPERIMENTS if each.name in names]
+    if len({each.recipe for each in found}) > 1:
+        raise InputError(f"{', '.join(names)} are of several nets; run those of one at a time.")
+    return found
 
 
 def run(names: Sequence[str], scale: float, split: str, every: int, dataset: Path) -> dict:
     """Train and measure experiments; the report."""
     experiments = chosen(names)
+    recipe = experiments[0].recipe
     if split == "test":
         portraits = Dataset.open(dataset).test[::every]
     else:
@@ -287,7 +308,22 @@ def run(names: Sequence[str], scale: float, split: str, every: int, dataset: Pat
         stage = train(each, scale, dataset)
         scores[each.name] = score(each, stage, stage.result, portraits)
     report = report_of(experiments, scores, people_of(dataset, portraits))
-    return {"scale": scale, "split": split, **report}
+    return {"recipe": recipe, "scale": scale, "split": split, **report}
+
+
+def put_into_docs() -> None:
+    """Renew the tables whose reports are there.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    recipes = [recipe for recipe in SECTIONS if results_of(recipe).is_file()] or ["portrait"]
+    for recipe in recipes:
+        section, command = SECTIONS[recipe]
+        report = read_report(results_of(recipe), "tools/ablate.py run")
+        renew_section(DOCS, section, command, table(report))
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -310,10 +346,10 @@ def main(argv: list[str] | None = None) -> int:
     options = parser.parse_args(argv)
     if options.command == "list":
         for each in EXPERIMENTS:
-            print(f"{each.name:12s} {each.title}")
+            print(f"{each.name:18s} {each.title}")
         return 0
     if options.command == "docs":
-        renew_section(DOCS, SECTION, COMMAND, table(read_report(RESULTS, COMMAND)))
+        put_into_docs()
         return 0
     if not 0 < options.scale <= 1:
         raise InputError(f"--scale {options.scale} is out of range; give up to 1.")
@@ -324,7 +360,7 @@ def main(argv: list[str] | None = None) -> int:
         report = run(
             options.names, options.scale, options.split, options.every, options.dataset
         )
-        write_report(RESULTS, report)
+        write_report(results_of(report["recipe"]), report)
         print(table(report))
     return 0
 

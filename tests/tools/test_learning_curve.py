@@ -144,12 +144,33 @@ def test_an_experiment_starts_where_the_one_before_ended():
         for name, settings, solver in stages:
             assert settings["max_iter"] == round(0.1 * usual[solver])
             assert ablate.net_file(each, name).is_file()
-            assert each.installed.name == (
-                f"{each.name}.caffemodel" if each.recipe == "fcn8s_half"
-                else f"portrait_{each.name}.caffemodel"
-            )
+        usual_name = each.name if each.recipe == "fcn8s_half" else f"portrait_{each.name}"
+        assert each.installed.name == f"{usual_name}.caffemodel"
     with pytest.raises(InputError, match="no experiment nothing"):
         ablate.chosen(["nothing"])
+    with pytest.raises(InputError, match="base, fcn8s_half are of several nets"):
+        ablate.chosen(["base", "fcn8s_half"])
+
+
+def test_every_recipe_has_a_table_of_its_own(tmp_path, monkeypatch):
+    docs = tmp_path / "training.md"
+    marks = [f"<!-- {s}: written by `{c}` -->\nold\n<!-- /{s} -->" for s, c in ablate.SECTIONS.values()]
+    docs.write_text("\n".join(marks))
+    monkeypatch.setattr(ablate, "DOCS", docs)
+    monkeypatch.setattr(ablate, "OUT", tmp_path)
+    with pytest.raises(InputError, match="portrait.json does not exist; run `tools/ablate.py run`"):
+        ablate.put_into_docs()
+    experiments = ablate.chosen(["fcn8s_half", "fcn8s_half_nomask"])
+    scores = {each.name: scores_like([1e-3, 2e-3]) for each in experiments}
+    report = ablate.report_of(experiments, scores, {"p0": 0, "p1": 1})
+    ablate.write_report(
+        ablate.results_of("fcn8s_half"),
+        {"recipe": "fcn8s_half", "scale": 1, "split": "validation", **report},
+    )
+    ablate.put_into_docs()
+    portrait, half = docs.read_text().split("<!-- /ablation -->")
+    assert "old" in portrait and "old" not in half
+    assert "| without shape mask | `fcn8s_half_nomask` |" in half
 
 
 def test_experiments_are_compared_within_their_recipe():
