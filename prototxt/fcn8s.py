@@ -183,10 +183,12 @@ def train_val(net: str, head: str, shape_mask: bool = True) -> caffe_pb2.NetPara
 
     Parameters
     ----------
-    net : {"fcn8s", "lite"}
+    net : str
+        A key of `SHAPES`.
     head : {"matting", "trimap"}
-        The paper's head, or softmax loss against the trimap of the matte (the
-        FCN baseline of Table 1, and the warm start).
+        The paper's head (a net with a trimap weight has that loss beside it), or
+        softmax loss against the trimap of the matte (the FCN baseline of Table 1, and
+        the warm start).
     shape_mask : bool
         False gives the row "without shape mask" of Table 1.
     """
