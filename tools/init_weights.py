@@ -231,8 +231,8 @@ def transplant(net, source: Weights) -> list[tuple[str, str]]:
 def build_net(prototxt: Path, seed: int):
     """A `caffe.Net` with its fillers drawn from `seed`.
 
-    Without shape mask all layers but the first are drawn as with it, so that a
-    comparison of the two does not compare draws.
+    Without shape mask all layers that have the same weights with it are drawn as with
+    it, so that a comparison of the two does not compare draws.
     """
     import caffe
 
@@ -243,9 +243,11 @@ def build_net(prototxt: Path, seed: int):
     net = caffe.Net(str(prototxt), caffe.TEST)
     if "_nomask" in prototxt.name:
         with_mask = build_net(prototxt.with_name(prototxt.name.replace("_nomask", "")), seed)
-        for name in net.params.keys() - set(FIRST_LAYERS):
-            for blob, other in zip(net.params[name], with_mask.params[name]):
-                blob.data[...] = other.data
+        for name, blobs in net.params.items():
+            others = with_mask.params[name]
+            if all(a.data.shape == b.data.shape for a, b in zip(blobs, others)):
+                for blob, other in zip(blobs, others):
+                    blob.data[...] = other.data
     return net
 
 
