@@ -19,7 +19,6 @@ does, for a row of the study's table, into data/models/.
 from __future__ import annotations
 
 import argparse
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -27,7 +26,6 @@ from pathlib import Path
 from data_prep.augmentation import parse_augmentations
 from data_prep.dataset import Dataset, Portrait
 from data_prep.errors import InputError, run_program
-from data_prep.images import atomic_write
 from data_prep.parallel import available_workers
 from data_prep.prepare import prepare
 from tools.bench_report import describe_machine, read_report, renew_section, write_report
@@ -43,7 +41,7 @@ from tools.learning_curve import (
 )
 from tools.models import MODELS, ROOT
 from tools.scores import Scores, compare, estimates, people_of
-from tools.stages import Stage, check_databases, run_stage, stages_of
+from tools.stages import Stage, check_databases, keep_files, run_stage, stages_of
 from tools.study import cell
 from tools.variants import scaled, varied_stage
 
@@ -77,8 +75,9 @@ class Experiment:
         Which stages are run.
     seed, augment, vary
         Of the databases (`data_prep.prepare`): the order of records, the versions of a
-        portrait, and whether they have the variation of photos.  Nothing else in the
-        training is drawn: the net has neither dropout nor random initial weights.
+        portrait, and whether they have the variation of photos.  Portrait-lite's
+        training draws nothing else; FCN-8s has dropout, by its solver's seed, and layers
+        that start at random, by that of tools/init_weights.py.
     shares : str or None
         The experiment whose stages these are, as far as they go.
     """
@@ -215,14 +214,11 @@ def install(experiment: Experiment, scale: float, dataset: Path, every: int) -> 
         for iteration, weights in stage.snapshots()
     ]  # fmt: skip
     print(describe(points))
-    best = best_point(points, 0)
-    kept = {experiment.installed: Path(best.weights)}
+    kept = {experiment.installed: Path(best_point(points, 0).weights)}
     model = MODELS[experiment.recipe]
     if experiment.installed == model.weights:
         kept[model.shape_mask] = trained_shape_mask(stage)
-    for target, source in kept.items():
-        with atomic_write(target) as scratch:
-            shutil.copyfile(source, scratch)
+    keep_files(kept)
     return experiment.installed
 
 
@@ -342,7 +338,7 @@ def main(argv: list[str] | None = None) -> int:
         each.add_argument("--scale", type=float, default=1.0, help="of every stage's length")
         each.add_argument("--every", type=int, default=EVERY, help=f"so many-th photo ({EVERY})")
         each.add_argument("--dataset", type=Path, default=Path("data/portrait_set"))
-    commands.add_parser("docs", help=f"put the table into {DOCS}")
+    commands.add_parser("docs", help=f"put the tables into {DOCS}")
     options = parser.parse_args(argv)
     if options.command == "list":
         for each in EXPERIMENTS:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +16,7 @@ import lmdb
 from tqdm import tqdm
 
 from data_prep.errors import InputError
+from data_prep.images import atomic_write
 from tools.models import ROOT
 from tools.plot_training import ITERATION, LOSS
 
@@ -178,3 +181,21 @@ def run_stage(stage: Stage, weights: Path | None) -> None:
         )
     if caffe.returncode:
         raise InputError(f"Training stopped: {last_line} (whole log: {stage.log}).")
+
+
+def keep_files(sources: Mapping[Path, Path]) -> None:
+    """Copy what a training made, each file complete or not at all.
+
+    Parameters
+    ----------
+    sources : mapping
+        From where a file goes to where it is.
+
+    Raises
+    ------
+    InputError
+        If one cannot be written.
+    """
+    for target, source in sources.items():
+        with atomic_write(target) as scratch:
+            shutil.copyfile(source, scratch)

@@ -19,15 +19,13 @@ mattes of the dataset's validation people are best (tools/learning_curve.py).
 from __future__ import annotations
 
 import argparse
-import shutil
 from pathlib import Path
 
 from data_prep.errors import run_program
-from data_prep.images import atomic_write
 from tools.learning_curve import best_point, describe, draw_curve, learning_curve, trained_shape_mask
 from tools.models import MODELS, ROOT
 from tools.plot_training import main as plot_training
-from tools.stages import RECIPES, check_databases, run_stage, stages_of
+from tools.stages import RECIPES, check_databases, keep_files, run_stage, stages_of
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -56,13 +54,11 @@ def main(argv: list[str] | None = None) -> int:
         draw_curve(net, stages)
     else:
         plot_training([*(str(stage.log) for stage in stages), "-o", f"out/{net}_training.png"])
-    for source, target in (
-        (warm, ROOT / f"data/models/{net}_warm.caffemodel"),
-        (trained, model.weights),
-        (trained_shape_mask(stages[-1]), model.shape_mask),
-    ):
-        with atomic_write(target) as path:
-            shutil.copyfile(source, path)
+    keep_files({
+        ROOT / f"data/models/{net}_warm.caffemodel": warm,
+        model.weights: trained,
+        model.shape_mask: trained_shape_mask(stages[-1]),
+    })  # fmt: skip
     print(f"wrote {model.weights} ({trained.name})")
     return 0
 
