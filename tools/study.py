@@ -26,6 +26,7 @@ from tools.bench_matte import COLUMNS, bound_matte
 from tools.bench_report import describe_machine, read_report, renew_section, write_report
 from tools.contact_sheet import write_contact_sheet
 from tools.contenders import Contender, net_contender, segmenter_contenders
+from tools.kinds import MEASURES, choices_of, report_by_kind
 from tools.metrics import MatteErrors
 from tools.models import ROOT
 from tools.predict import Predictor
@@ -42,6 +43,8 @@ PAIRS = (
     ("portrait", "portrait_nomask", "portrait-lite, with − without shape mask"),
     ("portrait", "selfie", "portrait-lite − segmenter with our band"),
 )
+#: Whose errors are told by kind, and what they are held against.
+JUDGED, BOUND = "portrait", "bound"
 
 
 def study_contenders() -> list[Contender]:
@@ -64,8 +67,8 @@ def study_contenders() -> list[Contender]:
             "portrait_warm", "portrait-lite, warm start alone", "portrait",
             models / "portrait_warm.caffemodel",
         ),
-        net_contender("portrait", "portrait-lite, end to end", "portrait"),
-        Contender("bound", "true trimap, our solve (bound)", lambda: bound_matte),
+        net_contender(JUDGED, "portrait-lite, end to end", "portrait"),
+        Contender(BOUND, "true trimap, our solve (bound)", lambda: bound_matte),
     ]  # fmt: skip
 
 
@@ -98,9 +101,12 @@ def take_part(rows: Sequence[str] | None) -> list[Contender]:
 
 
 def report_of(
-    contenders: Sequence[Contender], scores: Mapping[str, Scores], people: Mapping[str, object]
+    contenders: Sequence[Contender],
+    scores: Mapping[str, Scores],
+    people: Mapping[str, object],
+    choices: Mapping[str, Mapping],
 ) -> dict:
-    """What docs/study.json holds: means, standard errors, differences.
+    """What docs/study.json holds: means, standard errors, differences, errors by kind.
 
     Parameters
     ----------
@@ -109,6 +115,8 @@ def report_of(
         Of every contender's name.
     people : mapping
         Who is on an image, by stem.
+    choices : mapping
+        What the studio chose for it (`tools.kinds`), if it is from there.
     """
     rows = {
         each.name: {
@@ -134,6 +142,9 @@ def report_of(
         for first, second, title in PAIRS
         if first in rows and second in rows
     ]
+    kinds = []
+    if choices and rows.keys() >= {JUDGED, BOUND}:
+        kinds = report_by_kind(scores[JUDGED], scores[BOUND], choices, people)
     some = next(iter(scores.values()))
     return {
         "machine": describe_machine(),
@@ -141,6 +152,7 @@ def report_of(
         "people": len({people[stem] for stem in some}),
         "rows": rows,
         "pairs": pairs,
+        "kinds": kinds,
     }
 
 
@@ -199,7 +211,33 @@ def table(report: dict) -> str:
         ]
         share = pair["errors"]["dapm_gradient"]["better"]
         lines.append(f"| {pair['title']} | " + " | ".join(cells) + f" | {share:.0%} of images |")
+    if report["kinds"]:
+        lines += ["", *kinds_table(report)]
     return "\n".join(lines)
+
+
+def kinds_table(report: dict) -> list[str]:
+    """Lines of Markdown: what lies between a row and the bound, by what is on the image."""
+    title = report["rows"][JUDGED]["title"]
+    columns = [column for column in COLUMNS if column.measure in MEASURES]
+    lines = [
+        f"{title} by what is on the image, what of its errors is beyond the bound, and the "
+        "share of all that is:",
+        "",
+        "| | images | " + " | ".join(f"{c.heading} | beyond | share" for c in columns) + " |",
+        "|---" * (2 + 3 * len(columns)) + "|",
+    ]
+    for row in report["kinds"]:
+        cells = [row["title"], str(row["images"])]
+        for column in columns:
+            errors = row[column.measure]
+            cells += [
+                f"{errors['mean'] / column.unit:.2f}",
+                cell(errors["beyond"], column.unit, "+"),
+                f"{errors['share']:.0%}",
+            ]
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
 
 
 def run(dataset_folder: Path, rows: Sequence[str] | None, limit: int | None, out: Path) -> dict:
@@ -209,7 +247,10 @@ def run(dataset_folder: Path, rows: Sequence[str] | None, limit: int | None, out
     contenders = take_part(rows)
     scores = {each.name: scores_of(each, portraits, out) for each in contenders}
     write_csv(out / "errors.csv", scores, people)
-    return {"dataset": str(dataset_folder), **report_of(contenders, scores, people)}
+    choices = choices_of(dataset_folder, portraits)
+    return {
+        "dataset": str(dataset_folder), **report_of(contenders, scores, people, choices)
+    }  # fmt: skip
 
 
 # --- failures ---------------------------------------------------------------------

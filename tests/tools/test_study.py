@@ -15,6 +15,7 @@ from data_prep.errors import InputError
 from data_prep.images import write_image
 from tools import study
 from tools.contenders import Contender, plain_band_matte
+from tools.kinds import choices_of
 from tools.metrics import MatteErrors, evaluate
 from tools.scores import ScoreFile, compare, estimate, estimates, scores_of
 
@@ -192,7 +193,7 @@ def test_the_table_says_what_numpy_says():
     values = {"portrait": [1e-3, 2e-3, 3e-3, 2e-3], "portrait_warm": [2e-3, 2e-3, 4e-3, 4e-3]}
     scores = {name: scores_like(each) for name, each in values.items()}
     people = dict(zip(scores["portrait"], "aabb"))
-    report = study.report_of(rows, scores, people)
+    report = study.report_of(rows, scores, people, {})
     assert json.loads(json.dumps(report)) == report
     assert (report["images"], report["people"]) == (4, 2)
     error = np.std(values["portrait"], ddof=1) / 2
@@ -204,6 +205,46 @@ def test_the_table_says_what_numpy_says():
     assert f"| {gaps.mean() * 1e3:+.2f} ± {gaps.std(ddof=1) / 2 * 1e3:.2f}" in difference
     assert difference.endswith("| 75% of images |")
     assert set(estimates(scores["portrait"], people)) == set(NAMES)
+
+
+def choice(hand=None, bystanders=0, hat=None, resembles_hair=False):
+    return {
+        "hand": hand, "accessories": {"hat": hat},
+        "background": {"bystanders": bystanders, "resembles_hair": resembles_hair},
+    }  # fmt: skip
+
+
+def test_errors_by_kind_are_counted_once_and_from_the_bound(portraits, tmp_path):
+    made = [choice(hand={}, bystanders=2), choice(bystanders=1), choice(), choice()]
+    (tmp_path / "meta").mkdir()
+    for portrait, chosen in zip(portraits, made):
+        (tmp_path / f"meta/{portrait.stem}.json").write_text(json.dumps({"choice": chosen}))
+    choices = choices_of(tmp_path, portraits)  # the fifth was not rendered
+    assert list(choices.values()) == made
+    # The first measure, the gradient error, is as given, SAD is five times that.
+    assert (NAMES.index("dapm_gradient"), NAMES.index("sad")) == (0, 4)
+    scores, bound = scores_like([9e-3, 5e-3, 4e-3, 2e-3, 7.0]), scores_like([1e-3, 2e-3, 1e-3, 1e-3, 0])
+    people = dict(zip(scores, "abbcd"))
+    rows = [Contender(name, f"row {name}", lambda: None) for name in ("portrait", "bound")]
+    report = study.report_of(rows, {"portrait": scores, "bound": bound}, people, choices)
+    assert json.loads(json.dumps(report)) == report
+    hands, bystanders, others = report["kinds"]
+    assert [row["images"] for row in report["kinds"]] == [1, 1, 2]
+    assert sum(row["sad"]["share"] for row in report["kinds"]) == pytest.approx(1)
+    assert hands["sad"]["beyond"]["mean"] == pytest.approx(5 * 8e-3)
+    assert bystanders["dapm_gradient"]["share"] == pytest.approx(3 / 15)
+    assert others["dapm_gradient"]["mean"] == pytest.approx(3e-3)
+    line = study.table(report).splitlines()[-1]
+    assert line.startswith("| none of these | 2 | ")
+    assert line.endswith("| 3.00 | +2.00 ± 1.00 (1.00) | 27% |")
+
+
+def test_without_the_bound_nothing_is_told_by_kind():
+    scores = scores_like([1, 2])
+    rows = [Contender("portrait", "a row", lambda: None)]
+    people, choices = dict(zip(scores, "ab")), {stem: choice() for stem in scores}
+    report = study.report_of(rows, {"portrait": scores}, people, choices)
+    assert report["kinds"] == [] and "beyond" not in study.table(report)
 
 
 def test_docs_hold_what_the_results_say():
