@@ -19,6 +19,7 @@ does, for a row of the study's table, into data/models/.
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,7 +29,7 @@ from data_prep.dataset import Dataset, Portrait
 from data_prep.errors import InputError, run_program
 from data_prep.parallel import available_workers
 from data_prep.prepare import prepare
-from tools.bench_report import describe_machine, read_report, renew_section, write_report
+from tools.bench_report import describe_machine, renew_section, write_report
 from tools.init_weights import main as init_weights
 from tools.learning_curve import (
     EVERY,
@@ -46,7 +47,7 @@ from tools.study import cell
 from tools.variants import scaled, varied_stage
 
 OUT, DOCS = Path("out/ablation"), Path("docs/training.md")
-#: By recipe: the section of its table in `DOCS`, and the command that writes it.
+#: By recipe: the section of its tables in `DOCS`, and the command that writes it.
 SECTIONS = {
     "portrait": ("ablation", "make ablation"),
     "fcn8s_half": ("ablation-fcn8s_half", "tools/ablate.py docs"),
@@ -121,9 +122,21 @@ EXPERIMENTS = (
 )
 
 
-def results_of(recipe: str) -> Path:
-    """Where the report on a recipe's experiments is kept."""
-    return OUT / f"{recipe}.json"
+def label_of(scale: float) -> str:
+    """What tells stages and reports of one scale from those of others."""
+    return "" if scale == 1 else f"_{scale:g}"
+
+
+def results_of(recipe: str, scale: float) -> Path:
+    """Where the report on a recipe's experiments of a scale is kept."""
+    return OUT / f"{recipe}{label_of(scale)}.json"
+
+
+def reports_of(recipe: str) -> list[dict]:
+    """Reports on a recipe's experiments, the longest trainings first."""
+    reports = [json.loads(path.read_text()) for path in OUT.glob("*.json")]
+    found = [report for report in reports if report["recipe"] == recipe]
+    return sorted(found, key=lambda report: -report["scale"])
 
 
 def settings_of(solver: Path, scale: float) -> dict[str, object]:
@@ -143,10 +156,9 @@ def stages_of_experiment(experiment: Experiment, scale: float) -> list[tuple[str
     """(name, settings, solver) of what it trains, in order."""
     warm, last = stages_of(experiment.recipe)
     run = [("warm", warm)] * experiment.warm + [("end", last)] * experiment.end_to_end
-    label = "" if scale == 1 else f"_{scale:g}"
     return [
         (
-            f"{experiment.shares or experiment.name}{label}_{name}",
+            f"{experiment.shares or experiment.name}{label_of(scale)}_{name}",
             settings_of(stage.solver, scale),
             stage.solver,
         )
@@ -315,11 +327,12 @@ def put_into_docs() -> None:
     InputError
         If there is none.
     """
-    recipes = [recipe for recipe in SECTIONS if results_of(recipe).is_file()] or ["portrait"]
-    for recipe in recipes:
-        section, command = SECTIONS[recipe]
-        report = read_report(results_of(recipe), "tools/ablate.py run")
-        renew_section(DOCS, section, command, table(report))
+    found = {recipe: reports_of(recipe) for recipe in SECTIONS}
+    if not any(found.values()):
+        raise InputError(f"{OUT} holds no report; run `tools/ablate.py run` first.")
+    for recipe, (section, command) in SECTIONS.items():
+        if reports := found[recipe]:
+            renew_section(DOCS, section, command, "\n\n".join(map(table, reports)))
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -356,7 +369,7 @@ def main(argv: list[str] | None = None) -> int:
         report = run(
             options.names, options.scale, options.split, options.every, options.dataset
         )
-        write_report(results_of(report["recipe"]), report)
+        write_report(results_of(report["recipe"], report["scale"]), report)
         print(table(report))
     return 0
 

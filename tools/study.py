@@ -38,6 +38,7 @@ FAILURES = Path("docs/failures.jpg")
 SECTION, COMMAND = "study", "make study"
 #: What is compared image by image: (first, second, what it tells).
 PAIRS = (
+    ("fcn8s_half", "fcn8s_half_warm", "FCN-8s at half size, end to end − warm start alone"),
     ("fcn8s_half", "fcn8s_half_nomask", "FCN-8s at half size, with − without shape mask"),
     ("portrait", "portrait_warm", "portrait-lite, end to end − warm start alone"),
     ("portrait", "portrait_nomask", "portrait-lite, with − without shape mask"),
@@ -52,6 +53,10 @@ def study_contenders() -> list[Contender]:
     models = ROOT / "data/models"
     return [
         *segmenter_contenders(),
+        net_contender(
+            "fcn8s_half_warm", "FCN-8s at half size, warm start alone", "fcn8s_half",
+            models / "fcn8s_half_warm.caffemodel",
+        ),
         net_contender(
             "fcn8s_half_nomask", "FCN-8s at half size, end to end, without shape mask",
             "fcn8s_half", models / "fcn8s_half_nomask.caffemodel",

@@ -152,25 +152,28 @@ def test_an_experiment_starts_where_the_one_before_ended():
         ablate.chosen(["base", "fcn8s_half"])
 
 
-def test_every_recipe_has_a_table_of_its_own(tmp_path, monkeypatch):
+def test_every_recipe_and_length_has_a_table_of_its_own(tmp_path, monkeypatch):
     docs = tmp_path / "training.md"
     marks = [f"<!-- {s}: written by `{c}` -->\nold\n<!-- /{s} -->" for s, c in ablate.SECTIONS.values()]
     docs.write_text("\n".join(marks))
     monkeypatch.setattr(ablate, "DOCS", docs)
     monkeypatch.setattr(ablate, "OUT", tmp_path)
-    with pytest.raises(InputError, match="portrait.json does not exist; run `tools/ablate.py run`"):
+    with pytest.raises(InputError, match="holds no report; run `tools/ablate.py run` first"):
         ablate.put_into_docs()
     experiments = ablate.chosen(["fcn8s_half", "fcn8s_half_nomask"])
     scores = {each.name: scores_like([1e-3, 2e-3]) for each in experiments}
     report = ablate.report_of(experiments, scores, {"p0": 0, "p1": 1})
-    ablate.write_report(
-        ablate.results_of("fcn8s_half"),
-        {"recipe": "fcn8s_half", "scale": 1, "split": "validation", **report},
-    )
+    for scale in (0.2, 1):
+        ablate.write_report(
+            ablate.results_of("fcn8s_half", scale),
+            {"recipe": "fcn8s_half", "scale": scale, "split": "validation", **report},
+        )
     ablate.put_into_docs()
     portrait, half = docs.read_text().split("<!-- /ablation -->")
     assert "old" in portrait and "old" not in half
-    assert "| without shape mask | `fcn8s_half_nomask` |" in half
+    whole, short = half.split("every stage 0.2 times as long")
+    for text in (whole, short):
+        assert text.count("| without shape mask | `fcn8s_half_nomask` |") == 1
 
 
 def test_experiments_are_compared_within_their_recipe():
