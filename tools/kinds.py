@@ -69,7 +69,7 @@ def stems_by_kind(choices: Mapping[str, Mapping]) -> dict[str, list[str]]:
 def report_by_kind(
     scores: Scores, bound: Scores, choices: Mapping[str, Mapping], people: Mapping[str, object]
 ) -> list[dict]:
-    """Rows of `table`.
+    """Errors of mattes kind by kind, and what of them is beyond the bound.
 
     Parameters
     ----------
