@@ -19,7 +19,6 @@ does, for a row of the study's table, into data/models/.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -29,7 +28,7 @@ from data_prep.dataset import Dataset, Portrait
 from data_prep.errors import InputError, run_program
 from data_prep.parallel import available_workers
 from data_prep.prepare import prepare
-from tools.bench_report import describe_machine, renew_section, write_report
+from tools.bench_report import describe_machine, read_report, renew_section, write_report
 from tools.init_weights import main as init_weights
 from tools.learning_curve import (
     EVERY,
@@ -134,7 +133,7 @@ def results_of(recipe: str, scale: float) -> Path:
 
 def reports_of(recipe: str) -> list[dict]:
     """Reports on a recipe's experiments, the longest trainings first."""
-    reports = [json.loads(path.read_text()) for path in OUT.glob("*.json")]
+    reports = [read_report(path, "tools/ablate.py run") for path in OUT.glob("*.json")]
     found = [report for report in reports if report["recipe"] == recipe]
     return sorted(found, key=lambda report: -report["scale"])
 

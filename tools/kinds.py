@@ -6,13 +6,13 @@ matte is from the bound, the true trimap's: the rest no trimap can take away.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from data_prep.dataset import Portrait
-from tools.scores import Scores, estimate, measure_values
+from data_prep.render.photo import read_meta
+from tools.scores import Scores, compare, estimates
 
 #: What is told of a kind.
 MEASURES = ("dapm_gradient", "sad")
@@ -49,12 +49,8 @@ OTHERS = "none of these"
 
 def choices_of(folder: Path, portraits: Sequence[Portrait]) -> dict[str, dict]:
     """What the studio chose for each portrait, by stem; of those that it rendered."""
-    files = {each.stem: folder / f"meta/{each.stem}.json" for each in portraits}
-    return {
-        stem: json.loads(file.read_text())["choice"]
-        for stem, file in files.items()
-        if file.is_file()
-    }
+    stems = [each.stem for each in portraits if (folder / f"meta/{each.stem}.json").is_file()]
+    return {stem: read_meta(folder, stem)["choice"] for stem in stems}
 
 
 def stems_by_kind(choices: Mapping[str, Mapping]) -> dict[str, list[str]]:
@@ -88,22 +84,18 @@ def report_by_kind(
         Kind by kind its ``title``, ``images``, and by measure ``mean``, ``beyond`` (an
         `Estimate` of what lies beyond the bound) and ``share`` (of all that does).
     """
-    gaps = {
-        measure: {
-            stem: getattr(scores[stem], measure) - getattr(bound[stem], measure)
-            for stem in choices
-        }
-        for measure in MEASURES
-    }
+    whole = compare({stem: scores[stem] for stem in choices}, bound, people)
     rows = []
     for title, stems in stems_by_kind(choices).items():
+        some = {stem: scores[stem] for stem in stems}
+        own, beyond = estimates(some, people), compare(some, bound, people)
         row = {"title": title, "images": len(stems)}
-        for measure, gap in gaps.items():
-            beyond = [gap[stem] for stem in stems]
+        for measure in MEASURES:
+            gap, every_gap = beyond[measure].difference, whole[measure].difference
             row[measure] = {
-                "mean": float(measure_values(scores, measure, stems).mean()),
-                "beyond": asdict(estimate(beyond, [people[stem] for stem in stems])),
-                "share": sum(beyond) / sum(gap.values()),
+                "mean": own[measure].mean,
+                "beyond": asdict(gap),
+                "share": len(stems) * gap.mean / (len(choices) * every_gap.mean),
             }
         rows.append(row)
     return rows
