@@ -6,12 +6,12 @@ matte is from the bound, the true trimap's: the rest no trimap can take away.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from data_prep.dataset import Portrait
-from data_prep.render.photo import read_meta
 from tools.scores import Scores, compare, estimates
 
 #: What is told of a kind.
@@ -49,8 +49,13 @@ OTHERS = "none of these"
 
 def choices_of(folder: Path, portraits: Sequence[Portrait]) -> dict[str, dict]:
     """What the studio chose for each portrait, by stem; of those that it rendered."""
-    stems = [each.stem for each in portraits if (folder / f"meta/{each.stem}.json").is_file()]
-    return {stem: read_meta(folder, stem)["choice"] for stem in stems}
+    # Read as files: the product runs where the studio, another environment, is not installed.
+    files = {each.stem: folder / f"meta/{each.stem}.json" for each in portraits}
+    return {
+        stem: json.loads(file.read_text())["choice"]
+        for stem, file in files.items()
+        if file.is_file()
+    }
 
 
 def stems_by_kind(choices: Mapping[str, Mapping]) -> dict[str, list[str]]:
