@@ -41,7 +41,7 @@ from tools.learning_curve import (
 )
 from tools.models import MODELS, ROOT
 from tools.scores import Scores, compare, estimates, people_of
-from tools.stages import Stage, check_databases, keep_files, run_stage, stages_of
+from tools.stages import Stage, check_databases, keep_files, run_stage, run_stages, stages_of
 from tools.study import cell
 from tools.variants import scaled, varied_stage
 
@@ -184,11 +184,16 @@ def net_file(experiment: Experiment, stage_name: str) -> Path:
 
 
 def train(experiment: Experiment, scale: float, dataset: Path) -> Stage:
-    """Run the stages of an experiment that are not finished; the last one."""
+    """Run the stages of an experiment that are not finished; the last one.
+
+    The recipe at its whole length is that of tools/train.py, and so are its snapshots.
+    """
     prepared = own_databases(experiment, dataset)
     weights = ROOT / f"data/models/{experiment.net}_init.caffemodel"
     if not weights.is_file():
         init_weights([experiment.net, "--from", ORIGINS[experiment.recipe], "-o", str(weights)])
+    if scale == 1 and reference_of(experiment) in (experiment.name, experiment.shares):
+        return run_stages(stages_of(experiment.recipe)[: experiment.warm + experiment.end_to_end])
     for name, settings, solver in stages_of_experiment(experiment, scale):
         net = net_file(experiment, name)
         stage = varied_stage(name, solver, weights, settings, net, prepared)

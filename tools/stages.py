@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -181,6 +181,28 @@ def run_stage(stage: Stage, weights: Path | None) -> None:
         )
     if caffe.returncode:
         raise InputError(f"Training stopped: {last_line} (whole log: {stage.log}).")
+
+
+def run_stages(stages: Sequence[Stage]) -> Stage:
+    """Run what is not finished of a training, each stage from the result of the one before.
+
+    Parameters
+    ----------
+    stages : sequence of Stage
+        In order; the first one's solver names its weights.
+
+    Returns
+    -------
+    Stage
+        The last one.
+    """
+    weights = None
+    for stage in stages:
+        check_databases(stage.net)
+        if not stage.finished:
+            run_stage(stage, weights)
+        weights = stage.result
+    return stages[-1]
 
 
 def keep_files(sources: Mapping[Path, Path]) -> None:

@@ -25,7 +25,7 @@ from data_prep.errors import run_program
 from tools.learning_curve import best_point, describe, draw_curve, learning_curve, trained_shape_mask
 from tools.models import MODELS, ROOT
 from tools.plot_training import main as plot_training
-from tools.stages import RECIPES, check_databases, keep_files, run_stage, stages_of
+from tools.stages import RECIPES, keep_files, run_stages, stages_of
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -38,12 +38,7 @@ def main(argv: list[str] | None = None) -> int:
     options = parser.parse_args(argv)
     net = options.net
     stages = stages_of(net)
-    weights = None  # the first stage's solver names its own
-    for stage in stages:
-        check_databases(stage.net)
-        if not stage.finished:
-            run_stage(stage, weights)
-        weights = stage.result
+    run_stages(stages)
 
     model, warm, trained = MODELS[net], stages[0].result, stages[-1].result
     if options.choose:

@@ -207,6 +207,20 @@ def test_seeds_and_augmentations_have_databases_of_their_own(tmp_path, monkeypat
     }  # fmt: skip
 
 
+def test_the_recipe_at_its_whole_length_is_not_trained_twice(tmp_path, monkeypatch):
+    """It is that of tools/train.py: on the same snapshots."""
+    monkeypatch.setattr(ablate, "ROOT", tmp_path)
+    monkeypatch.setattr(ablate, "init_weights", lambda arguments: None)
+    monkeypatch.setattr(ablate, "run_stages", lambda stages: tuple(stages))
+    warm, last = stages_of("portrait")
+    base, warm_alone, without = ablate.chosen(["base", "warm", "nomask"])
+    assert ablate.train(base, 1, tmp_path) == (warm, last)
+    assert ablate.train(warm_alone, 1, tmp_path) == (warm,)
+    for experiment, scale in ((base, 0.2), (without, 1)):
+        with pytest.raises(InputError, match="starts from it; train it first"):
+            ablate.train(experiment, scale, tmp_path)
+
+
 @pytest.mark.parametrize("name, stem", [("nomask", "portrait_nomask"), ("fcn8s_half", "fcn8s_half")])
 def test_install_keeps_the_best_snapshot(tmp_path, monkeypatch, name, stem):
     stage = Stage(tmp_path, tmp_path / "end", 30, tmp_path / "net.prototxt")
