@@ -9,9 +9,14 @@ dataset.json and sheet.jpg (`photo` says what is in them).  People, not photos,
 are split into training and test, 1700 to 300; with --test-every 5 each fifth
 person is a test person, so that a set which grows moves nobody to the other
 side; with --validation-every 16 each sixteenth is on neither, but in
-validation.txt, by which trained weights can be chosen.  A run that was interrupted goes on where it stopped, and its files are
-those of a run that was not.  Photos that are there are not rendered again; a
-smaller --count removes none.
+validation.txt, by which trained weights can be chosen.  A run that was
+interrupted goes on where it stopped, and its files are those of a run that was
+not.  Photos that are there are not rendered again; a smaller --count removes
+none.
+
+Few people raise a hand, and a net that has seen few such hands loses them:
+--hands-until K adds, of the photos from --count to K, those of training people
+with a hand beside the head.
 
 --recomposite puts the foregrounds that are there before further backgrounds,
 without rendering: NAME_b1, NAME_b2...  Beside --count it follows the rendering.
@@ -67,6 +72,8 @@ from data_prep.resume import (
 SHEET = "sheet.jpg"
 # Modules of this package that change no picture.
 NOT_PICTURES = ("check.py", "contact_sheet.py", "fit_landmarks.py", "portraits.py")
+# Gestures that show beside the person; at chin and collar the hand is in front of it.
+BESIDE = frozenset({"cheek", "hair", "raised"})
 # Settings that decide no picture, but who is on which side.
 SPLIT = ("test_every", "validation_every")
 
@@ -319,6 +326,28 @@ def split_people(records: Sequence[dict], settings: Settings) -> dict[str, list[
     return lists
 
 
+def with_hands(settings: Settings, first: int, last: int) -> list[int]:
+    """Numbers from `first` to before `last` of training people with a hand `BESIDE` them.
+
+    Raises
+    ------
+    InputError
+        If who is tested on is no rule but a draw among all people.
+    """
+    if settings.test_every is None:
+        raise InputError("--hands-until goes with --test-every: it takes training people only.")
+    people = [{"person": number // settings.per_person} for number in range(first, last)]
+    sides = sides_of_people(people, settings)
+
+    def is_wanted(number: int) -> bool:
+        if sides[number // settings.per_person] != "train":
+            return False
+        hand = choose_portrait(settings.seed, number, settings.per_person).hand
+        return hand is not None and hand.gesture in BESIDE
+
+    return [number for number in range(first, last) if is_wanted(number)]
+
+
 def make_set(
     out: Path, settings: Settings, photos: Sequence[tuple[int, int]], workers: int
 ) -> tuple[DatasetManifest, list[float]]:
@@ -424,6 +453,10 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--out", type=Path, required=True, help="folder of the set")
     parser.add_argument("--count", type=int, help="photos of the whole set")
+    parser.add_argument(
+        "--hands-until", type=int, metavar="K",
+        help="also photos COUNT to K of training people with a hand beside the head",
+    )  # fmt: skip
     parser.add_argument("--only", type=int, metavar="K", help="render photo K alone")
     parser.add_argument(
         "--recomposite", type=int, metavar="B", help="B further backgrounds for what is there"
@@ -455,8 +488,9 @@ def _parser() -> argparse.ArgumentParser:
 def _settings(options: argparse.Namespace) -> Settings:
     """Settings of the options, checked."""
     least_values = {
-        "count": 1, "only": 0, "recomposite": 1, "recomposite_test": 1, "test_every": 2,
-        "validation_every": 2, "per_person": 1, "samples": 1, "lens_positions": 1,
+        "count": 1, "hands_until": 1, "only": 0, "recomposite": 1, "recomposite_test": 1,
+        "test_every": 2, "validation_every": 2, "per_person": 1, "samples": 1,
+        "lens_positions": 1,
     }  # fmt: skip
     for name, least in least_values.items():
         value = getattr(options, name)
@@ -487,6 +521,8 @@ def main(argv: list[str] | None = None) -> int:
         raise InputError("Give --only K, or --count N, --recomposite B or both.")
     if options.recomposite_test is not None and options.recomposite is None:
         raise InputError("--recomposite-test goes with --recomposite.")
+    if options.hands_until is not None and options.count is None:
+        raise InputError("--hands-until goes with --count.")
     if options.only is not None:
         task = Task(options.only, 0, settings, available_workers(), options.out, "", None)
         for name in render_portrait(task):
@@ -494,7 +530,10 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     runs = []
     if options.count is not None:
-        photos = [(number, 0) for number in range(options.count)]
+        numbers = list(range(options.count))
+        if options.hands_until is not None:
+            numbers += with_hands(settings, options.count, options.hands_until)
+        photos = [(number, 0) for number in numbers]
         runs.append(make_set(options.out, settings, photos, options.workers))
     if options.recomposite is not None:
         settings = settings_of(options.out)

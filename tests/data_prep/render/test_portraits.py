@@ -17,7 +17,8 @@ from data_prep.dataset_manifest import JOURNAL
 from data_prep.errors import InputError
 from data_prep.images import read_matte, read_photo
 from data_prep.render.photo import read_foreground, read_meta
-from data_prep.render.portraits import Settings, main, split_people
+from data_prep.render.portrait import choose_portrait
+from data_prep.render.portraits import Settings, main, sides_of_people, split_people, with_hands
 from data_prep.render.quality import Quality
 
 # The smallest render that is still a portrait.
@@ -77,6 +78,22 @@ def test_with_a_fixed_rule_nobody_changes_sides_as_the_set_grows():
         assert part["train"] and part["test"]
 
 
+def test_further_hands_are_beside_heads_of_training_people():
+    rule = settings(test_every=5, validation_every=16)
+    found = with_hands(rule, 40, 160)
+    sides = sides_of_people([{"person": number // 4} for number in range(160)], rule)
+    beside = [
+        number
+        for number in range(40, 160)
+        if sides[number // 4] == "train"
+        and (hand := choose_portrait(0, number, 4).hand)
+        and hand.gesture not in ("chin", "collar")
+    ]
+    assert found == beside and found
+    # A set that grows keeps them.
+    assert [number for number in found if number >= 90] == with_hands(rule, 90, 160)
+
+
 def test_the_split_is_no_part_of_a_picture():
     divided = settings(test_every=5, validation_every=16)
     assert settings().of_pictures() == divided.of_pictures()
@@ -90,6 +107,8 @@ def test_the_split_is_no_part_of_a_picture():
         (["--count", "2", "--only", "1"], "Give --only K, or"),
         (["--count", "2", "--recomposite-test", "1"], "goes with --recomposite"),
         (["--count", "2", "--test-every", "1"], "--test-every 1 is too few"),
+        (["--recomposite", "1", "--hands-until", "9"], "--hands-until goes with --count"),
+        (["--count", "2", "--hands-until", "9"], "--hands-until goes with --test-every"),
         (["--count", "0"], "--count 0 is too few"),
         (["--count", "4", "--seed", "-1"], "--seed -1 is negative"),
         (["--count", "4", "--scale", "9"], "--scale 9.0 is out of range"),
