@@ -199,10 +199,10 @@ portraits: render-env
 # The set that the published weights are trained on: of 320 people every sixteenth is a
 # validation person, of the others every fifth a test person.  240 people x 4
 # backgrounds, 60 x 5 and 20 x 4, and 46 more training people with a hand beside the
-# head; hours of rendering: go on with the same command, or begin with fewer PEOPLE:
-# nobody changes sides.
+# head; hours of rendering: go on with the same command, or begin with fewer PEOPLE,
+# without those 46: nobody changes sides.
 PEOPLE ?= 320
-HANDS_UNTIL ?= 1400
+HANDS_UNTIL ?= $(if $(filter 320,$(PEOPLE)),1400,$(PEOPLE))
 portrait-set: render-env
 	$(RENDER_PYTHON) -m data_prep.render.portraits --count $(PEOPLE) --seed 77 --per-person 1 \
 	  --hands-until $(HANDS_UNTIL) \
