@@ -17,7 +17,7 @@ from data_prep.errors import InputError
 from data_prep.prepare import main as prepare
 from tools.init_weights import main as init_weights
 from tools.init_weights import read_caffemodel
-from tools.train import check_databases
+from tools.stages import check_databases
 
 ROOT = Path(__file__).resolve().parents[2]
 CAFFE = Path(sys.prefix, "bin/caffe")
