@@ -41,7 +41,7 @@ from tools.learning_curve import (
 )
 from tools.models import MODELS, ROOT
 from tools.scores import Scores, compare, estimates, people_of
-from tools.stages import Stage, check_databases, keep_files, run_stage, run_stages, stages_of
+from tools.stages import Stage, keep_files, run_stages, stages_of
 from tools.study import cell
 from tools.variants import scaled, varied_stage
 
@@ -196,10 +196,7 @@ def train(experiment: Experiment, scale: float, dataset: Path) -> Stage:
         return run_stages(stages_of(experiment.recipe)[: experiment.warm + experiment.end_to_end])
     for name, settings, solver in stages_of_experiment(experiment, scale):
         net = net_file(experiment, name)
-        stage = varied_stage(name, solver, weights, settings, net, prepared)
-        check_databases(stage.net)
-        if not stage.finished:
-            run_stage(stage, None)
+        stage = run_stages([varied_stage(name, solver, weights, settings, net, prepared)])
         weights = stage.result
     return stage
 
