@@ -2,12 +2,13 @@
 #
 #   make          set everything up, then matte the astronaut photo
 #   make test     run the tests
+#   make help     list all targets and what they cost
 #
-# Further: serve, data, train, train-portrait, train-fcn8s-half, study, tune-lr, ablation,
-# bench, matte-bench, serve-bench, caffe-test, sanitize, test-all, prototxt, clean,
-# render-env, portraits, portrait-set, portraits-check, render-test (see README.md).
+# `make help` prints the lines that begin with `## `: target | what it does | what it costs.
 
 SHELL := /bin/bash
+# A misspelled variable is empty, and empty prerequisites are silently not made.
+MAKEFLAGS += --warn-undefined-variables
 .DELETE_ON_ERROR:
 .ONESHELL:
 .SHELLFLAGS := -euo pipefail -c
@@ -16,15 +17,20 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python3
 STAMPS := $(VENV)/stamps
 MODELS := data/models
+SNAPSHOTS := snapshots
 # mkl (the paper's) or open (OpenBLAS); the last choice stays.
 BLAS ?= $(or $(shell cat $(VENV)/opt/caffe/BLAS 2>/dev/null),mkl)
 DATASET ?= data/sample
 PORTRAIT_SET := data/portrait_set
+# A command-line value as one word of the shell.
+quoted = '$(subst ','\'',$(1))'
 # Where the nets look: the portrait set has databases of its own, with the variation
 # that photos have and renders have not.
 PORTRAIT_PREPARED := data/prepared_portrait
 VARIATION := --vary
 PREPARED ?= $(if $(filter $(PORTRAIT_SET),$(DATASET)),$(PORTRAIT_PREPARED),data/prepared)
+# Written last: while it is missing, the databases are not complete.
+PREPARED_MANIFEST := $(PREPARED)/manifest.json
 PREPARE_OPTIONS ?= $(if $(filter $(PORTRAIT_SET),$(DATASET)),$(VARIATION))
 # Not by $(MAKE): with .ONESHELL a recipe that has it runs as a whole under `make -n`.
 prepare_portraits = $(PYTHON) -m data_prep.prepare --dataset $(PORTRAIT_SET) --out $(PORTRAIT_PREPARED) $(VARIATION)
@@ -39,13 +45,21 @@ DEBIAN_PACKAGES := g++ cmake ninja-build python3-dev python3-venv \
 # The browser that the tests of the local page drive.
 TEST_PACKAGES := chromium chromium-driver
 
-.PHONY: all setup serve serve-bench test test-all caffe-test sanitize bench bench-readme \
+.PHONY: all help setup serve serve-bench test test-all caffe-test sanitize bench bench-readme \
   matte-bench data train train-portrait train-fcn8s-half study tune-lr ablation prototxt \
   clean render-env portraits portrait-set portraits-check render-test
+
+## all | `make`: setup, then mattes of the astronaut photo in out/ | COST
 all: setup out/astronaut_sheet.png
 
+## help | this list | nothing
+help:
+	@awk -F ' [|] ' '/^## / { printf "make %-17s %s\n%22s costs: %s\n", substr($$1, 4), $$2, "", $$3 }' \
+	  $(firstword $(MAKEFILE_LIST))
+
+## setup | all that the programs need: packages, Caffe, weights, the sample's databases | COST
 setup: $(STAMPS)/system $(STAMPS)/python $(STAMPS)/caffe-$(BLAS) $(STAMPS)/extension \
-  $(MODELS)/selfie.caffemodel $(MODELS)/fcn8s_init.caffemodel $(PREPARED_STAMP)
+  $(MODELS)/selfie.caffemodel $(MODELS)/fcn8s_init.caffemodel $(PREPARED_MANIFEST) | $(SNAPSHOTS)
 
 # --- what the machine needs ---------------------------------------------------
 
@@ -107,12 +121,17 @@ $(MODELS)/lite_init.caffemodel: | $(STAMPS)/caffe-$(BLAS) $(STAMPS)/extension
 $(MODELS)/portrait_init.caffemodel: prototxt/portrait.py $(MODELS)/selfie.caffemodel
 	$(PYTHON) -m tools.init_weights portrait --from selfie
 
-# `make data` looks at the dataset each time, set-up only makes sure of one.
-PREPARED_STAMP := $(STAMPS)/$(notdir $(PREPARED))
-data $(PREPARED_STAMP): | $(STAMPS)/extension $(STAMPS)/caffe-$(BLAS)
-	$(PYTHON) -m data_prep.prepare --dataset $(DATASET) --out $(PREPARED) $(PREPARE_OPTIONS)
-	touch $(PREPARED_STAMP)
+# Caffe does not make the folder of its snapshots.
+$(SNAPSHOTS):
+	mkdir -p $@
 
+# `make data` looks at the dataset each time, set-up only makes sure of one.
+## data | LMDBs, shape mask and p(alpha) of DATASET=data/sample, in PREPARED=data/prepared | COST
+data $(PREPARED_MANIFEST): | $(STAMPS)/extension $(STAMPS)/caffe-$(BLAS)
+	$(PYTHON) -m data_prep.prepare --dataset $(call quoted,$(DATASET)) \
+	  --out $(call quoted,$(PREPARED)) $(PREPARE_OPTIONS)
+
+## prototxt | the net definitions in prototxt/, from their generators | seconds
 prototxt:
 	$(PYTHON) -m prototxt.generate
 
@@ -122,10 +141,12 @@ out/astronaut_sheet.png: | $(MODELS)/selfie.caffemodel
 	$(PYTHON) -m tools.matte "$$($(PYTHON) -m data_prep.assets astronaut)" -o out
 
 # Warm start (trimap), then end to end, with the narrow net.
+## train | the small net (lite), warm start and end to end, on data/prepared | COST
 train: setup $(MODELS)/lite_init.caffemodel
 	$(PYTHON) -m tools.train lite
 
 # The default model's net, portrait-lite, on the rendered portraits of `make portrait-set`.
+## train-portrait | the default model's net, on the rendered portraits of `make portrait-set` | COST
 train-portrait: setup $(MODELS)/portrait_init.caffemodel
 	$(prepare_portraits)
 	$(PYTHON) -m tools.train portrait --choose $(PORTRAIT_SET)
@@ -135,25 +156,30 @@ train-portrait: setup $(MODELS)/portrait_init.caffemodel
 $(MODELS)/fcn8s_half_init.caffemodel: | $(STAMPS)/caffe-$(BLAS) $(STAMPS)/extension
 	$(PYTHON) -m tools.init_weights fcn8s_half --from vgg16 --seed 0
 
+## train-fcn8s-half | the paper's net at half size, on the same portraits | COST
 train-fcn8s-half: setup $(MODELS)/fcn8s_half_init.caffemodel
 	$(prepare_portraits)
 	$(PYTHON) -m tools.train fcn8s_half --choose $(PORTRAIT_SET)
 
 # Table of the study on the test split, and what it takes to fill docs/training.md.
+## study | errors of all trained nets on the test portraits, into docs/training.md | COST
 study: setup
 	$(PYTHON) -m tools.study run --dataset $(PORTRAIT_SET)
 	$(PYTHON) -m tools.study worst --dataset $(PORTRAIT_SET)
 	$(PYTHON) -m tools.study docs
 
+## tune-lr | short trainings at several learning rates, into docs/training.md | COST
 tune-lr: setup
 	$(PYTHON) -m tools.tune_lr run --dataset $(PORTRAIT_SET)
 	$(PYTHON) -m tools.tune_lr docs
 
+## ablation | trainings with one part left out each, into docs/training.md | COST
 ablation: setup
 	$(PYTHON) -m tools.ablate run --dataset $(PORTRAIT_SET)
 	$(PYTHON) -m tools.ablate docs
 
 # The page for the browser.
+## serve | the page for the browser and the server at http://127.0.0.1:8000 | COST
 serve: setup
 	$(PYTHON) -m tools.serve
 
@@ -190,11 +216,13 @@ $(RENDER_STAMPS)/extension: setup.py $(wildcard data_prep/render/native/*) $(REN
 	PORTRAIT_MATTING_EXTENSIONS=coverage $(RENDER_PYTHON) setup.py --quiet build_ext --inplace
 	touch $@
 
+## render-env | .venv-render: Blender and what the portrait studio needs | COST
 render-env: $(RENDER_STAMPS)/python $(RENDER_STAMPS)/assets $(RENDER_STAMPS)/extension
 
+## portraits | N=24 rendered portraits with exact mattes, from SEED=0, in OUT=data/portraits | COST
 portraits: render-env
 	$(RENDER_PYTHON) -m data_prep.render.portraits --count $(N) --seed $(SEED) \
-	  --per-person $(PER_PERSON) --out $(OUT)
+	  --per-person $(PER_PERSON) --out $(call quoted,$(OUT))
 
 # The set that the published weights are trained on: of 320 people every sixteenth is a
 # validation person, of the others every fifth a test person.  240 people x 4
@@ -203,6 +231,7 @@ portraits: render-env
 # without those 46: nobody changes sides.
 PEOPLE ?= 320
 HANDS_UNTIL ?= $(if $(filter 320,$(PEOPLE)),1400,$(PEOPLE))
+## portrait-set | the set that the default model is trained on, in data/portrait_set | COST
 portrait-set: render-env
 	$(RENDER_PYTHON) -m data_prep.render.portraits --count $(PEOPLE) --seed 77 --per-person 1 \
 	  --hands-until $(HANDS_UNTIL) \
@@ -211,9 +240,11 @@ portrait-set: render-env
 	$(RENDER_PYTHON) -m data_prep.set_record $(PORTRAIT_SET) $(PORTRAIT_SET).json
 
 # Measured with dlib, which is in the other environment.
+## portraits-check | what the face detector and the mattes say of the portraits in OUT | COST
 portraits-check: $(STAMPS)/python
-	$(PYTHON) -m data_prep.render.check $(OUT)
+	$(PYTHON) -m data_prep.render.check $(call quoted,$(OUT))
 
+## render-test | tests of the portrait studio that need Blender | COST
 render-test: render-env
 	$(RENDER_PYTHON) -m pytest --confcutdir tests/data_prep/render tests/data_prep/render \
 	  -m 'render or not render'
@@ -227,17 +258,21 @@ $(STAMPS)/bench: requirements/bench.txt requirements/constraints.txt | $(STAMPS)
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check -c requirements/constraints.txt scikit-sparse || echo "Without CHOLMOD (it needs libsuitesparse-dev)."
 	touch $@
 
+## bench | the matting solve against other solvers, into docs/bench.json | COST
 bench: setup $(STAMPS)/bench
 	$(PYTHON) -m tools.bench run
 
 # 500 requests from 8 clients against the local server.
+## serve-bench | 500 requests from 8 clients against the local server | COST
 serve-bench: setup
 	$(PYTHON) -m tools.bench_serve
 
+## bench-readme | the solver's tables in README.md from docs/bench.json | seconds
 bench-readme:
 	$(PYTHON) -m tools.bench readme
 
 # Quality and speed of tools/matte.py.
+## matte-bench | quality and speed of tools/matte.py, into README.md | COST
 matte-bench: setup
 	$(PYTHON) -m tools.bench_matte quality
 	$(PYTHON) -m tools.bench_matte speed
@@ -245,12 +280,14 @@ matte-bench: setup
 
 # --- tests --------------------------------------------------------------------
 
+## test | the tests | COST
 test: setup $(STAMPS)/test-system
 	$(PYTHON) -m pytest tests
 
 # The C++ extensions under AddressSanitizer and UndefinedBehaviourSanitizer.
 # Leaks of the Python interpreter itself are not ours to report.
 SANITIZED := build/sanitize
+## sanitize | tests of the C++ extensions under AddressSanitizer and UBSan | COST
 sanitize: setup
 	rm -rf $(SANITIZED)
 	mkdir -p $(SANITIZED)
@@ -263,12 +300,15 @@ sanitize: setup
 	  tests/caffe_layers/test_matting.py tests/caffe_layers/test_color_models.py \
 	  tests/data_prep/render/test_coverage.py -k 'not memory'
 
+## test-all | every test that needs no Blender: test, caffe-test, sanitize and a training | COST
 test-all: setup $(STAMPS)/test-system caffe-test sanitize
 	$(PYTHON) -m pytest tests -m 'not render'
 
+## caffe-test | Caffe's own C++ and Python tests, built against this environment | COST
 caffe-test: $(STAMPS)/caffe-$(BLAS)
 	cd build/caffe-$(BLAS)/cmake && ninja runtest
 	cd ../source/python && ../../../../$(PYTHON) -m unittest discover -s caffe/test
 
+## clean | COST | COST
 clean:
 	rm -rf build out $(VENV) $(PREPARED) $(MODELS)
