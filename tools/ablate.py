@@ -18,6 +18,9 @@ does, for a row of the study's table, into data/models/.
 
 from __future__ import annotations
 
+if not __package__:
+    import use_venv  # noqa: F401
+
 import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass

@@ -12,6 +12,9 @@ Peak memory is measured in a process of its own for every size.
 
 from __future__ import annotations
 
+if not __package__:
+    import use_venv  # noqa: F401
+
 import argparse
 import gc
 import json

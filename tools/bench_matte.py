@@ -13,6 +13,9 @@ and, as the bound of any trimap head, our solve of the true trimap.
 
 from __future__ import annotations
 
+if not __package__:
+    import use_venv  # noqa: F401
+
 import argparse
 import json
 import re

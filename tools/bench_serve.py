@@ -11,6 +11,9 @@ that is turned away (429) waits as told and tries again.
 
 from __future__ import annotations
 
+if not __package__:
+    import use_venv  # noqa: F401
+
 import argparse
 import http.client
 import queue

@@ -9,6 +9,9 @@ person over green, where a lost arm, a hole or a gray body is seen at once.
 
 from __future__ import annotations
 
+if not __package__:
+    import use_venv  # noqa: F401
+
 import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -9,6 +9,9 @@ weights.  Nothing is folded: every kernel of the original is one layer.
 
 from __future__ import annotations
 
+if not __package__:
+    import use_venv  # noqa: F401
+
 import argparse
 import os
 from pathlib import Path

@@ -7,10 +7,14 @@
     tools/init_weights.py portrait --from selfie # the converted segmenter's own trimap
 
 Writes data/models/NET_init.caffemodel and prints, layer by layer, what was
-copied, widened, chosen and left.
+copied, widened, chosen and left.  The file holds the net as far as its scores: lambda
+starts as the MattingLayer's param_str says.
 """
 
 from __future__ import annotations
+
+if not __package__:
+    import use_venv  # noqa: F401
 
 import argparse
 import os
@@ -268,7 +272,8 @@ def main(argv: list[str] | None = None) -> int:
         raise InputError(f"--from {arguments.origin} takes no --source.")
     output = arguments.output or ROOT / f"data/models/{arguments.net}_init.caffemodel"
 
-    net = build_net(ROOT / f"prototxt/{arguments.net}_deploy.prototxt", arguments.seed)
+    # Not the whole net: Caffe would load its lambda over that of the layer's param_str.
+    net = build_net(ROOT / f"prototxt/{arguments.net}_trimap_deploy.prototxt", arguments.seed)
     if arguments.origin == "fcn8s":
         source = published_fcn8s(arguments.source, arguments.seed)
     elif arguments.origin == "selfie":

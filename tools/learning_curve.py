@@ -12,6 +12,9 @@ out/curves/NET.json and draws it with the logs in out/NET_training.png.
 
 from __future__ import annotations
 
+if not __package__:
+    import use_venv  # noqa: F401
+
 import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass

@@ -19,6 +19,9 @@ one photo.
 
 from __future__ import annotations
 
+if not __package__:
+    import use_venv  # noqa: F401
+
 import argparse
 import dataclasses
 import json

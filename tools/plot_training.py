@@ -12,6 +12,9 @@ tools/learning_curve.py writes: errors of the mattes by snapshot.
 
 from __future__ import annotations
 
+if not __package__:
+    import use_venv  # noqa: F401
+
 import argparse
 import csv
 import json

@@ -14,6 +14,9 @@ tools/serve_app.py.
 
 from __future__ import annotations
 
+if not __package__:
+    import use_venv  # noqa: F401
+
 import argparse
 import os
 import socket

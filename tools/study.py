@@ -12,6 +12,9 @@ Writes out/study/errors.csv (every image) and docs/study.json (the table).
 
 from __future__ import annotations
 
+if not __package__:
+    import use_venv  # noqa: F401
+
 import argparse
 import csv
 from collections.abc import Mapping, Sequence

@@ -12,6 +12,9 @@ errors.json and contact_sheet.png.
 
 from __future__ import annotations
 
+if not __package__:
+    import use_venv  # noqa: F401
+
 import argparse
 import csv
 import datetime

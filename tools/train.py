@@ -18,6 +18,9 @@ mattes of the dataset's validation people are best (tools/learning_curve.py).
 
 from __future__ import annotations
 
+if not __package__:
+    import use_venv  # noqa: F401
+
 import argparse
 from pathlib import Path
 

@@ -13,6 +13,9 @@ kept, interrupted ones go on from their last snapshot (snapshots/variants/).
 
 from __future__ import annotations
 
+if not __package__:
+    import use_venv  # noqa: F401
+
 import argparse
 import math
 import shutil

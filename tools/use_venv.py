@@ -1,0 +1,33 @@
+"""Run a program of this folder with the checkout's `.venv`, whichever Python started it.
+
+Each program begins with
+
+    if not __package__:
+        import use_venv
+
+so that `tools/matte.py` works without activation and inside another environment, too.
+Importing this module is harmless: only a program that was started as a file (not with
+`-m`) has this folder on its path and gets here.  It needs nothing but Python itself.
+"""
+
+import importlib.util
+import os
+import sys
+from pathlib import Path
+
+VENV = Path(__file__).resolve().parents[1] / ".venv"
+PYTHON = VENV / "bin/python3"
+
+
+def main() -> None:
+    """Start the program again if another Python runs it; end it if there is no environment."""
+    # The folder is compared, not `sys.prefix`: after the new start it is the same in any
+    # case (PYTHONHOME, a broken environment), so that there is no second one.
+    if PYTHON.exists() and Path(sys.executable).parent.resolve() != PYTHON.parent.resolve():
+        os.execv(PYTHON, [str(PYTHON), *sys.orig_argv[1:]])
+    if importlib.util.find_spec("data_prep") is None:
+        name = Path(sys.argv[0]).name
+        raise SystemExit(f"{name}: the environment in {VENV} is not complete; run 'make' first.")
+
+
+main()
