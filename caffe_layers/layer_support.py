@@ -40,7 +40,7 @@ def is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def positive(default: float) -> Parameter:
+def positive(default: float | None) -> Parameter:
     """A parameter that must be a number above 0."""
     return Parameter(default, lambda v: is_number(v) and v > 0, "a number above 0")
 

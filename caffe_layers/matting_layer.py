@@ -32,8 +32,9 @@ from caffe_layers.matting import DEFAULT_LAMBDA, LAMBDA_FLOOR, MattingFunction
 NAME = "MattingLayer"
 
 PARAMETERS = {
-    # Initial lambda; the learnable blob holds the current one.
-    "lambda": positive(DEFAULT_LAMBDA),
+    # Lambda where no loaded weights hold one (initial weights do not, snapshots do);
+    # None: `DEFAULT_LAMBDA`.
+    "lambda": positive(None),
     # D is positive definite only for lambda > 0, and SGD does not know.
     "lambda_floor": positive(LAMBDA_FLOOR),
     "epsilon": positive(DEFAULT_EPSILON),
@@ -62,6 +63,9 @@ class MattingLayer(caffe.Layer):
     unknown; image (N, 3, H, W), any constant color offset.  Top: alpha
     (N, 1, H, W).  One learnable blob: lambda.  The image counts as a
     constant, as in the paper: its gradient is 0.
+
+    Lambda starts as param_str says unless weights that hold one are loaded (snapshots
+    do, those of tools/init_weights.py do not); a training says where the two differ.
     """
 
     @reported
@@ -71,7 +75,7 @@ class MattingLayer(caffe.Layer):
         self.options = parse_parameters(NAME, self.param_str, PARAMETERS)
         if len(self.blobs) == 0:
             self.blobs.add_blob(1)
-            self.blobs[0].data[0] = self.options["lambda"]
+            self.blobs[0].data[0] = self.options["lambda"] or DEFAULT_LAMBDA
         self.passes = 0
         self.functions: list[MattingFunction] = []
 
@@ -87,6 +91,11 @@ class MattingLayer(caffe.Layer):
     @reported
     def forward(self, bottom, top):
         self.passes += 1
+        # A backward pass needs the factors of the whole batch, a test pass
+        # none: it reuses one solver for all images.
+        training = self.phase == caffe.TRAIN
+        if training and self.passes == 1:
+            self._tell_loaded_lambda()
         # The data blob is a float32 view into Caffe's memory.
         lambda_ = max(float(self.blobs[0].data[0]), self.options["lambda_floor"])
         self.blobs[0].data[0] = lambda_
@@ -95,9 +104,6 @@ class MattingLayer(caffe.Layer):
                 f"{NAME}: the scores hold a NaN or infinity in forward pass {self.passes} "
                 "of this run; lower the learning rate and resume from the last snapshot"
             )
-        # A backward pass needs the factors of the whole batch, a test pass
-        # none: it reuses one solver for all images.
-        training = self.phase == caffe.TRAIN
         solver = SOLVERS[self.options["solver"]]
         while len(self.functions) < (len(bottom[0].data) if training else 1):
             self.functions.append(MattingFunction(solver()))
@@ -125,6 +131,20 @@ class MattingLayer(caffe.Layer):
                 bottom[0].diff[n, 2] = 0.0
         if propagate_down[1]:
             bottom[1].diff[...] = 0.0
+
+    def _tell_loaded_lambda(self) -> None:
+        """Say in one line that loaded weights hold another lambda than param_str.
+
+        Caffe loads weights after `setup`, so the first training pass is the first to see.
+        """
+        given, loaded = self.options["lambda"], self.blobs[0].data[0]
+        if given and np.float32(given) != loaded:
+            print(
+                f"{NAME}: lambda is {loaded:.6g} as in the loaded weights; the {given:.6g} of "
+                "param_str counts only where they hold none",
+                file=sys.stderr,
+                flush=True,
+            )
 
     def _log(self, probabilities: np.ndarray, lambda_: float) -> None:
         """One line for tools/plot_training.py, every `log_every` passes."""

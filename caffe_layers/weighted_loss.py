@@ -14,6 +14,9 @@ import numpy as np
 
 BINS = 256
 
+#: The true alpha may leave [0, 1] by rounding (255 times float32 1/255 is not 1).
+TRUTH_TOLERANCE = 1e-5
+
 #: Shares that the paper quotes: 5 % of the pixels are fractional, and about
 #: half of the others are foreground.
 FRACTIONAL_SHARE = 0.05
@@ -78,7 +81,18 @@ def weighted_loss(
     loss : float
     gradient : float64 ndarray of the same shape
         0 where alpha equals the truth (a subgradient).
+
+    Raises
+    ------
+    ValueError
+        If the truth is not in [0, 1], as when mattes of 0 to 255 were not scaled.
     """
+    lowest, highest = float(truth.min()), float(truth.max())
+    if not (lowest >= -TRUTH_TOLERANCE and highest <= 1 + TRUTH_TOLERANCE):
+        raise ValueError(
+            f"the true alpha goes from {lowest:g} to {highest:g} but must be in [0, 1]; scale it "
+            "(a Data layer does by transform_param { scale: 0.00392156862745098 })"
+        )
     difference = alpha.astype(np.float64) - truth
     bins = np.clip(np.rint(truth * (BINS - 1)), 0, BINS - 1).astype(np.intp)
     weight = weights[bins]
