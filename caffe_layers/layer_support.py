@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import wraps
@@ -108,15 +109,28 @@ def fail(error: Exception) -> NoReturn:
 
 
 def reported(method: Callable) -> Callable:
-    """Let expected errors of a layer method end in one clear sentence."""
+    """Let expected errors of a layer method end in one clear sentence.
+
+    Others are defects.  Inside the `caffe` program, which would say nothing of them, their
+    traceback is printed, and the process ends with status 1.
+    """
 
     @wraps(method)
     def wrapper(self, *arguments):
         try:
             return method(self, *arguments)
+        except MemoryError as error:
+            why = str(error) or "memory did not suffice"
+            fail(LayerError(f"{type(self).__name__}: {why}"))
         except (ValueError, ArithmeticError) as error:
             if not isinstance(error, LayerError):
                 error = LayerError(f"{type(self).__name__}: {error}")
             fail(error)
+        except Exception:
+            if _runs_inside_caffe():
+                traceback.print_exc()
+                sys.stderr.flush()
+                os._exit(1)
+            raise
 
     return wrapper

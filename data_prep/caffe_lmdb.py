@@ -79,6 +79,41 @@ def is_complete(database: Path, built_from: dict) -> bool:
     return manifest.get("built_from") == built_from and manifest.get("bytes") == size
 
 
+def open_database(path: Path) -> lmdb.Environment:
+    """A database for reading.
+
+    Parameters
+    ----------
+    path : Path
+        Its folder.
+
+    Raises
+    ------
+    InputError
+        If there is none, it cannot be opened, or its file is shorter than what it holds:
+        reading beyond the end would kill the process.
+    """
+    remedy = "write the databases with `make data`"
+    file = path / "data.mdb"
+    if not file.is_file():
+        raise InputError(f"{path} does not exist; {remedy}.")
+    size, expected = file.stat().st_size, read_manifest(path).get("bytes")
+    if expected is not None and size != expected:
+        raise InputError(f"{file} has {size} bytes instead of {expected}; {remedy} again.")
+    try:
+        database = lmdb.open(str(path), readonly=True, lock=False)
+    except lmdb.Error as error:
+        raise InputError(f"{path} cannot be opened ({error}); {remedy} again.") from error
+    if expected is None:  # not written by `DatumWriter`, or before it noted the size
+        expected = (database.info()["last_pgno"] + 1) * database.stat()["psize"]
+        if size < expected:
+            database.close()
+            raise InputError(
+                f"{file} is cut short ({size} of {expected} bytes); {remedy} again."
+            )
+    return database
+
+
 def scratch_path(database: Path) -> Path:
     """Where a database is while it is being built."""
     return database.with_name(f".{database.name}.building")

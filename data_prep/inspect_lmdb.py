@@ -25,7 +25,7 @@ from caffe.proto import caffe_pb2
 from google.protobuf.message import DecodeError
 from tqdm import tqdm
 
-from data_prep.caffe_lmdb import read_manifest
+from data_prep.caffe_lmdb import open_database
 from data_prep.databases import SPLITS
 from data_prep.errors import InputError, run_program
 from data_prep.images import write_image
@@ -59,32 +59,6 @@ class Summary(NamedTuple):
     fractional_share: float
     foreground_share: float
     defects: list[str]
-
-
-def open_database(path: Path) -> lmdb.Environment:
-    """A database for reading.
-
-    Raises
-    ------
-    InputError
-        If there is none, or it cannot be opened.
-    """
-    if not (path / "data.mdb").is_file():
-        raise InputError(f"{path} is no database; make it with `make data`.")
-    expected = read_manifest(path).get("bytes")
-    size = (path / "data.mdb").stat().st_size
-    # Reading beyond the end of the file would kill the process.
-    if expected is not None and size != expected:
-        raise InputError(
-            f"{path / 'data.mdb'} has {size} bytes instead of {expected}; "
-            "make it again with `make data`."
-        )
-    try:
-        return lmdb.open(str(path), readonly=True, lock=False)
-    except lmdb.Error as error:
-        raise InputError(
-            f"{path} cannot be opened ({error}); make it again with `make data`."
-        ) from None
 
 
 def decode(value: bytes) -> np.ndarray:

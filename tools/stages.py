@@ -8,17 +8,22 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import lmdb
 from tqdm import tqdm
 
+from data_prep.caffe_lmdb import open_database
 from data_prep.errors import InputError
 from data_prep.images import atomic_write
 from tools.models import ROOT
 from tools.plot_training import ITERATION, LOSS
+from tools.training.failure import failure_reason
+
+#: Of Caffe's log: a stack trace and what stands above it.
+LAST_LINES = 200
 
 #: Solver files of a net's stages, in order.
 RECIPES = {
@@ -127,15 +132,12 @@ def check_databases(net: Path) -> None:
     Raises
     ------
     InputError
-        If a database that the net reads is missing or empty.
+        If a database that the net reads is missing, empty, damaged or cut short.
     """
     for source in databases(net):
-        folder = ROOT / source
-        if not (folder / "data.mdb").is_file():
-            raise InputError(f"{source} does not exist; write the databases with 'make data'.")
-        with lmdb.open(str(folder), readonly=True, lock=False) as database:
+        with open_database(ROOT / source) as database:
             if database.stat()["entries"] == 0:
-                raise InputError(f"{source} is empty; write the databases with 'make data'.")
+                raise InputError(f"{source} is empty; write the databases with `make data`.")
 
 
 def run_stage(stage: Stage, weights: Path | None) -> None:
@@ -144,7 +146,8 @@ def run_stage(stage: Stage, weights: Path | None) -> None:
     Raises
     ------
     InputError
-        If Caffe fails; its last words and the log are named.
+        If Caffe fails or is stopped before the last iteration; the reason and the
+        log are named.
     """
     start, command = 0, [str(Path(sys.prefix, "bin/caffe")), "train", "-solver", str(stage.solver)]
     if snapshot := stage.last_snapshot():
@@ -155,7 +158,7 @@ def run_stage(stage: Stage, weights: Path | None) -> None:
     stage.prefix.parent.mkdir(parents=True, exist_ok=True)
     # Caffe logs what we plot at level 0; our own tools silence it.
     environment = {k: v for k, v in os.environ.items() if k != "GLOG_minloglevel"}
-    last_line = ""
+    last_lines: deque[str] = deque(maxlen=LAST_LINES)
     with (
         open(stage.log, "a", buffering=1) as log,
         tqdm(total=stage.iterations, initial=start, desc=stage.prefix.name, unit="it") as bar,
@@ -166,7 +169,7 @@ def run_stage(stage: Stage, weights: Path | None) -> None:
     ):  # fmt: skip
         for line in caffe.stdout:
             log.write(line)
-            last_line = line.strip() or last_line
+            last_lines.append(line)
             match = ITERATION.search(line)
             if match and (loss := LOSS.search(match["rest"])):
                 bar.update(int(match["iteration"]) - bar.n)
@@ -180,7 +183,13 @@ def run_stage(stage: Stage, weights: Path | None) -> None:
             f"(whole log: {stage.log})."
         )
     if caffe.returncode:
-        raise InputError(f"Training stopped: {last_line} (whole log: {stage.log}).")
+        reason = failure_reason(last_lines, caffe.returncode)
+        raise InputError(f"Training stopped: {reason} (whole log: {stage.log}).")
+    if not stage.finished:  # Caffe takes SIGINT for "write a snapshot and stop"
+        raise InputError(
+            f"Training was stopped before iteration {stage.iterations}; the same command goes "
+            f"on from the last snapshot (whole log: {stage.log})."
+        )
 
 
 def run_stages(stages: Sequence[Stage]) -> Stage:

@@ -37,6 +37,20 @@ def test_gradient_equals_finite_differences():
         assert gradient[index] == pytest.approx(expected, rel=1e-6)
 
 
+@pytest.mark.parametrize("levels", [[0, 255], [-0.1, 1], [np.nan, 1]])
+def test_a_truth_outside_of_0_to_1_is_refused(levels):
+    weights = loss_weights(default_alpha_distribution())
+    with pytest.raises(ValueError, match="true alpha goes from .* must be in"):
+        weighted_loss(np.zeros((1, 2)), np.array([levels]), weights)
+
+
+def test_a_truth_of_scaled_levels_is_taken():
+    """As Caffe's Data layer scales it, in float32: 255 times 1/255 is not quite 1."""
+    truth = np.float32([0, 128, 255]) * np.float32(0.00392156886)
+    loss, _ = weighted_loss(truth, truth, loss_weights(default_alpha_distribution()))
+    assert loss == 0
+
+
 def test_fractional_pixels_count_more_than_certain_ones():
     distribution = default_alpha_distribution()
     assert distribution.sum() == pytest.approx(1)

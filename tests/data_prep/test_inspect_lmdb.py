@@ -124,7 +124,7 @@ def test_truncated_and_missing_database(folder):
         stream.truncate(8192)
     with pytest.raises(InputError, match="data.mdb has 8192 bytes instead of"):
         main([str(folder)])
-    with pytest.raises(InputError, match="test_image is no database"):
+    with pytest.raises(InputError, match="test_image does not exist"):
         main([str(folder), "--split", "test"])
 
 

@@ -17,7 +17,7 @@ from data_prep.errors import InputError
 from data_prep.prepare import main as prepare
 from tools.init_weights import main as init_weights
 from tools.init_weights import read_caffemodel
-from tools.stages import check_databases
+from tools.stages import Stage, check_databases, run_stage
 
 ROOT = Path(__file__).resolve().parents[2]
 CAFFE = Path(sys.prefix, "bin/caffe")
@@ -38,8 +38,16 @@ def prepared(tmp_path_factory):
     return folder / "prepared"
 
 
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """Initial weights of the lite net."""
+    path = tmp_path_factory.mktemp("weights") / "init.caffemodel"
+    assert init_weights(["lite", "--from", "nothing", "-o", str(path)]) == 0
+    return path
+
+
 @pytest.fixture
-def solver(prepared, tmp_path):
+def solver(prepared, weights, tmp_path):
     """The shipped lite solver on one portrait, without dropout, a few iterations."""
 
     def write(name, **changes):
@@ -51,8 +59,6 @@ def solver(prepared, tmp_path):
         parameters = text_format.Parse(
             (ROOT / "solver/lite_matting_solver.prototxt").read_text(), caffe_pb2.SolverParameter()
         )
-        weights = tmp_path / "init.caffemodel"
-        assert init_weights(["lite", "--from", "nothing", "-o", str(weights)]) == 0
         parameters.weights[:] = [str(weights)]
         parameters.net = str(tmp_path / "net.prototxt")
         parameters.snapshot_prefix = str(tmp_path / name)
@@ -72,7 +78,8 @@ def caffe_train(*arguments):
     return subprocess.run(
         [CAFFE, "train", *map(str, arguments)],
         cwd=ROOT,
-        env={"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": os.environ.get("HOME", "/")},
+        env={"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": os.environ.get("HOME", "/")}
+        | {k: v for k, v in os.environ.items() if k == "PYTHONPATH"},
         capture_output=True,
         text=True,
         timeout=300,
@@ -135,6 +142,66 @@ def test_missing_and_empty_databases_are_named(tmp_path):
     net.write_text(f'source: "{tmp_path}/empty"')
     with pytest.raises(InputError, match="empty is empty; .*make data"):
         check_databases(net)
+
+
+def test_databases_that_are_cut_short_or_damaged_are_named(prepared, tmp_path):
+    """Reading them would kill Caffe with SIGBUS."""
+    copy = shutil.copytree(prepared, tmp_path / "copy") / "train_mask"
+    net = tmp_path / "net.prototxt"
+    net.write_text(f'source: "{copy}"')
+    check_databases(net)
+    whole = (copy / "data.mdb").stat().st_size
+    os.truncate(copy / "data.mdb", whole // 2)
+    with pytest.raises(InputError, match=f"data.mdb has {whole // 2} bytes instead of {whole}; .*make data"):
+        check_databases(net)
+    (copy / "manifest.json").unlink()  # as other programs write databases
+    with pytest.raises(InputError, match="is cut short .*make data"):
+        check_databases(net)
+    os.truncate(copy / "data.mdb", 3000)
+    with pytest.raises(InputError, match="cannot be opened .*make data"):
+        check_databases(net)
+
+
+def test_a_database_that_is_cut_short_during_training_is_the_reason(solver, prepared, tmp_path):
+    stage = Stage.read(solver("cut", max_iter=1))
+    copy = shutil.copytree(prepared, tmp_path / "copy")
+    os.truncate(copy / "test_mask/data.mdb", 8192)
+    stage.net.write_text(stage.net.read_text().replace(str(prepared), str(copy)))
+    with pytest.raises(InputError, match="Training stopped: Caffe was ended by SIGBUS .a file"):
+        run_stage(stage, None)
+
+
+def test_lambda_starts_as_the_layer_says_and_goes_on_as_the_snapshot_says(solver, tmp_path):
+    path = solver("lambda", max_iter=1, snapshot=1)
+    net = tmp_path / "net.prototxt"
+    options = r'\"log_every\": 1, \"lambda\": {}'
+    text = net.read_text().replace(r'\"log_every\": 20', options.format(5))
+    net.write_text(text)
+    first = caffe_train("-solver", path)
+    assert first.returncode == 0, first.stderr[-2000:]
+    assert re.search(r"^\[matting\] lambda=5 ", first.stderr, re.MULTILINE)
+    assert "MattingLayer: lambda is" not in first.stderr
+    learned = float(read_caffemodel(tmp_path / "lambda_iter_1.caffemodel")["alpha"][0].item())
+    assert learned != 5
+
+    net.write_text(text.replace(options.format(5), options.format(7)))
+    path.write_text(path.read_text().replace("max_iter: 1", "max_iter: 2"))
+    second = caffe_train("-solver", path, "-snapshot", tmp_path / "lambda_iter_1.solverstate")
+    assert second.returncode == 0, second.stderr[-2000:]
+    assert f"[matting] lambda={learned:.6g} " in second.stderr
+    said = f"MattingLayer: lambda is {learned:.6g} as in the loaded weights; the 7 of param_str"
+    assert second.stderr.count(said) == 1
+
+
+def test_a_truth_of_0_to_255_ends_with_one_sentence(solver, tmp_path):
+    path = solver("levels", max_iter=1)
+    net = tmp_path / "net.prototxt"
+    net.write_text(re.sub(r"(?m)^    scale: 0.0039.*\n", "", net.read_text()))
+    result = caffe_train("-solver", path)
+    assert result.returncode == 1
+    last = result.stderr.strip().splitlines()[-1]
+    assert last.startswith("caffe: WeightedLossLayer: the true alpha goes from 0 to 255")
+    assert "scale: 0.0039" in last
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "solver").glob("*.prototxt")), ids=lambda p: p.stem)

@@ -1,5 +1,8 @@
 """Snapshots that a kill left behind, and derived trainings."""
 
+import os
+import signal
+import sys
 import threading
 import time
 
@@ -77,14 +80,14 @@ def small_stage(folder):
     return Stage.read(folder / "solver.prototxt")
 
 
-def kill_after(path):
-    """Kill the `caffe` of this process once a solver state is there, all of it."""
+def kill_after(path, number=signal.SIGKILL):
+    """Signal the `caffe` of this process once a solver state is there, all of it."""
 
     def wait_and_kill():
         while not (path.exists() and is_whole(path)):
             time.sleep(0.01)
         (caffe,) = (child for child in psutil.Process().children() if child.name() == "caffe")
-        caffe.kill()
+        caffe.send_signal(number)
 
     thread = threading.Thread(target=wait_and_kill)
     thread.start()
@@ -107,3 +110,55 @@ def test_a_killed_training_ends_with_the_weights_of_one_that_was_not(tmp_path):
     for layer, blobs in expected.items():
         for one, other in zip(blobs, found[layer], strict=True):
             np.testing.assert_allclose(other, one, rtol=1e-5, atol=1e-7)
+
+
+def test_an_interrupted_training_is_not_taken_for_a_finished_one(tmp_path):
+    stage = small_stage(tmp_path / "interrupted")
+    killer = kill_after(stage.prefix.with_name("net_iter_50.solverstate"), signal.SIGINT)
+    with pytest.raises(InputError, match="stopped before iteration 150; the same command goes on"):
+        run_stage(stage, None)
+    killer.join()
+    assert 50 <= stage.last_snapshot()[0] < 150
+
+
+# A defect in a layer: no error that it expects, so no sentence of its own.
+BROKEN = """
+import caffe
+from caffe_layers.layer_support import reported
+
+
+class Broken(caffe.Layer):
+    @reported
+    def setup(self, bottom, top):
+        pass
+
+    @reported
+    def reshape(self, bottom, top):
+        top[0].reshape(1)
+
+    @reported
+    def forward(self, bottom, top):
+        {}["absent"]
+"""
+BROKEN_LAYER = """
+layer { name: "broken" type: "Python" bottom: "fc2" top: "broken"
+  python_param { module: "broken_layer" layer: "Broken" } }
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        ("num_output: 1500", "num_otput: 1500", r'has no field named "num_otput"'),
+        ('bottom: "fc1"', 'bottom: "fc7"', r"Unknown bottom blob 'fc7'"),
+        ("\nlayer { name: \"loss\"", BROKEN_LAYER + "layer { name: \"loss\"", "KeyError: 'absent'"),
+    ],
+)
+def test_a_training_that_fails_says_why(tmp_path, monkeypatch, old, new, reason):
+    stage = small_stage(tmp_path / "failing")
+    (tmp_path / "broken_layer.py").write_text(BROKEN)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
+    assert old in NET
+    stage.net.write_text(NET.replace(old, new))
+    with pytest.raises(InputError, match=f"^Training stopped: .*{reason}.* [(]whole log: .*[)][.]$"):
+        run_stage(stage, None)
