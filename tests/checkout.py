@@ -1,0 +1,35 @@
+"""A checkout to try commands in: everything is the real one but what they write."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+#: What commands write; of data/ only the parts that are made, too.
+WRITTEN = {".git", "build", "data", "out", "snapshots"}
+
+
+def clean_environment() -> dict[str, str]:
+    """The variables of a shell in which nothing is activated."""
+    kept = ("HOME", "PYTHONPATH", "OMP_NUM_THREADS", "LANG")
+    variables = {name: os.environ[name] for name in kept if name in os.environ}
+    return variables | {"PATH": "/usr/local/bin:/usr/bin:/bin", "COLUMNS": "200"}
+
+
+def scratch_checkout(folder: Path) -> Path:
+    """Make a folder a checkout of links, without databases and snapshots; returns it."""
+    for path in ROOT.iterdir():
+        if path.name not in WRITTEN:
+            (folder / path.name).symlink_to(path)
+    (folder / "data").mkdir()
+    for name in ("sample", "weights", "models"):
+        if (ROOT / "data" / name).exists():
+            (folder / "data" / name).symlink_to(ROOT / "data" / name)
+    return folder
+
+
+def system_python() -> str:
+    """The Python that a shell finds where nothing is activated."""
+    return shutil.which("python3", path=clean_environment()["PATH"])

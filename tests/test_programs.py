@@ -1,0 +1,72 @@
+"""Programs start as they are documented: without activation, by whichever Python."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from checkout import ROOT, clean_environment, system_python
+
+FOLDERS = (".ci", "caffe_layers", "data_prep", "prototxt", "tools")
+PROGRAMS = sorted(
+    path
+    for folder in FOLDERS
+    for path in (ROOT / folder).rglob("*")
+    if path.suffix in ("", ".py", ".sh") and path.is_file() and path.read_bytes()[:2] == b"#!"
+)
+PYTHON_PROGRAMS = [path for path in PROGRAMS if path.suffix == ".py"]
+
+
+def name_of(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("path", PROGRAMS, ids=name_of)
+def test_every_file_with_a_shebang_is_executable(path):
+    assert os.access(path, os.X_OK)
+
+
+@pytest.mark.parametrize("path", PYTHON_PROGRAMS, ids=name_of)
+def test_every_program_changes_to_the_environment_of_its_checkout(path, tmp_path):
+    """Copied to where there is none, it says so before it imports anything else."""
+    (tmp_path / "tools").mkdir()
+    copy = shutil.copy(path, tmp_path / "tools")
+    shutil.copy(ROOT / "tools/use_venv.py", tmp_path / "tools")
+    environment = {k: v for k, v in clean_environment().items() if k != "PYTHONPATH"}
+    # -I -S: a Python that has no packages.
+    result = subprocess.run(
+        [system_python(), "-S", copy], env=environment, capture_output=True, text=True
+    )
+    assert result.returncode == 1
+    assert result.stderr == (
+        f"{path.name}: the environment in {tmp_path}/.venv is not complete; run 'make' first.\n"
+    )
+
+
+@pytest.mark.parametrize("how", [["tools/matte.py"], [system_python(), "tools/matte.py"]])
+def test_a_program_keeps_its_arguments_folder_and_status(how, tmp_path):
+    (tmp_path / "tools").symlink_to(ROOT / "tools")
+    result = subprocess.run(
+        [*how, "no such photo.jpg"],
+        cwd=tmp_path, env=clean_environment(), capture_output=True, text=True,
+    )  # fmt: skip
+    assert result.returncode == 1
+    assert result.stderr.startswith("matte.py: no such photo.jpg")
+    assert "Traceback" not in result.stderr
+
+
+def test_a_program_leaves_another_environment(tmp_path):
+    """One that is active, and has a Python of its own, but none of our packages."""
+    subprocess.run([system_python(), "-m", "venv", "--without-pip", tmp_path / "other"], check=True)
+    environment = clean_environment()
+    environment["PATH"] = f"{tmp_path}/other/bin:{environment['PATH']}"
+    environment["VIRTUAL_ENV"] = f"{tmp_path}/other"
+    result = subprocess.run(
+        [ROOT / "tools/matte.py", "--help"],
+        cwd=tmp_path, env=environment, capture_output=True, text=True,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.startswith("usage: matte.py")
