@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import os
 import time
 from collections import Counter
@@ -16,7 +17,7 @@ import numpy as np
 from PIL import ImageColor
 
 from data_prep.errors import InputError
-from data_prep.images import SMALLEST_SIDE, atomic_write, read_matte
+from data_prep.images import SMALLEST_SIDE, atomic_write
 from data_prep.parallel import available_workers, map_in_order
 from data_prep.pictures import (
     PHOTO_SUFFIXES,
@@ -34,19 +35,20 @@ from tools.effects import (
     from_float,
     replace_background,
 )
+from tools.matting.guidance import MASK, TRIMAP, check_shape, levels_of, read_guidance
 from tools.models import DEFAULT_MODEL
 from tools.sheets import before_after, effects_sheet
 
 if TYPE_CHECKING:  # it loads Caffe, which `--help` need not wait for
     from tools.session import Matte
 
+logger = logging.getLogger(__name__)
+
 OUTPUTS = ("alpha", "cutout", "composite", "sheet", "trimap", "effects")
 # Pictures to look at or to edit, in one format whatever `--format` says.
 PNG_OUTPUTS = ("sheet", "trimap", "effects")
 BLUR = "blur"
 SUFFIXES = {"png": ".png", "webp": ".webp", "tiff": ".tif", "jpg": ".jpg"}
-# Of a trimap or mask to the photo's shape: what rounding a reduced size takes.
-LARGEST_STRETCH = 0.03
 MEMORY_PER_WORKER = 4 << 30  # bytes
 
 DONE, SKIPPED, NOBODY, FAILED = "done", "skipped", "nobody", "failed"
@@ -158,8 +160,8 @@ class Workbench:
         request = self._request
         bgr = sixteen_bits(photo.bgr) if request.suffix == ".tif" else photo.bgr
         trimap, mask = (
-            None if given is None else _read_companion(given, name, bgr.shape)
-            for given in (request.trimap, request.mask)
+            None if given is None else _read_companion(kind, given, name, bgr.shape)
+            for kind, given in ((TRIMAP, request.trimap), (MASK, request.mask))
         )
         try:
             return self._session.matte(bgr, trimap=trimap, mask=mask)
@@ -239,17 +241,15 @@ def _companion(given: Path, photo: str) -> Path:
     return found[0]
 
 
-def _read_companion(given: Path, photo: str, shape: tuple[int, ...]) -> np.ndarray:
-    """Trimap or mask of a photo of this shape, at its own size."""
+def _read_companion(kind: str, given: Path, photo: str, shape: tuple[int, ...]) -> np.ndarray:
+    """Trimap or mask of a photo of this shape, at its own size; logs what it assumes."""
     path = _companion(given, photo)
-    gray = read_matte(path)
-    (height, width), (rows, columns) = gray.shape, shape[:2]
-    if abs(np.log(width * rows / (height * columns))) > LARGEST_STRETCH:
-        raise InputError(
-            f"{path} is {width}x{height}, and {photo} is {columns}x{rows} (upright); "
-            "give one of the same shape."
-        )
-    return gray
+    stored = read_guidance(kind, path, path)
+    check_shape(stored, path, shape, photo)
+    guidance = levels_of(kind, stored, path)
+    if guidance.assumed:
+        logger.warning("%s", guidance.assumed)
+    return guidance.values
 
 
 def suffix_of(kind: str, request: Request) -> str:

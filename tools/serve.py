@@ -6,9 +6,9 @@
 Then open the address it prints.  Programs send the photo to /matte:
 
     curl --data-binary @photo.jpg localhost:8000/matte -o cutout.png
-    curl -F photo=@photo.jpg 'localhost:8000/matte?background=ff8800' -o picture.png
+    curl -F photo=@photo.jpg -F background=ff8800 localhost:8000/matte -o picture.png
 
-Parameters and parts: tools/serve_jobs.py; answers and statuses:
+Options and parts: tools/serve_jobs.py; answers and statuses:
 tools/serve_app.py.
 """
 

@@ -24,21 +24,24 @@ from pathlib import Path
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import MutableHeaders, UploadFile
+from starlette.datastructures import Headers, MutableHeaders, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.middleware import Middleware
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from tools.serve_jobs import PARTS, Answer, Job, Refusal, job_from, options
+from tools.serve_jobs import OPTIONS, PARTS, Answer, Job, Refusal, job_from, options
 from tools.serve_workers import Workers
 
 PAGE = Path(__file__).with_name("serve_page.html")
 RETRY_SECONDS = 2  # what a refused client is told to wait
+# Of a Host header: an address of IPv6 in brackets or another name, and perhaps a port.
+HOST = re.compile(r"(?:\[([^\]@]*)\]|([^:@\[\]/]*))(?::\d*)?")
+MULTIPART = "multipart/form-data"
+MOST_PARTS = 32  # of each kind: enough to name the one that is unknown or repeated
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,27 @@ class SecurityHeaders:
         await self._app(scope, receive, send_with_headers)
 
 
+class KnownHosts:
+    """Refuses requests whose Host header has another name than the server's."""
+
+    def __init__(self, app: ASGIApp, hosts: list[str]) -> None:
+        self._app = app
+        self._hosts = hosts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        app = self._app
+        if scope["type"] == "http" and "*" not in self._hosts:
+            host = Headers(scope=scope).get("host", "")
+            parsed = HOST.fullmatch(host.lower())
+            if not parsed or (parsed[1] or parsed[2]) not in self._hosts:
+                sentence = (
+                    f"This server does not answer to the name {host[:80]!r}; "
+                    f"it is one of {', '.join(self._hosts)}."
+                )
+                app = JSONResponse({"error": sentence}, 400)
+        await app(scope, receive, send)
+
+
 def content_policy(page: str) -> str:
     """Content-Security-Policy that admits the page's own script and style, by hash."""
 
@@ -125,10 +149,27 @@ def too_large(most: int) -> Refusal:
     return Refusal(413, f"The request is larger than {most / 1e6:g} MB; send a smaller photo.")
 
 
-async def read_parts(request: Request, most: int) -> dict[str, bytes]:
-    """The images in a request, by the name of their part.
+@dataclass(frozen=True)
+class Form:
+    """What a request's body holds.
 
-    A body that is not multipart is the photo itself.
+    Attributes
+    ----------
+    parts : dict of str to bytes
+        Images by their names in `PARTS`; ``"photo"`` is there.
+    options : list of (str, str)
+        Text fields, unchecked.
+    """
+
+    parts: dict[str, bytes]
+    options: list[tuple[str, str]]
+
+
+async def read_form(request: Request, most: int) -> Form:
+    """The images in a request, and the options beside them.
+
+    A body that is not multipart is the photo itself, whatever its type: `curl` calls it a
+    form.
 
     Raises
     ------
@@ -138,29 +179,59 @@ async def read_parts(request: Request, most: int) -> dict[str, bytes]:
     length = request.headers.get("content-length", "")
     if length.isdecimal() and int(length) > most:
         raise too_large(most)
-    if not request.headers.get("content-type", "").startswith("multipart/form-data"):
-        parts = {"photo": b"".join([chunk async for chunk in bounded(request, most)])}
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != MULTIPART:
+        if media_type.startswith("multipart/"):
+            raise Refusal(400, f"The request is {media_type[:40]}; send {MULTIPART}.")
+        photo = b"".join([chunk async for chunk in bounded(request, most)])
+        form = Form({"photo": photo}, [])
     else:
-        parser = MemoryParser(
-            request.headers, bounded(request, most), max_files=len(PARTS), max_fields=len(PARTS)
-        )
-        try:
-            form = await parser.parse()
-        except MultiPartException as error:
-            raise Refusal(400, f"The request is no readable multipart body ({error.message}).")
-        parts = {}
-        for name, part in form.multi_items():
-            if name in parts:
-                raise Refusal(400, f"The part {name!r} is there twice; send it once.")
-            if not isinstance(part, UploadFile):
-                raise Refusal(400, f"The part {name[:40]!r} is text; send it as a file.")
-            parts[name] = await part.read()
-    for name in parts:
-        if name not in PARTS:
-            raise Refusal(400, f"There is no part {name[:40]!r}; it is one of {', '.join(PARTS)}.")
-    if not parts.get("photo"):
+        form = await read_multipart(request, most)
+    if not form.parts.get("photo"):
         raise Refusal(400, "There is no photo; send it as the body or as the part 'photo'.")
-    return parts
+    return form
+
+
+async def read_multipart(request: Request, most: int) -> Form:
+    """Parts with a file name are images, the others options; raises as `read_form`."""
+    parser = MemoryParser(
+        request.headers,
+        bounded(request, most),
+        max_files=MOST_PARTS,
+        max_fields=MOST_PARTS,
+        max_part_size=most,
+    )
+    try:
+        found = (await parser.parse()).multi_items()
+    except MultiPartException as error:
+        raise Refusal(
+            400, f"The request is no readable multipart body ({error.message})."
+        ) from error
+    except UnicodeError as error:  # some character sets decode nothing
+        raise Refusal(
+            400, f"The request is no readable multipart body ({error}); send its names as UTF-8."
+        ) from error
+    form = Form({}, [])
+    for name, part in found:
+        shown = repr(name[:40])
+        if not isinstance(part, UploadFile):
+            if name in PARTS and name not in OPTIONS:
+                raise Refusal(400, f"The part {shown} is text; send it as a file.")
+            form.options.append((name, part))
+            continue
+        if name not in PARTS:
+            if name in OPTIONS:
+                raise Refusal(400, f"The option {shown} is a file; send it as text.")
+            raise Refusal(400, f"There is no part {shown}; it is one of {', '.join(PARTS)}.")
+        if name in form.parts:
+            raise Refusal(400, f"The part {shown} is there twice; send it once.")
+        content = await part.read()
+        if not content and not part.filename:
+            continue  # how browsers send the field of a file that was not chosen
+        if not content:
+            raise Refusal(400, f"The part {shown} is empty; send the content of its file.")
+        form.parts[name] = content
+    return form
 
 
 class Server:
@@ -198,12 +269,13 @@ class Server:
             ],
             middleware=[
                 Middleware(SecurityHeaders, content_policy=content_policy(self._page)),
-                Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False),
+                Middleware(KnownHosts, hosts=hosts),
             ],
             exception_handlers={
                 Refusal: refused,
                 ClientDisconnect: left_alone,
                 HTTPException: unknown,
+                Exception: failed,
             },
             lifespan=lifespan,
         )
@@ -234,18 +306,21 @@ class Server:
         finally:
             self._under_way -= 1
         headers = {"Content-Disposition": f'inline; filename="{answer.name}"'}
+        if answer.assumed:
+            headers["X-Assumed"] = answer.assumed
         return Response(answer.content, media_type=answer.media_type, headers=headers)
 
     async def _job(self, request: Request) -> Job:
         limits = self._limits
         try:
             async with asyncio.timeout(limits.upload_seconds):
-                parts = await read_parts(request, int(limits.megabytes * 1e6))
+                form = await read_form(request, int(limits.megabytes * 1e6))
         except TimeoutError:
             raise Refusal(
                 408, f"The request was not here after {limits.upload_seconds:g} seconds."
             ) from None
-        return job_from(request.query_params.multi_items(), parts, int(limits.megapixels * 1e6))
+        asked = [*request.query_params.multi_items(), *form.options]
+        return job_from(asked, form.parts, int(limits.megapixels * 1e6))
 
     async def _answer(self, request: Request, job: Job) -> Answer:
         """Queue a job; give it up when it waits too long or its client leaves."""
@@ -287,3 +362,8 @@ async def unknown(request: Request, error: HTTPException) -> Response:
         405: f"{request.url.path} does not take {request.method}.",
     }.get(error.status_code, error.detail)
     return JSONResponse({"error": sentence}, error.status_code, error.headers)
+
+
+async def failed(_: Request, __: Exception) -> Response:
+    """The server's own fault; its log has the traceback."""
+    return JSONResponse({"error": "The server failed; its log has the details."}, 500)

@@ -1,6 +1,6 @@
 """What one request asks for, and how it becomes an image.
 
-Query parameters, at most one of the first three:
+Options, in the query or as form fields, at most one of the first three:
 
     output      cutout (default, RGBA), alpha (the matte) or photo (as it was read)
     background  RRGGBB, a color, or `image`, the part `background`
@@ -25,14 +25,22 @@ import cv2
 import numpy as np
 
 from data_prep.errors import InputError, TooLargeError
-from data_prep.images import open_image, read_matte
+from data_prep.images import open_image
 from data_prep.pictures import Picture, eight_bits, encode_picture, in_color_space, read_picture
 from tools.effects import EFFECTS, composite, cut_out, from_float, replace_background
+from tools.matting.guidance import (
+    MASK,
+    TRIMAP,
+    Guidance,
+    check_shape,
+    levels_of,
+    read_guidance,
+)
 
 if TYPE_CHECKING:
     from tools.session import MattingSession
 
-PARTS = ("photo", "trimap", "mask", "cutout", "background")
+PARTS = ("photo", TRIMAP, MASK, "cutout", "background")
 OUTPUTS = ("cutout", "alpha", "photo")
 FORMATS = {
     "png": "image/png",
@@ -40,7 +48,7 @@ FORMATS = {
     "tiff": "image/tiff",
     "jpeg": "image/jpeg",
 }
-PARAMETERS = ("output", "background", "effect", "match", "format")
+OPTIONS = ("output", "background", "effect", "match", "format")
 COLOR = re.compile(r"#?([0-9a-f]{6})", re.IGNORECASE)
 
 
@@ -93,11 +101,20 @@ class Job:
 
 @dataclass(frozen=True)
 class Answer:
-    """A file for the client."""
+    """A file for the client.
+
+    Attributes
+    ----------
+    content : bytes
+    media_type, name : str
+    assumed : str
+        See `tools.matting.guidance.Guidance`.
+    """
 
     content: bytes
     media_type: str
     name: str
+    assumed: str = ""
 
 
 def options() -> dict[str, object]:
@@ -110,20 +127,30 @@ def options() -> dict[str, object]:
 
 
 def job_from(
-    query: Sequence[tuple[str, str]], parts: Mapping[str, bytes], most_pixels: int
+    asked: Sequence[tuple[str, str]], parts: Mapping[str, bytes], most_pixels: int
 ) -> Job:
     """Check what can be checked without decoding an image.
+
+    Parameters
+    ----------
+    asked : sequence of (str, str)
+        Names of `OPTIONS` and their values, from the query and from form fields.
+    parts : mapping of str to bytes
+        Images by their names in `PARTS`.
+    most_pixels : int
+        Of each image.
 
     Raises
     ------
     Refusal
-        400 for an unknown, repeated or contradictory parameter, or a missing part.
+        400 for an unknown, repeated or contradictory option, or a missing part.
     """
-    given = dict(query)
-    if len(given) < len(query):
-        raise Refusal(400, "A query parameter is there twice; give it once.")
-    for name in given:
-        _one_of(name, PARAMETERS, "parameter")
+    given: dict[str, str] = {}
+    for name, value in asked:
+        _one_of(name, OPTIONS, "option")
+        if name in given:
+            raise Refusal(400, f"The option {name!r} is there twice; give it once.")
+        given[name] = value
     if sum(name in given for name in ("output", "background", "effect")) > 1:
         raise Refusal(400, "Ask for one of output, background and effect at a time.")
     if sum(name in parts for name in ("trimap", "mask", "cutout")) > 1:
@@ -170,17 +197,24 @@ def perform(job: Job, session: MattingSession) -> Answer:
     """
     photo = _picture(job, "photo")
     try:
-        image = photo.bgr if job.look == "photo" else _rendered(job, photo, session)
+        guidance = {kind: _guidance(job, kind, photo) for kind in (TRIMAP, MASK)}
+        image = photo.bgr if job.look == "photo" else _rendered(job, photo, session, guidance)
         content = encode_picture(image, f".{job.kind}", photo)
     except InputError as error:
         raise Refusal(400, str(error)) from error
     stem = job.effect or job.look
-    return Answer(content, FORMATS[job.kind], f"{stem}.{job.kind}")
+    assumed = "".join(given.assumed for given in guidance.values() if given)
+    return Answer(content, FORMATS[job.kind], f"{stem}.{job.kind}", assumed)
 
 
-def _rendered(job: Job, photo: Picture, session: MattingSession) -> np.ndarray:
+def _rendered(
+    job: Job,
+    photo: Picture,
+    session: MattingSession,
+    guidance: Mapping[str, Guidance | None],
+) -> np.ndarray:
     """(H, W[, 3 or 4]) uint8 or uint16 image that a job asks for."""
-    shot, alpha, foreground = _layers(job, photo, session)
+    shot, alpha, foreground = _layers(job, photo, session, guidance)
     if job.look == "effect":
         return EFFECTS[job.effect].apply(shot, alpha, foreground())
     if job.look == "color":
@@ -192,7 +226,10 @@ def _rendered(job: Job, photo: Picture, session: MattingSession) -> np.ndarray:
 
 
 def _layers(
-    job: Job, photo: Picture, session: MattingSession
+    job: Job,
+    photo: Picture,
+    session: MattingSession,
+    guidance: Mapping[str, Guidance | None],
 ) -> tuple[np.ndarray, np.ndarray, Callable[[], np.ndarray]]:
     """Photo, alpha and foreground colors: as sent along, else by the model.
 
@@ -207,7 +244,8 @@ def _layers(
     if "cutout" in job.parts:
         colors, opacity = _cutout(job, photo.bgr.shape[:2])
         return eight_bits(photo.bgr), opacity / 255, lambda: colors
-    matte = session.matte(photo.bgr, trimap=_gray(job, "trimap"), mask=_gray(job, "mask"))
+    given = {kind: found.values for kind, found in guidance.items() if found}
+    matte = session.matte(photo.bgr, **given)
     if not matte.person_found:
         raise Refusal(422, "There is nobody in the photo; choose one with a person.")
     return photo.bgr, matte.alpha, lambda: matte.foreground
@@ -228,12 +266,15 @@ def _picture(job: Job, part: str) -> Picture:
         return read_picture(job.parts[part], f"The {part}", largest=job.most_pixels)
 
 
-def _gray(job: Job, part: str) -> np.ndarray | None:
-    """A trimap or a mask, (H, W) uint8; None where there is none."""
-    if part not in job.parts:
+def _guidance(job: Job, kind: str, photo: Picture) -> Guidance | None:
+    """The part `trimap` or `mask`, read and checked; None where there is none."""
+    if kind not in job.parts:
         return None
+    name = f"The {kind}"
     with _reading():
-        return read_matte(job.parts[part], f"The {part}")
+        stored = read_guidance(kind, job.parts[kind], name, job.most_pixels)
+    check_shape(stored, name, photo.bgr.shape, "the photo")
+    return levels_of(kind, stored, name)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import functools
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -23,9 +24,18 @@ from caffe_layers.matting import DEFAULT_LAMBDA
 from data_prep.errors import InputError
 from data_prep.landmarks import LandmarkDetector
 from prototxt.selfie import score_weights
+from tools.matting.guidance import MASK, TRIMAP, Guidance, covers_border, levels_of
 from tools.models import DEFAULT_MODEL
 from tools.predict import Predictor, Sight, detected_faces, seen, solved
-from tools.trimap import HAZE, band_probabilities, mask_logit, trimap_probabilities, work_size
+from tools.trimap import (
+    COLOR_WEIGHT,
+    HAZE,
+    Face,
+    band_probabilities,
+    mask_logit,
+    trimap_probabilities,
+    work_size,
+)
 
 SMALLEST_SIDE = 3  # one window of the matting Laplacian
 
@@ -112,14 +122,15 @@ class MattingSession:
         ------
         InputError
             If an array has another shape or type, both a trimap and a mask are
-            given, a trimap has no foreground, there is neither a model nor one
-            of the two, or memory does not suffice.
+            given, one of them is refused by `tools.matting.guidance.levels_of`,
+            is inverted or leaves no foreground or background, there is neither
+            a model nor one of the two, or memory does not suffice.
         """
         check_photo(photo)
         if trimap is not None and mask is not None:
             raise InputError("Give a trimap or a mask, not both.")
         if trimap is not None:
-            sight = sight_of_trimap(trimap, photo.shape[:2])
+            sight = self._sight_of_trimap(trimap, photo)
         elif mask is not None:
             sight = self._sight_of_mask(mask, photo)
         elif self._predictor is not None:
@@ -156,38 +167,84 @@ class MattingSession:
         share = 1 / (1 + np.exp(-np.clip(logit, -50, 50)))
         return cv2.resize(share, photo.shape[1::-1], interpolation=cv2.INTER_LINEAR)
 
+    def _sight_of_trimap(self, trimap: np.ndarray, photo: np.ndarray) -> Sight:
+        check_trimap(trimap)
+        size = photo.shape[:2]
+        stretched = cv2.resize(trimap, size[::-1], interpolation=cv2.INTER_NEAREST)
+        levels = levels_of(TRIMAP, Guidance(stretched), "The trimap").values
+        probabilities = trimap_probabilities(levels, size)
+        person = probabilities[0] - probabilities[1]
+        if covers_border(person):  # faces are looked for only where it matters
+            refuse_inverted(TRIMAP, person, self._faces(photo), size)
+        return Sight(probabilities, (), True)
+
     def _sight_of_mask(self, mask: np.ndarray, photo: np.ndarray) -> Sight:
         check_mask(mask)
+        mask = levels_of(MASK, Guidance(mask), "The mask").values
         size = work_size(photo.shape[:2])
         logit, least_radius = mask_logit(mask, size)
-        with self._turn:
-            faces = detected_faces(self._detector, photo)
+        faces = self._faces(photo)
+        if covers_border(logit):
+            refuse_inverted(MASK, logit, faces, photo.shape[:2])
         probabilities, faces = band_probabilities(
             seen(photo, size), logit, faces, photo.shape[:2],
             score_weights(), least_radius,
         )  # fmt: skip
-        return Sight(probabilities, faces, bool((logit > 0).any()), HAZE)
+        for name, plane in zip(("foreground", "background"), probabilities):
+            if plane.max() < COLOR_WEIGHT:  # less than a guess: the matte would fade away
+                raise InputError(
+                    f"The mask has no {name} wider than the doubt around its border, as where "
+                    "it is noise; give a mask of the whole person."
+                )
+        return Sight(probabilities, faces, True, HAZE)
+
+    def _faces(self, photo: np.ndarray) -> tuple[np.ndarray, ...]:
+        with self._turn:
+            return detected_faces(self._detector, photo)
 
 
-def sight_of_trimap(trimap: np.ndarray, size: tuple[int, int]) -> Sight:
-    """What a trimap from outside says of a photo of (rows, columns).
+def refuse_inverted(
+    kind: str, person: np.ndarray, faces: Sequence[np.ndarray], size: tuple[int, int]
+) -> None:
+    """Refuse guidance that covers the border of a photo and calls its faces background.
+
+    Parameters
+    ----------
+    kind : {"trimap", "mask"}
+    person : (h, w) float32 ndarray
+        Positive where a person is, negative in the background; covers the border.
+    faces : sequence of (68, 2) ndarray
+        Landmarks in pixels of the photo.
+    size : (rows, columns)
+        Of the photo.
 
     Raises
     ------
     InputError
-        If it is no (h, w) uint8 array or has no white pixel.
+        If there are faces, and all of them lie in the background.
+    """
+    scale = person.shape[1] / size[1], person.shape[0] / size[0]
+    heads = [Face.of(points, scale) for points in faces]
+    if heads and all(head.is_inside(-person) for head in heads):
+        raise InputError(
+            f"The {kind} is inverted: white covers the border of the photo, and the face is "
+            "black; exchange black and white."
+        )
+
+
+def check_trimap(trimap: np.ndarray) -> None:
+    """Refuse what is no trimap.
+
+    Raises
+    ------
+    InputError
+        If it is no (h, w) uint8 array.
     """
     if trimap.ndim != 2 or trimap.dtype != np.uint8 or not trimap.size:
         raise InputError(
             f"A trimap is an (H, W) array of uint8, not {trimap.shape} of {trimap.dtype}; "
             "save it as a gray PNG of 0, 128 and 255."
         )
-    probabilities = trimap_probabilities(trimap, size)
-    if not probabilities[0].any():
-        raise InputError(
-            "The trimap has no foreground; paint what is surely the person white (255)."
-        )
-    return Sight(probabilities, (), True)
 
 
 def check_photo(photo: np.ndarray) -> None:

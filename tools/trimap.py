@@ -20,6 +20,7 @@ import numpy as np
 
 from caffe_layers.color_models import sampled_alpha
 from prototxt.selfie import CERTAIN_LOGIT
+from tools.matting.guidance import KNOWN_BLACK, KNOWN_WHITE
 
 WORK_SIDE = 800
 
@@ -33,9 +34,6 @@ HEAD_WIDTH, BELOW_CHIN = 3.5, 0.3
 # of the sample's training portraits, and one width for everything.
 EYES_TO_PERSON = 0.17
 FACELESS = 0.12
-
-# Grays of a trimap that editors' compression leaves of white and black.
-KNOWN_WHITE, KNOWN_BLACK = 250, 5
 
 # F + B that a confident color sample puts into the band.  More would pull
 # hair to the samples' noise, as it does to gray (docs/design.md).

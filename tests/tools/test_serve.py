@@ -100,6 +100,24 @@ def ask(
         return pool.request(method, url, fields=fields, headers=headers)
 
 
+def send(server: Process, fields) -> urllib3.HTTPResponse:
+    """A multipart request of files and of text fields."""
+    with urllib3.PoolManager(retries=False, timeout=PATIENCE) as pool:
+        return pool.request("POST", f"http://{server.host}:{server.port}/matte", fields=fields)
+
+
+FORM = {"Content-Type": "multipart/form-data; boundary=XX"}
+END = b"--XX--\r\n"
+
+
+def part_of(name: str | bytes, content: bytes, filename: bytes | None = b"a") -> bytes:
+    """One part of a multipart body, byte for byte; without a file name it is text."""
+    name = name if isinstance(name, bytes) else name.encode()
+    file = b"" if filename is None else b'; filename="%s"' % filename
+    head = b'--XX\r\nContent-Disposition: form-data; name="%s"%s\r\n\r\n' % (name, file)
+    return head + content + b"\r\n"
+
+
 def assert_refused(answer: urllib3.HTTPResponse, status: int, *words: str) -> None:
     """One sentence of JSON, without a traceback."""
     assert answer.status == status, answer.data
@@ -196,6 +214,53 @@ def test_trimap_replaces_the_model(server, session, portrait, png):
     answer = ask(server, query="output=alpha", parts=parts)
     expected = from_float(session.matte(portrait, trimap=trimap).alpha, np.uint8)
     assert_close(pixels(answer.data), expected)
+    assert "x-assumed" not in answer.headers
+
+
+def test_mask_of_zeros_and_ones_is_read_and_the_answer_says_so(server, png, matte):
+    mask = np.uint8(matte.alpha > 0.5)
+    answers = [
+        ask(server, query="output=alpha", parts={"photo": png, "mask": encode_image(each, ".png")})
+        for each in (mask, 255 * mask)
+    ]
+    assert answers[0].status == 200 and answers[0].data == answers[1].data
+    assert answers[0].headers["x-assumed"] == "The mask holds 0 and 1: 1 is taken for white."
+
+
+def test_options_as_form_fields(server, png, matte):
+    """What `curl -F output=alpha` sends, beside a photo as a file."""
+    photo = {"photo": ("a.png", png)}
+    for options in ({"output": "alpha"}, {"background": "ff0000", "format": "webp"}):
+        answer = send(server, {**photo, **options})
+        query = "&".join(f"{name}={value}" for name, value in options.items())
+        assert answer.status == 200 and answer.data == ask(server, png, query).data
+    # A color and an image have one name, the first as text and the second as a file.
+    scene = encode_image(np.full((50, 90, 3), (200, 120, 40), np.uint8), ".png")
+    parts = {"photo": png, "background": scene}
+    fields = [*((name, (name, part)) for name, part in parts.items()), ("background", "image")]
+    answer = send(server, fields)
+    assert answer.data == ask(server, query="background=image", parts=parts).data
+
+
+@pytest.mark.parametrize(
+    "media_type",
+    [
+        "Multipart/Form-Data; boundary=XX",
+        'MULTIPART/FORM-DATA;Boundary="XX"',
+        "multipart/form-data; charset=utf-8; boundary=XX",
+    ],
+)
+def test_media_types_are_compared_without_case(server, png, media_type):
+    body = part_of("photo", png) + END
+    answer = ask(server, body, "output=photo", headers={"Content-Type": media_type})
+    assert answer.data == ask(server, png, "output=photo").data
+
+
+def test_files_named_in_other_encodings_and_fields_left_empty(server, portrait, png):
+    body = part_of("photo", png, filename=b"\xe9\xff.png")
+    body += part_of("mask", b"", filename=b"")  # a browser's field without a file
+    answer = ask(server, body + END, "output=photo", headers=FORM)
+    assert np.array_equal(pixels(answer.data), portrait)
 
 
 def test_options_tell_what_there_is(server):
@@ -241,15 +306,74 @@ def test_wrong_bodies(server, png):
     assert_refused(ask(server, parts={"mask": png}), 400, "no photo")
     assert_refused(ask(server, parts={"photo": png, "selfie": png}), 400, "selfie")
     assert_refused(ask(server, parts={"photo": png, "trimap": png, "mask": png}), 400, "one of")
-    headers = {"Content-Type": "multipart/form-data; boundary=x"}
-    assert_refused(ask(server, b"no parts at all", headers=headers), 400, "multipart")
-    twice = (
-        b'--x\r\nContent-Disposition: form-data; name="photo"; filename="a"\r\n\r\n1\r\n' * 2
-        + b"--x--\r\n"
-    )
-    assert_refused(ask(server, twice, headers=headers), 400, "twice")
-    text = b'--x\r\nContent-Disposition: form-data; name="photo"\r\n\r\n1\r\n--x--\r\n'
-    assert_refused(ask(server, text, headers=headers), 400, "file")
+    assert_refused(ask(server, b"no parts at all", headers=FORM), 400, "multipart")
+    headers = {"Content-Type": "multipart/form-data"}
+    assert_refused(ask(server, END, headers=headers), 400, "boundary")
+    headers = {"Content-Type": "multipart/mixed; boundary=XX"}
+    assert_refused(ask(server, END, headers=headers), 400, "multipart/mixed", "form-data")
+
+
+@pytest.mark.parametrize(
+    ("parts", "words"),
+    [
+        ([("photo", b"1"), ("photo", b"2")], ("'photo'", "twice")),
+        ([("photo", b"")], ("'photo'", "empty")),
+        ([("photo", b"1"), ("mask", b"")], ("'mask'", "empty")),
+        ([("photo", b"1"), ("selfie", b"2")], ("'selfie'", "mask")),
+        ([("photo", b"1"), (b"\xff\xfe", b"2")], ("no part", "mask")),
+        ([("photo", b"1"), ("output", b"alpha")], ("'output'", "file", "text")),
+    ],
+)
+def test_files_that_are_refused_by_name(server, parts, words):
+    body = b"".join(part_of(name, content) for name, content in parts) + END
+    assert_refused(ask(server, body, headers=FORM), 400, *words)
+
+
+@pytest.mark.parametrize(
+    ("fields", "query", "words"),
+    [
+        ([("photo", b"1" * 2_000_000)], "", ("'photo'", "text", "file")),
+        ([("size", b"3")], "", ("'size'", "output")),
+        ([("output", b"png")], "", ("'png'", "cutout")),
+        ([("output", b"alpha")], "output=cutout", ("'output'", "twice")),
+        ([("output", b"alpha"), ("output", b"alpha")], "", ("'output'", "twice")),
+        ([("output", b"alpha")], "effect=studio", ("one of",)),
+        ([("background", b"image")], "", ("part 'background'",)),
+        ([(b"\xff\xfe", b"2")], "", ("no option", "output")),
+    ],
+)
+def test_fields_that_are_refused_by_name(server, png, fields, query, words):
+    body = b"".join(part_of(name, content, filename=None) for name, content in fields)
+    if "photo" not in dict(fields):
+        body += part_of("photo", png)
+    assert_refused(ask(server, body + END, query, headers=FORM), 400, *words)
+
+
+def test_character_set_that_decodes_nothing(server, png):
+    headers = {"Content-Type": "multipart/form-data; boundary=XX; charset=undefined"}
+    assert_refused(ask(server, part_of("photo", png) + END, headers=headers), 400, "UTF-8")
+
+
+def test_masks_and_trimaps_that_do_not_serve(server, png):
+    """As on the command line, by the same sentences: a mask was given, so nobody is sought."""
+    person = np.zeros((400, 300), np.uint8)
+    cv2.ellipse(person, (150, 220), (90, 150), 0, 0, 360, 255, -1)
+    noise = np.random.default_rng(0).integers(0, 256, person.shape, np.uint8)
+    for part, image, words in (
+        ("mask", np.rot90(person), ("The mask is 400x300", "the photo is 300x400", "turn")),
+        ("trimap", person[:300], ("The trimap is 300x300", "the photo is 300x400", "shape")),
+        ("mask", person // 2, ("The mask", "no foreground", "0 and 127")),
+        ("mask", 0 * person, ("The mask", "no foreground", "0 only")),
+        ("mask", 0 * person + 255, ("The mask", "no background", "255 only")),
+        ("mask", noise, ("The mask", "noise")),
+        ("trimap", np.maximum(person, 128), ("The trimap", "no background", "128 and 255")),
+        ("trimap", person // 2, ("The trimap", "no foreground", "0 and 127")),
+    ):
+        parts = {"photo": png, part: encode_image(np.ascontiguousarray(image), ".png")}
+        assert_refused(ask(server, query="output=alpha", parts=parts), 400, *words)
+    colors = np.dstack([noise, noise[::-1], noise])
+    parts = {"photo": png, "mask": encode_image(colors, ".png")}
+    assert_refused(ask(server, parts=parts), 415, "The mask has colors")
 
 
 def test_what_is_no_image(server, png):
@@ -272,13 +396,21 @@ def test_cutout_of_another_photo(server, png):
 def test_other_addresses(server, png):
     assert_refused(ask(server, method="GET", path="/etc/passwd"), 404)
     assert_refused(ask(server, method="GET"), 405, "GET")
-    assert ask(server, method="GET", path="/", headers={"Host": "evil.example"}).status == 400
+    for host in ("evil.example", "evil.example:80", "evil@localhost", "localhost/x", "[]", ""):
+        answer = ask(server, method="GET", path="/health", headers={"Host": host})
+        assert_refused(answer, 400, f"name {host!r}", "localhost")
+    for host in ("localhost", "LOCALHOST:99", "[::1]:80"):
+        assert ask(server, method="GET", path="/health", headers={"Host": host}).status == 200
     assert_refused(ask(server, png, headers={"Sec-Fetch-Site": "cross-site"}), 403)
 
 
 def test_too_much(strict, server, png):
     assert_refused(ask(server, png_header(60_000, 60_000)), 413, "megapixels")
     assert_refused(ask(strict, png_header(1000, 501)), 413, "megapixels")
+    small = {"photo": encode_image(np.zeros((64, 64, 3), np.uint8), ".png")}
+    for part in ("mask", "trimap"):
+        answer = ask(strict, parts={**small, part: png_header(1000, 501)})
+        assert_refused(answer, 413, f"The {part}", "megapixels")
     assert_refused(ask(strict, bytes(1_000_001)), 413, "1 MB")
     # The same without a Content-Length to go by.
     pieces = (bytes(100_000) for _ in range(30))
