@@ -18,6 +18,8 @@ STAMPS := $(VENV)/stamps
 MODELS := data/models
 # mkl (the paper's) or open (OpenBLAS); the last choice stays.
 BLAS ?= $(or $(shell cat $(VENV)/opt/caffe/BLAS 2>/dev/null),mkl)
+# Our C++ for this machine's processor; a wheel (`pip wheel .`) is portable.
+export PORTRAIT_MATTING_ARCH ?= -march=native
 DATASET ?= data/sample
 PORTRAIT_SET := data/portrait_set
 # Where the nets look: the portrait set has databases of its own, with the variation
@@ -73,7 +75,7 @@ $(STAMPS)/system: Makefile
 $(STAMPS)/test-system: Makefile | $(STAMPS)/system
 	$(call install_debian,$(TEST_PACKAGES),make test)
 
-REQUIREMENTS := $(addprefix requirements/,runtime.txt build.txt test.txt constraints.txt)
+REQUIREMENTS := $(addprefix requirements/,runtime.txt caffe.txt build.txt test.txt constraints.txt)
 
 $(STAMPS)/python: $(REQUIREMENTS) | $(STAMPS)/system
 	# Debian's own may have come with the packages a moment ago.
@@ -81,7 +83,7 @@ $(STAMPS)/python: $(REQUIREMENTS) | $(STAMPS)/system
 	[ -n "$$base" ] || { echo "No Python 3.11 was found, and the system's Boost.Python serves no other: install python3.11 or set BASE_PYTHON=/path/to/python3.11."; exit 1; }
 	[ -x $(PYTHON) ] || "$$base" -m venv $(VENV)
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check -c requirements/constraints.txt \
-	  -r requirements/runtime.txt -r requirements/build.txt -r requirements/test.txt
+	  -r requirements/runtime.txt -r requirements/caffe.txt -r requirements/build.txt -r requirements/test.txt
 	touch $@
 
 $(STAMPS)/caffe-$(BLAS): tools/build_caffe.sh | $(STAMPS)/python
@@ -89,7 +91,7 @@ $(STAMPS)/caffe-$(BLAS): tools/build_caffe.sh | $(STAMPS)/python
 	rm -f $(STAMPS)/caffe-*
 	touch $@
 
-$(STAMPS)/extension: setup.py $(wildcard caffe_layers/native/* data_prep/render/native/*) | $(STAMPS)/python
+$(STAMPS)/extension: setup.py pyproject.toml $(wildcard caffe_layers/native/* data_prep/render/native/*) | $(STAMPS)/python
 	$(PYTHON) -m pip install --quiet --no-build-isolation --no-deps -e .
 	touch $@
 
@@ -186,7 +188,7 @@ $(RENDER_STAMPS)/assets: data_prep/assets.py data_prep/render/assets.py | $(REND
 	$(RENDER_PYTHON) -m data_prep.render.assets
 	touch $@
 
-$(RENDER_STAMPS)/extension: setup.py $(wildcard data_prep/render/native/*) $(RENDER_STAMPS)/python
+$(RENDER_STAMPS)/extension: setup.py pyproject.toml $(wildcard data_prep/render/native/*) $(RENDER_STAMPS)/python
 	PORTRAIT_MATTING_EXTENSIONS=coverage $(RENDER_PYTHON) setup.py --quiet build_ext --inplace
 	touch $@
 
@@ -254,7 +256,7 @@ SANITIZED := build/sanitize
 sanitize: setup
 	rm -rf $(SANITIZED)
 	mkdir -p $(SANITIZED)
-	git ls-files -z caffe_layers data_prep tests setup.py pytest.ini README.md data | xargs -0 cp --parents -t $(SANITIZED)
+	git ls-files -z caffe_layers data_prep tests setup.py pyproject.toml requirements pytest.ini README.md LICENSE NOTICE data | xargs -0 cp --parents -t $(SANITIZED)
 	cd $(SANITIZED)
 	PORTRAIT_MATTING_SANITIZE=address,undefined ../../$(PYTHON) setup.py --quiet build_ext --inplace
 	LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libubsan.so)" \

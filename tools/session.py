@@ -22,7 +22,7 @@ from caffe_layers.color_models import foreground_colors
 from caffe_layers.matting import DEFAULT_LAMBDA
 from data_prep.errors import InputError
 from data_prep.landmarks import LandmarkDetector
-from prototxt.selfie import score_weights
+from prototxt.catalog import score_weights
 from tools.models import DEFAULT_MODEL
 from tools.predict import Predictor, Sight, detected_faces, seen, solved
 from tools.trimap import HAZE, band_probabilities, mask_logit, trimap_probabilities, work_size
@@ -78,7 +78,7 @@ class MattingSession:
     Raises
     ------
     InputError
-        If a file of the model is missing or damaged.
+        If a file of the model is missing or damaged, or Caffe is not built.
     """
 
     def __init__(self, model: str | None = DEFAULT_MODEL) -> None:
