@@ -99,7 +99,7 @@ def new_pardiso() -> PyPardisoSolver:
         os.environ.setdefault("PYPARDISO_MKL_RT", mkl_runtime())
     try:
         from pypardiso import PyPardisoSolver
-    except ImportError as error:
+    except (ImportError, OSError) as error:
         raise SolveError(
             f"PARDISO cannot be loaded ({error}); run `pip install pypardiso mkl`"
         ) from error
