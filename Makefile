@@ -20,6 +20,8 @@ MODELS := data/models
 SNAPSHOTS := snapshots
 # mkl (the paper's) or open (OpenBLAS); the last choice stays.
 BLAS ?= $(or $(shell cat $(VENV)/opt/caffe/BLAS 2>/dev/null),mkl)
+# Our C++ for this machine's processor; a wheel (`pip wheel .`) is portable.
+export PORTRAIT_MATTING_ARCH ?= -march=native
 DATASET ?= data/sample
 PORTRAIT_SET := data/portrait_set
 # A command-line value as one word of the shell.
@@ -47,7 +49,7 @@ TEST_PACKAGES := chromium chromium-driver
 
 .PHONY: all help setup serve serve-bench test test-all caffe-test sanitize bench bench-readme \
   matte-bench data train train-portrait train-fcn8s-half study tune-lr ablation prototxt \
-  clean render-env portraits portrait-set portraits-check render-test
+  clean render-env portraits portrait-set portraits-check render-test test-wheel
 
 ## all | `make`: setup, then mattes of the astronaut photo in out/ | 8 minutes on 2 cores, 3 GB of disk; seconds when all is there
 all: setup out/astronaut_sheet.png
@@ -87,7 +89,7 @@ $(STAMPS)/system: Makefile
 $(STAMPS)/test-system: Makefile | $(STAMPS)/system
 	$(call install_debian,$(TEST_PACKAGES),make test)
 
-REQUIREMENTS := $(addprefix requirements/,runtime.txt build.txt test.txt constraints.txt)
+REQUIREMENTS := $(addprefix requirements/,runtime.txt caffe.txt build.txt test.txt constraints.txt)
 
 $(STAMPS)/python: $(REQUIREMENTS) | $(STAMPS)/system
 	# Debian's own may have come with the packages a moment ago.
@@ -95,7 +97,7 @@ $(STAMPS)/python: $(REQUIREMENTS) | $(STAMPS)/system
 	[ -n "$$base" ] || { echo "No Python 3.11 was found, and the system's Boost.Python serves no other: install python3.11 or set BASE_PYTHON=/path/to/python3.11."; exit 1; }
 	[ -x $(PYTHON) ] || "$$base" -m venv $(VENV)
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check -c requirements/constraints.txt \
-	  -r requirements/runtime.txt -r requirements/build.txt -r requirements/test.txt
+	  -r requirements/runtime.txt -r requirements/caffe.txt -r requirements/build.txt -r requirements/test.txt
 	touch $@
 
 $(STAMPS)/caffe-$(BLAS): tools/build_caffe.sh | $(STAMPS)/python
@@ -103,13 +105,13 @@ $(STAMPS)/caffe-$(BLAS): tools/build_caffe.sh | $(STAMPS)/python
 	rm -f $(STAMPS)/caffe-*
 	touch $@
 
-$(STAMPS)/extension: setup.py $(wildcard caffe_layers/native/* data_prep/render/native/*) | $(STAMPS)/python
+$(STAMPS)/extension: setup.py pyproject.toml $(wildcard caffe_layers/native/* data_prep/render/native/*) | $(STAMPS)/python
 	$(PYTHON) -m pip install --quiet --no-build-isolation --no-deps -e .
 	touch $@
 
 # --- nets, weights, data ------------------------------------------------------
 
-$(MODELS)/selfie.caffemodel: prototxt/selfie.py tools/convert_selfie.py | $(STAMPS)/caffe-$(BLAS) $(STAMPS)/extension
+$(MODELS)/selfie.caffemodel: prototxt/selfie.py prototxt/catalog.py tools/convert_selfie.py | $(STAMPS)/caffe-$(BLAS) $(STAMPS)/extension
 	$(PYTHON) -m tools.convert_selfie
 
 $(MODELS)/fcn8s_init.caffemodel: | $(STAMPS)/caffe-$(BLAS) $(STAMPS)/extension
@@ -212,7 +214,7 @@ $(RENDER_STAMPS)/assets: data_prep/assets.py data_prep/render/assets.py | $(REND
 	$(RENDER_PYTHON) -m data_prep.render.assets
 	touch $@
 
-$(RENDER_STAMPS)/extension: setup.py $(wildcard data_prep/render/native/*) $(RENDER_STAMPS)/python
+$(RENDER_STAMPS)/extension: setup.py pyproject.toml $(wildcard data_prep/render/native/*) $(RENDER_STAMPS)/python
 	PORTRAIT_MATTING_EXTENSIONS=coverage $(RENDER_PYTHON) setup.py --quiet build_ext --inplace
 	touch $@
 
@@ -291,7 +293,7 @@ SANITIZED := build/sanitize
 sanitize: setup
 	rm -rf $(SANITIZED)
 	mkdir -p $(SANITIZED)
-	git ls-files -z caffe_layers data_prep tests setup.py pytest.ini README.md data | xargs -0 cp --parents -t $(SANITIZED)
+	git ls-files -z caffe_layers data_prep tests setup.py pyproject.toml requirements pytest.ini README.md LICENSE NOTICE data | xargs -0 cp --parents -t $(SANITIZED)
 	cd $(SANITIZED)
 	PORTRAIT_MATTING_SANITIZE=address,undefined ../../$(PYTHON) setup.py --quiet build_ext --inplace
 	LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libubsan.so)" \
@@ -299,6 +301,10 @@ sanitize: setup
 	  tests/caffe_layers/test_laplacian.py tests/caffe_layers/test_linear_solver.py \
 	  tests/caffe_layers/test_matting.py tests/caffe_layers/test_color_models.py \
 	  tests/data_prep/render/test_coverage.py -k 'not memory'
+
+## test-wheel | build the wheel, install it into a fresh environment and matte with it | 2 to 5 minutes, 1.7 GB for the time being, network
+test-wheel: setup
+	$(PYTHON) -m pytest tests/test_packaging.py -m wheel
 
 ## test-all | every test that needs no Blender: test, caffe-test, sanitize and a training | an hour
 test-all: setup $(STAMPS)/test-system caffe-test sanitize

@@ -1,13 +1,21 @@
-"""Build the C++ extensions and install the packages (`pip install -e .`)."""
+"""Extensions and contents of the package; pyproject.toml says the rest.
+
+    make                    # in a checkout: an editable install, compiled for this machine
+    pip wheel --no-deps .   # a wheel for every processor of this architecture
+"""
 
 import os
 from glob import glob
 
 from pybind11.setup_helpers import Pybind11Extension, build_ext
-from setuptools import setup
+from setuptools import find_packages, setup
 
-# PORTRAIT_MATTING_ARCH="" builds a portable extension.
-arch = os.environ.get("PORTRAIT_MATTING_ARCH", "-march=native").split()
+# The five top-level folders of the project; all but `solver` hold Python modules.
+FOLDERS = ("caffe_layers", "data_prep", "prototxt", "solver", "tools")
+
+# Nothing: portable.  `make` sets this to -march=native, which lets the compiler fuse
+# multiplications and additions, so that the last bits of a matte may differ.
+arch = os.environ.get("PORTRAIT_MATTING_ARCH", "").split()
 # `make sanitize` sets this to address,undefined.
 sanitizers = os.environ.get("PORTRAIT_MATTING_SANITIZE", "")
 # `make render-env` sets this to coverage, the one extension of that environment.
@@ -39,16 +47,22 @@ def coverage_extension() -> Pybind11Extension:
 
 
 setup(
-    name="portrait-matting",
-    version="0.1.0",
-    description="Deep automatic portrait matting (ECCV 2016) on BVLC Caffe",
-    python_requires=">=3.11",
-    packages=["caffe_layers", "data_prep", "data_prep.render", "prototxt", "tools", "tools.training"],
+    # Every folder with an __init__.py is in, whenever it was made.
+    packages=[
+        *find_packages(include=[*FOLDERS, *(f"{folder}.*" for folder in FOLDERS)]),
+        "prototxt.weights",
+    ],
+    # The weights lie where a reader of the repository looks for them, outside any
+    # package; prototxt/catalog.py finds them in both places.
+    package_dir={"prototxt.weights": "data/weights"},
     package_data={
-        "data_prep": ["choose_mattes.html"],
-        "data_prep.render": ["landmark_points.json", "LICENSES.md"],
-        "tools": ["serve_page.html"],
+        "data_prep": ["*.html"],
+        "data_prep.render": ["*.json", "LICENSES.md"],
+        "prototxt": ["**/*.prototxt"],
+        "prototxt.weights": ["*"],
+        "tools": ["**/*.html"],
     },
+    include_package_data=False,  # MANIFEST.in is about source archives
     ext_modules=[
         coverage_extension() if name == "coverage" else extension(name) for name in wanted
     ],

@@ -15,16 +15,18 @@ import os
 import sys
 from functools import cache
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import cv2
 import numpy as np
 import scipy.sparse as sp
-from pypardiso import PyPardisoSolver
 
 from caffe_layers import _hybrid
 from caffe_layers.laplacian import upper_csr_pattern
 from caffe_layers.matting_system import MattingSystem
+
+if TYPE_CHECKING:  # see `new_pardiso`
+    from pypardiso import PyPardisoSolver
 
 SYMMETRIC_POSITIVE_DEFINITE = 2  # PARDISO's mtype
 ANALYSE, FACTORISE, SOLVE = 11, 22, 33  # PARDISO's phases
@@ -82,6 +84,28 @@ def mkl_runtime() -> str:
     return str(found[0]) if found else ""
 
 
+def new_pardiso() -> PyPardisoSolver:
+    """An empty solver of MKL's for symmetric positive definite matrices.
+
+    pypardiso loads MKL when it is imported, and fails where there is none: the
+    hybrid solver, which seldom needs it, works without.
+
+    Raises
+    ------
+    SolveError
+        If pypardiso or MKL is not installed.
+    """
+    if mkl_runtime():
+        os.environ.setdefault("PYPARDISO_MKL_RT", mkl_runtime())
+    try:
+        from pypardiso import PyPardisoSolver
+    except (ImportError, OSError) as error:
+        raise SolveError(
+            f"PARDISO cannot be loaded ({error}); run `pip install pypardiso mkl`"
+        ) from error
+    return PyPardisoSolver(mtype=SYMMETRIC_POSITIVE_DEFINITE)
+
+
 class Cholesky:
     """PARDISO's sparse Cholesky factor of a symmetric positive definite matrix.
 
@@ -102,9 +126,8 @@ class Cholesky:
 
     def __init__(self, indptr: np.ndarray, indices: np.ndarray):
         self._indptr, self._indices = indptr, indices
-        if mkl_runtime():
-            os.environ.setdefault("PYPARDISO_MKL_RT", mkl_runtime())
-        pardiso = PyPardisoSolver(mtype=SYMMETRIC_POSITIVE_DEFINITE)
+        self._pardiso: PyPardisoSolver | None = None
+        pardiso = new_pardiso()
         pardiso.set_iparm(1, 1)  # no defaults: a zeroed iparm gives garbage on some systems
         pardiso.set_iparm(2, 2)  # nested dissection
         pardiso.set_iparm(24, 1)  # two-level factorisation, scales better over threads
@@ -123,7 +146,8 @@ class Cholesky:
 
     def free(self) -> None:
         """Release the factor, which MKL holds outside Python's memory."""
-        self._pardiso.free_memory(everything=True)
+        if self._pardiso is not None:
+            self._pardiso.free_memory(everything=True)
 
     def _call(self, phase: int, rhs: np.ndarray) -> np.ndarray:
         size = self._indptr.size - 1

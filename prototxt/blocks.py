@@ -8,8 +8,6 @@ from caffe import layers as L
 from caffe import params as P
 from caffe.proto import caffe_pb2
 
-#: Mean color of the published FCN and VGG nets, BGR, pixel range 0-255.
-MEAN_BGR = (104.00699, 116.66877, 122.67892)
 PREPARED = "data/prepared"
 PORTRAIT_PREPARED = "data/prepared_portrait"
 

@@ -24,7 +24,6 @@ from prototxt.blocks import (
     FIXED,
     LAMBDA_RATE,
     LEARNED,
-    MEAN_BGR,
     PORTRAIT_PREPARED,
     PREPARED,
     TRIMAP_WEIGHT,
@@ -36,6 +35,7 @@ from prototxt.blocks import (
     max_pool,
     trimap_loss,
 )
+from prototxt.catalog import MEAN_BGR
 
 #: Foreground, background, unknown.
 CLASSES = 3

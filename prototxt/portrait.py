@@ -27,7 +27,6 @@ from caffe.proto import caffe_pb2
 from data_prep.shape_mask import NEUTRAL_MASK
 from prototxt.blocks import (
     FIXED,
-    MEAN_BGR,
     PORTRAIT_PREPARED,
     TRIMAP_WEIGHT,
     average_pool,
@@ -36,7 +35,8 @@ from prototxt.blocks import (
     matting,
     trimap_loss,
 )
-from prototxt.selfie import CERTAIN_LOGIT, features, named, per_pixel
+from prototxt.catalog import CERTAIN_LOGIT, MEAN_BGR
+from prototxt.selfie import features, named, per_pixel
 
 CLASSES = 3  # foreground, background, unknown
 

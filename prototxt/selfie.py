@@ -21,7 +21,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 from caffe import NetSpec
 from caffe import layers as L
 from caffe import params as P
@@ -31,19 +30,15 @@ from caffe.proto import caffe_pb2
 from prototxt.blocks import (
     FIXED,
     LEARNED,
-    MEAN_BGR,
     average_pool,
     lmdb_data,
     matte_loss,
     matting,
 )
+from prototxt.catalog import MEAN_BGR
 
 NET_SIZE = (256, 256)  # rows, columns of `data`; the photo is stretched to it
 
-# The trimap head (see `trimap_head`), chosen by the mean SAD and gradient
-# error of the mattes of rendered training portraits; 4 to 8 do equally well.
-SHARPNESS = 10.0
-CERTAIN_LOGIT = 6.0
 # Net pixels, everywhere the same in training; on photos tools/trimap.py widens
 # the band where hair can be.
 TRAIN_RADIUS = 3
@@ -255,8 +250,8 @@ def trunk(n: NetSpec, data: Top) -> Top:
 def trimap_head(n: NetSpec, logit: Top, radius: int) -> Top:
     """Scores of foreground, background and unknown from the person logit z.
 
-    With g = `SHARPNESS` and t = `CERTAIN_LOGIT`, over the window of `radius`
-    pixels around each pixel:
+    With g = `prototxt.catalog.SHARPNESS` and t = `CERTAIN_LOGIT` there, over the
+    window of `radius` pixels around each pixel:
 
         F^s = g (min z - t),   B^s = g (-max z - t),   U^s = 0.
 
@@ -277,13 +272,6 @@ def trimap_head(n: NetSpec, logit: Top, radius: int) -> Top:
         weight_filler=dict(type="msra"),
     )  # fmt: skip
     return n.score
-
-
-def score_weights() -> tuple[np.ndarray, np.ndarray]:
-    """Kernel (3, 2) and bias (3,) of layer `score`; see `trimap_head`."""
-    kernel = -SHARPNESS * np.eye(3, 2)  # of -min z, max z
-    bias = -SHARPNESS * CERTAIN_LOGIT * np.array([1, 1, 0])
-    return kernel, bias
 
 
 def named(n: NetSpec, name: str) -> caffe_pb2.NetParameter:

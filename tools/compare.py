@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from caffe_layers import __version__
 from data_prep.errors import InputError, run_program
 from data_prep.images import write_image
 from data_prep.pictures import PHOTO_SUFFIXES, read_picture
@@ -93,6 +94,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("photos", nargs="+", type=Path, metavar="PHOTO|FOLDER")
     parser.add_argument("--models", nargs="+", choices=MODELS, default=["selfie", "portrait"])
     parser.add_argument("-o", "--out", type=Path, default=Path("out/compare.jpg"))
+    parser.add_argument("--version", action="version", version=__version__)
     options = parser.parse_args(argv)
     photos = photos_of(options.photos)
     sessions = {model: MattingSession(model) for model in options.models}

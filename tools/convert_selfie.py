@@ -25,11 +25,11 @@ from data_prep.assets import fetch  # noqa: E402
 from data_prep.errors import InputError, run_program  # noqa: E402
 from data_prep.images import atomic_write  # noqa: E402
 from prototxt import selfie  # noqa: E402
-from prototxt.blocks import MEAN_BGR  # noqa: E402
+from prototxt.catalog import MADE_WEIGHTS, MEAN_BGR, score_weights  # noqa: E402
 from tools.init_weights import bilinear_kernel  # noqa: E402
 from tools.tflite_reader import WeightedOperator, weighted_operators  # noqa: E402
 
-DEFAULT_OUTPUT = Path("data/models/selfie.caffemodel")
+DEFAULT_OUTPUT = MADE_WEIGHTS / "selfie.caffemodel"
 
 # TensorFlow Lite operator -> Caffe layer and the axes of its kernel there.
 CAFFE_LAYERS = {
@@ -91,7 +91,7 @@ def selfie_weights(model: Path) -> dict[str, list[np.ndarray]]:
     InputError
         If the file holds another model.
     """
-    kernel, bias = selfie.score_weights()
+    kernel, bias = score_weights()
     weights = {"rgb": list(rgb_weights()), "score": [kernel[:, :, None, None], bias]}
     learned = []
     for layer in selfie.selfie_trimap_deploy().layer:

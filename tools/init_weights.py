@@ -150,7 +150,7 @@ def published_fcn8s(path: Path, seed: int) -> Weights:
 def vgg16_convolutions() -> Weights:
     """conv1_1 ... conv5_3 of VGG-16 as carried by a pinned package.
 
-    They are in Caffe's convention (BGR, the mean of `prototxt.blocks`); Keras
+    They are in Caffe's convention (BGR, the mean of `prototxt.catalog`); Keras
     stores kernels as (h, w, in, out).
     """
     import h5py

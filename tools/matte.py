@@ -31,6 +31,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from caffe_layers import __version__
 from data_prep.errors import InputError, run_program
 from data_prep.pictures import LARGEST_FILE
 from tools.effects import EFFECTS
@@ -104,6 +105,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         "--overwrite", action="store_true", help="matte again what was done before"
     )
     parser.add_argument("--json", action="store_true", help="print one JSON line a photo")
+    parser.add_argument("--version", action="version", version=__version__)
     options = parser.parse_args(argv)
     if options.trimap and options.mask:
         parser.error("--trimap and --mask exclude each other")

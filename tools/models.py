@@ -8,6 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from prototxt.catalog import DEFINITIONS, IS_INSTALLED, MADE_WEIGHTS, SHIPPED_WEIGHTS
+
+#: The checkout; in an installed package nothing but the packages is there.
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -34,20 +37,22 @@ class Model:
     second_opinion: str | None = None
 
 
-def _model(name: str, command: str, folder: str = "data/models", **how) -> Model:
+def _model(name: str, command: str, folder: Path = MADE_WEIGHTS, **how) -> Model:
     return Model(
-        ROOT / f"prototxt/{name}_trimap_deploy.prototxt",
-        ROOT / f"{folder}/{name}.caffemodel",
-        ROOT / f"{folder}/{name}.shape_mask.npz",
+        DEFINITIONS / f"{name}_trimap_deploy.prototxt",
+        folder / f"{name}.caffemodel",
+        folder / f"{name}.shape_mask.npz",
         command,
         **how,
     )
 
 
 MODELS = {
-    "selfie": _model("selfie", "make", looks_again=True),
+    "selfie": _model(
+        "selfie", "python -m tools.convert_selfie" if IS_INSTALLED else "make", looks_again=True
+    ),
     "portrait": _model(
-        "portrait", "make train-portrait", "data/weights",
+        "portrait", "make train-portrait", SHIPPED_WEIGHTS,
         looks_again=True, second_opinion="selfie",
     ),
     "lite": _model("lite", "make train"),

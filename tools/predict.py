@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import caffe
 import cv2
 import numpy as np
-from caffe.proto import caffe_pb2
 from google.protobuf import text_format
 
 from caffe_layers.linear_solver import SolveError
@@ -21,10 +20,10 @@ from data_prep.errors import InputError
 from data_prep.landmarks import DETECTION_SIDE, LandmarkDetector
 from data_prep.pictures import eight_bits
 from data_prep.shape_mask import NEUTRAL_MASK, ShapeMask
-from prototxt.blocks import MEAN_BGR
-from prototxt.selfie import CERTAIN_LOGIT
+from prototxt.catalog import CERTAIN_LOGIT, MEAN_BGR
 from tools.init_weights import Weights, read_caffemodel
 from tools.looks import mean_of_looks
+from tools.matting.pycaffe import load_caffe
 from tools.models import MODELS
 from tools.people import people_boxes
 from tools.trimap import (
@@ -34,6 +33,10 @@ from tools.trimap import (
     probabilities_from,
     work_size,
 )
+
+if TYPE_CHECKING:  # trimaps and masks from outside are matted without Caffe
+    import caffe
+    from caffe.proto import caffe_pb2
 
 # Logits and scores are cut off here before they are averaged: a net that is certain
 # beyond measure should not outvote the other looks.
@@ -101,9 +104,10 @@ def read_net(path: Path) -> caffe_pb2.NetParameter:
     Raises
     ------
     InputError
-        If it is missing, no net definition, or has no ``data`` and ``score``.
+        If it is missing, no net definition, has no ``data`` and ``score``, or if Caffe is
+        not built.
     """
-    net = caffe_pb2.NetParameter()
+    net = load_caffe().proto.caffe_pb2.NetParameter()
     try:
         text_format.Parse(path.read_text(), net)
     except FileNotFoundError:
@@ -119,6 +123,7 @@ def read_net(path: Path) -> caffe_pb2.NetParameter:
 
 def build_net(definition: caffe_pb2.NetParameter) -> caffe.Net:
     """A `caffe.Net` (TEST) from a definition in memory."""
+    caffe = load_caffe()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "net.prototxt")  # Caffe reads definitions from files only
         path.write_text(text_format.MessageToString(definition))
@@ -294,7 +299,7 @@ class Predictor:
     Raises
     ------
     InputError
-        If a file is missing or belongs to another net.
+        If a file is missing or belongs to another net, or Caffe is not built.
     """
 
     def __init__(

@@ -21,6 +21,7 @@ import argparse
 import os
 import socket
 
+from caffe_layers import __version__
 from data_prep.errors import InputError, run_program
 from data_prep.parallel import THREAD_VARIABLES, available_workers
 from tools.models import DEFAULT_MODEL, MODELS
@@ -71,6 +72,7 @@ def arguments() -> argparse.ArgumentParser:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
+    add("--version", action="version", version=__version__)
     add("--host", default="127.0.0.1", help="0.0.0.0 lets the whole network in")
     add("--port", type=int, default=8000)
     add("--model", default=DEFAULT_MODEL, help=", ".join(MODELS))

@@ -23,8 +23,8 @@ from caffe_layers.color_models import foreground_colors
 from caffe_layers.matting import DEFAULT_LAMBDA
 from data_prep.errors import InputError
 from data_prep.landmarks import LandmarkDetector
-from prototxt.selfie import score_weights
 from tools.matting.guidance import MASK, TRIMAP, Guidance, covers_border, levels_of
+from prototxt.catalog import score_weights
 from tools.models import DEFAULT_MODEL
 from tools.predict import Predictor, Sight, detected_faces, seen, solved
 from tools.trimap import (
@@ -88,7 +88,7 @@ class MattingSession:
     Raises
     ------
     InputError
-        If a file of the model is missing or damaged.
+        If a file of the model is missing or damaged, or Caffe is not built.
     """
 
     def __init__(self, model: str | None = DEFAULT_MODEL) -> None:

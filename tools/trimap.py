@@ -19,13 +19,13 @@ import cv2
 import numpy as np
 
 from caffe_layers.color_models import sampled_alpha
-from prototxt.selfie import CERTAIN_LOGIT
 from tools.matting.guidance import KNOWN_BLACK, KNOWN_WHITE
+from prototxt.catalog import CERTAIN_LOGIT
 
 WORK_SIDE = 800
 
 # Half widths of the band in distances between the eyes.  These and the
-# constants of the head (prototxt/selfie.py) and of the color samples were
+# constants of the head (prototxt/catalog.py) and of the color samples were
 # chosen by SAD and gradient error on the rendered training portraits.
 INTO_HEAD, OUT_OF_HEAD, BODY = 0.1, 0.2, 0.05
 # A head reaches this far from the middle of the eyes and below the chin.

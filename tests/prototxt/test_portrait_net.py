@@ -14,7 +14,8 @@ from caffe import layers as L
 from data_prep.assets import fetch
 from data_prep.images import read_photo
 from prototxt import generate, portrait, selfie
-from prototxt.blocks import MEAN_BGR, trimap_loss
+from prototxt.blocks import trimap_loss
+from prototxt.catalog import CERTAIN_LOGIT, MEAN_BGR
 from tools.convert_selfie import main as convert_selfie
 from tools.init_weights import main as init_weights
 
@@ -79,7 +80,7 @@ def test_it_starts_as_the_segmenter_s_trimap_whatever_the_mask(
     net.forward()
     foreground, background, unknown = net.blobs["score"].data[0]
     logit = segmenter_logit(segmenter, photo, tmp_path)
-    g, t = portrait.SHARPNESS * portrait.START_SHARPNESS, selfie.CERTAIN_LOGIT
+    g, t = portrait.SHARPNESS * portrait.START_SHARPNESS, CERTAIN_LOGIT
     scale = g * np.abs(logit).max()
     assert scale > 10
     assert np.abs(foreground - g * (logit - t)).max() < 1e-5 * scale

@@ -18,7 +18,7 @@ from data_prep.assets import fetch
 from data_prep.errors import InputError
 from data_prep.images import read_photo
 from prototxt import selfie
-from prototxt.blocks import MEAN_BGR
+from prototxt.catalog import CERTAIN_LOGIT, MEAN_BGR, SHARPNESS, score_weights
 from tools import convert_selfie
 
 SAMPLES = Path(__file__).parents[2] / "data/sample/images"
@@ -119,7 +119,7 @@ def head(tmp_path: Path, logit: np.ndarray, radius: int) -> np.ndarray:
     n.logit = L.Input(shape=dict(dim=[1, 1, *logit.shape]))
     selfie.trimap_head(n, n.logit, radius)
     net = load(n.to_proto(), tmp_path)
-    for blob, values in zip(net.params["score"], selfie.score_weights()):
+    for blob, values in zip(net.params["score"], score_weights()):
         blob.data[...] = values.reshape(blob.data.shape)
     net.blobs["logit"].data[...] = logit
     net.forward()
@@ -134,8 +134,8 @@ def test_scores_are_those_of_the_documented_formula(tmp_path, radius):
     background = -maximum_filter(logit, size, mode="nearest")
     wanted = np.stack(
         [
-            selfie.SHARPNESS * (foreground - selfie.CERTAIN_LOGIT),
-            selfie.SHARPNESS * (background - selfie.CERTAIN_LOGIT),
+            SHARPNESS * (foreground - CERTAIN_LOGIT),
+            SHARPNESS * (background - CERTAIN_LOGIT),
             np.zeros_like(logit),
         ]
     )

@@ -1,0 +1,48 @@
+"""Where net definitions and weights are, and the numbers that nets and programs share.
+
+Does not load Caffe, so that whatever needs no net works without it.
+
+Definitions lie beside this file, in a checkout of the repository as in an installed
+package.  Weights that come with the project lie in ``data/weights``; a wheel carries that
+folder inside this package.  Weights that a command makes go to ``data/models`` of the
+checkout, and beside the fetched assets where there is no checkout.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from data_prep.assets import cache_dir
+
+#: Mean color of the published FCN and VGG nets, BGR, pixel range 0-255.
+MEAN_BGR = (104.00699, 116.66877, 122.67892)
+
+# The trimap head of the segmenter (`prototxt.selfie.trimap_head`), chosen by the mean SAD
+# and gradient error of the mattes of rendered training portraits; 4 to 8 do equally well.
+SHARPNESS = 10.0
+CERTAIN_LOGIT = 6.0
+
+DEFINITIONS = Path(__file__).resolve().parent
+_INSTALLED_WEIGHTS = DEFINITIONS / "weights"
+#: Whether this is a package that pip installed from a wheel, not a checkout.
+IS_INSTALLED = _INSTALLED_WEIGHTS.is_dir()
+#: Folder of the weights that come with the project.
+SHIPPED_WEIGHTS = _INSTALLED_WEIGHTS if IS_INSTALLED else DEFINITIONS.parent / "data/weights"
+#: Folder of the weights that commands make.
+MADE_WEIGHTS = cache_dir() / "models" if IS_INSTALLED else DEFINITIONS.parent / "data/models"
+
+
+def score_weights() -> tuple[np.ndarray, np.ndarray]:
+    """Weights of the segmenter's trimap head, see `prototxt.selfie.trimap_head`.
+
+    Returns
+    -------
+    kernel : ndarray of shape (3, 2)
+        Of the negated least and of the largest logit nearby.
+    bias : ndarray of shape (3,)
+    """
+    kernel = -SHARPNESS * np.eye(3, 2)
+    bias = -SHARPNESS * CERTAIN_LOGIT * np.array([1, 1, 0])
+    return kernel, bias
