@@ -20,6 +20,8 @@ MODELS := data/models
 BLAS ?= $(or $(shell cat $(VENV)/opt/caffe/BLAS 2>/dev/null),mkl)
 DATASET ?= data/sample
 PORTRAIT_SET := data/portrait_set
+# A command-line value as one word of the shell.
+quoted = '$(subst ','\'',$(1))'
 # Where the nets look: the portrait set has databases of its own, with the variation
 # that photos have and renders have not.
 PORTRAIT_PREPARED := data/prepared_portrait
@@ -27,7 +29,7 @@ VARIATION := --vary
 PREPARED ?= $(if $(filter $(PORTRAIT_SET),$(DATASET)),$(PORTRAIT_PREPARED),data/prepared)
 PREPARE_OPTIONS ?= $(if $(filter $(PORTRAIT_SET),$(DATASET)),$(VARIATION))
 # Not by $(MAKE): with .ONESHELL a recipe that has it runs as a whole under `make -n`.
-prepare_portraits = $(PYTHON) -m data_prep.prepare --dataset $(PORTRAIT_SET) --out $(PORTRAIT_PREPARED) $(VARIATION)
+prepare_portraits = $(PYTHON) -m data_prep.prepare --dataset $(call quoted,$(PORTRAIT_SET)) --out $(call quoted,$(PORTRAIT_PREPARED)) $(VARIATION)
 
 # The distribution's Boost.Python serves one Python version: 3.11 on Debian 12.
 BASE_PYTHON ?= $(firstword $(shell command -v python3.11) $(wildcard /usr/bin/python3.11))
@@ -128,7 +130,7 @@ train: setup $(MODELS)/lite_init.caffemodel
 # The default model's net, portrait-lite, on the rendered portraits of `make portrait-set`.
 train-portrait: setup $(MODELS)/portrait_init.caffemodel
 	$(prepare_portraits)
-	$(PYTHON) -m tools.train portrait --choose $(PORTRAIT_SET)
+	$(PYTHON) -m tools.train portrait --choose $(call quoted,$(PORTRAIT_SET))
 	cp out/portrait_training.png docs/portrait_training.png
 
 # The paper's net at half size: a night or two.
@@ -137,20 +139,20 @@ $(MODELS)/fcn8s_half_init.caffemodel: | $(STAMPS)/caffe-$(BLAS) $(STAMPS)/extens
 
 train-fcn8s-half: setup $(MODELS)/fcn8s_half_init.caffemodel
 	$(prepare_portraits)
-	$(PYTHON) -m tools.train fcn8s_half --choose $(PORTRAIT_SET)
+	$(PYTHON) -m tools.train fcn8s_half --choose $(call quoted,$(PORTRAIT_SET))
 
 # Table of the study on the test split, and what it takes to fill docs/training.md.
 study: setup
-	$(PYTHON) -m tools.study run --dataset $(PORTRAIT_SET)
-	$(PYTHON) -m tools.study worst --dataset $(PORTRAIT_SET)
+	$(PYTHON) -m tools.study run --dataset $(call quoted,$(PORTRAIT_SET))
+	$(PYTHON) -m tools.study worst --dataset $(call quoted,$(PORTRAIT_SET))
 	$(PYTHON) -m tools.study docs
 
 tune-lr: setup
-	$(PYTHON) -m tools.tune_lr run --dataset $(PORTRAIT_SET)
+	$(PYTHON) -m tools.tune_lr run --dataset $(call quoted,$(PORTRAIT_SET))
 	$(PYTHON) -m tools.tune_lr docs
 
 ablation: setup
-	$(PYTHON) -m tools.ablate run --dataset $(PORTRAIT_SET)
+	$(PYTHON) -m tools.ablate run --dataset $(call quoted,$(PORTRAIT_SET))
 	$(PYTHON) -m tools.ablate docs
 
 # The page for the browser.
@@ -207,8 +209,8 @@ portrait-set: render-env
 	$(RENDER_PYTHON) -m data_prep.render.portraits --count $(PEOPLE) --seed 77 --per-person 1 \
 	  --hands-until $(HANDS_UNTIL) \
 	  --test-every 5 --validation-every 16 --recomposite 3 --recomposite-test 4 \
-	  --out $(PORTRAIT_SET)
-	$(RENDER_PYTHON) -m data_prep.set_record $(PORTRAIT_SET) $(PORTRAIT_SET).json
+	  --out $(call quoted,$(PORTRAIT_SET))
+	$(RENDER_PYTHON) -m data_prep.set_record $(call quoted,$(PORTRAIT_SET)) $(call quoted,$(PORTRAIT_SET).json)
 
 # Measured with dlib, which is in the other environment.
 portraits-check: $(STAMPS)/python
@@ -271,4 +273,4 @@ caffe-test: $(STAMPS)/caffe-$(BLAS)
 	cd ../source/python && ../../../../$(PYTHON) -m unittest discover -s caffe/test
 
 clean:
-	rm -rf build out $(VENV) $(PREPARED) $(MODELS)
+	rm -rf build out $(VENV) $(call quoted,$(PREPARED)) $(MODELS)

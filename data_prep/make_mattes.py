@@ -102,7 +102,7 @@ def read_trimap(path: Path) -> np.ndarray:
                 f"{path} has no {name} pixels, its values are {describe_levels(grey)}; "
                 f"label some with {label}."
             )
-    if fault := inversion_fault(trimap):
+    if fault := inversion_fault(np.where(trimap == FOREGROUND, FOREGROUND, BACKGROUND)):
         raise InputError(f"{path} {fault}.")
     return trimap
 
