@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from data_prep.datasets.duplicates import duplicate_problems, equal_files
 from data_prep.datasets.image_folder import ImageFolder
 from data_prep.datasets.lists import Entry, PortraitIndex, composed, read_entries, repetitions
 from data_prep.datasets.matte_checks import matte_fault
+from data_prep.datasets.notes import notes_on_equal_photos, notes_on_passed_over
 from data_prep.errors import InputError
 from data_prep.images import atomic_write, read_matte, read_photo
 from data_prep.resume import problem_of
@@ -32,7 +33,6 @@ MATTE_SUFFIXES = (".png",)
 TRAINING_SHARE = 1700 / 2000  # of the paper's dataset
 LISTS = ("train", "test")
 VALIDATION = "validation"
-NAMED = 8  # files passed over that are named
 #: Height and width of every prepared portrait, as in the paper.
 FRAME = (800, 600)
 
@@ -232,34 +232,6 @@ def _pair(
     return portraits, problems
 
 
-def _passed_over(files: Sequence[Problem]) -> list[str]:
-    """One line that names files that nothing reads, and why; maybe none."""
-    if not files:
-        return []
-    named = "; ".join(
-        f"{each.file.parent.name}/{each.file.name} ({each.reason})" for each in files[:NAMED]
-    )
-    more = f"; and {len(files) - NAMED} more" if len(files) > NAMED else ""
-    return [f"Passed over: {named}{more}."]
-
-
-def _listed_twice(groups: Sequence[Sequence[Path]], side_of: Mapping[Path, str]) -> list[str]:
-    """One line for equal photos that are on the same side; maybe none."""
-    pairs = [
-        (photo, group[0])
-        for group in groups
-        for photo in group[1:]
-        if side_of[photo] == side_of[group[0]]
-    ]
-    if not pairs:
-        return []
-    photo, first = pairs[0]
-    return [
-        f"{len(pairs)} photo{'s' * (len(pairs) > 1)} under a second name on the same list, "
-        f"such as {photo.name}, the same as {first.name}."
-    ]
-
-
 @dataclass(frozen=True)
 class Dataset:
     """Portraits of a folder, split in training and test.
@@ -333,7 +305,7 @@ class Dataset:
                 name: [Entry(number, stem) for number, stem in enumerate(side, start=1)]
                 for name, side in zip(LISTS, sides, strict=True)
             }
-            notes += _passed_over(photos.passed_over + mattes.passed_over)
+            notes += notes_on_passed_over(photos.passed_over + mattes.passed_over)
         split: dict[str, list[Portrait]] = {}
         for name, entries in lists.items():
             split[name], unpaired = _pair(photos, mattes, entries)
@@ -341,7 +313,7 @@ class Dataset:
         dataset = cls(folder, **split, drawn_with=seed if drawn else None, notes=notes)
         groups = equal_files(dataset.side_of)
         problems += duplicate_problems(groups, dataset.side_of)
-        notes += _listed_twice(groups, dataset.side_of)
+        notes += notes_on_equal_photos(groups, dataset.side_of)
         manifest = DatasetManifest.load(folder)
         if manifest is not None:
             listed = dataset.portraits + dataset.validation

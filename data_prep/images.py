@@ -218,7 +218,11 @@ def over_white(image: Image.Image) -> Image.Image:
 def to_eight_bits(image: Image.Image, path: Path | str) -> Image.Image:
     """Scale 16-bit grey (Pillow modes I;16 and I) to 8 bits; refuse floats."""
     if image.mode == "F":
-        raise InputError(f"{path} holds floating-point values; save it with 8 or 16 bits.")
+        lowest, highest = image.getextrema()
+        raise InputError(
+            f"{path} holds floating-point values ({lowest:.3g} to {highest:.3g}); "
+            "save it with 8 or 16 bits."
+        )
     if image.mode != "I" and not image.mode.startswith("I;16"):
         return image
     values = np.asarray(image).astype(np.int64)

@@ -319,7 +319,8 @@ def _make_products(
         )
     split_faces = {"train": faces[: len(dataset.train)], "test": faces[len(dataset.train) :]}
     train = surveys[: len(dataset.train)]
-    for note in notes_on_mattes(dataset.train, [survey.alpha_counts for survey in train]):
+    mattes = [portrait.matte for portrait in dataset.train]
+    for note in notes_on_mattes(mattes, [survey.alpha_counts for survey in train]):
         print(note)
 
     distribution = alpha_distribution(survey.alpha_counts for survey in train)

@@ -198,9 +198,7 @@ def test_the_same_photo_in_training_and_test_is_refused(folder):
 
 def test_the_same_photo_twice_on_one_side_is_told(folder):
     shutil.copy(folder / "images/a.jpg", folder / "images/b.jpg")
-    assert Dataset.open(folder).notes == [
-        "1 photo under a second name on the same list, such as b.jpg, the same as a.jpg."
-    ]
+    assert Dataset.open(folder).notes == ["The same photo twice on one list: b.jpg = a.jpg."]
 
 
 def test_a_side_knows_where_it_comes_from(folder):
