@@ -35,7 +35,7 @@ PREPARED ?= $(if $(filter $(PORTRAIT_SET),$(DATASET)),$(PORTRAIT_PREPARED),data/
 PREPARED_MANIFEST := $(PREPARED)/manifest.json
 PREPARE_OPTIONS ?= $(if $(filter $(PORTRAIT_SET),$(DATASET)),$(VARIATION))
 # Not by $(MAKE): with .ONESHELL a recipe that has it runs as a whole under `make -n`.
-prepare_portraits = $(PYTHON) -m data_prep.prepare --dataset $(PORTRAIT_SET) --out $(PORTRAIT_PREPARED) $(VARIATION)
+prepare_portraits = $(PYTHON) -m data_prep.prepare --dataset $(call quoted,$(PORTRAIT_SET)) --out $(call quoted,$(PORTRAIT_PREPARED)) $(VARIATION)
 
 # The distribution's Boost.Python serves one Python version: 3.11 on Debian 12.
 BASE_PYTHON ?= $(firstword $(shell command -v python3.11) $(wildcard /usr/bin/python3.11))
@@ -151,7 +151,7 @@ train: setup $(MODELS)/lite_init.caffemodel
 ## train-portrait | the default model's net, on the rendered portraits of `make portrait-set` | some hours, 4 GB
 train-portrait: setup $(MODELS)/portrait_init.caffemodel
 	$(prepare_portraits)
-	$(PYTHON) -m tools.train portrait --choose $(PORTRAIT_SET)
+	$(PYTHON) -m tools.train portrait --choose $(call quoted,$(PORTRAIT_SET))
 	cp out/portrait_training.png docs/portrait_training.png
 
 # The paper's net at half size: a night or two.
@@ -161,23 +161,23 @@ $(MODELS)/fcn8s_half_init.caffemodel: | $(STAMPS)/caffe-$(BLAS) $(STAMPS)/extens
 ## train-fcn8s-half | the paper's net at half size, on the same portraits | a night or two, 17 GB
 train-fcn8s-half: setup $(MODELS)/fcn8s_half_init.caffemodel
 	$(prepare_portraits)
-	$(PYTHON) -m tools.train fcn8s_half --choose $(PORTRAIT_SET)
+	$(PYTHON) -m tools.train fcn8s_half --choose $(call quoted,$(PORTRAIT_SET))
 
 # Table of the study on the test split, and what it takes to fill docs/training.md.
 ## study | errors of all trained nets on the test portraits, into docs/training.md | 1 to 2 hours
 study: setup
-	$(PYTHON) -m tools.study run --dataset $(PORTRAIT_SET)
-	$(PYTHON) -m tools.study worst --dataset $(PORTRAIT_SET)
+	$(PYTHON) -m tools.study run --dataset $(call quoted,$(PORTRAIT_SET))
+	$(PYTHON) -m tools.study worst --dataset $(call quoted,$(PORTRAIT_SET))
 	$(PYTHON) -m tools.study docs
 
 ## tune-lr | short trainings at several learning rates, into docs/training.md | half an hour
 tune-lr: setup
-	$(PYTHON) -m tools.tune_lr run --dataset $(PORTRAIT_SET)
+	$(PYTHON) -m tools.tune_lr run --dataset $(call quoted,$(PORTRAIT_SET))
 	$(PYTHON) -m tools.tune_lr docs
 
 ## ablation | trainings with one part left out each, into docs/training.md | a day or two, 18 GB
 ablation: setup
-	$(PYTHON) -m tools.ablate run --dataset $(PORTRAIT_SET)
+	$(PYTHON) -m tools.ablate run --dataset $(call quoted,$(PORTRAIT_SET))
 	$(PYTHON) -m tools.ablate docs
 
 # The page for the browser.
@@ -238,8 +238,8 @@ portrait-set: render-env
 	$(RENDER_PYTHON) -m data_prep.render.portraits --count $(PEOPLE) --seed 77 --per-person 1 \
 	  --hands-until $(HANDS_UNTIL) \
 	  --test-every 5 --validation-every 16 --recomposite 3 --recomposite-test 4 \
-	  --out $(PORTRAIT_SET)
-	$(RENDER_PYTHON) -m data_prep.set_record $(PORTRAIT_SET) $(PORTRAIT_SET).json
+	  --out $(call quoted,$(PORTRAIT_SET))
+	$(RENDER_PYTHON) -m data_prep.set_record $(call quoted,$(PORTRAIT_SET)) $(call quoted,$(PORTRAIT_SET).json)
 
 # Measured with dlib, which is in the other environment.
 ## portraits-check | what the face detector and the mattes say of the portraits in OUT | seconds
@@ -317,4 +317,4 @@ caffe-test: $(STAMPS)/caffe-$(BLAS)
 
 ## clean | remove what `make` builds again | nothing, but the next `make` its 8 minutes
 clean:
-	rm -rf build out $(VENV) $(PREPARED) $(MODELS)
+	rm -rf build out $(VENV) $(call quoted,$(PREPARED)) $(MODELS)

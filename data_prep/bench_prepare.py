@@ -48,12 +48,12 @@ LONGEST = 12  # lines of the profile that are printed
 
 
 def repeat_dataset(dataset: Dataset, portraits: int, folder: Path) -> None:
-    """A dataset of so many training portraits, links to those of another; one test."""
+    """A dataset of links to another: so many training portraits, and one test portrait."""
     names = []
     for part in ("images", "mattes"):
         (folder / part).mkdir(parents=True)
-    for i in range(portraits + 1):
-        source = dataset.train[i % len(dataset.train)]
+    sources = [dataset.train[i % len(dataset.train)] for i in range(portraits)]
+    for i, source in enumerate([*sources, dataset.test[0]]):
         names.append(f"p{i:05d}")
         for part, path in (("images", source.photo), ("mattes", source.matte)):
             (folder / part / f"{names[-1]}{path.suffix}").symlink_to(path.absolute())

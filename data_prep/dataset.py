@@ -1,8 +1,8 @@
 """A folder of portraits and mattes: lists, pairs, and everything wrong with them.
 
-    images/         photos, .jpg, .jpeg or .png
-    mattes/         alpha of the same stem, .png
-    train.txt       one stem a line
+    images/         photos, .jpg, .jpeg or .png; any other format where there is none of these
+    mattes/         alpha of the same stem, .png; any other format where there is no .png
+    train.txt       one stem a line (`datasets.lists` says in which forms else)
     test.txt
     validation.txt  optional: neither trained nor tested on, to choose weights by
     dataset.json    optional: origin and checksums (`dataset_manifest`)
@@ -17,10 +17,19 @@ from pathlib import Path
 import numpy as np
 
 from data_prep.dataset_manifest import DatasetManifest, Problem, check_finished
+from data_prep.datasets.duplicates import duplicate_problems, equal_files
+from data_prep.datasets.image_folder import ImageFolder
+from data_prep.datasets.lists import Entry, PortraitIndex, composed, read_entries, repetitions
+from data_prep.datasets.matte_checks import matte_fault
+from data_prep.datasets.notes import notes_on_equal_photos, notes_on_passed_over
 from data_prep.errors import InputError
 from data_prep.images import atomic_write, read_matte, read_photo
+from data_prep.resume import problem_of
 
+#: Formats of the photos and mattes of a dataset that is made here.  Where a folder has
+#: an image of one stem in these and in others, these count.
 PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png")
+MATTE_SUFFIXES = (".png",)
 TRAINING_SHARE = 1700 / 2000  # of the paper's dataset
 LISTS = ("train", "test")
 VALIDATION = "validation"
@@ -91,44 +100,6 @@ def split_stems(stems: Sequence[str], seed: int = 0) -> tuple[list[str], list[st
     return train, test
 
 
-def read_list(path: Path) -> list[str]:
-    """Stems of a list file, one a line; empty lines do not count.
-
-    Raises
-    ------
-    InputError
-        If the file is no text.
-    """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError:
-        raise InputError(f"{path} is not a text file; write one file stem a line.") from None
-    return [line.strip() for line in lines if line.strip()]
-
-
-def _files_by_stem(folder: Path, suffixes: Sequence[str]) -> dict[str, list[Path]]:
-    found: dict[str, list[Path]] = {}
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in suffixes and not path.name.startswith("."):
-            found.setdefault(path.stem, []).append(path)
-    return found
-
-
-def _list_problems(folder: Path, lists: dict[str, list[str]]) -> list[Problem]:
-    """Empty lists, stems listed twice, stems in both lists."""
-    problems = []
-    seen: dict[str, str] = {}
-    for name, stems in lists.items():
-        path = folder / f"{name}.txt"
-        if not stems:
-            problems.append(Problem(path, "the list is empty"))
-        for stem in stems:
-            if stem in seen:
-                problems.append(Problem(path, f"{stem} is already in {seen[stem]}.txt"))
-            seen[stem] = name
-    return problems
-
-
 def read_portrait(
     portrait: Portrait, size: tuple[int, int] | None = None
 ) -> tuple[list[np.ndarray], list[Problem]]:
@@ -146,15 +117,16 @@ def read_portrait(
         The photo and the matte, as `read_photo` and `read_matte` give them;
         of use where there is no problem.
     problems : list of Problem
-        Unreadable files, a matte of another size than its photo, a photo of
-        another size than `size`.
+        Unreadable files, a matte of another size than its photo or one that
+        `matte_fault` refuses, a photo of another size than `size`.
     """
-    images, problems = [], []
+    images: list[np.ndarray] = []
+    problems: list[Problem] = []
     for path, read in ((portrait.photo, read_photo), (portrait.matte, read_matte)):
         try:
             images.append(read(path))
         except InputError as error:
-            problems.append(Problem(path, str(error)))
+            problems.append(problem_of(error, (path,)))
     if problems:
         return images, problems
     (height, width), (matte_height, matte_width) = (image.shape[:2] for image in images)
@@ -169,7 +141,95 @@ def read_portrait(
             f"crop it and its matte to {size[0]}x{size[1]}"
         )
         problems.append(Problem(portrait.photo, reason))
+    fault = matte_fault(images[1])
+    if fault is not None:
+        problems.append(Problem(portrait.matte, f"it {fault}"))
     return images, problems
+
+
+def check_portraits(
+    folder: Path, portraits: Sequence[Portrait], size: tuple[int, int] | None = None
+) -> None:
+    """Read every photo and matte.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the dataset.
+    portraits : sequence of Portrait
+    size : (width, height), optional
+        That all photos must have.
+
+    Raises
+    ------
+    DatasetError
+        All that is wrong at once, as `read_portrait` finds it.
+    """
+    problems = [problem for each in portraits for problem in read_portrait(each, size)[1]]
+    if problems:
+        raise DatasetError(folder, problems)
+
+
+def load_portrait(portrait: Portrait) -> tuple[np.ndarray, np.ndarray]:
+    """A photo and its true matte, as `read_photo` and `read_matte` give them.
+
+    Raises
+    ------
+    InputError
+        If `read_portrait` finds a problem; the message tells the first.
+    """
+    images, problems = read_portrait(portrait)
+    if problems:
+        raise InputError(f"{problems[0].file}: {problems[0].reason}.")
+    photo, matte = images
+    return photo, matte
+
+
+def _read_lists(
+    folder: Path, index: PortraitIndex
+) -> tuple[dict[str, list[Entry]] | None, list[Problem]]:
+    """The lists of a folder, None where it has none, and what is wrong with them.
+
+    Raises
+    ------
+    InputError
+        If one of train.txt and test.txt is missing, or a list is no text.
+    """
+    paths = {name: folder / f"{name}.txt" for name in (*LISTS, VALIDATION)}
+    present = [name for name in LISTS if paths[name].is_file()]
+    if not present:
+        return None, []
+    if len(present) == 1:
+        raise InputError(
+            f"{folder} has {present[0]}.txt only; it takes both train.txt and "
+            "test.txt, or none for a random split."
+        )
+    lists, problems = {}, []
+    for name, path in paths.items():
+        if path.is_file():
+            lists[name], unnamed = read_entries(path, index)
+            problems += unnamed
+    return lists, problems + repetitions({paths[name]: lists[name] for name in lists})
+
+
+def _pair(
+    photos: ImageFolder, mattes: ImageFolder, entries: Sequence[Entry]
+) -> tuple[list[Portrait], list[Problem]]:
+    """The portraits of a list, and those whose photo or matte is missing or not clear."""
+    portraits, problems = [], []
+    for _, stem in entries:
+        photo, matte = photos.of(stem), mattes.of(stem)
+        if not photo:
+            problems.append(photos.missing(stem, stem, "the photo"))
+        if not matte:
+            problems.append(mattes.missing(stem, f"{stem}.png", "the matte"))
+        for alike in (photo, matte):
+            if len(alike) > 1:
+                names = " and ".join(path.name for path in alike)
+                problems.append(Problem(alike[0], f"{names} share one stem; rename one of them"))
+        if photo and matte:
+            portraits.append(Portrait(photo[0].stem, photo[0], matte[0]))
+    return portraits, problems
 
 
 @dataclass(frozen=True)
@@ -182,12 +242,19 @@ class Dataset:
     train, test : list of Portrait
     validation : list of Portrait
         Neither trained nor tested on; mostly empty.
+    drawn_with : int or None
+        Seed of the split; None where the folder has lists.
+    notes : list of str
+        What the user should know and no problem stands for: files that are passed
+        over, photos that are on one list twice.
     """
 
     folder: Path
     train: list[Portrait]
     test: list[Portrait]
     validation: list[Portrait] = field(default_factory=list)
+    drawn_with: int | None = None
+    notes: list[str] = field(default_factory=list)
 
     @classmethod
     def open(cls, folder: Path | str, seed: int = 0) -> Dataset:
@@ -205,12 +272,13 @@ class Dataset:
         Raises
         ------
         DatasetError
-            All that is wrong at once: missing photos and mattes, two photos of
-            one stem, empty lists, stems listed twice or in both lists, files
-            that are not those of the manifest.
+            All that is wrong at once: lines that name no portrait, missing photos
+            and mattes, two photos of one stem, empty lists, stems listed twice or in
+            both lists, the same photo under two names in two lists, files that are
+            not those of the manifest.
         InputError
-            If a folder is missing, or one of the two lists, or the import that
-            makes the folder was interrupted.
+            If a folder is missing, or one of the two lists, or a list is no text, or
+            the import that makes the folder was interrupted.
         """
         folder = Path(folder)
         check_finished(folder)
@@ -220,67 +288,58 @@ class Dataset:
                     f"{folder / part} does not exist; a dataset has the folders "
                     "images and mattes."
                 )
-        photos = _files_by_stem(folder / "images", PHOTO_SUFFIXES)
-        mattes = _files_by_stem(folder / "mattes", (".png",))
-        present = [name for name in LISTS if (folder / f"{name}.txt").is_file()]
-        if len(present) == 1:
-            raise InputError(
-                f"{folder} has {present[0]}.txt only; it takes both train.txt and "
-                "test.txt, or none for a random split."
-            )
-        if present:
-            lists = {name: read_list(folder / f"{name}.txt") for name in LISTS}
-            if (folder / f"{VALIDATION}.txt").is_file():
-                lists[VALIDATION] = read_list(folder / f"{VALIDATION}.txt")
-        else:
-            stems = photos.keys() | mattes.keys()
+        photos = ImageFolder(folder / "images", PHOTO_SUFFIXES)
+        mattes = ImageFolder(folder / "mattes", MATTE_SUFFIXES)
+        stems = {composed(stem): stem for stem in mattes.stems + photos.stems}
+        places = (photos.folder, mattes.folder)
+        described = f"the name of a photo or matte in {folder}"
+        index = PortraitIndex(folder, places, stems.values(), described)
+        lists, problems = _read_lists(folder, index)
+        notes: list[str] = []
+        drawn = lists is None
+        if lists is None:
             if len(stems) < 2:
                 raise InputError(f"{folder} has {len(stems)} portraits; it takes two.")
-            lists = dict(zip(LISTS, split_stems(list(stems), seed), strict=True))
-        problems = _list_problems(folder, lists)
-        split: dict[str, list[Portrait]] = {name: [] for name in lists}
-        for name, stems in lists.items():
-            for stem in stems:
-                found = photos.get(stem, []), mattes.get(stem, [])
-                if not found[0]:
-                    problems.append(Problem(folder / "images" / stem, "the photo is missing"))
-                elif len(found[0]) > 1:
-                    names = " and ".join(path.name for path in found[0])
-                    problems.append(Problem(found[0][0], f"{names} share one stem"))
-                if not found[1]:
-                    path = folder / "mattes" / f"{stem}.png"
-                    problems.append(Problem(path, "the matte is missing"))
-                if found[0] and found[1]:
-                    split[name].append(Portrait(stem, found[0][0], found[1][0]))
-        dataset = cls(folder, **split)
+            sides = split_stems(list(stems.values()), seed)
+            lists = {
+                name: [Entry(number, stem) for number, stem in enumerate(side, start=1)]
+                for name, side in zip(LISTS, sides, strict=True)
+            }
+            notes += notes_on_passed_over(photos.passed_over + mattes.passed_over)
+        split: dict[str, list[Portrait]] = {}
+        for name, entries in lists.items():
+            split[name], unpaired = _pair(photos, mattes, entries)
+            problems += unpaired
+        dataset = cls(folder, **split, drawn_with=seed if drawn else None, notes=notes)
+        groups = equal_files(dataset.side_of)
+        problems += duplicate_problems(groups, dataset.side_of)
+        notes += notes_on_equal_photos(groups, dataset.side_of)
         manifest = DatasetManifest.load(folder)
         if manifest is not None:
             listed = dataset.portraits + dataset.validation
-            paths = [path for p in listed for path in (p.photo, p.matte)]
-            problems += manifest.problems(folder, paths)
+            files = [path for p in listed for path in (p.photo, p.matte)]
+            problems += manifest.problems(folder, files)
         if problems:
             raise DatasetError(folder, problems)
         return dataset
+
+    def list_of(self, side: str) -> str:
+        """Where a side ("train", "test", "validation") comes from, for a report."""
+        if self.drawn_with is None:
+            return str(self.folder / f"{side}.txt")
+        return f"drawn from {self.folder} with seed {self.drawn_with}"
 
     @property
     def portraits(self) -> list[Portrait]:
         """Training portraits, then test portraits."""
         return self.train + self.test
 
+    @property
+    def side_of(self) -> dict[Path, str]:
+        """By photo: "train", "test" or "validation"."""
+        sides = {"train": self.train, "test": self.test, VALIDATION: self.validation}
+        return {each.photo: name for name, side in sides.items() for each in side}
+
     def check_pixels(self, size: tuple[int, int] | None = None) -> None:
-        """Read every photo and matte.
-
-        Parameters
-        ----------
-        size : (width, height), optional
-            That all photos must have.
-
-        Raises
-        ------
-        DatasetError
-            All that is wrong at once: unreadable files, mattes of another
-            size than their photo, photos of another size than `size`.
-        """
-        problems = [p for each in self.portraits for p in read_portrait(each, size)[1]]
-        if problems:
-            raise DatasetError(self.folder, problems)
+        """`check_portraits` of the training and test portraits."""
+        check_portraits(self.folder, self.portraits, size)

@@ -22,10 +22,19 @@ LARGEST_IMAGE = 178_000_000  # pixels
 # Pillow knows more, some of which run other programs (EPS) or accept nearly
 # any bytes (TGA).
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "AVIF", "GIF", "BMP", "PPM", "JPEG2000")
+#: How the names of files in `FORMATS`, or of photos of telephones, end.
+IMAGE_SUFFIXES = frozenset(
+    (
+        ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".tif", ".tiff", ".avif",
+        ".gif", ".bmp", ".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".jpx", ".jpf", ".j2c",
+        ".jpc", ".heic", ".heif", ".hif",
+    )
+)  # fmt: skip
 HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 # MPO and TIFF also have several images, but one of them is the photo.
 ANIMATED_FORMATS = ("GIF", "PNG", "WEBP", "AVIF")
-TIFF_BITS, TIFF_PLANAR = 258, 284  # tags
+TIFF_BITS, TIFF_PHOTOMETRIC, TIFF_PLANAR = 258, 262, 284  # tags
+TIFF_WHITE_IS_ZERO = 0
 
 # What Pillow raises on files that are damaged in one way or another.
 DECODER_ERRORS = (OSError, SyntaxError, ValueError, EOFError, RuntimeError, struct.error)
@@ -153,6 +162,8 @@ def open_image(
                         "save it with interleaved colors."
                     )
                 image.load()
+                if stores_white_as_zero(image):
+                    image.paste(Image.fromarray(65535 - np.asarray(image)))
                 yield image
     except Image.DecompressionBombError:
         raise TooLargeError(
@@ -174,6 +185,15 @@ def _has_deep_planes(image: Image.Image) -> bool:
     """Whether a TIFF is of the one kind that Pillow decodes into noise."""
     bits, planar = (image.tag_v2.get(tag) for tag in (TIFF_BITS, TIFF_PLANAR))
     return planar == 2 and len(bits or ()) > 1 and max(bits) > 8
+
+
+def stores_white_as_zero(image: Image.Image) -> bool:
+    """Whether a TIFF is of the 16-bit kind that no decoder turns light where it is light."""
+    return (
+        image.format == "TIFF"
+        and image.mode.startswith("I;16")
+        and image.tag_v2.get(TIFF_PHOTOMETRIC) == TIFF_WHITE_IS_ZERO
+    )
 
 
 def upright(image: Image.Image) -> Image.Image:
@@ -198,7 +218,11 @@ def over_white(image: Image.Image) -> Image.Image:
 def to_eight_bits(image: Image.Image, path: Path | str) -> Image.Image:
     """Scale 16-bit grey (Pillow modes I;16 and I) to 8 bits; refuse floats."""
     if image.mode == "F":
-        raise InputError(f"{path} holds floating-point values; save it with 8 or 16 bits.")
+        lowest, highest = image.getextrema()
+        raise InputError(
+            f"{path} holds floating-point values ({lowest:.3g} to {highest:.3g}); "
+            "save it with 8 or 16 bits."
+        )
     if image.mode != "I" and not image.mode.startswith("I;16"):
         return image
     values = np.asarray(image).astype(np.int64)
@@ -248,7 +272,8 @@ def read_matte(source: Path | str | bytes, name: str | None = None) -> np.ndarra
     """Read an alpha matte: a grey image, 0 background to 255 foreground.
 
     Three equal color channels and an opaque alpha channel are accepted, since
-    editors add them; anything else is refused rather than guessed at.
+    editors add them; anything else is refused rather than guessed at.  Whether the
+    values are those of a portrait's matte, `data_prep.datasets.matte_checks` says.
 
     Parameters
     ----------
@@ -264,21 +289,42 @@ def read_matte(source: Path | str | bytes, name: str | None = None) -> np.ndarra
     Raises
     ------
     InputError
-        As `read_photo`, and if the image has colors or transparency.
+        As `read_photo`, and if the image has colors or transparency, or 16 bits of
+        which it uses the lower 8.
     """
     if isinstance(source, str):
         source = Path(source)
     if name is None:
         name = "The matte" if isinstance(source, bytes) else str(source)
     with open_image(source, name) as image:
+        _check_depth(image, name)
         image = to_eight_bits(upright(image), name)
         if image.mode == "L" and not image.has_transparency_data:
             return np.array(image)
         channels = np.asarray(image.convert("RGBA"))
     grey = channels[:, :, 0]
-    if np.any(channels[:, :, 1:3] != grey[:, :, None]) or np.any(channels[:, :, 3] < 255):
-        raise InputError(f"{name} has colors or transparency; save the matte as a grey PNG.")
+    colored = bool(np.any(channels[:, :, 1:3] != grey[:, :, None]))
+    if np.any(channels[:, :, 3] < 255):
+        what = "colors and transparency, as cut-outs have" if colored else "transparency"
+        raise InputError(f"{name} has {what}; save its alpha channel alone, as a grey PNG.")
+    if colored:
+        value = channels[:, :, :3][np.any(channels[:, :, 1:3] != grey[:, :, None], axis=2)][0]
+        raise InputError(
+            f"{name} has colors, such as {value[0]}, {value[1]}, {value[2]} (RGB); "
+            "save the matte as a grey PNG."
+        )
     return np.ascontiguousarray(grey)
+
+
+def _check_depth(image: Image.Image, name: str) -> None:
+    """Refuse a matte of 8 bits that is stored with 16, which would be all background."""
+    if image.mode == "I" or image.mode.startswith("I;16"):
+        highest = int(np.asarray(image).max())
+        if 0 < highest <= 255:
+            raise InputError(
+                f"{name} has 16 bits, but its largest value is {highest} of 65535; "
+                "save it with 8 bits, or multiply it by 257."
+            )
 
 
 def read_alpha_channel(path: Path | str) -> np.ndarray:
@@ -301,25 +347,6 @@ def read_alpha_channel(path: Path | str) -> np.ndarray:
             raise InputError(f"{path} has no transparency; its matte is the alpha channel.")
         alpha = np.asarray(image.convert("RGBA").getchannel("A"))
     return np.ascontiguousarray(alpha)
-
-
-def check_matte_range(matte: np.ndarray, path: Path) -> None:
-    """Refuse a matte without foreground or without background.
-
-    Raises
-    ------
-    InputError
-        If no pixel reaches half of 255 (as in a mask stored as 0 and 1), or
-        none lies below.
-    """
-    lowest, highest = int(matte.min()), int(matte.max())
-    if highest < 128:
-        raise InputError(
-            f"{path} has no foreground: its largest value is {highest} of 255; "
-            "a mask of 0 and 1 has to be multiplied by 255."
-        )
-    if lowest >= 128:
-        raise InputError(f"{path} has no background: its smallest value is {lowest} of 255.")
 
 
 def encode_image(array: np.ndarray, suffix: str) -> bytes:

@@ -31,8 +31,9 @@ from data_prep.assets import ASSETS, sha256_of
 from data_prep.crop import Crop, check_enlargement, choose_crop, resize_to_frame
 from data_prep.dataset import FRAME, PHOTO_SUFFIXES, split_stems, write_lists
 from data_prep.dataset_manifest import DatasetManifest, rejection_lines
+from data_prep.datasets.matte_checks import check_matte
 from data_prep.errors import InputError, run_program
-from data_prep.images import atomic_write, check_matte_range, read_photo, write_image
+from data_prep.images import atomic_write, read_photo, write_image
 from data_prep.landmarks import LandmarkDetector
 from data_prep.layouts import LAYOUTS, Listing, Pair
 from data_prep.parallel import available_workers
@@ -133,7 +134,7 @@ def make_portrait(pair: Pair) -> Portrait:
         the matte is at fault.
     """
     photo, matte = read_photo(pair.photo), pair.read_matte(pair.matte)
-    check_matte_range(matte, pair.matte)
+    check_matte(matte, pair.matte)
     if pair.crop is not None:
         photo = _crop_as_listed(pair, photo, matte)
         r0, r1, c0, c1 = pair.crop
@@ -146,7 +147,9 @@ def make_portrait(pair: Pair) -> Portrait:
     if matte.shape == FRAME:
         copied = pair.photo.suffix.lower() in PHOTO_SUFFIXES
         return Portrait(None if copied else photo, matte)
-    crop, face = choose_crop(_detector().detect(photo), matte)
+    landmarks = _detector().detect(photo)
+    check_matte(matte, pair.matte, landmarks)
+    crop, face = choose_crop(landmarks, matte)
     return Portrait(crop.apply(photo), crop.apply(matte), crop, face)
 
 

@@ -42,8 +42,10 @@ import numpy as np
 from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
 
-from data_prep.dataset import LISTS, read_list
+from data_prep.dataset import LISTS
 from data_prep.dataset_manifest import Problem
+from data_prep.datasets.image_folder import file_fault
+from data_prep.datasets.lists import PortraitIndex, composed, read_entries, read_lines, repetitions
 from data_prep.errors import InputError
 from data_prep.images import (
     DECODER_ERRORS,
@@ -53,8 +55,8 @@ from data_prep.images import (
     require_file,
 )
 
-#: Files that are taken for images.
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp")
+#: Formats that are taken where an image of one stem has several.
+COMMON_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp")
 
 
 @dataclass(frozen=True)
@@ -129,27 +131,28 @@ def _existing_folder(path: Path, source_is: str) -> Path:
 
 def _image_problem(path: Path) -> str | None:
     """Why a file cannot be an image of the collection, by its name alone."""
-    if path.name.startswith("."):
-        return "a hidden file, no image"
-    if path.is_dir():
-        return "a folder where images were expected"
-    if path.suffix.lower() not in IMAGE_SUFFIXES:
-        return f"'{path.suffix}' is no image format that is read here"
+    if fault := file_fault(path):
+        return fault
     if path.stem != path.stem.strip() or len(path.stem.splitlines()) != 1:
         return "its name begins or ends with a space, or has a line break; rename it"
     return None
 
 
+def _is_uncommon(path: Path) -> bool:
+    return path.suffix.lower() not in COMMON_SUFFIXES
+
+
 def _images(folder: Path) -> tuple[dict[str, Path], list[Problem]]:
-    """Images of a folder by stem; what is no image, or has a stem taken."""
+    """Images of a folder by composed stem; what is no image, or has a stem taken."""
     found: dict[str, Path] = {}
     problems = []
-    for path in sorted(folder.iterdir()):
+    for path in sorted(sorted(folder.iterdir()), key=_is_uncommon):
         reason = _image_problem(path)
-        if reason is None and path.stem in found:
-            reason = f"{found[path.stem].name} has the same stem and is taken"
+        stem = composed(path.stem)
+        if reason is None and stem in found:
+            reason = f"{found[stem].name} has the same stem and is taken"
         if reason is None:
-            found[path.stem] = path
+            found[stem] = path
         else:
             problems.append(Problem(path, reason))
     return found, problems
@@ -217,15 +220,18 @@ def list_plain(source: Path, images: str = "images", mattes: str = "mattes") -> 
     paths = {name: source / f"{name}.txt" for name in LISTS}
     if not all(path.is_file() for path in paths.values()):
         return listing
-    split: dict[str, str] = {}
+    places = (source / images, source / mattes)
+    described = f"the name of a photo that has a matte in {source}"
+    index = PortraitIndex(source, places, [pair.stem for pair in listing.pairs], described)
     problems = listing.problems
-    stems = {pair.stem for pair in listing.pairs}
+    lists = {}
+    for path in paths.values():
+        lists[path], unnamed = read_entries(path, index)
+        problems += unnamed
+    problems += repetitions(lists)
+    split: dict[str, str] = {}
     for name, path in paths.items():
-        for stem in read_list(path):
-            if stem in split:
-                problems.append(Problem(path, f"{stem} is already in {split[stem]}.txt"))
-            elif stem not in stems:
-                problems.append(Problem(path, f"{stem} has no photo and matte"))
+        for _, stem in lists[path]:
             split.setdefault(stem, name)
     pairs = []
     for pair in listing.pairs:
@@ -271,7 +277,7 @@ def list_portrait_segmentation(source: Path) -> Listing:
     addresses = source / "alldata_urls.txt"
     nowhere = {
         line.split()[0]
-        for line in (read_list(addresses) if addresses.is_file() else [])
+        for _, line in (read_lines(addresses) if addresses.is_file() else ())
         if line.split()[1:] == ["None"]
     }
     split = {
@@ -280,11 +286,11 @@ def list_portrait_segmentation(source: Path) -> Listing:
     pairs: dict[str, Pair] = {}
     problems = []
     named: set[Path] = set()
-    for index, line in enumerate(read_list(crops), start=1):
+    for index, line in read_lines(crops):
         try:
             name, crop = _parse_crop_line(line)
         except ValueError:
-            problems.append(Problem(crops, f"entry {index}, '{line}', is not `name r0 r1 c0 c1`"))
+            problems.append(Problem(crops, f"line {index}, '{line}', is not `name r0 r1 c0 c1`"))
             continue
         photo, matte = photos / name, masks / f"{Path(name).stem}_mask.mat"
         named |= {photo, matte}
@@ -297,7 +303,7 @@ def list_portrait_segmentation(source: Path) -> Listing:
         elif not matte.is_file():
             problems.append(Problem(matte, "the mask is missing"))
         elif photo.stem in pairs:
-            problems.append(Problem(crops, f"entry {index}, '{line}', names a photo again"))
+            problems.append(Problem(crops, f"line {index}, '{line}', names a photo again"))
         else:
             part = split.get(int(photo.stem)) if photo.stem.isdecimal() else None
             pairs[photo.stem] = Pair(photo.stem, photo, matte, read_mask_mat, part, crop)

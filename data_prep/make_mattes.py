@@ -38,6 +38,7 @@ from caffe_layers.matting import solve_alpha
 from data_prep.assets import sha256_of
 from data_prep.dataset import PHOTO_SUFFIXES, split_stems, write_lists
 from data_prep.dataset_manifest import DatasetManifest, Problem, rejection_lines
+from data_prep.datasets.matte_checks import describe_levels, inversion_fault
 from data_prep.errors import InputError, run_program
 from data_prep.images import atomic_write, read_matte, read_photo, write_image
 from data_prep.layouts import pair_folders
@@ -78,7 +79,8 @@ def read_trimap(path: Path) -> np.ndarray:
     Raises
     ------
     InputError
-        As `read_matte`, and if it has other values or lacks one of the three.
+        As `read_matte`, and if it has other values, lacks one of the three or is
+        inverted.
     """
     grey = read_matte(path)
     trimap = np.full(grey.shape, UNKNOWN, np.uint8)
@@ -96,7 +98,12 @@ def read_trimap(path: Path) -> np.ndarray:
     names = {FOREGROUND: "foreground", BACKGROUND: "background", UNKNOWN: "unknown"}
     for label, name in names.items():
         if not (trimap == label).any():
-            raise InputError(f"{path} has no {name} pixels; label some with {label}.")
+            raise InputError(
+                f"{path} has no {name} pixels, its values are {describe_levels(grey)}; "
+                f"label some with {label}."
+            )
+    if fault := inversion_fault(np.where(trimap == FOREGROUND, FOREGROUND, BACKGROUND)):
+        raise InputError(f"{path} {fault}.")
     return trimap
 
 

@@ -19,6 +19,7 @@ from data_prep.images import (
     open_image,
     over_white,
     require_file,
+    stores_white_as_zero,
     to_eight_bits,
     upright,
 )
@@ -122,11 +123,14 @@ def read_picture(
         icc = image.info.get("icc_profile")
         orientation = _orientation(image)
         deep = _stores_sixteen_bit_colors(image, source)
+        negative = stores_white_as_zero(image)
         image = upright(image)
         exif, xmp = _exif(image), _xmp(image)
         if deep:
             image.close()
             bgr = _turned(_sixteen_bit_bgr(source, name), orientation)
+            if negative:
+                np.subtract(65535, bgr, out=bgr)
         else:
             image, icc = _to_srgb(to_eight_bits(image, name), icc)
             rgb = np.asarray(over_white(image).convert("RGB"))
@@ -153,7 +157,7 @@ def _stores_sixteen_bit_colors(image: Image.Image, content: bytes) -> bool:
         return (
             set(tags.get(Tag.BitsPerSample, ())) == {16}
             and set(tags.get(Tag.SampleFormat, (1,))) == {1}
-            and tags.get(Tag.PhotometricInterpretation) in (1, 2)
+            and tags.get(Tag.PhotometricInterpretation) in (0, 1, 2)
             and set(tags.get(Tag.ExtraSamples, ())) <= {TIFF_UNASSOCIATED_ALPHA}
         )
     return False

@@ -63,6 +63,8 @@ from data_prep.databases import (
     write_records,
 )
 from data_prep.dataset import FRAME, Dataset, DatasetError
+from data_prep.datasets.duplicates import duplicate_problems, equal_photos
+from data_prep.datasets.notes import notes_on_mattes
 from data_prep.errors import InputError, run_program
 from data_prep.images import atomic_write, read_photo, remove_leftovers, write_image
 from data_prep.parallel import OrderedMap, available_workers, open_workers
@@ -251,6 +253,8 @@ def prepare(
     if scheduler is not None:  # its workers may run in another folder
         dataset_folder = dataset_folder.absolute()
     dataset = Dataset.open(dataset_folder, seed)
+    for note in dataset.notes:
+        print(note)
     sources = describe_sources(dataset, augmentations, vary, seed)
     if is_current(out, sources):
         return False
@@ -279,6 +283,11 @@ def _survey_all(
     ]
     cache = SurveyCache(out / "survey.txt")
     surveys, problems = survey_portraits(dataset.portraits, keys, cache, ordered_map)
+    if not problems:
+        faces = zip(dataset.portraits, surveys, strict=True)
+        landmarks = {portrait.photo: survey.landmarks for portrait, survey in faces}
+        groups = equal_photos(landmarks, dataset.side_of)
+        problems = duplicate_problems(groups, dataset.side_of)
     if problems:
         raise DatasetError(dataset.folder, problems)
     return surveys
@@ -310,6 +319,9 @@ def _make_products(
         )
     split_faces = {"train": faces[: len(dataset.train)], "test": faces[len(dataset.train) :]}
     train = surveys[: len(dataset.train)]
+    mattes = [portrait.matte for portrait in dataset.train]
+    for note in notes_on_mattes(mattes, [survey.alpha_counts for survey in train]):
+        print(note)
 
     distribution = alpha_distribution(survey.alpha_counts for survey in train)
     save_alpha_distribution(out / "p_alpha.txt", distribution)

@@ -16,8 +16,9 @@ from collections.abc import Iterable
 from hashlib import sha256
 from pathlib import Path
 
-from data_prep.dataset import LISTS, VALIDATION, read_list
+from data_prep.dataset import LISTS, VALIDATION
 from data_prep.dataset_manifest import DatasetManifest, check_finished
+from data_prep.datasets.lists import read_lines
 from data_prep.errors import InputError, run_program
 from data_prep.images import atomic_write
 
@@ -43,7 +44,8 @@ def describe_set(folder: Path) -> dict:
     for side in SIDES:
         stems: dict[int, list[str]] = {}
         path = folder / f"{side}.txt"
-        for stem in sorted(read_list(path) if path.is_file() else ()):
+        listed = (line.text for line in (read_lines(path) if path.is_file() else ()))
+        for stem in sorted(listed):
             stems.setdefault(manifest.portraits[stem]["person"], []).append(stem)
         record[side] = {
             of_person[0]: {

@@ -13,6 +13,7 @@ from tqdm import tqdm
 from data_prep.alpha_distribution import count_alphas
 from data_prep.assets import ASSETS
 from data_prep.dataset import FRAME, Portrait, Problem, read_portrait
+from data_prep.datasets.matte_checks import matte_fault
 from data_prep.images import atomic_write, remove_leftovers
 from data_prep.landmarks import detect_landmarks
 from data_prep.parallel import OrderedMap
@@ -48,7 +49,10 @@ def survey_portrait(portrait: Portrait) -> Survey | list[Problem]:
     if problems:
         return problems
     photo, matte = images
-    return Survey(detect_landmarks(photo), count_alphas(matte), center_of_gravity(matte))
+    landmarks = detect_landmarks(photo)
+    if fault := matte_fault(matte, landmarks):
+        return [Problem(portrait.matte, f"it {fault}")]
+    return Survey(landmarks, count_alphas(matte), center_of_gravity(matte))
 
 
 class SurveyCache:

@@ -104,8 +104,9 @@ def read_net(path: Path) -> caffe_pb2.NetParameter:
     Raises
     ------
     InputError
-        If it is missing, no net definition, has no ``data`` and ``score``, or if Caffe is
-        not built.
+        If it is missing, no net definition, has no ``data`` and ``score``, or is for
+        training (Caffe ends the process where it does not find the databases), or if
+        Caffe is not built.
     """
     net = load_caffe().proto.caffe_pb2.NetParameter()
     try:
@@ -117,8 +118,20 @@ def read_net(path: Path) -> caffe_pb2.NetParameter:
     tops = {top for layer in net.layer for top in layer.top}
     for blob in ("data", "score"):
         if blob not in tops:
-            raise InputError(f"{path} has no blob {blob}; give a deploy definition.")
+            raise InputError(f"{path} has no blob {blob}; give {_deploy_of(path)}.")
+    if any("data" in layer.top and layer.type != "Input" for layer in net.layer):
+        raise InputError(
+            f"{path} is for training, its data come from databases; give {_deploy_of(path)}."
+        )
     return net
+
+
+def _deploy_of(path: Path) -> str:
+    """The deploy definition beside a train_val net, for messages; else any."""
+    name = path.stem.removesuffix("_train_val")
+    beside = (path.with_name(f"{name}{tail}.prototxt") for tail in ("_trimap_deploy", "_deploy"))
+    found = next((deploy for deploy in beside if deploy.is_file()), None)
+    return f"its deploy definition, {found}" if found else "a deploy definition"
 
 
 def build_net(definition: caffe_pb2.NetParameter) -> caffe.Net:

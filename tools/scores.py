@@ -15,9 +15,9 @@ import numpy as np
 from tqdm import tqdm
 
 from data_prep.assets import sha256_of
-from data_prep.dataset import Portrait
+from data_prep.dataset import Portrait, load_portrait
 from data_prep.dataset_manifest import DatasetManifest
-from data_prep.images import atomic_write, read_matte, read_photo
+from data_prep.images import atomic_write
 from data_prep.resume import content_key
 from tools.contenders import Contender
 from tools.metrics import MatteErrors, evaluate
@@ -90,6 +90,11 @@ def scores_of(contender: Contender, portraits: Sequence[Portrait], folder: Path)
     portraits : sequence of Portrait
     folder : Path
         Made if missing.
+
+    Raises
+    ------
+    InputError
+        As `load_portrait`.
     """
     stored = ScoreFile(folder / f"{contender.name}.jsonl")
     files = [sha256_of(path) for path in contender.files]
@@ -106,7 +111,8 @@ def scores_of(contender: Contender, portraits: Sequence[Portrait], folder: Path)
     for portrait in tqdm(
         todo, contender.name, len(portraits), initial=len(portraits) - len(todo), unit="image"
     ):
-        photo, truth = read_photo(portrait.photo), read_matte(portrait.matte) / 255
+        photo, true_matte = load_portrait(portrait)
+        truth = true_matte / 255
         scores[portrait.stem] = errors = evaluate(matte(photo, truth), truth)
         stored.add(portrait.stem, keys[portrait.stem], errors)
     return scores

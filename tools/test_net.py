@@ -27,9 +27,11 @@ import numpy as np
 from tqdm import tqdm
 
 from data_prep.assets import sha256_of
-from data_prep.dataset import Dataset, Portrait, read_list
+from data_prep.dataset import Dataset, Portrait, check_portraits, load_portrait
+from data_prep.datasets.lists import PortraitIndex, read_entries, repetitions
+from data_prep.datasets.matte_checks import check_matte
 from data_prep.errors import InputError, run_program
-from data_prep.images import atomic_write, read_matte, read_photo
+from data_prep.images import atomic_write
 from tools.contact_sheet import SheetRow, representative, sheet_row, write_contact_sheet
 from tools.metrics import MatteErrors, evaluate, unknown_region
 from tools.models import DEFAULT_MODEL, MODELS
@@ -70,23 +72,14 @@ class Result:
     row: SheetRow
 
 
-def listed_portraits(dataset: Dataset, list_file: Path | None) -> list[Portrait]:
-    """Portraits of a list; of the dataset's test list where none is given.
-
-    Parameters
-    ----------
-    dataset : Dataset
-    list_file : Path or None
-        Stems of the dataset, one a line; a name of its own is looked for in
-        the dataset's folder too.
+def find_list(dataset: Dataset, list_file: Path) -> Path:
+    """A list, looked for in the dataset's folder where it is not found as it is named.
 
     Raises
     ------
     InputError
-        If the list is missing or empty, or names what the dataset has not.
+        If it is in neither place.
     """
-    if list_file is None:
-        return dataset.test
     places = (list_file, dataset.folder / list_file)
     found = next((place for place in places if place.is_file()), None)
     if found is None:
@@ -94,17 +87,37 @@ def listed_portraits(dataset: Dataset, list_file: Path | None) -> list[Portrait]
             f"{list_file} does not exist, here or in {dataset.folder}; "
             "give a file with one image stem a line."
         )
-    stems = read_list(found)
-    known = {portrait.stem: portrait for portrait in dataset.portraits}
-    missing = [stem for stem in stems if stem not in known]
-    if missing:
-        raise InputError(
-            f"{found} names {missing[0]}, which is in no list of {dataset.folder}; "
-            "correct the stem or add it to its test.txt."
-        )
-    if not stems:
-        raise InputError(f"{found} is empty; write one image stem a line.")
-    return [known[stem] for stem in stems]
+    return found
+
+
+def listed_portraits(dataset: Dataset, list_file: Path | None) -> list[Portrait]:
+    """Portraits of a list; of the dataset's test list where none is given.
+
+    Parameters
+    ----------
+    dataset : Dataset
+    list_file : Path or None
+        Names of portraits that are on a list of the dataset, in any form that
+        `data_prep.datasets.lists` reads.
+
+    Raises
+    ------
+    InputError
+        If the list is missing or empty, names what is on no list of the dataset, or
+        names a portrait twice, which would count twice in the mean.
+    """
+    if list_file is None:
+        return dataset.test
+    found = find_list(dataset, list_file)
+    known = {each.stem: each for each in dataset.portraits + dataset.validation}
+    places = (dataset.folder / "images", dataset.folder / "mattes")
+    described = f"the name of a portrait on a list of {dataset.folder}"
+    index = PortraitIndex(dataset.folder, places, known, described)
+    entries, problems = read_entries(found, index)
+    problems += repetitions({found: entries})
+    if problems:
+        raise InputError("\n".join(f"{each.file}: {each.reason}." for each in problems))
+    return [known[stem] for _, stem in entries]
 
 
 def evaluate_portrait(
@@ -123,15 +136,11 @@ def evaluate_portrait(
     Raises
     ------
     InputError
-        If a file cannot be read, or the matte has another size than its photo.
+        If `load_portrait` refuses the portrait, its matte is inverted, or it has no
+        unknown region where only that counts.
     """
-    photo = read_photo(portrait.photo)
-    truth = read_matte(portrait.matte) / 255.0
-    if truth.shape != photo.shape[:2]:
-        raise InputError(
-            f"{portrait.matte} is {truth.shape[1]}x{truth.shape[0]} pixels, its photo "
-            f"{photo.shape[1]}x{photo.shape[0]}; resize the matte to the photo."
-        )
+    photo, matte = load_portrait(portrait)
+    truth = matte / 255.0
     region = unknown_region(truth) if unknown_only else None
     if region is not None and not region.any():
         raise InputError(
@@ -139,6 +148,8 @@ def evaluate_portrait(
             "test with --region all."
         )
     prediction = predict(photo)
+    if prediction.faces:
+        check_matte(matte, portrait.matte, prediction.faces[0])
     errors = evaluate(prediction.alpha, truth, region)
     caption = f"{portrait.stem}   " + "   ".join(
         f"{heading} {getattr(errors, name) / unit:.2f}"
@@ -249,15 +260,19 @@ def main(argv: list[str] | None = None) -> int:
     options = parser.parse_args(argv)
     folder = options.out or Path("out") / f"test_{options.model}"
 
-    portraits = listed_portraits(Dataset.open(options.dataset), options.list)
+    dataset = Dataset.open(options.dataset)
+    for note in dataset.notes:
+        print(note)
+    portraits = listed_portraits(dataset, options.list)
     predictor = Predictor(options.model, options.deploy, options.weights, options.shape_mask)
+    check_portraits(dataset.folder, portraits)  # now, not after hours
     about = {
         "model": options.model,
         "deploy": str(predictor.deploy),
         "weights": str(predictor.weights),
         "weights_sha256": sha256_of(predictor.weights),
         "dataset": str(options.dataset),
-        "list": str(options.list or options.dataset / "test.txt"),
+        "list": str(find_list(dataset, options.list)) if options.list else dataset.list_of("test"),
         "listed_images": len(portraits),
         "region": options.region,
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),

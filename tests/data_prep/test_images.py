@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
@@ -8,16 +9,17 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from data_prep.errors import InputError, TooLargeError
 from data_prep.images import (
     atomic_write,
-    check_matte_range,
     read_alpha_channel,
     read_matte,
     read_photo,
     write_image,
 )
+from data_prep.pictures import read_picture
 
 
 @pytest.fixture
@@ -192,10 +194,52 @@ def test_cutout_without_transparency_is_refused(tmp_path, photo):
         read_alpha_channel(save(tmp_path / "a.png", photo))
 
 
-def test_matte_needs_foreground_and_background(tmp_path):
-    matte = np.eye(5, dtype=np.uint8)
-    check_matte_range(255 * matte, tmp_path)
-    with pytest.raises(InputError, match="no foreground: its largest value is 1 of 255"):
-        check_matte_range(matte, tmp_path)
-    with pytest.raises(InputError, match="no background: its smallest value is 200"):
-        check_matte_range(200 + matte, tmp_path)
+def save_white_is_zero(path, grey):
+    """A 16-bit grey TIFF whose light pixels are stored as small numbers."""
+    stored = (65535 - grey.astype(int)).astype("<u2").tobytes()
+    directory = ImageFileDirectory_v2()
+    directory.update({
+        256: grey.shape[1], 257: grey.shape[0], 258: 16, 259: 1, 262: 0, 273: 0, 277: 1,
+        278: grey.shape[0], 279: len(stored),
+    })  # fmt: skip
+    stream = io.BytesIO()
+    directory.save(stream)  # offsets count from its end
+    path.write_bytes(stream.getvalue() + stored)
+
+
+def test_sixteen_bit_tiff_with_white_as_zero_is_no_negative(tmp_path, photo):
+    grey = photo[:, :, 0].astype(np.uint16) * 257
+    path = tmp_path / "a.tif"
+    save_white_is_zero(path, grey)
+    np.testing.assert_array_equal(read_matte(path), photo[:, :, 0])
+    np.testing.assert_array_equal(read_photo(path), np.dstack([photo[:, :, 0]] * 3))
+    picture = read_picture(path, smallest=3)
+    assert picture.bgr.dtype == np.uint16
+    np.testing.assert_array_equal(picture.bgr, np.dstack([grey] * 3))
+
+
+def test_matte_of_eight_bits_in_sixteen_is_refused(tmp_path, photo):
+    path = tmp_path / "a.png"
+    cv2.imwrite(str(path), photo[:, :, 0].astype(np.uint16))
+    with pytest.raises(InputError, match=r"a\.png has 16 bits, but its largest value is \d+ of"):
+        read_matte(path)
+
+
+def test_cut_outs_and_colors_are_refused_as_what_they_are(tmp_path, photo):
+    alpha = np.where(np.arange(photo.shape[1]) < 20, 0, 255) + np.zeros(photo.shape[:2])
+    cut_out = save(tmp_path / "cut.png", np.dstack([photo, alpha.astype(np.uint8)]))
+    with pytest.raises(InputError, match="cut.png has colors and transparency, as cut-outs have"):
+        read_matte(cut_out)
+    labels = Image.fromarray((photo[:, :, 0] > 127).astype(np.uint8), "P")
+    labels.putpalette([0, 0, 0, 128, 0, 0])
+    labels.save(tmp_path / "labels.png")
+    with pytest.raises(InputError, match=r"labels.png has colors, such as 128, 0, 0 \(RGB\)"):
+        read_matte(tmp_path / "labels.png")
+
+
+def test_palette_of_greys_is_a_matte(tmp_path, photo):
+    grey = photo[:, :, 0]
+    picture = Image.fromarray(grey, "P")
+    picture.putpalette([value for level in range(256) for value in (level, level, level)])
+    picture.save(tmp_path / "a.png")
+    np.testing.assert_array_equal(read_matte(tmp_path / "a.png"), grey)

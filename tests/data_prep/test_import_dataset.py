@@ -101,6 +101,8 @@ def test_every_kind_of_bad_file_is_listed(plain, tmp_path, small, capsys):
     add_pair(plain, "empty", (photo, np.zeros_like(matte)))
     add_pair(plain, "mask01", (photo, matte // 255))
     add_pair(plain, "full", (photo, np.full_like(matte, 255)))
+    add_pair(plain, "inverted", (photo, 255 - matte))
+    (images / "a.gif").write_bytes(b"")  # beside a.jpg, and before it in the alphabet
     add_pair(plain, "colors", (photo, photo))
     cv2.imwrite(str(mattes / "colors.png"), photo)
     add_pair(plain, "tiny", (reduced(photo, (150, 200)), reduced(matte, (150, 200))))
@@ -126,7 +128,9 @@ def test_every_kind_of_bad_file_is_listed(plain, tmp_path, small, capsys):
         "mattes/empty.png": "no foreground",
         "mattes/mask01.png": "largest value is 1 of 255",
         "mattes/full.png": "no background",
-        "mattes/colors.png": "colors or transparency",
+        "mattes/inverted.png": "it seems to be inverted: the",
+        "images/a.gif": "a.jpg has the same stem and is taken",
+        "mattes/colors.png": "it has colors, such as",
         "images/tiny.jpg": "150x200 pixels, too few for 600x800",
         "images/notes.txt": "'.txt' is no image format",
         "images/.DS_Store": "hidden file",
@@ -156,7 +160,9 @@ def test_other_folder_names_and_given_lists(tmp_path, small):
     dataset = Dataset.open(tmp_path / "out")
     assert (stems(dataset.train), stems(dataset.test)) == (["b", "c"], ["a"])
     assert reasons == {
-        "train.txt": "ghost has no photo and matte; b is already in train.txt",
+        "train.txt": "line 3, 'ghost', is not the name of a photo that has a matte in "
+        f"{source}; correct it or take it out; line 4 names b, which is already in train.txt, "
+        "line 1; keep one of the two",
         "photo/d.jpg": "it is neither in train.txt nor in test.txt",
     }
 
@@ -266,9 +272,9 @@ def test_bad_files_of_the_release_are_listed(released, tmp_path, portraits):
     manifest = DatasetManifest.load(tmp_path / "o")
     listed = [f"{each['file']}: {each['reason']}" for each in manifest.rejected]
     expected = [
-        "crop.txt: entry 7, '00007.jpg 0 640 zero 480', is not",
-        "crop.txt: entry 8, '../up.jpg 0 640 0 480', is not",
-        "crop.txt: entry 9, '00008.jpg 640 0 0 480', is not",
+        "crop.txt: line 7, '00007.jpg 0 640 zero 480', is not",
+        "crop.txt: line 8, '../up.jpg 0 640 0 480', is not",
+        "crop.txt: line 9, '00008.jpg 640 0 0 480', is not",
         "names a photo again",
         "images_data/00009.jpg: rows 0-900 and columns 0-480 of crop.txt leave the photo",
         "images_mask/00010_mask.mat: it is 300x400 pixels, not 600x800",

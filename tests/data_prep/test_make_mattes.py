@@ -150,14 +150,22 @@ def test_labels_may_be_a_little_off(tmp_path):
     [
         ((0, 128, 255, 17), "120 pixels that are no label, most of them 17"),
         ((0, 128, 255, 200, 200, 60), "360 pixels that are no label, most of them 200"),
-        ((0, 255), "no unknown pixels; label some with 128"),
-        ((0, 128), "no foreground pixels; label some with 255"),
-        ((128, 255), "no background pixels; label some with 0"),
+        ((0, 255), "no unknown pixels, its values are 0 and 255; label some with 128"),
+        ((0, 128), "no foreground pixels, its values are 0 and 128; label some with 255"),
+        ((0, 1, 2), "no foreground pixels, its values are 0, 1 and 2; label some with 255"),
+        ((128, 255), "no background pixels, its values are 128 and 255; label some with 0"),
     ],
 )
 def test_trimap_that_cannot_be_solved_is_refused(tmp_path, values, sentence):
     with pytest.raises(InputError, match=rf"a\.png has {sentence}"):
         read_trimap(write_trimap(tmp_path / "a.png", *values))
+
+
+def test_inverted_trimap_is_refused(portraits, tmp_path):
+    _, _, _, trimap = portraits[0]
+    write_image(tmp_path / "a.png", 255 - trimap)
+    with pytest.raises(InputError, match=r"a\.png seems to be inverted: the middle is background"):
+        read_trimap(tmp_path / "a.png")
 
 
 # --- mattes ------------------------------------------------------------------

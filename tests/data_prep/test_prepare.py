@@ -39,6 +39,8 @@ ROOT = Path(__file__).parents[2]
 
 MEAN = np.array([104.00699, 116.66877, 122.67892])
 FACELESS = "blank"
+FACELESS_MATTE = np.zeros(FRAME, np.uint8)
+FACELESS_MATTE[400:, 150:450] = 255
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +53,7 @@ def dataset(tmp_path_factory, sample):
         shutil.copy(portrait.photo, folder / "images")
         shutil.copy(portrait.matte, folder / "mattes")
     write_image(folder / "images" / f"{FACELESS}.png", np.full((800, 600, 3), 77, np.uint8))
-    write_image(folder / "mattes" / f"{FACELESS}.png", np.zeros((800, 600), np.uint8))
+    write_image(folder / "mattes" / f"{FACELESS}.png", FACELESS_MATTE)
     train = [p.stem for p in sample.train[:2]] + [FACELESS]
     (folder / "train.txt").write_text("\n".join(train))
     (folder / "test.txt").write_text(sample.test[0].stem)
@@ -170,7 +172,7 @@ def test_only_training_portraits_enter_mask_and_distribution(
 ):
     stems = [p.stem for p in sample.train[:2]]
     mattes = [sample_mattes[stem] for stem in stems]
-    expected = alpha_distribution(map(count_alphas, [*mattes, np.zeros_like(mattes[0])]))
+    expected = alpha_distribution(map(count_alphas, [*mattes, FACELESS_MATTE]))
     p = load_alpha_distribution(prepared / "p_alpha.txt")
     np.testing.assert_allclose(p, expected, rtol=1e-12)
     landmarks = [sample_landmarks[stem] for stem in stems]
@@ -224,6 +226,48 @@ def test_photo_of_another_size_is_named(dataset, tmp_path):
     with pytest.raises(InputError, match=r"blank\.png: the photo is 512x512.*600x800"):
         prepare(folder, out, seed=0)
     assert [path.name for path in out.iterdir()] == ["survey.txt"]  # of the good ones
+
+
+def smaller_dataset(dataset, folder):
+    """One portrait to train on, and one to test on, without the others."""
+    shutil.copytree(dataset, folder)
+    first = (folder / "train.txt").read_text().split()[0]
+    (folder / "train.txt").write_text(first)
+    return folder, first, (folder / "test.txt").read_text()
+
+
+def test_the_same_photo_stored_in_two_ways_is_refused(dataset, tmp_path):
+    folder, first, test = smaller_dataset(dataset, tmp_path / "dataset")
+    write_image(folder / "images" / "copy.png", read_photo(folder / "images" / f"{first}.jpg"))
+    shutil.copy(folder / "mattes" / f"{first}.png", folder / "mattes" / "copy.png")
+    (folder / "test.txt").write_text(f"{test}\ncopy\n")
+    with pytest.raises(InputError, match=rf"images/copy\.png: it is the same photo as {first}\.jpg"):
+        prepare(folder, tmp_path / "out", seed=0)
+
+
+def test_matte_that_the_face_shows_to_be_inverted_is_refused(dataset, tmp_path):
+    folder, first, _ = smaller_dataset(dataset, tmp_path / "dataset")
+    path = folder / "mattes" / f"{first}.png"
+    write_image(path, 255 - read_matte(path))
+    with pytest.raises(InputError, match=rf"mattes/{first}\.png: it seems to be inverted: the"):
+        prepare(folder, tmp_path / "out", seed=0)
+
+
+def test_hard_masks_and_what_is_passed_over_are_told(dataset, tmp_path, capsys):
+    folder, first, test = smaller_dataset(dataset, tmp_path / "a dataset")
+    for path in (folder / "mattes").iterdir():
+        write_image(path, np.where(read_matte(path) > 127, 255, 0).astype(np.uint8))
+    for name in ("train", "test"):
+        (folder / f"{name}.txt").unlink()
+    for path in [*(folder / "images").iterdir(), *(folder / "mattes").iterdir()]:
+        if path.stem not in (first, test):
+            path.rename(path.with_suffix(".bak"))
+    out = tmp_path / "its databases"
+    arguments = ["--dataset", str(folder), "--out", str(out), "--augment", "none"]
+    assert main([*arguments, "--workers", "1"]) == 0
+    printed = capsys.readouterr().out
+    assert "All training mattes are hard masks" in printed and "degenerate" in printed
+    assert f"images/{FACELESS}.bak ('.bak' is no image format that is read here)" in printed
 
 
 def test_negative_seed():

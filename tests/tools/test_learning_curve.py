@@ -51,7 +51,7 @@ def test_every_person_is_among_the_validation_photos(tmp_path):
     for kind, pixels in (("images", (4, 4, 3)), ("mattes", (4, 4))):
         suffix = "jpg" if kind == "images" else "png"
         for i in range(10):
-            write_image(tmp_path / kind / f"p{i}.{suffix}", np.zeros(pixels, np.uint8))
+            write_image(tmp_path / kind / f"p{i}.{suffix}", np.full(pixels, i, np.uint8))
     (tmp_path / "train.txt").write_text("p0\n")
     (tmp_path / "test.txt").write_text("p1\n")
     with pytest.raises(InputError, match="has no validation people"):

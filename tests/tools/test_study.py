@@ -36,7 +36,7 @@ def portraits(tmp_path):
         write_image(portrait.photo, generator.integers(0, 256, (24, 18, 3), np.uint8))
         matte = np.zeros((24, 18), np.uint8)
         matte[6:, 4:14] = 255
-        matte[5] = 128
+        matte[5] = 90  # with 128 it would be a trimap
         write_image(portrait.matte, matte)
         found.append(portrait)
     return found
@@ -96,7 +96,7 @@ def test_nothing_is_measured_twice_and_changes_are(portraits, tmp_path):
     whole = scores_of(counted(calls, files=(weights,)), portraits, tmp_path / "out")
     assert len(calls) == 5 and list(whole) == [p.stem for p in portraits]
     assert all(whole[stem] == errors for stem, errors in first.items())
-    write_image(portraits[0].matte, np.zeros((24, 18), np.uint8))
+    write_image(portraits[0].matte, np.eye(24, 18, dtype=np.uint8) * 255)
     scores_of(counted(calls, files=(weights,)), portraits, tmp_path / "out")
     assert len(calls) == 6
     weights.write_text("2")

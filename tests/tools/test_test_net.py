@@ -1,6 +1,7 @@
 """The test program: its numbers, its files, its pictures and its complaints."""
 
 import csv
+import dataclasses
 import json
 import signal
 import statistics
@@ -14,6 +15,8 @@ import pytest
 from data_prep.assets import sha256_of
 from data_prep.dataset import Dataset
 from data_prep.errors import InputError
+from data_prep.images import read_photo
+from data_prep.landmarks import LandmarkDetector
 from tools import contact_sheet, convert_selfie, test_net
 from tools.metrics import MatteErrors, evaluate
 from tools.predict import Prediction
@@ -140,6 +143,11 @@ def test_list_may_name_any_portrait_of_the_dataset(small_dataset, tmp_path):
     mine = tmp_path / "mine.txt"
     mine.write_text(f"{dataset.train[1].stem}\n\n{dataset.test[0].stem}\n")
     assert test_net.listed_portraits(dataset, mine) == [dataset.train[1], dataset.test[0]]
+    held_out = dataset.train[1].stem
+    (small_dataset / "train.txt").write_text(f"{dataset.train[0].stem}\n")
+    (small_dataset / "validation.txt").write_text(f"{held_out}\n")
+    dataset = Dataset.open(small_dataset)
+    assert test_net.listed_portraits(dataset, Path("validation.txt")) == dataset.validation
 
 
 def test_bad_lists_and_mattes_are_one_sentence(small_dataset, tmp_path):
@@ -147,18 +155,39 @@ def test_bad_lists_and_mattes_are_one_sentence(small_dataset, tmp_path):
     with pytest.raises(InputError, match="absent.txt does not exist"):
         test_net.listed_portraits(dataset, Path("absent.txt"))
     (tmp_path / "empty.txt").write_text("\n")
-    with pytest.raises(InputError, match="empty.txt is empty"):
+    with pytest.raises(InputError, match="empty.txt: the list is empty"):
         test_net.listed_portraits(dataset, tmp_path / "empty.txt")
-    (tmp_path / "other.txt").write_text("nobody\n")
-    with pytest.raises(InputError, match="names nobody"):
+    (tmp_path / "other.txt").write_text(f"{dataset.test[0].stem}\nnobody\n")
+    with pytest.raises(InputError, match="other.txt: line 2, 'nobody', is not the name of"):
         test_net.listed_portraits(dataset, tmp_path / "other.txt")
+    (tmp_path / "twice.txt").write_text(f"{dataset.test[0].stem}\n{dataset.test[0].photo.name}\n")
+    with pytest.raises(InputError, match="twice.txt: line 2 names .* already in twice.txt, line 1"):
+        test_net.listed_portraits(dataset, tmp_path / "twice.txt")
     portrait = dataset.test[0]
-    cv2.imwrite(str(portrait.matte), np.full((133, 100), 255, np.uint8))
+    cv2.imwrite(str(portrait.matte), np.eye(133, 100, dtype=np.uint8) * 255)
     with pytest.raises(InputError, match="no fractional pixel"):
         test_net.evaluate_portrait(oval, portrait, unknown_only=True)
     cv2.imwrite(str(portrait.matte), np.zeros((133, 99), np.uint8))
     with pytest.raises(InputError, match="is 99x133 pixels, its photo 100x133"):
         test_net.evaluate_portrait(oval, portrait, unknown_only=False)
+    cv2.imwrite(str(portrait.matte), np.eye(133, 100, dtype=np.uint8))
+    with pytest.raises(InputError, match="largest value is 1 of 255"):
+        test_net.evaluate_portrait(oval, portrait, unknown_only=False)
+
+
+def test_a_truth_that_the_face_shows_to_be_inverted_is_refused(small_dataset):
+    portrait = Dataset.open(small_dataset).test[0]
+    face = LandmarkDetector().detect(read_photo(SAMPLE / "images" / f"{portrait.stem}.jpg")) / 6
+    wide = np.zeros((133, 100), np.uint8)  # not to be told by the middle and the rim alone
+    wide[40:, :12] = wide[90:] = 255
+    cv2.circle(wide, np.rint(face.mean(axis=0)).astype(int).tolist(), 30, 255, -1)
+    cv2.imwrite(str(portrait.matte), 255 - wide)
+
+    def with_face(photo: np.ndarray) -> Prediction:
+        return dataclasses.replace(oval(photo), faces=(face,))
+
+    with pytest.raises(InputError, match="seems to be inverted: the face is background"):
+        test_net.evaluate_portrait(with_face, portrait, unknown_only=False)
 
 
 def test_program_on_the_real_segmenter(weights, half_size, tmp_path):
@@ -200,16 +229,50 @@ def test_interrupt_keeps_what_was_computed(weights, half_size, tmp_path):
     assert f"{len(images)} of {len(stems)} images tested" in rest
 
 
-def test_broken_photo_keeps_what_was_computed(weights, small_dataset, tmp_path):
+def test_failure_in_the_middle_keeps_what_was_computed(weights, small_dataset, tmp_path):
+    first, second = Dataset.open(small_dataset).test
+    matte = cv2.imread(str(second.matte), cv2.IMREAD_GRAYSCALE)
+    cv2.imwrite(str(second.matte), np.where(matte > 127, 255, 0).astype(np.uint8))
+    out = tmp_path / "out"
+    options = ("--model", "selfie", "--weights", weights, "--dataset", small_dataset)
+    command = program(*options, "--region", "unknown", "--out", out)
+    run = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert run.returncode == 1 and "Traceback" not in run.stderr
+    assert f"{second.matte.name} has no fractional pixel" in run.stderr.splitlines()[-1]
+    report = json.loads((out / "errors.json").read_text())
+    assert list(report["errors"]) == [first.stem] and report["listed_images"] == 2
+    assert report["list"] == str(small_dataset / "test.txt")
+
+
+def test_all_bad_files_are_named_before_anything_is_computed(weights, small_dataset, tmp_path):
     first, second = Dataset.open(small_dataset).test
     second.photo.write_bytes(second.photo.read_bytes()[:200])
+    cv2.imwrite(str(first.matte), np.zeros((133, 100), np.uint8))
     out = tmp_path / "out"
     command = program("--model", "selfie", "--weights", weights, "--dataset", small_dataset, "--out", out)
     run = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     assert run.returncode == 1 and "Traceback" not in run.stderr
-    assert second.photo.name in run.stderr.splitlines()[-1]
+    assert f"{first.matte}: it has no foreground: its largest value is 0" in run.stderr
+    assert f"{second.photo}: it is not a readable image" in run.stderr
+    assert not out.exists()
+
+
+def test_drawn_split_is_recorded_as_such(weights, small_dataset, tmp_path):
+    for name in ("train", "test"):
+        (small_dataset / f"{name}.txt").unlink()
+    out = tmp_path / "out"
+    arguments = ["--model", "selfie", "--weights", weights, "--dataset", small_dataset, "--out", out]
+    assert test_net.main(list(map(str, arguments))) == 0
     report = json.loads((out / "errors.json").read_text())
-    assert list(report["errors"]) == [first.stem] and report["listed_images"] == 2
+    assert report["list"] == f"drawn from {small_dataset} with seed 0"
+
+
+def test_training_net_is_refused_with_the_name_of_the_right_one(small_dataset):
+    for name in ("portrait_train_val", "portrait_trimap_train_val"):
+        with pytest.raises(InputError, match="for training.* give its .*portrait_trimap_deploy"):
+            test_net.main(
+                ["--dataset", str(small_dataset), "--deploy", str(ROOT / f"prototxt/{name}.prototxt")]
+            )
 
 
 def test_missing_dataset_and_weights(tmp_path):
