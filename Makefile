@@ -255,17 +255,16 @@ $(DOCS_STAMPS)/system: Makefile
 	$(call install_debian,$(DOCS_PACKAGES),make docs)
 
 $(DOCS_STAMPS)/python: requirements/docs.txt requirements/constraints-docs.txt | $(DOCS_STAMPS)/system
-	base="$(BASE_PYTHON)"; [ -n "$$base" ] || base=$$(command -v python3.11 python3 | head -n 1)
+	base="$(BASE_PYTHON)"; [ -n "$$base" ] || base=$$(command -v python3)
 	[ -x $(DOCS_VENV)/bin/python ] || "$$base" -m venv $(DOCS_VENV)
 	$(DOCS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
 	  -c requirements/constraints-docs.txt -r requirements/docs.txt
 	touch $@
 
-## docs | the site of the documentation and the API, in build/site | 55 MB and a minute; then 10 s
+## docs | the site of the documentation and the API, in build/site | 63 MB and a minute, then seconds
 .PHONY: docs
 docs: $(DOCS_STAMPS)/python
 	$(DOCS_VENV)/bin/python -m mkdocs build --strict --quiet
-	@echo "Open build/site/index.html."
 
 # --- tests --------------------------------------------------------------------
 
