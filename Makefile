@@ -280,6 +280,29 @@ matte-bench: setup
 	$(PYTHON) -m tools.bench_matte speed
 	$(PYTHON) -m tools.bench_matte readme
 
+# --- documentation ------------------------------------------------------------
+
+# An environment of its own, which needs neither Caffe nor `make`: the API pages are made
+# from the docstrings without importing the code.
+DOCS_VENV := .venv-docs
+DOCS_STAMPS := $(DOCS_VENV)/stamps
+DOCS_PACKAGES := python3-venv
+
+$(DOCS_STAMPS)/system: Makefile
+	$(call install_debian,$(DOCS_PACKAGES),make docs)
+
+$(DOCS_STAMPS)/python: requirements/docs.txt requirements/constraints-docs.txt | $(DOCS_STAMPS)/system
+	base="$(BASE_PYTHON)"; [ -n "$$base" ] || base=$$(command -v python3)
+	[ -x $(DOCS_VENV)/bin/python ] || "$$base" -m venv $(DOCS_VENV)
+	$(DOCS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
+	  -c requirements/constraints-docs.txt -r requirements/docs.txt
+	touch $@
+
+## docs | the site of the documentation and the API, in build/site | 63 MB and a minute, then seconds
+.PHONY: docs
+docs: $(DOCS_STAMPS)/python
+	$(DOCS_VENV)/bin/python -m mkdocs build --strict --quiet
+
 # --- tests --------------------------------------------------------------------
 
 ## test | the tests | 8 to 12 minutes on 2 cores

@@ -2,7 +2,7 @@
 """Measure the matting core against everything else that solves the same systems.
 
     tools/bench.py run [--quick]     measure; writes docs/bench.json and docs/bench.png
-    tools/bench.py readme            puts the table of docs/bench.json into README.md
+    tools/bench.py readme            puts the table of docs/bench.json into docs/benchmark.md
 
 All contenders run in one process, in turn, on the same matrices D and the same
 two right-hand sides (forward and adjoint), repeatedly; the figures are medians
@@ -49,11 +49,11 @@ from caffe_layers.matting_system import MattingSystem, matting_system
 from data_prep.dataset import Dataset
 from data_prep.errors import InputError, run_program
 from data_prep.images import atomic_write, read_matte, read_photo
-from tools.bench_report import README, describe_machine, read_report, renew_section, write_report
+from tools.bench_report import BENCHMARK, describe_machine, read_report, renew_section, write_report
 
 LAMBDA = 100.0
 RESULTS, CHART = Path("docs/bench.json"), Path("docs/bench.png")
-SECTION, COMMAND = "bench", "make bench-readme"  # of the README
+SECTION, COMMAND = "bench", "make bench-readme"  # of docs/benchmark.md
 # Threads of the contender before spin for up to 0.2 s (MKL's OpenMP).
 SETTLE = 0.3
 REPEATS, SECONDS = 5, 12.0  # at most so many rounds, and no further one after so long
@@ -451,7 +451,7 @@ def find(report: dict, size: tuple[int, int], share: float, kind: str) -> dict[s
 
 
 def table(report: dict) -> str:
-    """The README's part, Markdown."""
+    """The section of docs/benchmark.md, Markdown."""
     machine, assembly = report["machine"], report["assembly"]
     main = find(report, MAIN_SIZE, MAIN_SHARE, "trimap")
     ours = main[OURS]["median"]
@@ -507,7 +507,7 @@ def table(report: dict) -> str:
         )
         + ".",
     ]
-    lines += ["", "![Times by method, size and unknown share](docs/bench.png)"]
+    lines += ["", "![Times by method, size and unknown share](bench.png)"]
     return "\n".join(lines)
 
 
@@ -545,7 +545,7 @@ def main(argv: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     measuring = commands.add_parser("run", help="measure")
     measuring.add_argument("--quick", action="store_true", help="two sizes, two rounds")
-    commands.add_parser("readme", help="put the table into README.md")
+    commands.add_parser("readme", help=f"put the table into {BENCHMARK}")
     forward = commands.add_parser("forward", help="one forward pass in this process, as JSON")
     for name in ("height", "width", "repeats"):
         forward.add_argument(name, type=int)
@@ -555,7 +555,7 @@ def main(argv: list[str] | None = None) -> int:
     elif options.command == "forward":
         print(json.dumps(forward_alone((options.height, options.width), options.repeats)))
     else:
-        renew_section(README, SECTION, COMMAND, table(read_report(RESULTS, "make bench")))
+        renew_section(BENCHMARK, SECTION, COMMAND, table(read_report(RESULTS, "make bench")))
     return 0
 
 

@@ -3,7 +3,7 @@
 
     tools/bench_matte.py quality   mattes and colors of the rendered test portraits
     tools/bench_matte.py speed     seconds and memory by size, cold and warm
-    tools/bench_matte.py readme    puts both into README.md
+    tools/bench_matte.py readme    puts both into docs/benchmark.md
 
 Results are kept in docs/matte_bench.json.  Quality is measured on portraits
 whose mattes and foreground colors are known, against the mask of the raw
@@ -36,12 +36,13 @@ from caffe_layers.matting import solve_alpha
 from data_prep.dataset import Dataset
 from data_prep.errors import run_program
 from data_prep.images import read_matte, read_photo, write_image
-from tools.bench_report import README, describe_machine, read_report, renew_section, write_report
+from tools.bench_report import BENCHMARK, describe_machine, read_report, renew_section, write_report
 from tools.metrics import MatteErrors, evaluate, unknown_region
 from tools.predict import smoothed
 from tools.session import MattingSession
 
 RESULTS = Path("docs/matte_bench.json")
+SECTION, COMMAND = "matte-bench", "make matte-bench"  # of docs/benchmark.md
 SAMPLE = Path("data/sample")
 OURS, RAW, GRABCUT, BOUND = (
     "ours",
@@ -274,7 +275,7 @@ def speed_table(report: dict) -> str:
 
 
 def table(report: dict) -> str:
-    """The README's part."""
+    """The section of docs/benchmark.md, Markdown."""
     parts = (("quality", quality_table), ("speed", speed_table))
     return "\n\n".join(write(report[name]) for name, write in parts if name in report)
 
@@ -296,7 +297,7 @@ def main(argv: list[str] | None = None) -> int:
     commands.add_parser("quality", help="mattes and colors of the test portraits")
     speed = commands.add_parser("speed", help="seconds and memory by size")
     speed.add_argument("--largest", type=float, default=50.0, help="megapixels")
-    commands.add_parser("readme", help="put both into README.md")
+    commands.add_parser("readme", help=f"put both into {BENCHMARK}")
     warm = commands.add_parser("warm", help="one size in this process, as JSON")
     for name in ("height", "width", "rounds"):
         warm.add_argument(name, type=int)
@@ -310,8 +311,8 @@ def main(argv: list[str] | None = None) -> int:
     elif options.command == "warm":
         print(json.dumps(time_warm((options.height, options.width), options.rounds)))
     else:
-        report = read_report(RESULTS, "make matte-bench")
-        renew_section(README, "matte-bench", "make matte-bench", table(report))
+        report = read_report(RESULTS, COMMAND)
+        renew_section(BENCHMARK, SECTION, COMMAND, table(report))
     return 0
 
 

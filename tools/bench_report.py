@@ -14,7 +14,8 @@ from pathlib import Path
 from data_prep.errors import InputError
 from data_prep.images import atomic_write
 
-README = Path("README.md")
+#: Where the tables of `tools/bench.py` and `tools/bench_matte.py` stand.
+BENCHMARK = Path("docs/benchmark.md")
 
 
 def describe_machine(packages: Sequence[str] = ()) -> dict:
@@ -59,9 +60,7 @@ def read_report(path: Path, command: str) -> dict:
     return json.loads(path.read_text())
 
 
-def replace_section(
-    text: str, name: str, command: str, content: str, file: Path = README
-) -> str:
+def replace_section(text: str, name: str, command: str, content: str, file: Path) -> str:
     """Text with what stands between two marker lines renewed.
 
     Parameters

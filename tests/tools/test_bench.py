@@ -1,14 +1,13 @@
-"""The benchmark program: systems, timing bookkeeping, and README in step with its results."""
+"""The benchmark program: systems, timing bookkeeping, and its document in step with its results."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from data_prep.errors import InputError
-from tools import bench
-from tools.bench_report import replace_section
+from tools import bench, bench_matte
+from tools.bench_report import BENCHMARK, replace_section
 
 
 @pytest.mark.parametrize("share, kind", [(0.05, "trimap"), (0.3, "trimap"), (0.3, "soft"), (1.0, "trimap")])
@@ -47,13 +46,13 @@ def test_growth_exponent_of_a_power_law():
     assert bench.growth_exponent(sizes) == pytest.approx(1.25)
 
 
-def test_readme_holds_the_table_of_the_committed_results():
-    report = json.loads(Path("docs/bench.json").read_text())
-    readme = Path("README.md").read_text()
-    table = bench.table(report)
-    assert replace_section(readme, bench.SECTION, bench.COMMAND, table) == readme
+@pytest.mark.parametrize("program", [bench, bench_matte])
+def test_the_document_holds_the_tables_of_the_committed_results(program):
+    table = program.table(json.loads(program.RESULTS.read_text()))
+    text = BENCHMARK.read_text()
+    assert replace_section(text, program.SECTION, program.COMMAND, table, BENCHMARK) == text
 
 
-def test_a_readme_without_markers_is_refused():
-    with pytest.raises(InputError, match="bench"):
-        replace_section("nothing", bench.SECTION, bench.COMMAND, "")
+def test_a_document_without_markers_is_refused():
+    with pytest.raises(InputError, match=f"{BENCHMARK} has no lines <!-- bench"):
+        replace_section("nothing", bench.SECTION, bench.COMMAND, "", BENCHMARK)

@@ -1,0 +1,99 @@
+"""Links of the documents lead somewhere, and the README stays short."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from functools import cache
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PICTURES = (".jpg", ".png", ".svg")
+MOST_LINES = 130  # of the README: it is read in two minutes
+# Not the whole tree: data/ may hold rendered sets, and environments hold documents too.
+PLACES = ("*.md", "data/*/*.md", *(f"{folder}/**/*.md" for folder in (
+    "caffe_layers", "data_prep", "docs", "prototxt", "solver", "tests", "tools",
+)))  # fmt: skip
+
+LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
+FENCED = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)
+HEADING = re.compile(r"^#{1,6} (.+)$", re.MULTILINE)
+
+
+def documents() -> list[Path]:
+    """Every Markdown file of the repository."""
+    return sorted({path for pattern in PLACES for path in ROOT.glob(pattern)})
+
+
+def links_of(text: str) -> list[str]:
+    """Targets of the links and images of a page that are in the repository."""
+    targets = LINK.findall(FENCED.sub("", text))
+    return [target for target in targets if not re.match(r"[a-z]+:", target)]
+
+
+@cache
+def anchors_of(page: Path) -> set[str]:
+    """Anchors of a page's headings, as repositories' web pages make them."""
+    anchors: set[str] = set()
+    for heading in HEADING.findall(FENCED.sub("", page.read_text())):
+        plain = re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+        anchor, number = plain, 0
+        while anchor in anchors:
+            number += 1
+            anchor = f"{plain}-{number}"
+        anchors.add(anchor)
+    return anchors
+
+
+def test_links_anchors_and_images_are_found_in_a_page():
+    page = "[a](b.md#c) ![d\ne](f.png) <https://g.h> [i](https://j.k)\n```\n[l](m)\n```\n"
+    assert links_of(page) == ["b.md#c", "f.png"]
+
+
+@pytest.mark.parametrize("page", documents(), ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_of_a_document_leads_to_a_file_and_a_heading(page):
+    broken = []
+    for link in links_of(page.read_text()):
+        name, _, anchor = link.partition("#")
+        target = (page.parent / name).resolve() if name else page
+        if not target.exists() or (anchor and anchor not in anchors_of(target)):
+            broken.append(link)
+    assert not broken
+
+
+def test_every_page_and_picture_in_docs_is_reached():
+    navigation = (ROOT / "mkdocs.yml").read_text()
+    linked = {
+        (page.parent / link.partition("#")[0]).resolve()
+        for page in documents()
+        for link in links_of(page.read_text())
+    }
+    for page in (ROOT / "docs").rglob("*.md"):
+        assert f": {page.relative_to(ROOT / 'docs')}\n" in navigation
+    pictures = {path for path in (ROOT / "docs").iterdir() if path.suffix in PICTURES}
+    assert pictures <= linked
+
+
+@pytest.mark.parametrize(
+    "link, shown",
+    [
+        ("[NOTICE](../../NOTICE)", "`NOTICE`"),
+        ("[its\nassets](../../data/a.md#b)", "its\nassets (`data/a.md`)"),
+        ("[`tools/a.py`](../../tools/a.py)", "`tools/a.py`"),
+        ("[usage](../usage.md#models)", "[usage](../usage.md#models)"),
+        ("[here](page.md)", "[here](page.md)"),
+    ],
+)
+def test_the_site_shows_paths_for_links_that_leave_docs(link, shown):
+    spec = importlib.util.spec_from_file_location("site_hooks", ROOT / "docs/site_hooks.py")
+    hooks = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(hooks)
+    page = SimpleNamespace(file=SimpleNamespace(src_uri="reference/page.md"))
+    assert hooks.on_page_markdown(f"a {link} b", page=page) == f"a {shown} b"
+
+
+def test_the_readme_is_short():
+    assert len((ROOT / "README.md").read_text().splitlines()) <= MOST_LINES
