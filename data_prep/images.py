@@ -321,9 +321,10 @@ def _check_depth(image: Image.Image, name: str) -> None:
     if image.mode == "I" or image.mode.startswith("I;16"):
         highest = int(np.asarray(image).max())
         if 0 < highest <= 255:
+            factor = 65535 if highest == 1 else 257
             raise InputError(
                 f"{name} has 16 bits, but its largest value is {highest} of 65535; "
-                "save it with 8 bits, or multiply it by 257."
+                f"multiply it by {factor}, or save it with 8 bits."
             )
 
 

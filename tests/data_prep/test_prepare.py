@@ -241,7 +241,8 @@ def test_the_same_photo_stored_in_two_ways_is_refused(dataset, tmp_path):
     write_image(folder / "images" / "copy.png", read_photo(folder / "images" / f"{first}.jpg"))
     shutil.copy(folder / "mattes" / f"{first}.png", folder / "mattes" / "copy.png")
     (folder / "test.txt").write_text(f"{test}\ncopy\n")
-    with pytest.raises(InputError, match=rf"images/copy\.png: it is the same photo as {first}\.jpg"):
+    same = rf"images/copy\.png: it is the same photo as {first}\.jpg"
+    with pytest.raises(InputError, match=same):
         prepare(folder, tmp_path / "out", seed=0)
 
 

@@ -249,7 +249,8 @@ def test_all_bad_files_are_named_before_anything_is_computed(weights, small_data
     second.photo.write_bytes(second.photo.read_bytes()[:200])
     cv2.imwrite(str(first.matte), np.zeros((133, 100), np.uint8))
     out = tmp_path / "out"
-    command = program("--model", "selfie", "--weights", weights, "--dataset", small_dataset, "--out", out)
+    options = ("--model", "selfie", "--weights", weights, "--dataset", small_dataset)
+    command = program(*options, "--out", out)
     run = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     assert run.returncode == 1 and "Traceback" not in run.stderr
     assert f"{first.matte}: it has no foreground: its largest value is 0" in run.stderr
