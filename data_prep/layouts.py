@@ -44,7 +44,7 @@ from scipy.io.matlab import MatReadError
 
 from data_prep.dataset import LISTS, read_list
 from data_prep.dataset_manifest import Problem
-from data_prep.errors import InputError
+from data_prep.errors import InputError, printable
 from data_prep.images import (
     DECODER_ERRORS,
     SMALLEST_SIDE,
@@ -137,6 +137,8 @@ def _image_problem(path: Path) -> str | None:
         return f"'{path.suffix}' is no image format that is read here"
     if path.stem != path.stem.strip() or len(path.stem.splitlines()) != 1:
         return "its name begins or ends with a space, or has a line break; rename it"
+    if printable(path.name) != path.name:
+        return "its name is no UTF-8; rename it"
     return None
 
 

@@ -333,7 +333,7 @@ def test_folder_goes_past_a_bad_file_and_skips_what_is_done(folder, tmp_path, ca
     told = capsys.readouterr()
     assert "5 photos: 3 done" in told.out and "1 without a person, 1 failed" in told.out
     assert told.err.count("bad.jpg") == 1 and "nobody was found in" in told.err
-    written = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
+    written = {str(path.relative_to(out)) for path in out.rglob("[!.]*") if path.is_file()}
     assert written == {"a_jpg_cutout.png", "a_png_cutout.png", "more/b_cutout.png"}
 
     (out / "more/b_cutout.png").unlink()
