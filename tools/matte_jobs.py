@@ -625,6 +625,7 @@ def run_jobs(
     InputError
         As `run_job`, and if a worker process died.
     """
+    _workbench.cache_clear()  # the files of the request may have changed
     entries = {} if overwrite else journal.read_entries(out)
     done = {job.name for job in jobs if job.is_done(entries, out)}
     fresh = [job for job in jobs if job.name not in done]
