@@ -132,9 +132,9 @@ def refuse_overwriting(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
     InputError
         If an output is the same file as an input.
     """
-    read = {_identity(path): path for path in inputs if path.exists()}
+    read = {identity_of(path): path for path in inputs if path.exists()}
     for path in outputs:
-        original = read.get(_identity(path)) if path.exists() else None
+        original = read.get(identity_of(path)) if path.exists() else None
         if original is not None:
             same = "" if path == original else f" is the same file as {original}, which"
             raise InputError(
@@ -142,7 +142,7 @@ def refuse_overwriting(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
             )
 
 
-def _identity(path: Path) -> tuple[int, int]:
+def identity_of(path: Path) -> tuple[int, int]:
     """What a file has in common with all links to it."""
     found = path.stat()
     return found.st_dev, found.st_ino

@@ -161,9 +161,11 @@ def read_picture(
     if fault:
         icc = None
         logger.warning(
-            "%s: its color profile cannot be used (%s); the picture is read and written without it.",
-            name, fault,
-        )  # fmt: skip
+            "%s: its color profile cannot be used (%s); "
+            "the picture is read and written without it.",
+            name,
+            fault,
+        )
     return Picture(bgr, icc or None, exif, xmp)
 
 

@@ -169,7 +169,7 @@ def test_outputs_can_be_given_back_also_those_named_by_suffix(tmp_path):
 def test_none_and_several_are_refused_with_their_names(tmp_path):
     touch(tmp_path, "a.png", "a_trimap.png")
     companions = Companions(tmp_path, "trimap", [Path("a"), Path("sub/b")])
-    with pytest.raises(InputError, match=r"p/a.jpg has several trimaps \(.*a.png, .*a_trimap.png\)"):
+    with pytest.raises(InputError, match=r"p/a.jpg has several trimaps \(.*a.png, .*"):
         companions.find(Path("a"), "p/a.jpg")
     with pytest.raises(InputError, match="no trimap for p/b.jpg; it would be called sub/b.png or"):
         companions.find(Path("sub/b"), "p/b.jpg")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from data_prep.errors import InputError
-from data_prep.images import IMAGE_SUFFIXES
+from data_prep.images import IMAGE_SUFFIXES, identity_of
 from tools.outputs import journal
 
 #: Suffixes that outputs can have.
@@ -53,20 +53,20 @@ class Tree:
     def of(cls, top: Path, without: Path | None = None) -> Tree:
         """What is in `top`, but not in the folder `without`."""
         tree = cls()
-        outside = {_identity(without)} if without is not None and without.is_dir() else set()
+        outside = {identity_of(without)} if without is not None and without.is_dir() else set()
         met: set[tuple[int, int]] = set()
         starts = deque([top])  # links come last, so that folders go by their own names
         while starts:
             start = starts.popleft()
-            if _identity(start) in met:
+            if identity_of(start) in met:
                 tree.repeated.append(start)
                 continue
             pending = [start]
             while pending:
                 folder = pending.pop()
-                if _identity(folder) in met | outside:
+                if identity_of(folder) in met | outside:
                     continue
-                met.add(_identity(folder))
+                met.add(identity_of(folder))
                 pending += tree._go_through(folder, starts)
         tree.files.sort()
         return tree
@@ -88,11 +88,6 @@ class Tree:
             elif os.path.isfile(path):
                 self.files.append(path)
         return inside
-
-
-def _identity(path: Path) -> tuple[int, int]:
-    found = path.stat()
-    return found.st_dev, found.st_ino
 
 
 @dataclass(frozen=True)
