@@ -6,7 +6,7 @@ import io
 import os
 import struct
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from data_prep.errors import InputError, TooLargeError
 
 SMALLEST_SIDE = 3  # one 3x3 window of the matting Laplacian
 LARGEST_IMAGE = 178_000_000  # pixels
+LARGEST_FILE = 1 << 29  # bytes; the largest photo with 16 bits, not compressed
 
 # Pillow knows more, some of which run other programs (EPS) or accept nearly
 # any bytes (TGA).
@@ -111,6 +112,41 @@ def require_file(path: Path, name: Path | str | None = None) -> None:
     """
     if not path.is_file():
         raise InputError(f"{name or path} does not exist or is no file; check the name.")
+
+
+def is_stream(path: Path) -> bool:
+    """Whether a path is to be read from its start to its end once: a pipe or a device."""
+    return path.exists() and not path.is_file() and not path.is_dir()
+
+
+def read_stream(path: Path) -> bytes:
+    """All that a pipe or device gives, up to a byte more than `LARGEST_FILE`."""
+    with open(path, "rb") as stream:
+        return stream.read(LARGEST_FILE + 1)
+
+
+def refuse_overwriting(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
+    """Refuse to write over what a program reads, under whatever name or link.
+
+    Raises
+    ------
+    InputError
+        If an output is the same file as an input.
+    """
+    read = {identity_of(path): path for path in inputs if path.exists()}
+    for path in outputs:
+        original = read.get(identity_of(path)) if path.exists() else None
+        if original is not None:
+            same = "" if path == original else f" is the same file as {original}, which"
+            raise InputError(
+                f"{path}{same} is read and would be replaced; choose another name for the output."
+            )
+
+
+def identity_of(path: Path) -> tuple[int, int]:
+    """What a file has in common with all links to it."""
+    found = path.stat()
+    return found.st_dev, found.st_ino
 
 
 @contextmanager
@@ -350,6 +386,45 @@ def read_alpha_channel(path: Path | str) -> np.ndarray:
     return np.ascontiguousarray(alpha)
 
 
+def compressed(
+    array: np.ndarray,
+    suffix: str,
+    options: Sequence[int] = (),
+    metadata: Sequence[tuple[int, bytes]] = (),
+) -> bytes:
+    """Compress an image with OpenCV, which says by its result alone that it failed.
+
+    Parameters
+    ----------
+    array : (H, W), (H, W, 3) or (H, W, 4) uint8 or uint16 ndarray
+        Gray, BGR or BGRA.
+    suffix : str
+        As OpenCV knows it, such as ``".png"``.
+    options : sequence of int
+        ``cv2.IMWRITE_...`` flags, each followed by its value.
+    metadata : sequence of (int, bytes)
+        ``cv2.IMAGE_METADATA_...`` kinds and their contents.
+
+    Raises
+    ------
+    InputError
+        If the format does not hold such an image.
+    """
+    if metadata:
+        kinds = [kind for kind, _ in metadata]
+        contents = [np.frombuffer(content, np.uint8) for _, content in metadata]
+        done, content = cv2.imencodeWithMetadata(suffix, array, kinds, contents, options)
+    else:  # the studio's OpenCV is older and knows no other function
+        done, content = cv2.imencode(suffix, array, options)
+    if not done:
+        height, width = array.shape[:2]
+        raise InputError(
+            f"A picture of {width}x{height} pixels could not be written as "
+            f"{suffix.removeprefix('.').upper()}; choose another format or make it smaller."
+        )
+    return content.tobytes()
+
+
 def encode_image(array: np.ndarray, suffix: str) -> bytes:
     """Compress an image in memory.
 
@@ -363,18 +438,19 @@ def encode_image(array: np.ndarray, suffix: str) -> bytes:
     Raises
     ------
     InputError
-        If the suffix is another one, or JPEG is asked to hold transparency.
+        If the suffix is another one, JPEG is asked to hold transparency, or the
+        format does not hold so many pixels a side.
     """
     if array.dtype != np.uint8:
         raise TypeError(f"images are uint8, not {array.dtype}")
     kind = suffix.lower()
     if kind == ".png":
-        return cv2.imencode(".png", array)[1].tobytes()
+        return compressed(array, ".png")
     if kind not in (".jpg", ".jpeg"):
         raise InputError(f"Images are written as .png or .jpg, not as '{suffix}'.")
     if array.ndim == 3 and array.shape[2] == 4:
         raise InputError("JPEG holds no transparency; choose a name that ends in .png.")
-    return cv2.imencode(".jpg", array, JPEG_OPTIONS)[1].tobytes()
+    return compressed(array, ".jpg", JPEG_OPTIONS)
 
 
 def write_image(path: Path | str, array: np.ndarray) -> None:

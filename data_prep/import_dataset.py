@@ -33,7 +33,7 @@ from data_prep.dataset import FRAME, PHOTO_SUFFIXES, split_stems, write_lists
 from data_prep.dataset_manifest import DatasetManifest, rejection_lines
 from data_prep.datasets.matte_checks import check_matte
 from data_prep.errors import InputError, run_program
-from data_prep.images import atomic_write, read_photo, write_image
+from data_prep.images import atomic_write, read_photo, refuse_overwriting, write_image
 from data_prep.landmarks import LandmarkDetector
 from data_prep.layouts import LAYOUTS, Listing, Pair
 from data_prep.parallel import available_workers
@@ -266,6 +266,10 @@ def import_dataset(
         If `out` holds something else or cannot be written.
     """
     known = _known_records(out, origin)
+    refuse_overwriting(
+        (path for part in ("images", "mattes") for path in (out / part).glob("*")),
+        (path for pair in listing.pairs for path in (pair.photo, pair.matte)),
+    )
     journal = Journal(out)
     recipe = recipe_digest()
     tasks = [Task(pair, source, out, recipe, known.get(pair.stem)) for pair in listing.pairs]

@@ -46,7 +46,7 @@ from data_prep.dataset import LISTS
 from data_prep.dataset_manifest import Problem
 from data_prep.datasets.image_folder import file_fault
 from data_prep.datasets.lists import PortraitIndex, composed, read_entries, read_lines, repetitions
-from data_prep.errors import InputError
+from data_prep.errors import InputError, printable
 from data_prep.images import (
     DECODER_ERRORS,
     SMALLEST_SIDE,
@@ -135,6 +135,8 @@ def _image_problem(path: Path) -> str | None:
         return fault
     if path.stem != path.stem.strip() or len(path.stem.splitlines()) != 1:
         return "its name begins or ends with a space, or has a line break; rename it"
+    if printable(path.name) != path.name:
+        return "its name is no UTF-8; rename it"
     return None
 
 

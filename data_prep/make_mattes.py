@@ -367,11 +367,14 @@ def prepare_choice(
     for folder in (images, trimaps):
         if not folder.is_dir():
             raise InputError(f"{folder} is no folder; give photos, then trimaps.")
+    folder = out / CANDIDATES
+    for given in (images, trimaps, background):
+        if given is not None and folder.resolve() in (given.resolve(), *given.resolve().parents):
+            raise InputError(f"{given} lies in {folder}, which is written; choose another --out.")
     recipe = content_key(module_digests(("make_mattes.py",)))
     if background is not None:
         read_photo(background)  # a bad one is to be known now
         recipe = content_key(recipe, sha256_of(background))
-    folder = out / CANDIDATES
     journal = Journal(folder)
     known = {
         record["stem"]: record

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import logging
+import struct
 import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,27 +12,29 @@ from pathlib import Path
 import cv2
 import numpy as np
 from PIL import ExifTags, Image, ImageCms
+from PIL.PngImagePlugin import MAX_TEXT_CHUNK
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from data_prep.errors import InputError, TooLargeError
 from data_prep.images import (
     JPEG_QUALITY,
+    LARGEST_FILE,
     atomic_write,
+    compressed,
+    is_stream,
     open_image,
     over_white,
+    read_stream,
     require_file,
     stores_white_as_zero,
     to_eight_bits,
     upright,
 )
 
+logger = logging.getLogger(__name__)
+
 SMALLEST_PHOTO = 64  # pixels, of the shorter side
 LARGEST_PHOTO = 64_000_000  # pixels; what full-frame cameras reach
-LARGEST_FILE = 1 << 29  # bytes; the largest photo with 16 bits, not compressed
-
-PHOTO_SUFFIXES = frozenset(
-    (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".heic", ".heif", ".avif", ".bmp", ".gif")
-)
 
 Tag = ExifTags.Base
 # What describes the photo, not how its file stores the pixels.
@@ -47,6 +51,15 @@ JPEG_SEGMENT = 65_500  # bytes of metadata that one segment holds
 TIFF_DEFLATE, TIFF_UNASSOCIATED_ALPHA, TIFF_HORIZONTAL_PREDICTOR = 8, 2, 2
 TIFF_COMPRESSION_LEVEL = 1  # higher ones gain little on the noise of 16 bits
 TIFF_STRIP_ROWS = 64
+
+# Of ICC profiles: header and entries of the table of tags, in bytes; the classes of
+# profiles that describe images, and the spaces that colors are converted through.
+ICC_HEADER, ICC_TAG = 128, 12
+ICC_IMAGE_CLASSES = (b"scnr", b"mntr", b"prtr", b"spac")
+ICC_CONNECTION_SPACES = (b"XYZ ", b"Lab ")
+# What colors are converted from by their profile, by Pillow's mode.
+NOT_RGB = {"CMYK": "CMYK", "L": "gray"}
+ICC_COLOR_SPACES = {b"GRAY": "gray", b"CMYK": "CMYK", b"Lab ": "Lab"}
 
 WEBP_QUALITY = 95
 BLOCK_ROWS = 256  # of work in wide numbers on large photos
@@ -92,11 +105,13 @@ def read_picture(
 
     Gray becomes three equal channels; CMYK and gray with a profile become
     sRGB; transparent parts are laid over white; the EXIF orientation is applied.
+    A color profile that other programs would refuse (`profile_fault`) is left out, and
+    a warning is logged.
 
     Parameters
     ----------
     source : Path, str or bytes
-        A file or, as bytes, its content.
+        A file, a pipe or, as bytes, the content.
     name : str, optional
         What messages call it; the path by default.
     largest : int
@@ -119,6 +134,9 @@ def read_picture(
         raise TooLargeError(
             f"{name} is larger than {LARGEST_FILE >> 20} MiB; make it smaller first."
         )
+    fault = None
+    if not source:
+        raise InputError(f"{name} is not a readable image: it is empty; give the photo itself.")
     with open_image(source, name, largest, smallest) as image:
         icc = image.info.get("icc_profile")
         orientation = _orientation(image)
@@ -132,17 +150,34 @@ def read_picture(
             if negative:
                 np.subtract(65535, bgr, out=bgr)
         else:
-            image, icc = _to_srgb(to_eight_bits(image, name), icc)
+            image = to_eight_bits(image, name)
+            if icc and image.mode in NOT_RGB:
+                converted = _to_srgb(image, icc)
+                if converted is None:
+                    fault = f"it is damaged or not for {NOT_RGB[image.mode]} pixels"
+                else:
+                    image = converted
+                icc = None
             rgb = np.asarray(over_white(image).convert("RGB"))
             bgr = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
-    return Picture(bgr, icc if _is_rgb_profile(icc) else None, exif, xmp)
+    if icc:
+        fault = profile_fault(icc)
+    if fault:
+        icc = None
+        logger.warning(
+            "%s: its color profile cannot be used (%s); "
+            "the picture is read and written without it.",
+            name,
+            fault,
+        )
+    return Picture(bgr, icc or None, exif, xmp)
 
 
 def _content(path: Path) -> bytes:
-    """A file, as far as it may be read and a byte further."""
-    require_file(path)
-    with open(path, "rb") as stream:
-        return stream.read(LARGEST_FILE + 1)
+    """A file or a pipe, as far as it may be read and a byte further."""
+    if not is_stream(path):
+        require_file(path)
+    return read_stream(path)
 
 
 def _stores_sixteen_bit_colors(image: Image.Image, content: bytes) -> bool:
@@ -194,30 +229,66 @@ def _turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
     return np.ascontiguousarray(pixels[:, ::-1] if mirrored else pixels)
 
 
-def _is_rgb_profile(icc: bytes | None) -> bool:
-    return icc is not None and icc[36:40] == b"acsp" and icc[16:20] == b"RGB "
+def profile_fault(icc: bytes) -> str | None:
+    """What keeps a color profile from being written with RGB pixels.
 
+    Writers and readers differ in how strict they are.  These are the rules of libpng,
+    the strictest, which writes no picture at all where they are broken; and
+    LittleCMS has to be able to convert colors by the profile.
 
-def _to_srgb(image: Image.Image, icc: bytes | None) -> tuple[Image.Image, bytes | None]:
-    """Convert CMYK and gray by their profile: it cannot describe RGB pixels.
+    Parameters
+    ----------
+    icc : bytes
 
     Returns
     -------
-    image : PIL image
-    icc : bytes or None
-        The profile that the image has now.
+    str or None
+        Half a sentence; None if there is nothing.
     """
-    if not icc or image.mode not in ("CMYK", "L"):
-        return image, icc
+    length = len(icc)
+    if length < ICC_HEADER + 4 or icc[36:40] != b"acsp":
+        return "it is cut off or no ICC profile"
+    said, count = (struct.unpack_from(">I", icc, at)[0] for at in (0, ICC_HEADER))
+    if said != length:
+        return f"it has {length} bytes and says that it has {said}"
+    if icc[8] >= 4 and length % 4:
+        return f"its {length} bytes are no multiple of 4"
+    if icc[16:20] != b"RGB ":
+        return f"it is for {ICC_COLOR_SPACES.get(icc[16:20], 'other')} pixels, not for RGB"
+    if icc[12:16] not in ICC_IMAGE_CLASSES or icc[20:24] not in ICC_CONNECTION_SPACES:
+        return "it is of a kind that does not describe images"
+    if icc[64:66] == b"\xff\xff":
+        return "its rendering intent does not exist"
+    if ICC_HEADER + 4 + ICC_TAG * count > length:
+        return f"its {count} entries do not fit into it"
+    for at in range(ICC_HEADER + 4, ICC_HEADER + 4 + ICC_TAG * count, ICC_TAG):
+        start, size = struct.unpack_from(">II", icc, at + 4)
+        if start + size > length:
+            return "one of its entries lies outside of it"
     try:
-        source = ImageCms.ImageCmsProfile(io.BytesIO(icc))
-        return ImageCms.profileToProfile(image, source, _srgb(), outputMode="RGB"), None
-    except (ImageCms.PyCMSError, OSError, ValueError):  # damaged, or of another kind of image
-        return image, None
+        ImageCms.buildTransform(_profile(icc), _profile(None), "RGB", "RGB")
+    except (ImageCms.PyCMSError, OSError, ValueError):
+        return "no colors can be converted by it"
+    return None
 
 
-def _srgb() -> ImageCms.ImageCmsProfile:
-    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
+def _to_srgb(image: Image.Image, icc: bytes) -> Image.Image | None:
+    """Convert CMYK and gray by their profile, which cannot describe RGB pixels.
+
+    Returns
+    -------
+    PIL image or None
+        None if the profile is damaged or of other images.
+    """
+    try:
+        return ImageCms.profileToProfile(image, _profile(icc), _profile(None), outputMode="RGB")
+    except (ImageCms.PyCMSError, OSError, ValueError):
+        return None
+
+
+def _profile(icc: bytes | None) -> ImageCms.ImageCmsProfile:
+    """A profile for LittleCMS; None is sRGB."""
+    return ImageCms.ImageCmsProfile(io.BytesIO(icc) if icc else ImageCms.createProfile("sRGB"))
 
 
 def in_color_space(picture: Picture, icc: bytes | None) -> np.ndarray:
@@ -237,10 +308,7 @@ def in_color_space(picture: Picture, icc: bytes | None) -> np.ndarray:
     if picture.icc == icc:
         return picture.bgr
     try:
-        source, target = (
-            ImageCms.ImageCmsProfile(io.BytesIO(profile)) if profile else _srgb()
-            for profile in (picture.icc, icc)
-        )
+        source, target = map(_profile, (picture.icc, icc))
         rgb = Image.fromarray(cv2.cvtColor(eight_bits(picture.bgr), cv2.COLOR_BGR2RGB))
         converted = ImageCms.profileToProfile(rgb, source, target)
     except (ImageCms.PyCMSError, OSError, ValueError):  # a damaged profile
@@ -324,14 +392,20 @@ def encode_picture(pixels: np.ndarray, suffix: str, source: Picture | None = Non
 
 
 def _encode_png(pixels: np.ndarray, source: Picture) -> bytes:
+    icc = source.icc
+    if icc and len(icc) > MAX_TEXT_CHUNK:
+        logger.warning(
+            "A color profile of %d bytes is more than readers of PNG take; "
+            "the picture is written without it.",
+            len(icc),
+        )
+        icc = None
     extras = (
         (cv2.IMAGE_METADATA_EXIF, source.exif),
         (cv2.IMAGE_METADATA_XMP, source.xmp),
-        (cv2.IMAGE_METADATA_ICCP, source.icc),
+        (cv2.IMAGE_METADATA_ICCP, icc),
     )
-    kinds = [kind for kind, content in extras if content]
-    contents = [np.frombuffer(content, np.uint8) for _, content in extras if content]
-    return cv2.imencodeWithMetadata(".png", pixels, kinds, contents)[1].tobytes()
+    return compressed(pixels, ".png", metadata=[extra for extra in extras if extra[1]])
 
 
 def _encode_eight_bits(pixels: np.ndarray, kind: str, source: Picture) -> bytes:

@@ -38,10 +38,12 @@ class Journal:
     ----------
     folder : Path
         The journal lies there until `close`.
+    name : str, optional
+        Of its file.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / JOURNAL
+    def __init__(self, folder: Path, name: str = JOURNAL) -> None:
+        self._path = folder / name
 
     def read(self) -> list[dict]:
         """Records of an earlier run that did not end.
@@ -50,7 +52,8 @@ class Journal:
         """
         records = []
         if self._path.is_file():
-            for line in self._path.read_text(encoding="utf-8").splitlines():
+            text = self._path.read_text(encoding="utf-8", errors="replace")
+            for line in text.splitlines():
                 try:
                     records.append(json.loads(line))
                 except ValueError:

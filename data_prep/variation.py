@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 
 from data_prep.augmentation import BORDER, Record
+from data_prep.images import compressed
 
 
 @dataclass(frozen=True)
@@ -103,8 +104,8 @@ class Variation:
         result = np.rint(levels.clip(0, 255)).astype(np.uint8)
         if self.jpeg_quality == 100:
             return result
-        _, data = cv2.imencode(".jpg", result, [cv2.IMWRITE_JPEG_QUALITY, self.jpeg_quality])
-        return cv2.imdecode(data, cv2.IMREAD_COLOR)
+        content = compressed(result, ".jpg", (cv2.IMWRITE_JPEG_QUALITY, self.jpeg_quality))
+        return cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
 
 
 def variation_of(stem: str, version: str) -> Variation:

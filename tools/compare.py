@@ -21,8 +21,8 @@ from tqdm import tqdm
 
 from caffe_layers import __version__
 from data_prep.errors import InputError, run_program
-from data_prep.images import write_image
-from data_prep.pictures import PHOTO_SUFFIXES, read_picture
+from data_prep.images import IMAGE_SUFFIXES, refuse_overwriting, write_image
+from data_prep.pictures import read_picture
 from tools.contact_sheet import render_trimap
 from tools.effects import composite
 from tools.models import MODELS
@@ -47,8 +47,11 @@ def photos_of(places: Sequence[Path]) -> list[Path]:
     for place in places:
         if not place.exists():
             raise InputError(f"{place} does not exist; name photos or folders of photos.")
-        inside = sorted(place.iterdir()) if place.is_dir() else [place]
-        found += [f for f in inside if f == place or f.suffix.lower() in PHOTO_SUFFIXES]
+        if place.is_dir():
+            inside = sorted(path for path in place.iterdir() if path.is_file())
+            found += [path for path in inside if path.suffix.lower() in IMAGE_SUFFIXES]
+        else:
+            found.append(place)
     if not found:
         raise InputError(f"There is no photo in {places[0]}; name photos or folders of photos.")
     return found
@@ -97,6 +100,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--version", action="version", version=__version__)
     options = parser.parse_args(argv)
     photos = photos_of(options.photos)
+    refuse_overwriting([options.out], photos)
     sessions = {model: MattingSession(model) for model in options.models}
     rows = []
     for path in tqdm(photos, unit="photo"):

@@ -23,7 +23,7 @@ from caffe.proto import caffe_pb2  # noqa: E402
 
 from data_prep.assets import fetch  # noqa: E402
 from data_prep.errors import InputError, run_program  # noqa: E402
-from data_prep.images import atomic_write  # noqa: E402
+from data_prep.images import atomic_write, refuse_overwriting  # noqa: E402
 from prototxt import selfie  # noqa: E402
 from prototxt.catalog import MADE_WEIGHTS, MEAN_BGR, score_weights  # noqa: E402
 from tools.init_weights import bilinear_kernel  # noqa: E402
@@ -133,7 +133,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("-o", "--output", type=Path, default=DEFAULT_OUTPUT)
     options = parser.parse_args(argv)
 
-    weights = selfie_weights(options.model or fetch("selfie-segmenter"))
+    model = options.model or fetch("selfie-segmenter")
+    refuse_overwriting([options.output], [model])
+    weights = selfie_weights(model)
     net = caffemodel(selfie.selfie_trimap_deploy(), weights)
     with atomic_write(options.output) as path:
         path.write_bytes(net.SerializeToString())

@@ -24,7 +24,7 @@ import numpy as np
 
 from data_prep.assets import fetch
 from data_prep.errors import InputError, run_program
-from data_prep.images import atomic_write
+from data_prep.images import atomic_write, refuse_overwriting
 from tools.models import ROOT
 
 os.environ.setdefault("GLOG_minloglevel", "2")  # before caffe is imported
@@ -271,6 +271,8 @@ def main(argv: list[str] | None = None) -> int:
     if arguments.origin in ("vgg16", "nothing") and arguments.source is not None:
         raise InputError(f"--from {arguments.origin} takes no --source.")
     output = arguments.output or ROOT / f"data/models/{arguments.net}_init.caffemodel"
+    if arguments.source is not None:
+        refuse_overwriting([output], [arguments.source])
 
     # Not the whole net: Caffe would load its lambda over that of the layer's param_str.
     net = build_net(ROOT / f"prototxt/{arguments.net}_trimap_deploy.prototxt", arguments.seed)

@@ -1,17 +1,21 @@
 #!/usr/bin/env python3
-"""Cut the person out of a photo, of every photo in a folder, or in a pipe.
+"""Cut the person out of a photo, of several, of every photo in a folder, or in a pipe.
 
     tools/matte.py photo.jpg                                # into out/
     tools/matte.py photo.jpg -o me.webp                     # the cut-out alone
     tools/matte.py photo.jpg --background beach.jpg --match-colors
     tools/matte.py photo.jpg --effects sheet                # every effect on one page
     tools/matte.py photos -o mattes --workers 2 --json      # a folder
+    tools/matte.py a.jpg b.png photos -o mattes             # photos and folders
     tools/matte.py - < photo.jpg > cutout.png               # a pipe
 
 Without further options it writes OUT/NAME_alpha.png (the matte),
 NAME_cutout.png (the person on a transparent ground, free of the old
 background's color) and NAME_sheet.png (photo, cut-out and matte side by side).
 16-bit photos give 16-bit files; color profile and metadata are kept.
+
+Of many photos, the output folder remembers (in .matte.jsonl) what was asked of each:
+run again, what is there and unchanged is skipped.
 
 Exit status: 0, 1 after a failure, 2 after a wrong option, 3 if nobody is in the
 one photo.
@@ -27,13 +31,13 @@ import dataclasses
 import json
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from tqdm import tqdm
 
 from caffe_layers import __version__
-from data_prep.errors import InputError, run_program
-from data_prep.pictures import LARGEST_FILE
+from data_prep.errors import InputError, run_program, tell
 from tools.effects import EFFECTS
 from tools.matte_jobs import (
     BLUR,
@@ -41,22 +45,26 @@ from tools.matte_jobs import (
     FAILED,
     NOBODY,
     OUTPUTS,
+    PIPE,
     SKIPPED,
     SUFFIXES,
-    Job,
     Request,
     Result,
     Workbench,
+    content_of,
     default_workers,
     files_of,
+    jobs_of,
+    name_in_folder,
+    name_of,
     plan,
     process,
+    read_background,
     run_jobs,
     write_files,
 )
 from tools.models import DEFAULT_MODEL, MODELS
 
-PIPE = "-"
 DEFAULT_OUTPUTS = ("alpha", "cutout", "sheet")
 NOBODY_STATUS = 3
 EFFECTS_SHEET, ALL_EFFECTS = "sheet", "all"
@@ -67,16 +75,20 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("photo", help=f"a photo, a folder, or {PIPE} for standard input")
+    parser.add_argument(
+        "photos", nargs="+", metavar="photo",
+        help=f"photos, folders of photos, or {PIPE} for standard input",
+    )  # fmt: skip
     parser.add_argument(
         "-o", "--out",
-        help=f"a folder (out), a file for one output of one photo, or {PIPE} for standard output",
+        help=f"a folder (out), a file ({', '.join(SUFFIXES.values())}) for one output of one "
+        f"photo, or {PIPE} for standard output",
     )  # fmt: skip
     parser.add_argument("--model", choices=MODELS, default=DEFAULT_MODEL)
     parser.add_argument(
         "--trimap", type=Path,
         help="in place of the model: gray image, 255 person, 0 background, else unknown; "
-        "for a folder of photos, a folder with the same names",
+        "for many photos, a folder with the same folders and names, such as --output trimap writes",
     )  # fmt: skip
     parser.add_argument(
         "--mask", type=Path,
@@ -106,7 +118,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--json", action="store_true", help="print one JSON line a photo")
     parser.add_argument("--version", action="version", version=__version__)
-    options = parser.parse_args(argv)
+    options = parser.parse_intermixed_args(argv)
     if options.trimap and options.mask:
         parser.error("--trimap and --mask exclude each other")
     if "composite" in (options.output or ()) and options.background is None:
@@ -172,14 +184,28 @@ class Target:
 
     @classmethod
     def of(cls, options: argparse.Namespace) -> Target:
-        """What -o names; a name with a picture's suffix is a file, unless a folder has it."""
-        name = options.out or (PIPE if options.photo == PIPE else "out")
+        """What -o names: a name with a suffix is a file, unless a folder has it.
+
+        Raises
+        ------
+        InputError
+            If it has another suffix than a picture's.
+        """
+        name = options.out or (PIPE if options.photos == [PIPE] else "out")
         if name == PIPE:
             return cls(None)
         path = Path(name)
+        if path.is_dir() or name.endswith("/"):
+            return cls(path)
         suffix = {".tiff": ".tif", ".jpeg": ".jpg"}.get(path.suffix.lower(), path.suffix.lower())
-        is_file = suffix in SUFFIXES.values() and not path.is_dir()
-        return cls(path, suffix if is_file else None)
+        if suffix in SUFFIXES.values():
+            return cls(path, suffix)
+        if any(character.isalpha() for character in suffix):
+            raise InputError(
+                f"-o {name} is no picture that is written here; let it end in "
+                f"{', '.join(SUFFIXES.values())}, or in / if it is to be a folder."
+            )
+        return cls(path)
 
     @property
     def single(self) -> bool:
@@ -226,13 +252,14 @@ def main(argv: list[str] | None = None) -> int:
     options = parse(argv)
     target = Target.of(options)
     request = request_of(options, target)
-    if options.photo != PIPE and Path(options.photo).is_dir():
-        return matte_folder(Path(options.photo), target, request, options)
-    return matte_photo(options.photo, target, request, options.json)
+    if len(options.photos) == 1 and not Path(options.photos[0]).is_dir():
+        return matte_photo(options.photos[0], target, request, options.json)
+    return matte_many(options.photos, target, request, options)
 
 
 def matte_photo(photo: str, target: Target, request: Request, as_json: bool) -> int:
-    """Matte one photo, from a file or standard input; returns the exit status."""
+    """Matte one photo, from a file or a pipe; returns the exit status."""
+    name = name_in_folder(photo).with_suffix("")
     if target.path is None:
         if as_json:
             raise InputError("--json and the picture both want standard output; give -o a name.")
@@ -242,25 +269,36 @@ def matte_photo(photo: str, target: Target, request: Request, as_json: bool) -> 
     elif target.suffix:
         files = {request.kinds[0]: target.path}
     else:
-        stem = "stdin" if photo == PIPE else Path(photo).stem
-        files = files_of(target.path / stem, request)
-    if photo == PIPE:
-        job = Job("standard input", sys.stdin.buffer.read(LARGEST_FILE + 1), files)
-    else:
-        job = Job(photo, Path(photo), files)
+        files = files_of(target.path / name, request)
+    source = content_of(photo) if photo == PIPE else Path(photo)
+    (job,) = jobs_of([(name_of(photo), source)], [name], [files], request)
     write = write_files(job) if files else _write_to_pipe
-    result = process(job, Workbench(request), request, write)
+    try:
+        result = process(job, Workbench(request), request, write)
+    except (InputError, OSError) as error:
+        if as_json:
+            _print_json(Result(job.name, FAILED, str(error)))
+        raise
+    _tell_of(result)
     if as_json:
-        print(json.dumps(dataclasses.asdict(result)))
+        _print_json(result)
     if result.status == NOBODY:
-        print(
-            f"matte.py: nobody was found in {job.name}; "
-            "point out the person with --mask or --trimap.", file=sys.stderr,
-        )  # fmt: skip
         return NOBODY_STATUS
     if files and not as_json:
         print(_told(result, request))
     return 0
+
+
+def _print_json(result: Result) -> None:
+    tqdm.write(json.dumps(dataclasses.asdict(result)), file=sys.stdout)
+
+
+def _tell_of(result: Result) -> None:
+    """Say what is to be known of a photo besides that it is done."""
+    for sentence in result.warnings:
+        tell(sentence)
+    if result.message:
+        tell(result.message)
 
 
 def _write_to_pipe(_kind: str, content: bytes) -> None:
@@ -279,29 +317,30 @@ def _told(result: Result, request: Request) -> str:
     )
 
 
-def matte_folder(
-    folder: Path, target: Target, request: Request, options: argparse.Namespace
+def matte_many(
+    places: Sequence[str], target: Target, request: Request, options: argparse.Namespace
 ) -> int:
-    """Matte every photo of a folder; what fails is listed at the end."""
+    """Matte photos and all photos of folders; what fails is listed at the end."""
     if target.single:
-        raise InputError(f"{folder} is a folder, so -o has to name one too, not {target}.")
-    jobs = plan(folder, target.path, request)
+        what = f"{places[0]} is a folder" if len(places) == 1 else "There are several photos"
+        raise InputError(f"{what}, so -o has to name a folder too, not {target}.")
+    planned = plan(places, target.path, request)
+    for sentence in planned.remarks:
+        tell(sentence)
+    read_background(request.background)  # said once, not by every worker
     workers = options.workers if options.workers is not None else default_workers()
     results = []
-    running = run_jobs(jobs, request, workers, options.overwrite)
-    for result in tqdm(running, "matting", len(jobs), unit="photo"):
+    running = run_jobs(planned.jobs, request, target.path, workers, options.overwrite)
+    for result in tqdm(running, "matting", len(planned.jobs), unit="photo"):
         results.append(result)
         if options.json:
-            tqdm.write(json.dumps(dataclasses.asdict(result)), file=sys.stdout)
+            _print_json(result)
     for result in results:
-        if result.status == FAILED:
-            print(f"matte.py: {result.message}", file=sys.stderr)
-        elif result.status == NOBODY:
-            print(f"matte.py: nobody was found in {result.photo}", file=sys.stderr)
+        _tell_of(result)
     counts = Counter(result.status for result in results)
     if not options.json:
         print(
-            f"{len(jobs)} photos: {counts[DONE]} done into {target}, {counts[SKIPPED]} there "
+            f"{len(results)} photos: {counts[DONE]} done into {target}, {counts[SKIPPED]} there "
             f"already, {counts[NOBODY]} without a person, {counts[FAILED]} failed"
         )
     return 1 if counts[FAILED] else 0

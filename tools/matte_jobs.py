@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import logging
 import os
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,17 +17,26 @@ import cv2
 import numpy as np
 from PIL import ImageColor
 
-from data_prep.errors import InputError
-from data_prep.images import SMALLEST_SIDE, atomic_write
+from data_prep.assets import sha256_of
+from data_prep.errors import InputError, collected_warnings
+from data_prep.images import (
+    IMAGE_SUFFIXES,
+    LARGEST_FILE,
+    SMALLEST_SIDE,
+    atomic_write,
+    is_stream,
+    read_stream,
+    refuse_overwriting,
+)
 from data_prep.parallel import available_workers, map_in_order
 from data_prep.pictures import (
-    PHOTO_SUFFIXES,
     Picture,
     encode_picture,
     in_color_space,
     read_picture,
     sixteen_bits,
 )
+from data_prep.resume import content_key
 from tools.effects import (
     EFFECTS,
     Effect,
@@ -36,7 +46,9 @@ from tools.effects import (
     replace_background,
 )
 from tools.matting.guidance import MASK, TRIMAP, check_shape, levels_of, read_guidance
-from tools.models import DEFAULT_MODEL
+from tools.models import DEFAULT_MODEL, MODELS
+from tools.outputs import journal
+from tools.outputs.folders import Companions, list_photos, some, unique_targets
 from tools.sheets import before_after, effects_sheet
 
 if TYPE_CHECKING:  # it loads Caffe, which `--help` need not wait for
@@ -48,10 +60,18 @@ OUTPUTS = ("alpha", "cutout", "composite", "sheet", "trimap", "effects")
 # Pictures to look at or to edit, in one format whatever `--format` says.
 PNG_OUTPUTS = ("sheet", "trimap", "effects")
 BLUR = "blur"
+# Outputs that show the background that is asked for.
+ON_BACKGROUND = ("composite", "effects")
+#: Raised when the pixels of any output change: files of other versions are made again.
+OUTPUTS_VERSION = 1
 SUFFIXES = {"png": ".png", "webp": ".webp", "tiff": ".tif", "jpg": ".jpg"}
 MEMORY_PER_WORKER = 4 << 30  # bytes
 
+PIPE = "-"
+STREAM_STEM = "stdin"  # of outputs of what has no name of its own
+
 DONE, SKIPPED, NOBODY, FAILED = "done", "skipped", "nobody", "failed"
+NOBODY_FOUND = "nobody was found in {}; point out the person with --mask or --trimap."
 
 
 @dataclass(frozen=True)
@@ -94,16 +114,32 @@ class Job:
     source : Path or bytes
     files : dict of str to Path
         By kind of output; empty where they go elsewhere.
+    companion : Path or None
+        Trimap or mask of this photo.
+    problem : str
+        Why it cannot be matted; empty if nothing is known against it.
+    keys : dict of str to str
+        What was asked, by kind of output, where that is remembered.
     """
 
     name: str
     source: Path | bytes
     files: Mapping[str, Path] = field(default_factory=dict)
+    companion: Path | None = None
+    problem: str = ""
+    keys: Mapping[str, str] = field(default_factory=dict)
 
-    def is_done(self) -> bool:
-        """Whether all files are there and not older than the photo."""
-        made = self.source.stat().st_mtime
-        return all(path.is_file() and path.stat().st_mtime >= made for path in self.files.values())
+    def is_done(self, entries: journal.Entries, out: Path) -> bool:
+        """Whether all files are in the output folder as this job would make them."""
+        return isinstance(self.source, Path) and all(
+            journal.is_current(
+                entries.get(path.relative_to(out).as_posix()),
+                self.keys.get(kind, ""),
+                path,
+                self.source,
+            )
+            for kind, path in self.files.items()
+        )
 
 
 @dataclass(frozen=True)
@@ -115,11 +151,13 @@ class Result:
     photo : str
     status : {"done", "skipped", "nobody", "failed"}
     message : str
-        Of a failure.
+        Of a failure, or that there is nobody.
     files : dict of str to str
         Of the job, by kind of output; written if the status is "done".
     width, height, faces : int
     seconds : float
+    warnings : tuple of str
+        What of the input was left out or assumed.
     """
 
     photo: str
@@ -130,6 +168,7 @@ class Result:
     height: int = 0
     faces: int = 0
     seconds: float = 0.0
+    warnings: tuple[str, ...] = ()
 
 
 class Workbench:
@@ -149,8 +188,8 @@ class Workbench:
         self._session = MattingSession(None if outside else request.model)
         self._background = read_background(request.background)
 
-    def matte(self, photo: Picture, name: str) -> Matte:
-        """Matte of a photo, at the depth of the outputs.
+    def matte(self, photo: Picture, job: Job) -> Matte:
+        """Matte of the photo of a job, at the depth of the outputs.
 
         Raises
         ------
@@ -160,13 +199,13 @@ class Workbench:
         request = self._request
         bgr = sixteen_bits(photo.bgr) if request.suffix == ".tif" else photo.bgr
         trimap, mask = (
-            None if given is None else _read_companion(kind, given, name, bgr.shape)
+            None if given is None else _read_companion(kind, job.companion, job.name, bgr.shape)
             for kind, given in ((TRIMAP, request.trimap), (MASK, request.mask))
         )
         try:
             return self._session.matte(bgr, trimap=trimap, mask=mask)
         except InputError as error:
-            raise InputError(f"{name}: {error}") from None
+            raise InputError(f"{job.name}: {error}") from None
 
     def render(self, kind: str, photo: Picture, matte: Matte) -> np.ndarray:
         """One output: gray, BGR or BGRA.
@@ -208,6 +247,13 @@ class Workbench:
         )
 
 
+def is_image_file(background: str | None) -> bool:
+    """Whether ``--background`` names a file (or a pipe)."""
+    if background in (None, BLUR):
+        return False
+    return Path(background).is_file() or is_stream(Path(background))
+
+
 def read_background(text: str | None) -> Picture | str | None:
     """What ``--background`` names: an image, `BLUR`, or a color as one pixel.
 
@@ -218,7 +264,7 @@ def read_background(text: str | None) -> Picture | str | None:
     """
     if text is None or text == BLUR:
         return text and BLUR
-    if Path(text).is_file():
+    if is_image_file(text):
         return read_picture(Path(text), smallest=SMALLEST_SIDE)
     try:
         color = ImageColor.getrgb(text)[:3]
@@ -230,21 +276,9 @@ def read_background(text: str | None) -> Picture | str | None:
     return Picture(np.array(color[::-1], np.uint8).reshape(1, 1, 3))
 
 
-def _companion(given: Path, photo: str) -> Path:
-    """The trimap or mask of a photo: a file, or that of the same name in a folder."""
-    if not given.is_dir():
-        return given
-    stem = Path(photo).stem
-    found = sorted(path for path in given.iterdir() if path.stem == stem)
-    if len(found) != 1:
-        raise InputError(f"{given} holds {len(found)} files called {stem}; it takes exactly one.")
-    return found[0]
-
-
-def _read_companion(kind: str, given: Path, photo: str, shape: tuple[int, ...]) -> np.ndarray:
+def _read_companion(kind: str, path: Path, photo: str, shape: tuple[int, ...]) -> np.ndarray:
     """Trimap or mask of a photo of this shape, at its own size; logs what it assumes."""
-    path = _companion(given, photo)
-    stored = read_guidance(kind, path, path)
+    stored = read_guidance(kind, read_stream(path) if is_stream(path) else path, path)
     check_shape(stored, path, shape, photo)
     guidance = levels_of(kind, stored, path)
     if guidance.assumed:
@@ -283,19 +317,17 @@ def process(
         If the photo or its trimap cannot be read or matted, or a file not be
         written.
     """
+    if job.problem:
+        raise InputError(job.problem)
     start = time.monotonic()
-    try:
+    with collected_warnings() as told, _faults_named(job.name):
         photo = read_picture(job.source, job.name)
-        matte = bench.matte(photo, job.name)
+        matte = bench.matte(photo, job)
         if matte.person_found:
             for kind in request.kinds:
                 pixels = bench.render(kind, photo, matte)
                 suffix = job.files[kind].suffix if job.files else suffix_of(kind, request)
                 write(kind, encode_picture(pixels, suffix, photo))
-    except (MemoryError, cv2.error) as error:  # OpenCV's own want of memory
-        raise InputError(
-            f"{job.name} takes more memory than there is ({error}); make it smaller."
-        ) from error
     height, width = photo.bgr.shape[:2]
     return Result(
         job.name,
@@ -305,7 +337,35 @@ def process(
         height=height,
         faces=len(matte.faces),
         seconds=round(time.monotonic() - start, 3),
+        message="" if matte.person_found else NOBODY_FOUND.format(job.name),
+        warnings=tuple(told),
     )
+
+
+@contextmanager
+def _faults_named(photo: str) -> Iterator[None]:
+    """Turn what OpenCV and the memory raise into a sentence on the photo.
+
+    Raises
+    ------
+    InputError
+    """
+    try:
+        yield
+    except MemoryError as error:
+        raise InputError(_out_of_memory(photo, error)) from error
+    except cv2.error as error:
+        if error.code == cv2.Error.StsNoMem:
+            raise InputError(_out_of_memory(photo, error)) from error
+        raise InputError(
+            f"{photo} could not be matted, by a fault of this program: OpenCV's {error.func} "
+            f"says '{error.err}'; please report it with the photo."
+        ) from error
+
+
+def _out_of_memory(photo: str, error: Exception) -> str:
+    reason = " ".join(str(error).split())
+    return f"{photo} takes more memory than there is ({reason}); make it smaller."
 
 
 def write_files(job: Job) -> Callable[[str, bytes], None]:
@@ -318,12 +378,15 @@ def write_files(job: Job) -> Callable[[str, bytes], None]:
     return write
 
 
-# A worker process serves many jobs with one model.
-_workbench = functools.cache(Workbench)
+@functools.cache
+def _workbench(request: Request) -> Workbench:
+    """What a worker process serves many jobs with; its warnings were shown before."""
+    with collected_warnings():
+        return Workbench(request)
 
 
-def run_job(job: Job, request: Request) -> Result:
-    """One of many jobs: its failure is a result.
+def run_job(job: Job, request: Request, out: Path) -> Result:
+    """One of many jobs, remembered in the output folder: its failure is a result.
 
     Raises
     ------
@@ -332,37 +395,204 @@ def run_job(job: Job, request: Request) -> Result:
     """
     bench = _workbench(request)
     try:
-        return process(job, bench, request, write_files(job))
+        is_file = isinstance(job.source, Path) and job.source.is_file()
+        photo = journal.state_of(job.source) if is_file else None
+        result = process(job, bench, request, write_files(job))
+        if result.status == DONE and photo is not None:
+            keys = {path: job.keys[kind] for kind, path in job.files.items()}
+            journal.add_entry(out, photo, keys)
     except (InputError, OSError) as error:
         return Result(job.name, FAILED, str(error))
+    return result
 
 
-def plan(folder: Path, out: Path, request: Request) -> list[Job]:
-    """Jobs of all photos in a folder and the folders in it.
+def request_keys(request: Request) -> dict[str, str]:
+    """What stands for the request in the journal, by kind of output.
 
-    The folders are repeated in `out`; photos that differ in their suffix only
-    keep it, as in ``a_jpg_cutout.png``.
+    It changes with all that decides the pixels, except the photo and its companion.
+    """
+    if request.trimap or request.mask:
+        model = "trimap" if request.trimap else "mask"
+    else:
+        model = [_digest(path) for path in _model_files(request.model)]
+    named = is_image_file(request.background)
+    background = _digest(Path(request.background)) if named else request.background
+    return {
+        kind: content_key(
+            OUTPUTS_VERSION,
+            kind,
+            request.suffix,
+            model,
+            (background, request.match_colors) if kind in ON_BACKGROUND else None,
+        )
+        for kind in request.kinds
+    }
+
+
+def _model_files(name: str) -> Iterator[Path]:
+    model = MODELS[name]
+    yield from (model.deploy, model.weights, model.shape_mask)
+    if model.second_opinion is not None:
+        yield from _model_files(model.second_opinion)
+
+
+def _digest(path: Path) -> str | None:
+    return sha256_of(path) if path.is_file() else None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Jobs of a run, and what there is to say before it.
+
+    Attributes
+    ----------
+    jobs : list of Job
+    remarks : list of str
+        On what is passed over or gets another name, a sentence each.
+    """
+
+    jobs: list[Job]
+    remarks: list[str]
+
+
+def plan(places: Sequence[str], out: Path, request: Request) -> Plan:
+    """Jobs of all photos that are named or in the folders that are named.
+
+    The folders are repeated in `out`, each in a folder of its own name if several
+    places are given.
+
+    Parameters
+    ----------
+    places : sequence of str
+        Photos, folders, pipes.
+    out : Path
+    request : Request
 
     Raises
     ------
     InputError
-        If there are no photos, or `out` is the folder itself.
+        If there are no photos, `out` is one of the folders, an output would replace
+        what is read, or a trimap, mask or background of many photos does not exist or
+        is a pipe.
     """
-    if out.resolve() == folder.resolve():
-        raise InputError(f"{out} holds the photos; choose another folder with -o.")
-    photos = [path for path in sorted(folder.rglob("*")) if _is_photo(path, folder, out)]
-    if not photos:
-        kinds = ", ".join(sorted(suffix[1:] for suffix in PHOTO_SUFFIXES))
-        raise InputError(f"{folder} holds no photos ({kinds}).")
-    stems = Counter(photo.with_suffix("") for photo in photos)
+    for given in (request.trimap, request.mask, request.background):
+        if given is not None and is_stream(Path(given)):
+            raise InputError(f"{given} can be read once only; save it to a file for many photos.")
+    photos: dict[str, tuple[Path | bytes, Path]] = {}  # source and name in `out`
+    remarks = []
+    for place in places:
+        path = Path(place)
+        if place == PIPE or is_stream(path):
+            photos.setdefault(name_of(place), (content_of(place), name_in_folder(place)))
+        elif not path.is_dir():
+            photos.setdefault(name_of(place), (path, name_in_folder(place)))
+        else:
+            if out.resolve() == path.resolve():
+                raise InputError(f"{out} holds the photos; choose another folder with -o.")
+            listing = list_photos(path, out, (*OUTPUTS, *EFFECTS))
+            passed_over = [f"passed over in {place}: {each}" for each in listing.passed_over()]
+            if not listing.photos:
+                kinds = ", ".join(sorted(suffix[1:] for suffix in IMAGE_SUFFIXES))
+                raise InputError(" ".join([f"{path} holds no photos ({kinds}).", *passed_over]))
+            remarks += passed_over
+            base = Path(path.resolve().name) if len(places) > 1 else Path()
+            for photo in listing.photos:
+                photos.setdefault(str(photo), (photo, base / photo.relative_to(path)))
+    targets = unique_targets([name for _, name in photos.values()])
+    renamed = [
+        f"{photo} is written as {target}"
+        for (photo, (_, name)), target in zip(photos.items(), targets, strict=True)
+        if target != name.with_suffix("")
+    ]
+    if renamed:
+        remarks.append(f"some photos have one name: {some(renamed)}.")
+    jobs = jobs_of(
+        [(name, source) for name, (source, _) in photos.items()],
+        targets,
+        [files_of(out / target, request) for target in targets],
+        request,
+    )
+    keys = request_keys(request)
+    jobs = [dataclasses.replace(job, keys=_with_companion(keys, job)) for job in jobs]
+    return Plan(jobs, remarks)
+
+
+def jobs_of(
+    photos: Sequence[tuple[str, Path | bytes]],
+    targets: Sequence[Path],
+    files: Sequence[Mapping[str, Path]],
+    request: Request,
+) -> list[Job]:
+    """Jobs of photos with their companions.
+
+    Parameters
+    ----------
+    photos : sequence of (str, Path or bytes)
+        Names for messages, and sources.
+    targets : sequence of Path
+        Names of the outputs in their folder, without kind and suffix.
+    files : sequence of mapping of str to Path
+        By kind of output.
+    request : Request
+
+    Raises
+    ------
+    InputError
+        If an output would replace what is read, or the trimap or mask does not exist.
+    """
+    given = request.trimap or request.mask
+    kind = "trimap" if request.trimap else "mask"
+    companions = given and Companions(given, kind, targets)
     jobs = []
-    for photo in photos:
-        stem = photo.with_suffix("")
-        if stems[stem] > 1:
-            stem = stem.with_name(photo.name.replace(".", "_"))
-        target = out / stem.relative_to(folder)
-        jobs.append(Job(str(photo), photo, files_of(target, request)))
+    for (name, source), target, paths in zip(photos, targets, files, strict=True):
+        job = Job(name, source, paths)
+        if companions:
+            try:
+                job = dataclasses.replace(job, companion=companions.find(target, name))
+            except InputError as error:
+                job = dataclasses.replace(job, problem=str(error))
+        jobs.append(job)
+    refuse_overwriting(
+        (path for job in jobs for path in job.files.values()), _read_files(jobs, request)
+    )
     return jobs
+
+
+def _read_files(jobs: Iterable[Job], request: Request) -> Iterator[Path]:
+    """Every file that jobs read."""
+    if is_image_file(request.background):
+        yield Path(request.background)
+    for job in jobs:
+        yield job.source if isinstance(job.source, Path) else Path("/dev/stdin")
+        if job.companion is not None:
+            yield job.companion
+
+
+def _with_companion(keys: Mapping[str, str], job: Job) -> dict[str, str]:
+    """Keys of a job: those of the request, and its trimap or mask."""
+    if job.companion is None:
+        return dict(keys)
+    digest = _digest(job.companion)
+    return {kind: content_key(key, digest) for kind, key in keys.items()}
+
+
+def name_of(place: str) -> str:
+    """What messages call a single photo."""
+    return "standard input" if place == PIPE else str(Path(place))
+
+
+def content_of(place: str) -> bytes:
+    """The photo that comes through a pipe."""
+    if place != PIPE:
+        return read_stream(Path(place))
+    with open(0, "rb", closefd=False) as stream:
+        return stream.read(LARGEST_FILE + 1)
+
+
+def name_in_folder(place: str) -> Path:
+    """What a single photo is called in an output folder, with its suffix."""
+    nameless = place == PIPE or Path(place).parts[:2] in (("/", "dev"), ("/", "proc"))
+    return Path(STREAM_STEM if nameless else Path(place).name)
 
 
 def files_of(target: Path, request: Request) -> dict[str, Path]:
@@ -373,18 +603,8 @@ def files_of(target: Path, request: Request) -> dict[str, Path]:
     }
 
 
-def _is_photo(path: Path, folder: Path, out: Path) -> bool:
-    hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-    return (
-        path.suffix.lower() in PHOTO_SUFFIXES
-        and not hidden
-        and out.resolve() not in path.resolve().parents
-        and path.is_file()
-    )
-
-
 def run_jobs(
-    jobs: Sequence[Job], request: Request, workers: int, overwrite: bool
+    jobs: Sequence[Job], request: Request, out: Path, workers: int, overwrite: bool
 ) -> Iterator[Result]:
     """Run jobs, in parallel, past what fails; results in order.
 
@@ -392,6 +612,8 @@ def run_jobs(
     ----------
     jobs : sequence of Job
     request : Request
+    out : Path
+        Folder that remembers what is done.
     workers : int
         Processes.
     overwrite : bool
@@ -402,9 +624,12 @@ def run_jobs(
     InputError
         As `run_job`, and if a worker process died.
     """
-    done = {job.name for job in jobs if not overwrite and job.is_done()}
+    _workbench.cache_clear()  # the files of the request may have changed
+    entries = {} if overwrite else journal.read_entries(out)
+    done = {job.name for job in jobs if job.is_done(entries, out)}
     fresh = [job for job in jobs if job.name not in done]
-    results = map_in_order(functools.partial(run_job, request=request), fresh, workers)
+    run = functools.partial(run_job, request=request, out=out)
+    results = map_in_order(run, fresh, workers)
     for job in jobs:
         if job.name in done:
             yield Result(job.name, SKIPPED, files={k: str(path) for k, path in job.files.items()})

@@ -27,8 +27,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from data_prep.errors import InputError, run_program
-from data_prep.images import atomic_write
+from data_prep.errors import InputError, printable, run_program
+from data_prep.images import atomic_write, refuse_overwriting
 
 PICTURE_SUFFIXES = (".png", ".pdf", ".svg")
 
@@ -258,11 +258,13 @@ def main(argv: list[str] | None = None) -> int:
             f"{options.out} is not the name of a picture; "
             f"let it end in {' or '.join(PICTURE_SUFFIXES)}."
         )
+    table = options.out.with_suffix(".csv")
+    read = options.logs + ([options.errors] if options.errors else [])
+    refuse_overwriting([options.out, table], read)
     stages = read_logs(options.logs)
     if options.errors:
         add_errors(stages, options.errors)
-    table = options.out.with_suffix(".csv")
-    draw(options.out, stages, ", ".join(path.name for path in options.logs))
+    draw(options.out, stages, printable(", ".join(path.name for path in options.logs)))
     write_series(table, stages)
     reached = " + ".join(str(stage.last_iteration()) for stage in stages)
     print(f"{reached} iterations are drawn in {options.out}; the numbers are in {table}.")

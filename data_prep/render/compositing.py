@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from data_prep.images import compressed
 from data_prep.render.colors import luminance
 from data_prep.render.randomness import clipped_normal
 from data_prep.srgb import to_display, to_linear
@@ -255,6 +256,6 @@ def camera_effects(photo: np.ndarray, choice: DevelopChoice) -> np.ndarray:
     result = np.rint(np.clip(noisy, 0, 255)).astype(np.uint8)
     if choice.jpeg_quality < 100:
         options = (cv2.IMWRITE_JPEG_QUALITY, choice.jpeg_quality)
-        content = cv2.imencode(".jpg", np.ascontiguousarray(result[:, :, ::-1]), options)[1]
-        result = cv2.imdecode(content, cv2.IMREAD_COLOR)[:, :, ::-1]
+        content = compressed(np.ascontiguousarray(result[:, :, ::-1]), ".jpg", options)
+        result = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)[:, :, ::-1]
     return np.ascontiguousarray(result)

@@ -17,7 +17,7 @@ import numpy as np
 
 from data_prep.assets import sha256_of
 from data_prep.errors import InputError
-from data_prep.images import atomic_write, write_image
+from data_prep.images import atomic_write, compressed, write_image
 from data_prep.render.background import BackgroundChoice, render_background
 from data_prep.render.body import BaseMesh
 from data_prep.render.compositing import (
@@ -113,7 +113,7 @@ def take_photo(
 def _write_png(path: Path, pixels: np.ndarray) -> None:
     """Gray, BGR or BGRA of 8 or 16 bits."""
     with atomic_write(path) as scratch:
-        scratch.write_bytes(cv2.imencode(".png", pixels)[1].tobytes())
+        scratch.write_bytes(compressed(pixels, ".png"))
 
 
 def write_foreground(path: Path, foreground: Developed) -> None:

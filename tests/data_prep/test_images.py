@@ -4,6 +4,7 @@ import io
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -17,6 +18,7 @@ from data_prep.images import (
     read_alpha_channel,
     read_matte,
     read_photo,
+    refuse_overwriting,
     write_image,
 )
 from data_prep.pictures import read_picture
@@ -181,6 +183,31 @@ def test_full_disk_leaves_nothing(tmp_path):
     assert run.returncode == 1
     assert "a.png could not be written" in run.stderr and "Traceback" not in run.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_picture_that_an_encoder_refuses_is_a_sentence_and_no_file(tmp_path):
+    """OpenCV says by its result alone that it failed."""
+    for name, shape in (("a.jpg", (4, 70_000, 3)), ("a.png", (4, 1_000_001))):
+        kind = name[2:].upper()
+        with pytest.raises(InputError, match=f"{shape[1]}x4 pixels could not be written as {kind}"):
+            write_image(tmp_path / name, np.zeros(shape, np.uint8))
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_read_is_not_written_over_by_any_name(tmp_path, monkeypatch):
+    photo = tmp_path / "a.png"
+    photo.write_bytes(b"photo")
+    (tmp_path / "link.png").symlink_to(photo)
+    (tmp_path / "hard.png").hardlink_to(photo)
+    (tmp_path / "folder").symlink_to(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.png", "link.png", "hard.png", "folder/a.png", "./a.png"):
+        with pytest.raises(InputError, match="is read and would be replaced"):
+            refuse_overwriting([tmp_path / "new.png", Path(name)], [photo])
+        with pytest.raises(InputError, match="is read and would be replaced"):
+            refuse_overwriting([photo], [Path("lost.png"), Path(name)])
+    (tmp_path / "b.png").write_bytes(b"photo")
+    refuse_overwriting([tmp_path / "new.png", tmp_path / "b.png"], [photo])
 
 
 def test_alpha_channel_is_read_exactly(tmp_path, photo):

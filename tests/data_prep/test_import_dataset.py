@@ -21,6 +21,7 @@ from data_prep.errors import InputError
 from data_prep.images import read_matte, read_photo, write_image
 from data_prep.import_dataset import main
 from data_prep.landmarks import LandmarkDetector
+from data_prep.layouts import LAYOUTS
 
 SMALL = (450, 600)  # width, height: a face is found, and nothing is over-enlarged
 
@@ -496,6 +497,29 @@ def test_folder_of_something_else_is_left_alone(plain, tmp_path, small):
     with pytest.raises(InputError, match="is a dataset made from p3m"):
         main([str(plain), "--format", "plain", "--out", str(out)])
     assert (out / "images" / "mine.jpg").is_file()
+
+
+def test_collection_that_lies_in_the_dataset_is_not_written_over(tmp_path, small):
+    source, out = tmp_path / "collection", tmp_path / "out"
+    add_pair(out, "a", small[0])
+    DatasetManifest(origin={"format": "plain", "collection": "collection"}).save(out)
+    source.mkdir()
+    for part in ("images", "mattes"):
+        (source / part).symlink_to(out / part)
+    before = (out / "images/a.jpg").read_bytes()
+    with pytest.raises(InputError, match="a.jpg is the same file as .*a.jpg, which is read"):
+        main([str(source), "--format", "plain", "--out", str(out)])
+    assert (out / "images/a.jpg").read_bytes() == before
+
+
+def test_name_that_is_no_utf_8_is_listed(plain, tmp_path, small):
+    name = os.fsdecode(b"lat\xe9in")
+    for part in ("images", "mattes"):
+        kept = sorted((plain / part).iterdir())[0]
+        (plain / part / f"{name}{kept.suffix}").write_bytes(kept.read_bytes())
+    listing = LAYOUTS["plain"](plain)
+    assert [pair.stem for pair in listing.pairs] == ["a", "b", "c"]
+    assert {problem.reason for problem in listing.problems} == {"its name is no UTF-8; rename it"}
 
 
 def test_dataset_that_cannot_be_written_stops_the_import(plain, tmp_path):

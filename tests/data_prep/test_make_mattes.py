@@ -450,6 +450,15 @@ def test_apply_needs_candidates(collection):
         apply(collection, {"choices": {}})
 
 
+def test_photos_among_the_candidates_are_refused(collection):
+    out = collection / "out"
+    photos = out / "candidates" / "photos"
+    photos.mkdir(parents=True)
+    for given in ([photos, collection / "trimaps"], [collection / "photos", photos]):
+        with pytest.raises(InputError, match="photos lies in .*candidates, which is written"):
+            main([*map(str, given), "--out", str(out)])
+
+
 def test_options_that_cannot_work(collection):
     out = str(collection / "out")
     photos = str(collection / "photos")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
+import threading
 import zlib
 
 import cv2
@@ -14,12 +16,13 @@ import tifffile
 from PIL import ExifTags, Image, ImageCms
 
 from data_prep import pictures
-from data_prep.errors import InputError
-from data_prep.images import read_photo
+from data_prep.errors import InputError, collected_warnings
+from data_prep.images import IMAGE_SUFFIXES, read_photo
 from data_prep.pictures import (
     Picture,
     encode_picture,
     in_color_space,
+    profile_fault,
     read_picture,
     sixteen_bits,
     write_picture,
@@ -203,6 +206,132 @@ def test_cmyk_and_gray_drop_a_profile_that_is_not_of_rgb(photo, profile):
     picture = read_picture(stream.getvalue())
     assert picture.icc is None
     assert np.abs(picture.bgr.astype(int) - shallow).max() <= 1
+
+
+def changed(profile: bytes, at: int, content: bytes) -> bytes:
+    return profile[:at] + content + profile[at + len(content) :]
+
+
+def big_endian(number: int) -> bytes:
+    return struct.pack(">I", number)
+
+
+# What cameras and editors make of profiles, and what is said of them.
+DAMAGES = {
+    "longer": (lambda p: p + b"\0", "says that it has"),
+    "longer by an entry": (lambda p: p + bytes(4), "says that it has"),
+    "cut off": (lambda p: p[:300], "says that it has"),
+    "cut off in the header": (lambda p: p[:128], "cut off"),
+    "no profile": (lambda p: b"sRGB" * 40, "no ICC profile"),
+    "length of nothing": (lambda p: changed(p, 0, bytes(4)), "says that it has 0"),
+    "odd length": (lambda p: changed(p + bytes(3), 0, big_endian(len(p) + 3)), "multiple of 4"),
+    "for gray": (lambda p: changed(p, 16, b"GRAY"), "for gray pixels, not for RGB"),
+    "line break": (lambda p: changed(p, 16, b"\r\n\r\n"), "for other pixels, not for RGB"),
+    "abstract": (lambda p: changed(p, 12, b"abst"), "does not describe images"),
+    "device link": (lambda p: changed(p, 12, b"link"), "does not describe images"),
+    "no connection": (lambda p: changed(p, 20, b"RGB "), "does not describe images"),
+    "no intent": (lambda p: changed(p, 64, b"\xff\xff"), "rendering intent"),
+    "entries": (lambda p: changed(p, 128, big_endian(100_000)), "100000 entries do not fit"),
+    "entry outside": (lambda p: changed(p, 136, big_endian(10_000_000)), "lies outside"),
+    "no entries": (lambda p: changed(p[:128] + bytes(4), 0, big_endian(132)), "converted"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_profile_that_would_be_refused_is_left_out_and_said(photo, profile, damage):
+    damaged, words = DAMAGES[damage][0](profile), DAMAGES[damage][1]
+    content = saved(pictures.eight_bits(photo), "PNG", icc_profile=damaged)
+    with collected_warnings() as told:
+        source = read_picture(content, "x.png")
+    assert source.icc is None
+    (sentence,) = told
+    assert sentence.startswith("x.png: its color profile cannot be used (") and words in sentence
+    assert sentence.isprintable()
+    np.testing.assert_array_equal(source.bgr, pictures.eight_bits(photo))
+
+
+def test_profiles_that_writers_take_are_kept(profile):
+    for usual in (
+        profile,
+        changed(profile, 8, b"\x02\x40\0\0"),  # version 2
+        changed(profile, 12, b"scnr"),
+        changed(profile, 64, big_endian(9)),  # an intent that readers pass over
+    ):
+        assert profile_fault(usual) is None
+        content = encode_picture(np.zeros((64, 64, 3), np.uint8), ".png", Picture(None, usual))
+        with Image.open(io.BytesIO(content)) as image:
+            assert image.info["icc_profile"] == usual
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "HEIF"])
+def test_photo_with_a_damaged_profile_is_written_whole_in_every_format(photo, profile, kind):
+    shallow, damaged = pictures.eight_bits(photo), profile + b"\0"
+    if kind == "HEIF":
+        stream = io.BytesIO()
+        image = pillow_heif.from_pillow(Image.fromarray(shallow[:, :, ::-1].copy()))
+        image.save(stream, icc_profile=damaged)
+        content = stream.getvalue()
+    else:
+        content = saved(shallow, kind, icc_profile=damaged)
+    with collected_warnings() as told:
+        source = read_picture(content)
+    assert len(told) == 1
+    for pixels in (source.bgr, sixteen_bits(source.bgr)):
+        for suffix in (".png", ".webp", ".tif", ".jpg"):
+            written = encode_picture(pixels, suffix, source)
+            with Image.open(io.BytesIO(written)) as image:
+                assert image.size == (90, 70) and "icc_profile" not in image.info
+                image.load()
+            again = cv2.imdecode(np.frombuffer(written, np.uint8), cv2.IMREAD_UNCHANGED)
+            if suffix == ".png":
+                np.testing.assert_array_equal(again, pixels)
+            elif suffix == ".tif":
+                np.testing.assert_array_equal(again, sixteen_bits(pixels))
+            else:
+                assert np.abs(again.astype(int) - source.bgr).mean() < 4
+
+
+def test_profile_larger_than_readers_of_png_take_is_left_out(photo, profile):
+    large = profile + bytes(2_000_000)
+    large = changed(large, 0, big_endian(len(large)))
+    source = Picture(photo, icc=large)
+    with collected_warnings() as told:
+        written = encode_picture(photo, ".png", source)
+    assert told == [
+        f"A color profile of {len(large)} bytes is more than readers of PNG take; "
+        "the picture is written without it."
+    ]
+    np.testing.assert_array_equal(read_picture(written).bgr, photo)
+    assert read_picture(encode_picture(photo, ".tif", source)).icc == large
+
+
+def test_photo_comes_through_a_pipe_as_from_a_file(tmp_path, photo):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    content = encoded(".png", photo)
+    writer = threading.Thread(target=pipe.write_bytes, args=(content,))
+    writer.start()
+    np.testing.assert_array_equal(read_picture(pipe).bgr, photo)
+    writer.join()
+    with pytest.raises(InputError, match="/dev/null is not a readable image: it is empty"):
+        read_picture("/dev/null")
+    with pytest.raises(InputError, match="does not exist or is no file"):
+        read_picture(tmp_path)
+
+
+@pytest.mark.parametrize("suffix", sorted(IMAGE_SUFFIXES))
+def test_every_known_suffix_names_a_format_that_is_read(suffix, photo):
+    """Pillow knows what suffix stands for which format."""
+    telephones = dict.fromkeys((".heic", ".heif", ".hif"), "HEIF")
+    kind = {**Image.registered_extensions(), **telephones}[suffix]
+    shallow = pictures.eight_bits(photo)
+    if kind == "HEIF":
+        stream = io.BytesIO()
+        pillow_heif.from_pillow(Image.fromarray(shallow)).save(stream)
+        content = stream.getvalue()
+    else:
+        content = saved(shallow, kind)
+    assert read_picture(content).bgr.shape == (70, 90, 3)
 
 
 def test_colors_move_between_profiles(profile):

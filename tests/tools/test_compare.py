@@ -26,6 +26,14 @@ def test_a_folder_stands_for_its_photos(tmp_path):
         compare.photos_of([tmp_path / "empty"])
 
 
+def test_sheet_does_not_replace_a_photo(tmp_path):
+    photo = tmp_path / "a.jpg"
+    photo.write_bytes(b"the only copy")
+    with pytest.raises(InputError, match="a.jpg is read and would be replaced"):
+        compare.main([str(tmp_path), "-o", str(photo)])
+    assert photo.read_bytes() == b"the only copy"
+
+
 def test_a_row_shows_what_each_model_calls_unknown_and_foreground():
     photo = np.full((560, 420, 3), 200, np.uint8)
     certain = np.zeros((3, 560, 420), np.float32)

@@ -187,3 +187,11 @@ def test_another_file_is_refused(tmp_path):
     with pytest.raises(InputError, match="other.tflite is not a TensorFlow Lite model"):
         convert_selfie.main([str(path), "-o", str(tmp_path / "x.caffemodel")])
     assert not (tmp_path / "x.caffemodel").exists()
+
+
+def test_segmenter_is_not_written_over(tmp_path):
+    path = tmp_path / "model.tflite"
+    path.write_bytes(b"the only copy")
+    with pytest.raises(InputError, match="model.tflite is read and would be replaced"):
+        convert_selfie.main([str(path), "-o", str(path)])
+    assert path.read_bytes() == b"the only copy"

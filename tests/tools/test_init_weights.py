@@ -99,6 +99,14 @@ def test_refuses_files_that_are_no_caffemodel(tmp_path, content, words):
         read_caffemodel(path)
 
 
+def test_source_is_not_written_over(tmp_path):
+    path = tmp_path / "x.caffemodel"
+    path.write_bytes(b"the only copy")
+    with pytest.raises(InputError, match="x.caffemodel is read and would be replaced"):
+        main(["fcn8s", "--from", "fcn8s", "--source", str(path), "-o", str(path)])
+    assert path.read_bytes() == b"the only copy"
+
+
 def test_vgg16_convolutions_fit_and_see_edges():
     weights = vgg16_convolutions()
     assert len(weights) == 13

@@ -13,7 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
 from caffe_layers.color_models import foreground_colors
 from data_prep.assets import fetch
@@ -25,6 +25,7 @@ from tools.effects import EFFECTS
 
 PROGRAM = Path(matte.__file__)
 ARTIST = 0x013B
+NO_UTF_8 = os.fsdecode(b"lat\xe9in.jpg")
 
 
 def run(*arguments: object, cwd: Path, text: bool = True, **options) -> subprocess.CompletedProcess:
@@ -253,6 +254,10 @@ def test_effects_each_and_on_one_sheet(small, tmp_path):
         (["-o", "a.png", "--format", "webp"], "contradict each other"),
         (["-o", "-", "--json"], "both want standard output"),
         (["--trimap", "lost.png"], "lost.png does not exist"),
+        (["-o", "cut.bmp"], r"cut.bmp is no picture .* let it end in .png, .webp, .tif, .jpg, or"),
+        (["-o", "new/cut.heic"], "cut.heic is no picture"),
+        (["-o", "cut.pgn"], "cut.pgn is no picture"),
+        (["again.jpg", "-o", "a.png"], "There are several photos, so -o has to name a folder too"),
     ],
 )
 def test_options_that_cannot_work(small, tmp_path, monkeypatch, arguments, sentence):
@@ -278,6 +283,99 @@ def test_unknown_options_are_exit_status_2(small, arguments, capsys):
     assert "error:" in capsys.readouterr().err
 
 
+def test_folder_may_be_called_like_a_file(small, trimap, tmp_path):
+    (tmp_path / "there.bmp").mkdir()
+    for out in (tmp_path / "there.bmp", tmp_path / "2024.11.28", f"{tmp_path / 'new.v2'}/"):
+        arguments = [str(small), "-o", str(out), "--trimap", str(trimap), "--output", "alpha"]
+        assert matte.main(arguments) == 0
+        assert (Path(out) / "small_alpha.png").is_file()
+
+
+def test_what_is_read_is_never_written_over(small, trimap, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    read = {"me.png": small, "tri.png": trimap, "beach.png": small, "me_alpha.png": small}
+    for name, source in read.items():
+        Path(name).write_bytes(source.read_bytes())
+    Path("link.png").symlink_to("me.png")
+    Path("hard.png").hardlink_to("me.png")
+    given = ["--trimap", "tri.png", "--background", "beach.png"]
+    for arguments in (
+        *(["me.png", *given, "-o", name] for name in ("./me.png", "link.png", "hard.png")),
+        ["me.png", *given, "-o", "tri.png"],
+        ["me.png", *given, "-o", "beach.png"],
+        ["link.png", "-o", "me.png"],
+        ["me.png", "--mask", "tri.png", "-o", "tri.png"],
+        ["me.png", "me_alpha.png", "-o", ".", "--output", "alpha"],
+    ):
+        with pytest.raises(InputError, match="is read and would be replaced"):
+            matte.main(arguments)
+    with open("me.png", "rb") as stream:
+        process = run("-", "-o", "me.png", cwd=tmp_path, stdin=stream)
+    assert process.returncode == 1 and "is read and would be replaced" in process.stderr
+    assert len(list(tmp_path.iterdir())) == 6
+    for name, source in read.items():
+        assert Path(name).read_bytes() == source.read_bytes()
+
+
+def test_one_photo_that_fails_or_shows_nobody_is_a_json_line_too(tmp_path, capsys):
+    bad, sky = tmp_path / "bad.jpg", tmp_path / "sky.png"
+    bad.write_bytes(b"no photo")
+    cv2.imwrite(str(sky), np.full((200, 300, 3), (230, 180, 120), np.uint8))
+    with pytest.raises(InputError):
+        matte.main([str(bad), "-o", str(tmp_path), "--json"])
+    line = json.loads(capsys.readouterr().out)
+    assert (line["photo"], line["status"], line["files"]) == (str(bad), "failed", {})
+    assert "bad.jpg is not a readable image" in line["message"]
+    assert matte.main([str(sky), "-o", str(tmp_path), "--json"]) == 3
+    told = capsys.readouterr()
+    line = json.loads(told.out)
+    assert (line["photo"], line["status"], line["width"]) == (str(sky), "nobody", 300)
+    assert "nobody was found in" in line["message"] and line["message"] in told.err
+
+
+def test_what_is_left_out_of_a_photo_is_said(small, trimap, tmp_path):
+    photo = tmp_path / "photo.jpg"
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    with Image.open(small) as image:
+        image.save(photo, icc_profile=profile + bytes(1))
+    process = run(photo, "--trimap", trimap, "--json", "-o", tmp_path / "out", cwd=tmp_path)
+    assert process.returncode == 0
+    (sentence,) = json.loads(process.stdout)["warnings"]
+    assert sentence.startswith(f"{photo}: its color profile cannot be used")
+    assert process.stderr == f"matte.py: {sentence}\n"
+    for kind in ("alpha", "cutout", "sheet"):
+        with Image.open(tmp_path / f"out/photo_{kind}.png") as image:
+            image.load()
+
+
+@pytest.mark.parametrize(
+    ("encoding", "arguments", "told"),
+    [
+        ("utf-8", [NO_UTF_8], r"lat\udce9in.jpg, 200x200"),
+        ("ascii", [".", "--json", "--workers", "1"], json.dumps({"photo": NO_UTF_8})[:-1]),
+    ],
+    ids=["a photo, UTF-8", "a folder, ASCII"],
+)
+def test_name_that_is_no_utf_8(small, trimap, tmp_path, encoding, arguments, told):
+    (tmp_path / NO_UTF_8).write_bytes(small.read_bytes())
+    given = "--output", "alpha", "--trimap", trimap
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    process = run(*arguments, *given, cwd=tmp_path, env=environment)
+    assert process.returncode == 0 and "Traceback" not in process.stderr
+    assert process.stdout.startswith(told)
+    assert (tmp_path / "out" / os.fsdecode(b"lat\xe9in_alpha.png")).is_file()
+
+
+def test_only_want_of_memory_is_called_so():
+    with pytest.raises(InputError, match="a.jpg takes more memory than there is"):
+        with matte_jobs._faults_named("a.jpg"):
+            cv2.resize(np.zeros((3, 3), np.uint8), (2**31 - 1, 1_000_000))
+    with pytest.raises(InputError, match="a.jpg could not be matted, by a fault .* report it") as e:
+        with matte_jobs._faults_named("a.jpg"):
+            cv2.GaussianBlur(np.zeros((9, 9), np.uint8), (2, 2), 0)
+    assert "memory" not in str(e.value) and len(str(e.value).splitlines()) == 1
+
+
 def test_session_is_silent(tmp_path):
     """Caffe prints every layer of a net unless it is told not to before its import."""
     program = "from tools.session import MattingSession; MattingSession()"
@@ -298,6 +396,26 @@ def test_pipe(small, tmp_path):
     with Image.open(io.BytesIO(process.stdout)) as image:
         assert (image.format, image.mode, image.size) == ("WEBP", "RGBA", (200, 200))
     assert not list(tmp_path.iterdir())
+
+
+def test_process_substitution_and_standard_input_by_its_path(small, trimap, tmp_path):
+    ends = os.pipe()
+    os.write(ends[1], small.read_bytes())
+    os.close(ends[1])
+    given = "--output", "alpha", "--trimap", trimap
+    process = run(f"/dev/fd/{ends[0]}", *given, cwd=tmp_path, pass_fds=ends[:1])
+    os.close(ends[0])
+    assert process.returncode == 0, process.stderr
+    with open(small, "rb") as stream:
+        again = run("/dev/stdin", *given, "-o", "again", cwd=tmp_path, stdin=stream)
+    assert again.returncode == 0, again.stderr
+    first, second = (tmp_path / name / "stdin_alpha.png" for name in ("out", "again"))
+    assert first.read_bytes() == second.read_bytes()
+    empty = run("/dev/null", cwd=tmp_path)
+    assert empty.returncode == 1 and empty.stdout == ""
+    assert empty.stderr == (
+        "matte.py: /dev/null is not a readable image: it is empty; give the photo itself.\n"
+    )
 
 
 @pytest.mark.parametrize("content", [b"", b"no photo"])
@@ -333,7 +451,7 @@ def test_folder_goes_past_a_bad_file_and_skips_what_is_done(folder, tmp_path, ca
     told = capsys.readouterr()
     assert "5 photos: 3 done" in told.out and "1 without a person, 1 failed" in told.out
     assert told.err.count("bad.jpg") == 1 and "nobody was found in" in told.err
-    written = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
+    written = {str(path.relative_to(out)) for path in out.rglob("[!.]*") if path.is_file()}
     assert written == {"a_jpg_cutout.png", "a_png_cutout.png", "more/b_cutout.png"}
 
     (out / "more/b_cutout.png").unlink()
@@ -374,6 +492,94 @@ def test_folder_of_trimaps(folder, trimap, tmp_path):
     assert matte.main([*arguments, "--output", "alpha"]) == 0
     alpha = cv2.imread(str(out / "b_alpha.png"), cv2.IMREAD_UNCHANGED)
     assert alpha[100, 190] == 0 and alpha[150, 80] == 255
+
+
+def test_several_photos_and_folders_on_one_line(folder, small, trimap, tmp_path, capsys):
+    out = tmp_path / "out"
+    given = ["--trimap", str(trimap), "--output", "alpha", "--workers", "1"]
+    places = [str(small), str(folder / "more"), str(tmp_path / "lost.jpg")]
+    assert matte.main([places[0], "-o", str(out), *places[1:], str(small), *given]) == 1
+    told = capsys.readouterr()
+    assert "3 photos: 2 done" in told.out and "1 failed" in told.out
+    assert "lost.jpg does not exist" in told.err
+    written = {str(path.relative_to(out)) for path in out.rglob("*.png")}
+    assert written == {"small_alpha.png", "more/b_alpha.png"}
+
+
+def test_trimaps_that_were_written_can_be_given_back(folder, trimap, tmp_path):
+    """To a tree, in which two photos have one name."""
+    photos, trimaps, out = folder / "more", tmp_path / "trimaps", tmp_path / "out"
+    for name in ("sub/b.jpg", "sub/b.png"):
+        (photos / name).parent.mkdir(exist_ok=True)
+        (photos / name).write_bytes((folder / f"a{Path(name).suffix}").read_bytes())
+    for number, name in enumerate(("b", "sub/b_jpg", "sub/b_png")):
+        path = trimaps / f"{name}_trimap.png"
+        path.parent.mkdir(exist_ok=True, parents=True)
+        gray = cv2.imread(str(trimap), cv2.IMREAD_UNCHANGED)
+        gray[:20, 50 * number : 50 * number + 40] = 255
+        cv2.imwrite(str(path), gray)
+    arguments = [str(photos), "--trimap", str(trimaps), "-o", str(out), "--workers", "1"]
+    assert matte.main([*arguments, "--output", "alpha"]) == 0
+    for number, name in enumerate(("b", "sub/b_jpg", "sub/b_png")):
+        alpha = cv2.imread(str(out / f"{name}_alpha.png"), cv2.IMREAD_UNCHANGED)
+        assert [alpha[5, 50 * other + 20] > 250 for other in range(3)] == [
+            other == number for other in range(3)
+        ]
+
+
+def test_changed_requests_are_done_again_and_others_are_not(folder, trimap, tmp_path, capsys):
+    out, mine = tmp_path / "out", tmp_path / "mine.png"
+    mine.write_bytes(trimap.read_bytes())
+    beach = tmp_path / "beach.png"
+    file = out / "b_composite.png"
+
+    def state_after(*options: str) -> tuple[str, int]:
+        arguments = [str(folder / "more"), "-o", str(out), "--workers", "1", "--json", *options]
+        assert matte.main(["--trimap", str(mine), *arguments]) == 0
+        return json.loads(capsys.readouterr().out)["status"], file.stat().st_mtime_ns
+
+    def corner() -> list[int]:
+        return cv2.imread(str(file))[2, 197].tolist()
+
+    out.mkdir()
+    file.write_bytes(b"of a version that remembered nothing")
+    red = state_after("--background", "red")
+    assert red[0] == "done" and corner() == [0, 0, 255]
+    assert state_after("--background", "red") == ("skipped", red[1])
+    assert state_after("--background", "blue")[0] == "done" and corner() == [255, 0, 0]
+    for color in (30, 200):
+        cv2.imwrite(str(beach), np.full((50, 50, 3), color, np.uint8))
+        assert state_after("--background", str(beach))[0] == "done" and corner() == [color] * 3
+    assert state_after("--background", str(beach), "--match-colors")[0] == "done"
+    again = state_after("--background", str(beach), "--match-colors")
+    assert again[0] == "skipped"
+    gray = cv2.imread(str(mine), cv2.IMREAD_UNCHANGED)
+    gray[80:120, 60:120] = 0
+    cv2.imwrite(str(mine), gray)
+    assert state_after("--background", str(beach), "--match-colors")[0] == "done"
+    file.write_bytes(b"edited")
+    assert state_after("--background", str(beach), "--match-colors")[0] == "done"
+
+
+def test_killed_run_goes_on_with_what_it_did_not_remember(folder, trimap, tmp_path, capsys):
+    out = tmp_path / "out"
+    arguments = [str(folder), "--trimap", str(trimap), "-o", str(out), "--output", "alpha"]
+    assert matte.main([*arguments, "--workers", "1"]) == 1  # the bad file
+    whole = (out / ".matte.jsonl").read_text().splitlines(keepends=True)
+    (out / ".matte.jsonl").write_text("".join(whole[:1]) + whole[1][:30])
+    capsys.readouterr()
+    assert matte.main([*arguments, "--workers", "1"]) == 1
+    assert f"{len(whole) - 1} done into {out}, 1 there already" in capsys.readouterr().out
+
+
+def test_outputs_of_another_run_are_passed_over_and_said(folder, trimap, tmp_path, capsys):
+    photos = folder / "more"
+    given = ["--trimap", str(trimap), "--output", "cutout", "--workers", "1"]
+    for name in ("first", "second"):
+        assert matte.main([str(photos), "-o", str(photos / name), *given]) == 0
+    told = capsys.readouterr()
+    assert f"passed over in {photos}: outputs of earlier runs: " in told.err
+    assert [path.name for path in (photos / "second").glob("[!.]*")] == ["b_cutout.png"]
 
 
 @pytest.mark.parametrize(

@@ -165,6 +165,21 @@ def test_bad_input_is_one_sentence(logs, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["empty.log"]
 
 
+def test_log_that_the_table_would_replace_is_kept(logs, tmp_path):
+    log = tmp_path / "training.csv"
+    log.write_bytes(logs[0].read_bytes())
+    with pytest.raises(InputError, match="training.csv is read and would be replaced"):
+        plot_training.main([str(log), "-o", str(tmp_path / "training.png")])
+    assert log.read_bytes() == logs[0].read_bytes() and list(tmp_path.iterdir()) == [log]
+
+
+def test_log_whose_name_is_no_utf_8_is_drawn(logs, tmp_path):
+    log = tmp_path / os.fsdecode(b"lat\xe9in.log")
+    log.write_bytes(logs[0].read_bytes())
+    assert plot_training.main([str(log), "-o", str(tmp_path / "training.png")]) == 0
+    assert cv2.imread(str(tmp_path / "training.png")) is not None
+
+
 def test_errors_of_snapshots_join_their_stage(logs, tmp_path):
     point = {"stage": 0, "iteration": 20, "errors": {"dapm_gradient": {"mean": 2e-3}, "sad": {"mean": 5.0}}}
     curve = tmp_path / "curve.json"

@@ -1,0 +1,69 @@
+"""How programs speak: one sentence, whatever the names in it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+
+import pytest
+
+from data_prep.errors import InputError, collected_warnings, printable, run_program, tell
+
+LATIN = os.fsdecode(b"lat\xe9in.jpg")  # no UTF-8
+logger = logging.getLogger("data_prep.test")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_names_that_the_output_does_not_hold_are_written_with_backslashes(encoding):
+    program = (
+        "import os, sys\n"
+        "from data_prep.errors import InputError, run_program\n"
+        "name = os.fsdecode(sys.argv[1])\n"
+        "def main():\n"
+        "    print(name, 'Zoë')\n"
+        "    raise InputError(f'{name} is bad')\n"
+        "raise SystemExit(run_program(main))\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.getcwd(), "PYTHONIOENCODING": encoding}
+    run = subprocess.run(
+        [sys.executable, "-c", program, os.fsencode(LATIN)], env=environment, capture_output=True
+    )
+    assert run.returncode == 1
+    assert run.stdout.startswith(rb"lat\udce9in.jpg Zo")
+    assert run.stderr.decode() == "-c: lat\\udce9in.jpg is bad\n"
+
+
+def test_library_that_takes_utf_8_only_ends_in_a_sentence(capsys):
+    assert run_program(lambda: LATIN.encode()) == 1
+    assert r"the name lat\udce9in.jpg is no UTF-8; rename the file." in capsys.readouterr().err
+    with pytest.raises(UnicodeEncodeError):  # a fault of ours
+        run_program(lambda: "Zoë".encode("ascii"))
+    assert printable("Zoë.jpg") == "Zoë.jpg"
+
+
+def test_warnings_of_libraries_are_sentences_of_the_program(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["tools/some.py"])
+    assert run_program(lambda: logger.warning("%s is left out", "this")) == 0
+    assert capsys.readouterr().err == "some.py: this is left out\n"
+    tell("and so on")
+    assert capsys.readouterr().err == "some.py: and so on\n"
+
+
+def test_warnings_are_collected_each_once_and_only_ours(caplog):
+    with collected_warnings() as told:
+        for _ in range(2):
+            logger.warning("once")
+        logger.info("no warning")
+        logging.getLogger("elsewhere").warning("not ours")
+    logger.warning("after")
+    assert told == ["once"]
+    assert caplog.messages == ["not ours", "after"]
+
+
+def test_handlers_come_back_after_a_failure():
+    before = logging.getLogger().handlers[:]
+    with pytest.raises(InputError), collected_warnings():
+        raise InputError("bad")
+    assert logging.getLogger().handlers == before
