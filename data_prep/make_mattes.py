@@ -36,6 +36,7 @@ import numpy as np
 from caffe_layers.linear_solver import SolveError
 from caffe_layers.matting import solve_alpha
 from data_prep.assets import sha256_of
+from data_prep.common.versions import recipe_of
 from data_prep.dataset import PHOTO_SUFFIXES, split_stems, write_lists
 from data_prep.dataset_manifest import DatasetManifest, Problem, rejection_lines
 from data_prep.errors import InputError, run_program
@@ -47,10 +48,13 @@ from data_prep.resume import (
     Outcome,
     content_key,
     is_done,
-    module_digests,
     problem_of,
     run_resumable,
 )
+
+#: Of the candidates' mattes and pictures: raise it when they change
+#: (`data_prep.common.versions`).
+LABELED_MATTES_VERSION = 1
 
 BACKGROUND, UNKNOWN, FOREGROUND = 0, 128, 255
 #: Labels this near are taken for the label: editors and JPEG move them a little.
@@ -360,7 +364,7 @@ def prepare_choice(
     for folder in (images, trimaps):
         if not folder.is_dir():
             raise InputError(f"{folder} is no folder; give photos, then trimaps.")
-    recipe = content_key(module_digests(("make_mattes.py",)))
+    recipe = recipe_of("labeled mattes", LABELED_MATTES_VERSION)
     if background is not None:
         read_photo(background)  # a bad one is to be known now
         recipe = content_key(recipe, sha256_of(background))
