@@ -270,5 +270,8 @@ caffe-test: $(STAMPS)/caffe-$(BLAS)
 	cd build/caffe-$(BLAS)/cmake && ninja runtest
 	cd ../source/python && ../../../../$(PYTHON) -m unittest discover -s caffe/test
 
+# Only what `make` builds again by itself: weights, snapshots, databases, rendered sets and
+# measured errors (out/) are hours of work.
 clean:
-	rm -rf build out $(VENV) $(PREPARED) $(MODELS)
+	rm -rf build $(VENV)
+	echo "Removed build/ and $(VENV)/.  Kept: data/, snapshots/, out/ and $(RENDER_VENV)/; remove what you want."
