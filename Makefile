@@ -338,6 +338,9 @@ caffe-test: $(STAMPS)/caffe-$(BLAS)
 	cd build/caffe-$(BLAS)/cmake && ninja runtest
 	cd ../source/python && ../../../../$(PYTHON) -m unittest discover -s caffe/test
 
-## clean | remove what `make` builds again | nothing, but the next `make` its 8 minutes
+## clean | remove build/ and .venv/, which `make` builds again; data/, snapshots/ and out/ stay | nothing, but the next `make` its 8 minutes
+# Only what `make` builds again by itself: weights, snapshots, databases, rendered sets and
+# measured errors (out/) are hours of work.
 clean:
-	rm -rf build out $(VENV) $(call quoted,$(PREPARED)) $(MODELS)
+	rm -rf build $(VENV)
+	echo "Removed build/ and $(VENV)/.  Kept: data/, snapshots/, out/ and $(RENDER_VENV)/; remove what you want."

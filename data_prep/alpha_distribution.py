@@ -15,6 +15,9 @@ from caffe_layers.weighted_loss import BINS, loss_weights
 from data_prep.errors import InputError
 from data_prep.images import atomic_write
 
+#: Of p(alpha): raise it when it changes (`data_prep.common.versions`).
+ALPHA_DISTRIBUTION_VERSION = 1
+
 # Counted into every bin on top of the data, so that -log p is finite everywhere.
 # One pixel: it changes no weight that the data support.
 PRIOR_COUNT = 1.0

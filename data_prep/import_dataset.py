@@ -28,6 +28,7 @@ from pathlib import Path
 import numpy as np
 
 from data_prep.assets import ASSETS, sha256_of
+from data_prep.common.versions import recipe_of
 from data_prep.crop import Crop, check_enlargement, choose_crop, resize_to_frame
 from data_prep.dataset import FRAME, PHOTO_SUFFIXES, split_stems, write_lists
 from data_prep.dataset_manifest import DatasetManifest, rejection_lines
@@ -43,13 +44,13 @@ from data_prep.resume import (
     content_key,
     is_done,
     known_records,
-    module_digests,
     problem_of,
     run_resumable,
 )
 
-# What decides the outputs, besides the inputs.
-RECIPE_MODULES = ("crop.py", "images.py", "import_dataset.py", "landmarks.py", "layouts.py")
+#: Of the photos and mattes that an import writes: raise it when they change
+#: (`data_prep.common.versions`).
+IMPORT_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class Task:
     source, out : Path
         Folders of the collection and of the dataset.
     recipe : str
-        Stands for the code that imports.
+        Stands for the code that imports and its landmark model.
     known : dict or None
         The record of an earlier import of the same stem.
     """
@@ -78,11 +79,6 @@ class Task:
 def _detector() -> LandmarkDetector:
     """One a process: its model takes longer to read than a face to find."""
     return LandmarkDetector()
-
-
-def recipe_digest() -> str:
-    """Changes whenever the code that imports or the landmark model does."""
-    return content_key(module_digests(RECIPE_MODULES), ASSETS["landmark-model"].sha256)
 
 
 def _crop_as_listed(pair: Pair, photo: np.ndarray, matte: np.ndarray) -> np.ndarray:
@@ -271,7 +267,7 @@ def import_dataset(
         (path for pair in listing.pairs for path in (pair.photo, pair.matte)),
     )
     journal = Journal(out)
-    recipe = recipe_digest()
+    recipe = recipe_of("import", IMPORT_VERSION, ASSETS["landmark-model"].sha256)
     tasks = [Task(pair, source, out, recipe, known.get(pair.stem)) for pair in listing.pairs]
     records, problems, new = run_resumable(
         import_pair, tasks, journal, known.values(), workers, "import"

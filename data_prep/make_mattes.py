@@ -36,6 +36,7 @@ import numpy as np
 from caffe_layers.linear_solver import SolveError
 from caffe_layers.matting import solve_alpha
 from data_prep.assets import sha256_of
+from data_prep.common.versions import recipe_of
 from data_prep.dataset import PHOTO_SUFFIXES, split_stems, write_lists
 from data_prep.dataset_manifest import DatasetManifest, Problem, rejection_lines
 from data_prep.datasets.matte_checks import describe_levels, inversion_fault
@@ -48,10 +49,13 @@ from data_prep.resume import (
     Outcome,
     content_key,
     is_done,
-    module_digests,
     problem_of,
     run_resumable,
 )
+
+#: Of the candidates' mattes and pictures: raise it when they change
+#: (`data_prep.common.versions`).
+LABELED_MATTES_VERSION = 1
 
 BACKGROUND, UNKNOWN, FOREGROUND = 0, 128, 255
 #: Labels this near are taken for the label: editors and JPEG move them a little.
@@ -371,7 +375,7 @@ def prepare_choice(
     for given in (images, trimaps, background):
         if given is not None and folder.resolve() in (given.resolve(), *given.resolve().parents):
             raise InputError(f"{given} lies in {folder}, which is written; choose another --out.")
-    recipe = content_key(module_digests(("make_mattes.py",)))
+    recipe = recipe_of("labeled mattes", LABELED_MATTES_VERSION)
     if background is not None:
         read_photo(background)  # a bad one is to be known now
         recipe = content_key(recipe, sha256_of(background))

@@ -32,7 +32,6 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -46,13 +45,14 @@ from data_prep.alpha_distribution import (
     fractional_share,
     save_alpha_distribution,
 )
-from data_prep.assets import ASSETS, fetch, sha256_of
+from data_prep.assets import fetch, sha256_of
 from data_prep.augmentation import (
     AUGMENTATIONS,
     ORIGINAL,
     Augmentation,
     parse_augmentations,
 )
+from data_prep.caffe_data.sources import as_noted, describe_sources
 from data_prep.caffe_lmdb import is_complete
 from data_prep.databases import (
     SPLITS,
@@ -69,7 +69,6 @@ from data_prep.errors import InputError, run_program
 from data_prep.images import atomic_write, read_photo, remove_leftovers, write_image
 from data_prep.parallel import OrderedMap, available_workers, open_workers
 from data_prep.records import Face, MatteAligner, RecordEncoder
-from data_prep.resume import module_digests
 from data_prep.shape_mask import (
     ShapeMask,
     average_mattes,
@@ -80,42 +79,6 @@ from data_prep.survey import Survey, SurveyCache, survey_portraits
 
 GROUP = 8  # mattes that one worker adds up
 PICTURED = 12  # alignments in shape_mask.png
-
-# Modules that the products depend on.
-CODE = (
-    "alpha_distribution.py",
-    "augmentation.py",
-    "caffe_lmdb.py",
-    "databases.py",
-    "dataset.py",
-    "images.py",
-    "landmarks.py",
-    "prepare.py",
-    "records.py",
-    "shape_mask.py",
-    "survey.py",
-    "variation.py",
-)
-
-
-def describe_sources(
-    dataset: Dataset, augmentations: Sequence[Augmentation], vary: bool, seed: int
-) -> dict:
-    """What the outputs depend on: options, lists, file contents, code, model."""
-    return {
-        "seed": seed,
-        "augmentations": [asdict(augmentation) for augmentation in augmentations],
-        "vary": vary,
-        "train": [portrait.stem for portrait in dataset.train],
-        "test": [portrait.stem for portrait in dataset.test],
-        "files": {
-            path.relative_to(dataset.folder).as_posix(): sha256_of(path)
-            for portrait in tqdm(dataset.portraits, "checksums", leave=False)
-            for path in (portrait.photo, portrait.matte)
-        },
-        "code": dict(zip(CODE, module_digests(CODE), strict=True)),
-        "landmark_model": ASSETS["landmark-model"].sha256,
-    }
 
 
 def product_files(out: Path) -> list[Path]:
@@ -255,7 +218,7 @@ def prepare(
     dataset = Dataset.open(dataset_folder, seed)
     for note in dataset.notes:
         print(note)
-    sources = describe_sources(dataset, augmentations, vary, seed)
+    sources = as_noted(out, describe_sources(dataset, augmentations, vary, seed))
     if is_current(out, sources):
         return False
     with locked(out), open_workers(workers, scheduler) as ordered_map:

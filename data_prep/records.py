@@ -20,6 +20,9 @@ from data_prep.shape_mask import (
 )
 from data_prep.variation import variation_of
 
+#: Of the records and their order: raise it when they change (`data_prep.common.versions`).
+RECORDS_VERSION = 1
+
 #: Databases of a split and how their images are coded, in the order of `Record`.
 #: Mattes and masks without loss; photos as JPEG 95 without chroma subsampling
 #: (`encode_image`), a third of the size and no further from the photo than the

@@ -109,11 +109,6 @@ def content_key(*parts: Any) -> str:
     return sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def module_digests(names: Iterable[str]) -> list[str]:
-    """sha256 of modules of this package: results depend on their code."""
-    return [sha256_of(Path(__file__).with_name(name)) for name in names]
-
-
 def is_done(record: dict | None, key: str, folder: Path) -> bool:
     """Whether a record has this key and its `files` are still what they were."""
     return (

@@ -22,6 +22,10 @@ from data_prep.errors import InputError
 from data_prep.images import atomic_write
 from data_prep.landmarks import LANDMARK_COUNT
 
+#: Of the mask, its template and how it is laid over a face: raise it when they change
+#: (`data_prep.common.versions`).
+SHAPE_MASK_VERSION = 1
+
 # How far a homography may depart from the similarity of the same landmarks
 # before it counts as an extrapolation gone wrong: at the corners of the frame,
 # the local magnification in every direction, relative to the similarity's.

@@ -12,16 +12,16 @@ from tqdm import tqdm
 
 from data_prep.alpha_distribution import count_alphas
 from data_prep.assets import ASSETS
+from data_prep.common.versions import recipe_of
 from data_prep.dataset import FRAME, Portrait, Problem, read_portrait
 from data_prep.datasets.matte_checks import matte_fault
 from data_prep.images import atomic_write, remove_leftovers
 from data_prep.landmarks import detect_landmarks
 from data_prep.parallel import OrderedMap
-from data_prep.resume import content_key, module_digests
 from data_prep.shape_mask import center_of_gravity
 
-# What the numbers depend on besides the portraits.
-CODE = ("alpha_distribution.py", "images.py", "landmarks.py", "shape_mask.py", "survey.py")
+#: Of the numbers in a `Survey`: raise it when they change (`data_prep.common.versions`).
+SURVEY_VERSION = 1
 
 
 class Survey(NamedTuple):
@@ -61,7 +61,7 @@ class SurveyCache:
     Parameters
     ----------
     path : Path
-        First line: what the surveys depend on; surveys made by other code or
+        First line: what the surveys depend on; those of another version or
         another landmark model do not count.  Then one survey (JSON) a line,
         written when it is made, so that a kill loses none.
     """
@@ -69,7 +69,7 @@ class SurveyCache:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._surveys: dict[str, Survey] = {}
-        origin = content_key(module_digests(CODE), ASSETS["landmark-model"].sha256)
+        origin = recipe_of("survey", SURVEY_VERSION, ASSETS["landmark-model"].sha256)
         lines = path.read_text().splitlines() if path.is_file() else []
         if lines[:1] != [origin]:
             lines = [origin]

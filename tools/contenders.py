@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
@@ -12,7 +12,7 @@ import numpy as np
 from caffe_layers.matting import solve_alpha
 from tools.bench_matte import disk
 from tools.models import MODELS
-from tools.predict import Predictor
+from tools.predict import Predictor, read_net, takes_shape_mask
 from tools.session import MattingSession
 
 #: From a BGR photo (H, W, 3) and its true matte (H, W) to a matte; only the bound
@@ -37,12 +37,15 @@ class Contender:
         () to `Matter`; weights are read here.
     files : tuple of Path
         What decides its mattes besides the code; it takes part where all exist.
+    settings : mapping
+        How the files are used, as JSON holds it.
     """
 
     name: str
     title: str
     load: Callable[[], Matter]
     files: tuple[Path, ...] = ()
+    settings: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def missing(self) -> list[Path]:
@@ -63,6 +66,30 @@ def plain_band_matte(photo: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return solve_alpha(photo, cv2.erode(person, band), 1 - cv2.dilate(person, band))
 
 
+def files_of(
+    model: str,
+    weights: Path | None = None,
+    deploy: Path | None = None,
+    shape_mask: Path | None = None,
+) -> tuple[Path, ...]:
+    """Every file that decides what a net sees in a photo, those of its second opinion too.
+
+    Parameters
+    ----------
+    model : str
+        A key of `tools.models.MODELS`; names the files not given below.
+    weights, deploy, shape_mask : Path, optional
+    """
+    known = MODELS[model]
+    deploy, weights = deploy or known.deploy, weights or known.weights
+    files = [deploy, weights]
+    if deploy.is_file() and takes_shape_mask(read_net(deploy)):
+        files.append(shape_mask or known.shape_mask)
+    if known.second_opinion:
+        files += files_of(known.second_opinion)
+    return tuple(files)
+
+
 def net_contender(
     name: str,
     title: str,
@@ -72,23 +99,18 @@ def net_contender(
     shape_mask: Path | None = None,
 ) -> Contender:
     """The matte of a net; what is not given is the model's (`tools.models`)."""
-    known = MODELS[model]
-    deploy, weights = deploy or known.deploy, weights or known.weights
-    files = [deploy, weights]
-    if "nomask" not in deploy.name and model != "selfie":  # nets without that input
-        shape_mask = shape_mask or known.shape_mask
-        files.append(shape_mask)
 
     def load() -> Matter:
         predictor = Predictor(model, deploy, weights, shape_mask)
         return lambda photo, truth: predictor(photo).alpha
 
-    return Contender(name, title, load, tuple(files))
+    files = files_of(model, weights, deploy, shape_mask)
+    return Contender(name, title, load, files, {"looks_again": MODELS[model].looks_again})
 
 
 def segmenter_contenders() -> list[Contender]:
     """The raw segmenter, and what two bands make of its mask."""
-    files = (MODELS["selfie"].deploy, MODELS["selfie"].weights)
+    files = files_of("selfie")
 
     def raw() -> Matter:
         session = MattingSession("selfie")

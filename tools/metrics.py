@@ -22,6 +22,9 @@ import cv2
 import numpy as np
 from scipy import ndimage
 
+#: Of the measures in `MatteErrors`: raise it when one changes (`data_prep.common.versions`).
+METRICS_VERSION = 1
+
 GRADIENT_SIGMA = 1.4  # pixels
 BENCHMARK_RADIUS = 4  # of the benchmark's 9 x 9 derivative kernel
 CONNECTIVITY_STEP = 0.1

@@ -37,6 +37,9 @@ from tools.trimap import (
 if TYPE_CHECKING:  # trimaps and masks from outside are matted without Caffe
     import caffe
     from caffe.proto import caffe_pb2
+#: Of all mattes that are measured (nets, bands and solves, in this module and those it
+#: and `tools.contenders` import): raise it when they change (`data_prep.common.versions`).
+MATTES_VERSION = 1
 
 # Logits and scores are cut off here before they are averaged: a net that is certain
 # beyond measure should not outvote the other looks.
@@ -132,6 +135,10 @@ def _deploy_of(path: Path) -> str:
     beside = (path.with_name(f"{name}{tail}.prototxt") for tail in ("_trimap_deploy", "_deploy"))
     found = next((deploy for deploy in beside if deploy.is_file()), None)
     return f"its deploy definition, {found}" if found else "a deploy definition"
+def takes_shape_mask(definition: caffe_pb2.NetParameter) -> bool:
+    """Whether a net's input has a fourth channel, that of the shape mask."""
+    inputs = [layer.input_param.shape for layer in definition.layer if "data" in layer.top]
+    return any(shape.dim[1] == 4 for shapes in inputs for shape in shapes)
 
 
 def build_net(definition: caffe_pb2.NetParameter) -> caffe.Net:
@@ -337,10 +344,10 @@ class Predictor:
         learned = trained.get("alpha")  # the MattingLayer's blob
         # The layer applies the floor when it runs: a snapshot may be below.
         self.lambda_ = max(float(learned[0].item()), LAMBDA_FLOOR) if learned else DEFAULT_LAMBDA
-        _, channels, *size = self._net.blobs["data"].shape
-        self._size = tuple(size)
-        self._area = size[0] * size[1]
-        self._mask = ShapeMask.load(shape_mask or files.shape_mask) if channels == 4 else None
+        self._size = tuple(self._net.blobs["data"].shape[2:])
+        self._area = self._size[0] * self._size[1]
+        masked = takes_shape_mask(self._definition)
+        self._mask = ShapeMask.load(shape_mask or files.shape_mask) if masked else None
         self.segments = "logit" in self._net.blobs
         self._looks_again = files.looks_again
         self._second = Predictor(files.second_opinion) if files.second_opinion else None

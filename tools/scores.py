@@ -1,7 +1,7 @@
 """Errors of a contender on many portraits: kept image by image, summed up, compared.
 
-An image that has been measured with the same weights, code, photo and matte is
-not measured again, so a run that is killed goes on where it was.
+An image that has been measured with the same net, weights, versions of the code, photo
+and matte is not measured again, so a run that is killed goes on where it was.
 """
 
 from __future__ import annotations
@@ -14,22 +14,15 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from data_prep.assets import sha256_of
+from data_prep.assets import ASSETS, sha256_of
 from data_prep.dataset import Portrait, load_portrait
 from data_prep.dataset_manifest import DatasetManifest
 from data_prep.images import atomic_write
 from data_prep.resume import content_key
+from prototxt.catalog import MEAN_BGR
 from tools.contenders import Contender
-from tools.metrics import MatteErrors, evaluate
-from tools.models import ROOT
-
-# Code that decides a matte or its errors.
-CODE = (
-    "tools/bench_matte.py", "tools/contenders.py", "tools/looks.py", "tools/metrics.py",
-    "tools/people.py", "tools/predict.py", "tools/session.py", "tools/trimap.py",
-    "caffe_layers/*.py", "caffe_layers/native/*", "data_prep/landmarks.py",
-    "data_prep/shape_mask.py",
-)  # fmt: skip
+from tools.metrics import METRICS_VERSION, MatteErrors, evaluate
+from tools.predict import MATTES_VERSION
 
 Scores = dict[str, MatteErrors]  # by stem
 
@@ -40,33 +33,32 @@ class ScoreFile:
     Parameters
     ----------
     path : Path
-        Made if missing.  Half a line, which a kill leaves, does not count.
+        Made if missing.  Half a line, which a kill leaves, does not count.  What was
+        measured under another key stays.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._records: dict[str, dict] = {}
+        self._records: dict[tuple[str, str], dict] = {}
         lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else ()
         for line in lines:
             try:
                 record = json.loads(line)
             except ValueError:
                 continue
-            self._records[record["stem"]] = record
+            self._records[record["stem"], record["key"]] = record
         with atomic_write(path) as scratch:
             scratch.write_text("".join(map(_line, self._records.values())), encoding="utf-8")
 
     def get(self, stem: str, key: str) -> MatteErrors | None:
         """Errors of a portrait that were stored under the same key."""
-        record = self._records.get(stem)
-        if record is None or record["key"] != key:
-            return None
-        return MatteErrors(**record["errors"])
+        record = self._records.get((stem, key))
+        return None if record is None else MatteErrors(**record["errors"])
 
     def add(self, stem: str, key: str, errors: MatteErrors) -> None:
         """Store errors; they are in the file when this returns."""
         record = {"stem": stem, "key": key, "errors": asdict(errors)}
-        self._records[stem] = record
+        self._records[stem, key] = record
         with open(self._path, "a", encoding="utf-8") as stream:
             stream.write(_line(record))
 
@@ -75,10 +67,19 @@ def _line(record: dict) -> str:
     return json.dumps(record) + "\n"
 
 
-def code_digest() -> str:
-    """Changes with any file of `CODE`."""
-    files = sorted(path for pattern in CODE for path in ROOT.glob(pattern) if path.is_file())
-    return content_key([(path.name, sha256_of(path)) for path in files if path.suffix != ".so"])
+def key_of(contender: Contender) -> str:
+    """Stands for all that a contender's errors depend on besides the portrait."""
+    return content_key(
+        {
+            "contender": contender.name,
+            "settings": dict(contender.settings),
+            "files": [sha256_of(path) for path in contender.files],
+            "mattes": MATTES_VERSION,
+            "metrics": METRICS_VERSION,
+            "mean": MEAN_BGR,
+            "landmark_model": ASSETS["landmark-model"].sha256,
+        }
+    )
 
 
 def scores_of(contender: Contender, portraits: Sequence[Portrait], folder: Path) -> Scores:
@@ -97,8 +98,7 @@ def scores_of(contender: Contender, portraits: Sequence[Portrait], folder: Path)
         As `load_portrait`.
     """
     stored = ScoreFile(folder / f"{contender.name}.jsonl")
-    files = [sha256_of(path) for path in contender.files]
-    contender_key = content_key(code_digest(), contender.name, files)
+    contender_key = key_of(contender)
     keys = {
         portrait.stem: content_key(
             contender_key, sha256_of(portrait.photo), sha256_of(portrait.matte)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import os
 import re
 import shutil
@@ -16,6 +17,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from data_prep.caffe_lmdb import open_database
+from data_prep.common.files import move_aside
 from data_prep.errors import InputError
 from data_prep.images import atomic_write
 from tools.models import ROOT
@@ -217,6 +219,8 @@ def run_stages(stages: Sequence[Stage]) -> Stage:
 def keep_files(sources: Mapping[Path, Path]) -> None:
     """Copy what a training made, each file complete or not at all.
 
+    A file of another content that is there already is moved aside, and a line tells where.
+
     Parameters
     ----------
     sources : mapping
@@ -228,5 +232,9 @@ def keep_files(sources: Mapping[Path, Path]) -> None:
         If one cannot be written.
     """
     for target, source in sources.items():
+        if target.is_file() and filecmp.cmp(source, target, shallow=False):
+            continue
         with atomic_write(target) as scratch:
             shutil.copyfile(source, scratch)
+            if target.is_file():
+                print(f"{target} was another one; it is kept in {move_aside(target)}.")

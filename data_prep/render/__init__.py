@@ -5,3 +5,7 @@ package imports it.  `portraits` is the program, `scene` puts a photo together,
 and every other module is one concern: what it may look like is drawn by its
 `choose_...` function, which needs no Blender.
 """
+
+#: Of the photos, mattes and foregrounds that are rendered: raise it when code or a table
+#: changes them (`data_prep.common.versions`).
+RENDER_VERSION = 1

@@ -33,12 +33,13 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from data_prep.assets import sha256_of
+from data_prep.common.versions import recipe_of
 from data_prep.dataset import split_stems, write_lists
 from data_prep.dataset_manifest import DatasetManifest, Problem, rejection_lines
 from data_prep.errors import InputError, run_program
 from data_prep.images import remove_leftovers
 from data_prep.parallel import available_workers
+from data_prep.render import RENDER_VERSION
 from data_prep.render.assets import body_data_dir
 from data_prep.render.background import choose_background
 from data_prep.render.body import BaseMesh, read_base_mesh
@@ -65,13 +66,10 @@ from data_prep.resume import (
     content_key,
     is_done,
     known_records,
-    module_digests,
     run_resumable,
 )
 
 SHEET = "sheet.jpg"
-# Modules of this package that change no picture.
-NOT_PICTURES = ("check.py", "contact_sheet.py", "fit_landmarks.py", "portraits.py")
 # Gestures that show beside the person; at chin and collar the hand is in front of it.
 BESIDE = frozenset({"cheek", "hair", "raised"})
 # Settings that decide no picture, but who is on which side.
@@ -153,15 +151,6 @@ class Task:
 def _body() -> BaseMesh:
     """One a process: reading it takes a second."""
     return read_base_mesh(body_data_dir())
-
-
-def recipe_digest() -> str:
-    """Changes whenever code or a table that decides a picture does."""
-    here = Path(__file__).parent
-    files = sorted(p for p in here.iterdir() if p.suffix in (".py", ".json"))
-    files += sorted((here / "native").glob("*.cpp"))
-    digests = [sha256_of(p) for p in files if p.name not in NOT_PICTURES]
-    return content_key(digests, module_digests(["srgb.py"]))
 
 
 def _meta(choice: PortraitChoice, task: Task, **more) -> dict:
@@ -370,7 +359,7 @@ def make_set(
     """
     known = _known_records(out, settings)
     earlier = DatasetManifest.load(out) or DatasetManifest()
-    journal, recipe = Journal(out), recipe_digest()
+    journal, recipe = Journal(out), recipe_of("render", RENDER_VERSION)
     threads = max(1, available_workers() // workers)
     out.mkdir(parents=True, exist_ok=True)
     tasks = [Task(n, v, settings, threads, out, recipe, None) for n, v in photos]

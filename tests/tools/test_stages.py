@@ -13,7 +13,7 @@ from caffe.proto import caffe_pb2
 
 from data_prep.errors import InputError
 from tools.init_weights import read_caffemodel
-from tools.stages import Stage, is_whole, run_stage
+from tools.stages import Stage, is_whole, keep_files, run_stage
 
 # Data that never change: two trainings end alike if the second goes on as the first did.
 NET = """
@@ -71,6 +71,19 @@ def test_snapshots_of_another_stage_are_not_taken(stage, tmp_path):
     assert stage.snapshots() == []
     snapshot(stage, 9), snapshot(stage, 20)
     assert [iteration for iteration, _ in stage.snapshots()] == [9, 20]
+
+
+def test_kept_weights_take_no_other_ones_away(tmp_path, capsys):
+    trained, kept = tmp_path / "net_iter_30.caffemodel", tmp_path / "models/net.caffemodel"
+    for content in ("first", "first", "second", "third"):
+        trained.write_text(content)
+        keep_files({kept: trained})
+    assert kept.read_text() == "third"
+    earlier = {path.name: path.read_text() for path in kept.parent.iterdir() if path != kept}
+    assert earlier == {
+        "net.stale-1.caffemodel": "first", "net.stale-2.caffemodel": "second",
+    }  # fmt: skip
+    assert f"it is kept in {kept.with_name('net.stale-2.caffemodel')}." in capsys.readouterr().out
 
 
 def small_stage(folder):

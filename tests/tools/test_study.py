@@ -2,10 +2,12 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,10 +16,11 @@ from data_prep.dataset import Portrait
 from data_prep.errors import InputError
 from data_prep.images import write_image
 from tools import study
-from tools.contenders import Contender, plain_band_matte
+from tools.contenders import Contender, files_of, plain_band_matte
 from tools.kinds import choices_of
 from tools.metrics import MatteErrors, evaluate
-from tools.scores import ScoreFile, compare, estimate, estimates, scores_of
+from tools.models import MODELS, ROOT
+from tools.scores import ScoreFile, compare, estimate, estimates, key_of, scores_of
 
 NAMES = MatteErrors.names()
 
@@ -104,6 +107,28 @@ def test_nothing_is_measured_twice_and_changes_are(portraits, tmp_path):
     assert len(calls) == 11
 
 
+def test_going_back_to_earlier_weights_measures_nothing_again(portraits, tmp_path):
+    weights, calls = tmp_path / "weights", []
+    for content in ("1", "2", "1"):
+        weights.write_text(content)
+        scores_of(counted(calls, files=(weights,)), portraits, tmp_path / "out")
+    assert len(calls) == 10
+
+
+def test_errors_go_by_all_that_they_depend_on(tmp_path, monkeypatch):
+    """Files, how they are used, and the versions of what makes and measures mattes."""
+    weights = tmp_path / "weights"
+    weights.write_text("1")
+    contender = counted([], files=(weights,))
+    keys = {key_of(contender), key_of(replace(contender, settings={"looks_again": True}))}
+    weights.write_text("2")
+    keys.add(key_of(contender))
+    for name, value in (("MATTES_VERSION", 99), ("METRICS_VERSION", 99), ("MEAN_BGR", (1, 2, 3))):
+        monkeypatch.setattr(f"tools.scores.{name}", value)
+        keys.add(key_of(contender))
+    assert len(keys) == 6
+
+
 def test_half_a_line_does_not_spoil_the_file(tmp_path):
     errors = MatteErrors(*map(float, range(6)))
     stored = ScoreFile(tmp_path / "a.jsonl")
@@ -149,6 +174,24 @@ def test_a_killed_run_ends_with_the_scores_of_one_that_was_not(portraits, tmp_pa
 
 
 # --- contenders -------------------------------------------------------------------
+
+
+def test_files_of_a_net_are_those_of_its_second_opinion_too():
+    selfie, portrait = MODELS["selfie"], MODELS["portrait"]
+    assert files_of("selfie") == (selfie.deploy, selfie.weights)
+    assert files_of("portrait") == (
+        portrait.deploy, portrait.weights, portrait.shape_mask, selfie.deploy, selfie.weights,
+    )  # fmt: skip
+
+
+def test_whether_a_shape_mask_counts_is_read_from_the_net(tmp_path):
+    """Its name says nothing."""
+    nomask, mask = tmp_path / "net.prototxt", tmp_path / "nomask.prototxt"
+    shutil.copy(ROOT / "prototxt/fcn8s_half_nomask_trimap_deploy.prototxt", nomask)
+    shutil.copy(ROOT / "prototxt/fcn8s_half_trimap_deploy.prototxt", mask)
+    weights, shape_mask = tmp_path / "w", tmp_path / "m"
+    assert files_of("fcn8s_half", weights, nomask, shape_mask) == (nomask, weights)
+    assert files_of("fcn8s_half", weights, mask, shape_mask) == (mask, weights, shape_mask)
 
 
 def test_the_plain_band_keeps_what_is_far_from_the_border():

@@ -1,5 +1,9 @@
 """Trainings derived from a solver file, by the real Caffe on a tiny net."""
 
+import json
+import re
+from hashlib import sha256
+
 import numpy as np
 import pytest
 
@@ -59,7 +63,7 @@ def test_settings_net_and_databases_are_changed(base, tmp_path):
     assert stage.prefix == tmp_path / "variants/small/small"
 
 
-def test_a_variant_that_has_changed_begins_anew(base, tmp_path):
+def test_a_variant_that_has_changed_begins_anew_and_loses_nothing(base, tmp_path, capsys):
     stage = variant(base, tmp_path)
     kept = stage.prefix.with_name("small_iter_20.caffemodel")
     kept.write_text("trained")
@@ -67,8 +71,63 @@ def test_a_variant_that_has_changed_begins_anew(base, tmp_path):
     base[1].write_bytes(b"other weights")
     variant(base, tmp_path)
     assert not kept.exists()
-    kept.write_text("trained")
+    kept.write_text("trained again")
     variant(base, tmp_path, settings={"base_lr": 0.5})
+    assert not kept.exists()
+    told = capsys.readouterr().out
+    for number, content in ((1, "trained"), (2, "trained again")):
+        aside = tmp_path / f"variants/small.stale-{number}"
+        assert (aside / kept.name).read_text() == content
+        assert f"its earlier training is kept in {aside}." in told
+
+
+def with_databases(folder, sources, manifest):
+    """A folder of databases that say inside what they are made from; the folder."""
+    (folder / "train").mkdir(parents=True, exist_ok=True)
+    inner = {"built_from": {"sources": sources}}
+    (folder / "train/manifest.json").write_text(json.dumps(inner))
+    (folder / "manifest.json").write_text(manifest)
+    return folder
+
+
+def test_what_changes_no_training_keeps_the_snapshots(base, tmp_path):
+    mine = with_databases(tmp_path / "mine", {"seed": 0}, "one")
+    stage = variant(base, tmp_path, prepared=mine)
+    kept = stage.prefix.with_name("small_iter_20.caffemodel")
+    kept.write_text("trained")
+    net = tmp_path / "net.prototxt"
+    net.write_text(f"# A comment.\n{net.read_text()}")
+    with_databases(mine, {"seed": 0}, "written again")
+    variant(base, tmp_path, prepared=mine)
+    assert kept.exists()
+    (mine / "train/manifest.json").unlink()  # databases that are missing have not changed
+    variant(base, tmp_path, prepared=mine)
+    with_databases(mine, {"seed": 0}, "written again")
+    variant(base, tmp_path, prepared=mine)
+    assert kept.exists()
+    with_databases(mine, {"seed": 1}, "written again")
+    variant(base, tmp_path, prepared=mine)
+    assert not kept.exists()
+
+
+def test_a_variant_of_the_code_that_noted_digests_keeps_its_snapshots(base, tmp_path):
+    """Its header is that of commit 64d2747; it is renewed where it still holds."""
+    mine = with_databases(tmp_path / "mine", {"seed": 0}, "one")
+    stage = variant(base, tmp_path, prepared=mine)
+    renewed = stage.solver.read_text()
+    body = renewed[re.match(r"(#.*\n)*", renewed).end() :]
+    before = (
+        "# solver.prototxt with changes\n"
+        f"# weights {sha256(base[1].read_bytes()).hexdigest()}\n"
+        f"# databases {sha256(b'one').hexdigest()}\n"
+    )
+    stage.solver.write_text(before + body)
+    kept = stage.prefix.with_name("small_iter_20.caffemodel")
+    kept.write_text("trained")
+    variant(base, tmp_path, prepared=mine)
+    assert kept.exists() and stage.solver.read_text() == renewed
+    stage.solver.write_text(before.replace("weights ", "weights 0") + body)
+    variant(base, tmp_path, prepared=mine)
     assert not kept.exists()
 
 

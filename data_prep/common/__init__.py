@@ -1,0 +1,1 @@
+"""What every part of data preparation stands on: files, versions."""
