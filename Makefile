@@ -41,7 +41,7 @@ TEST_PACKAGES := chromium chromium-driver
 
 .PHONY: all setup serve serve-bench test test-all caffe-test sanitize bench bench-readme \
   matte-bench data train train-portrait train-fcn8s-half study tune-lr ablation prototxt \
-  clean render-env portraits portrait-set portraits-check render-test
+  clean render-env portraits portrait-set portraits-check render-test docs
 all: setup out/astronaut_sheet.png
 
 setup: $(STAMPS)/system $(STAMPS)/python $(STAMPS)/caffe-$(BLAS) $(STAMPS)/extension \
@@ -262,7 +262,6 @@ $(DOCS_STAMPS)/python: requirements/docs.txt requirements/constraints-docs.txt |
 	touch $@
 
 ## docs | the site of the documentation and the API, in build/site | 63 MB and a minute, then seconds
-.PHONY: docs
 docs: $(DOCS_STAMPS)/python
 	$(DOCS_VENV)/bin/python -m mkdocs build --strict --quiet
 
