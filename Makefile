@@ -49,7 +49,7 @@ TEST_PACKAGES := chromium chromium-driver
 
 .PHONY: all help setup serve serve-bench test test-all caffe-test sanitize bench bench-readme \
   matte-bench data train train-portrait train-fcn8s-half study tune-lr ablation prototxt \
-  clean render-env portraits portrait-set portraits-check render-test test-wheel
+  clean render-env portraits portrait-set portraits-check render-test test-wheel docs
 
 ## all | `make`: setup, then mattes of the astronaut photo in out/ | 8 minutes on 2 cores, 3 GB of disk; seconds when all is there
 all: setup out/astronaut_sheet.png
@@ -269,12 +269,12 @@ bench: setup $(STAMPS)/bench
 serve-bench: setup
 	$(PYTHON) -m tools.bench_serve
 
-## bench-readme | the solver's tables in README.md from docs/bench.json | seconds
+## bench-readme | the solver's tables in docs/benchmark.md from docs/bench.json | seconds
 bench-readme:
 	$(PYTHON) -m tools.bench readme
 
 # Quality and speed of tools/matte.py.
-## matte-bench | quality and speed of tools/matte.py, into README.md | 15 minutes, 6 GiB of memory
+## matte-bench | quality and speed of tools/matte.py, into docs/benchmark.md | 15 minutes, 6 GiB of memory
 matte-bench: setup
 	$(PYTHON) -m tools.bench_matte quality
 	$(PYTHON) -m tools.bench_matte speed
@@ -299,7 +299,6 @@ $(DOCS_STAMPS)/python: requirements/docs.txt requirements/constraints-docs.txt |
 	touch $@
 
 ## docs | the site of the documentation and the API, in build/site | 63 MB and a minute, then seconds
-.PHONY: docs
 docs: $(DOCS_STAMPS)/python
 	$(DOCS_VENV)/bin/python -m mkdocs build --strict --quiet
 

@@ -52,7 +52,7 @@ PARAMETERS = {
 }
 
 #: F + B below this leaves a pixel to the Laplacian; above `CERTAIN` the data
-#: term decides alone (see docs/design.md on the grey trap).
+#: term decides alone (see docs/design.md on the gray trap).
 UNKNOWN, CERTAIN = 1e-4, 0.5
 
 
