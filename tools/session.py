@@ -23,6 +23,7 @@ from caffe_layers.matting import DEFAULT_LAMBDA
 from data_prep.errors import InputError
 from data_prep.landmarks import LandmarkDetector
 from prototxt.selfie import score_weights
+from tools.matting.orientation import turned
 from tools.models import DEFAULT_MODEL
 from tools.predict import Predictor, Sight, detected_faces, seen, solved
 from tools.trimap import HAZE, band_probabilities, mask_logit, trimap_probabilities, work_size
@@ -129,7 +130,7 @@ class MattingSession:
             raise InputError("This session has no model; give a trimap or a mask.")
         lambda_ = self._predictor.lambda_ if self._predictor else DEFAULT_LAMBDA
         alpha = solved(photo, sight, lambda_)
-        return Matte(photo, alpha, sight.probabilities, sight.faces, sight.person_found)
+        return Matte(photo, alpha, sight.probabilities, sight.faces, bool(alpha.any()))
 
     def segment(self, photo: np.ndarray) -> np.ndarray:
         """The raw mask of the person segmenter, before any trimap or matting.
@@ -161,12 +162,12 @@ class MattingSession:
         size = work_size(photo.shape[:2])
         logit, least_radius = mask_logit(mask, size)
         with self._turn:
-            faces = detected_faces(self._detector, photo)
+            turns, faces = detected_faces(self._detector, photo)
         probabilities, faces = band_probabilities(
-            seen(photo, size), logit, faces, photo.shape[:2],
-            score_weights(), least_radius,
+            turned(seen(photo, size), turns), turned(logit, turns), faces,
+            np.rot90(photo, turns).shape[:2], score_weights(), least_radius,
         )  # fmt: skip
-        return Sight(probabilities, faces, bool((logit > 0).any()), HAZE)
+        return Sight(probabilities, faces, bool((logit > 0).any()), HAZE).turned(-turns)
 
 
 def sight_of_trimap(trimap: np.ndarray, size: tuple[int, int]) -> Sight:

@@ -1,0 +1,1 @@
+"""What is seen in a photo before its matte is solved."""
