@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import threading
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import cv2
 import dlib
@@ -17,6 +18,21 @@ LANDMARK_COUNT = 68
 # The detector looks for faces of 80 pixels and more: in a photo reduced to this
 # side it still finds one of a twentieth of the photo, and it costs its square.
 DETECTION_SIDE = 1600
+
+
+class DetectedFace(NamedTuple):
+    """A face of a photo.
+
+    Attributes
+    ----------
+    landmarks : (68, 2) float64 ndarray
+        x and y in pixels of the photo, iBUG order.
+    confidence : float
+        Distance from dlib's decision: above 0, around 2 for a frontal face.
+    """
+
+    landmarks: np.ndarray
+    confidence: float
 
 
 class LandmarkDetector:
@@ -39,13 +55,14 @@ class LandmarkDetector:
         (68, 2) float64 ndarray or None
             x and y in pixels of the photo; None where no face is found.
         """
-        return next(self._faces(photo), None)
+        face = next(self._faces(photo), None)
+        return None if face is None else face.landmarks
 
-    def detect_all(self, photo: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Landmarks of every face, as `detect`; the largest face first."""
+    def detect_faces(self, photo: np.ndarray) -> tuple[DetectedFace, ...]:
+        """Every face with its confidence, as `detect`; the largest face first."""
         return tuple(self._faces(photo))
 
-    def _faces(self, photo: np.ndarray) -> Iterator[np.ndarray]:
+    def _faces(self, photo: np.ndarray) -> Iterator[DetectedFace]:
         reduction = max(1.0, max(photo.shape[:2]) / DETECTION_SIDE)
         if reduction > 1:
             height, width = photo.shape[:2]
@@ -53,12 +70,13 @@ class LandmarkDetector:
             photo = cv2.resize(photo, size, interpolation=cv2.INTER_AREA)
         rgb = cv2.cvtColor(photo, cv2.COLOR_BGR2RGB)
         # 0: no upsampling, which adds false faces.
-        faces = self._find_faces(rgb, 0)
-        for face in sorted(faces, key=lambda face: face.area(), reverse=True):
+        rectangles, confidences, _ = self._find_faces.run(rgb, 0, 0.0)
+        faces = zip(rectangles, confidences)
+        for face, confidence in sorted(faces, key=lambda face: face[0].area(), reverse=True):
             shape = self._find_landmarks(rgb, face)
             points = np.array([(p.x, p.y) for p in shape.parts()], dtype=np.float64)
             # Pixel centers are at whole numbers, so the corner of a photo is at -0.5.
-            yield (points + 0.5) * reduction - 0.5
+            yield DetectedFace((points + 0.5) * reduction - 0.5, confidence)
 
 
 @functools.cache

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,12 +17,20 @@ from caffe_layers.linear_solver import SolveError
 from caffe_layers.matting import DEFAULT_LAMBDA, LAMBDA_FLOOR
 from caffe_layers.tiled import solve_alpha_bounded
 from data_prep.errors import InputError
-from data_prep.landmarks import DETECTION_SIDE, LandmarkDetector
+from data_prep.landmarks import DETECTION_SIDE, DetectedFace, LandmarkDetector
 from data_prep.pictures import eight_bits
 from data_prep.shape_mask import NEUTRAL_MASK, ShapeMask
 from prototxt.catalog import CERTAIN_LOGIT, MEAN_BGR
 from tools.init_weights import Weights, read_caffemodel
 from tools.looks import mean_of_looks
+from tools.matting.orientation import (
+    CERTAIN_FACE,
+    TURN_LEAD,
+    surest_turn,
+    turned,
+    turned_points,
+)
+from tools.matting.presence import CERTAIN_PERSON, mean_certainty, person_certainty
 from tools.matting.pycaffe import load_caffe
 from tools.models import MODELS
 from tools.people import people_boxes
@@ -70,12 +78,26 @@ class Sight:
     person_found : bool
     haze : float
         Alpha up to this far from 0 and 1 is taken for 0 and 1 after the solve.
+    certainty : float or None
+        `presence.person_certainty`, where it was asked for because no face was found.
     """
 
     probabilities: np.ndarray
     faces: tuple[np.ndarray, ...]
     person_found: bool
     haze: float = 0.0
+    certainty: float | None = None
+
+    def turned(self, turns: int) -> Sight:
+        """The same of the photo turned by so many quarters (`orientation.turned`)."""
+        if not turns % 4:
+            return self
+        planes = np.rot90(self.probabilities, turns, axes=(1, 2))
+        if self.person_found:  # else all pixels share three values
+            planes = np.ascontiguousarray(planes)
+        shape = self.probabilities.shape[1:]
+        faces = tuple(turned_points(points, turns, shape) for points in self.faces)
+        return replace(self, probabilities=planes, faces=faces)
 
 
 @dataclass(frozen=True)
@@ -241,21 +263,55 @@ def solved(photo: np.ndarray, sight: Sight, lambda_: float) -> np.ndarray:
     return np.clip(alpha, 0, 1, out=alpha)
 
 
-def detected_faces(detector: LandmarkDetector, photo: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Landmarks of every face of a uint8 or uint16 photo, the largest first."""
+def detected_faces(
+    detector: LandmarkDetector, photo: np.ndarray
+) -> tuple[int, tuple[np.ndarray, ...]]:
+    """The faces of a photo, in the turn that shows the surest one.
+
+    Other turns are looked at where no upright face is certain.
+
+    Parameters
+    ----------
+    detector : LandmarkDetector
+    photo : (H, W, 3) uint8 or uint16 ndarray
+
+    Returns
+    -------
+    turns : int
+        Quarters by which the photo has to be turned (`orientation.turned`); 0 without a
+        face.
+    faces : tuple of (68, 2) float64 ndarray
+        Landmarks in pixels of the turned photo, the largest face first.
+    """
     scale = min(1.0, DETECTION_SIDE / max(photo.shape[:2]))
     rows, columns = (max(1, round(scale * side)) for side in photo.shape[:2])
     small = seen(photo, (rows, columns))
+    found = [detector.detect_faces(small)]
+    if _surest(found[0]) < CERTAIN_FACE:
+        found += [detector.detect_faces(turned(small, turns)) for turns in (1, 2, 3)]
+    turns = int(np.argmax([_surest(faces) for faces in found]))
     stretch = np.array([photo.shape[1] / columns, photo.shape[0] / rows])
-    return tuple(
-        (points + 0.5) * stretch - 0.5 for points in detector.detect_all(small)
-    )  # fmt: skip
+    if turns % 2:
+        stretch = stretch[::-1]
+    return turns, tuple((face.landmarks + 0.5) * stretch - 0.5 for face in found[turns])
 
 
-def nobody(size: tuple[int, int]) -> Sight:
+def _surest(faces: Sequence[DetectedFace]) -> float:
+    """Confidence of the surest face; 0 without one."""
+    return max((face.confidence for face in faces), default=0.0)
+
+
+def nobody(size: tuple[int, int], certainty: float | None = None) -> Sight:
     """A photo of (rows, columns) without people."""
     background = np.float32([0, 1, 0])[:, None, None]
-    return Sight(np.broadcast_to(background, (3, *size)), (), False)
+    return Sight(np.broadcast_to(background, (3, *size)), (), False, certainty=certainty)
+
+
+def judged(sight: Sight, certainty: float) -> Sight:
+    """What was seen without a face; nobody where the certainty does not suffice."""
+    if certainty < CERTAIN_PERSON:
+        return nobody(sight.probabilities.shape[1:], certainty)
+    return replace(sight, certainty=certainty)
 
 
 def enlarged(answer: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -377,28 +433,58 @@ class Predictor:
         """
         sight = self.look(photo)
         alpha = solved(photo, sight, self.lambda_)
-        return Prediction(alpha, sight.probabilities, sight.faces, sight.person_found)
+        return Prediction(alpha, sight.probabilities, sight.faces, bool(alpha.any()))
 
     def look(self, photo: np.ndarray) -> Sight:
-        """What the net sees; parameters and errors as `__call__`."""
+        """What the net sees; parameters and errors as `__call__`.
+
+        It sees the photo in the turn that shows a person best; the answer is turned back.
+        """
+        turns, faces = detected_faces(self._detector, photo)
+        certainty = None
+        if not faces and self._segmenter:
+            turns, certainty = self._turn_of_people(photo)
+            if certainty < CERTAIN_PERSON:
+                return nobody(photo.shape[:2], certainty)
+        upright = turned(photo, turns)
+        sight = self._look_upright(upright, faces)
+        if not sight.faces and self._segmenter:
+            if certainty is None:  # faces that are no person's: a poster, a mistake
+                certainty = person_certainty(self._segmenter.mean_logit(upright))
+            sight = judged(sight, certainty)
+        return sight.turned(-turns)
+
+    @property
+    def _segmenter(self) -> Predictor | None:
+        """The net that says where people are, if there is any."""
+        return self if self.segments else self._second
+
+    def _turn_of_people(self, photo: np.ndarray) -> tuple[int, float]:
+        """The turn of a photo without faces, and how certain people are in it.
+
+        By the segmenter, which has to be there.
+        """
+        small = seen(photo, work_size(photo.shape[:2]))
+        logits = [self._segmenter.mean_logit(small)]
+        if mean_certainty(logits[0]) * TURN_LEAD < MOST_LOGIT:  # else no other can lead
+            logits += [self._segmenter.mean_logit(turned(small, turns)) for turns in (1, 2, 3)]
+        turns = surest_turn(logits)
+        return turns, person_certainty(logits[turns])
+
+    def _look_upright(self, photo: np.ndarray, faces: tuple[np.ndarray, ...]) -> Sight:
+        """`look` at a photo that is the right way up, whose faces are known."""
         if self.segments:
-            return self._look_for_people(photo)
-        faces = self.faces(photo)
+            return self._look_for_people(photo, faces)
         if self._looks_again:
             return self._look_for_trimap(photo, faces)
         scores = self._answer(self._picture(photo, faces, self._size))
         return Sight(probabilities_from(scores.transpose(2, 0, 1), photo.shape[:2]), faces, True)
 
-    def faces(self, photo: np.ndarray) -> tuple[np.ndarray, ...]:
-        """(68, 2) landmarks of every face, the largest first."""
-        return detected_faces(self._detector, photo)
-
-    def _look_for_people(self, photo: np.ndarray) -> Sight:
+    def _look_for_people(self, photo: np.ndarray, faces: tuple[np.ndarray, ...]) -> Sight:
         """With a net that says where a person is: the band is ours (tools/trimap.py)."""
         logit = self._repeated_answer(photo, ())
         if logit is None:
             return nobody(photo.shape[:2])
-        faces = self.faces(photo)
         kernel, bias = (blob.data for blob in self._net.params["score"])
         small = seen(photo, logit.shape)
         probabilities, faces = band_probabilities(
@@ -449,6 +535,10 @@ class Predictor:
             At the net's size.
         """
         return self._answer(self._picture(photo, (), self._size))
+
+    def mean_logit(self, photo: np.ndarray) -> np.ndarray:
+        """`person_logit` as the mean of several looks, each cut off (`bounded`)."""
+        return self._mean_answer(photo, ())
 
     def _mean_answer(self, photo: np.ndarray, faces: Sequence[np.ndarray]) -> np.ndarray:
         """Mean of the answers to several looks at a photo (`tools.looks`), each cut off."""

@@ -23,8 +23,9 @@ from caffe_layers.color_models import foreground_colors
 from caffe_layers.matting import DEFAULT_LAMBDA
 from data_prep.errors import InputError
 from data_prep.landmarks import LandmarkDetector
-from tools.matting.guidance import MASK, TRIMAP, Guidance, covers_border, levels_of
 from prototxt.catalog import score_weights
+from tools.matting.guidance import MASK, TRIMAP, Guidance, covers_border, levels_of
+from tools.matting.orientation import turned
 from tools.models import DEFAULT_MODEL
 from tools.predict import Predictor, Sight, detected_faces, seen, solved
 from tools.trimap import (
@@ -140,7 +141,7 @@ class MattingSession:
             raise InputError("This session has no model; give a trimap or a mask.")
         lambda_ = self._predictor.lambda_ if self._predictor else DEFAULT_LAMBDA
         alpha = solved(photo, sight, lambda_)
-        return Matte(photo, alpha, sight.probabilities, sight.faces, sight.person_found)
+        return Matte(photo, alpha, sight.probabilities, sight.faces, bool(alpha.any()))
 
     def segment(self, photo: np.ndarray) -> np.ndarray:
         """The raw mask of the person segmenter, before any trimap or matting.
@@ -175,7 +176,9 @@ class MattingSession:
         probabilities = trimap_probabilities(levels, size)
         person = probabilities[0] - probabilities[1]
         if covers_border(person):  # faces are looked for only where it matters
-            refuse_inverted(TRIMAP, person, self._faces(photo), size)
+            turns, faces = self._faces(photo)
+            shape = np.rot90(photo, turns).shape[:2]
+            refuse_inverted(TRIMAP, turned(person, turns), faces, shape)
         return Sight(probabilities, (), True)
 
     def _sight_of_mask(self, mask: np.ndarray, photo: np.ndarray) -> Sight:
@@ -183,22 +186,23 @@ class MattingSession:
         mask = levels_of(MASK, Guidance(mask), "The mask").values
         size = work_size(photo.shape[:2])
         logit, least_radius = mask_logit(mask, size)
-        faces = self._faces(photo)
+        turns, faces = self._faces(photo)
+        upright, shape = turned(logit, turns), np.rot90(photo, turns).shape[:2]
         if covers_border(logit):
-            refuse_inverted(MASK, logit, faces, photo.shape[:2])
+            refuse_inverted(MASK, upright, faces, shape)
         probabilities, faces = band_probabilities(
-            seen(photo, size), logit, faces, photo.shape[:2],
-            score_weights(), least_radius,
-        )  # fmt: skip
+            turned(seen(photo, size), turns), upright, faces, shape, score_weights(), least_radius
+        )
         for name, plane in zip(("foreground", "background"), probabilities):
             if plane.max() < COLOR_WEIGHT:  # less than a guess: the matte would fade away
                 raise InputError(
                     f"The mask has no {name} wider than the doubt around its border, as where "
                     "it is noise; give a mask of the whole person."
                 )
-        return Sight(probabilities, faces, True, HAZE)
+        return Sight(probabilities, faces, True, HAZE).turned(-turns)
 
-    def _faces(self, photo: np.ndarray) -> tuple[np.ndarray, ...]:
+    def _faces(self, photo: np.ndarray) -> tuple[int, tuple[np.ndarray, ...]]:
+        """As `detected_faces`: quarters to turn the photo by, and its faces then."""
         with self._turn:
             return detected_faces(self._detector, photo)
 

@@ -44,8 +44,9 @@ def test_largest_of_two_faces_is_taken(sample):
     both[:, width:] = photo
     detector = LandmarkDetector()
     assert detector.detect(both)[:, 0].min() > width
-    large_one, small_one = detector.detect_all(both)
-    assert large_one[:, 0].min() > width > small_one[:, 0].max()
+    large_one, small_one = detector.detect_faces(both)
+    assert large_one.landmarks[:, 0].min() > width > small_one.landmarks[:, 0].max()
+    assert large_one.confidence > 0 and small_one.confidence > 0
 
 
 def test_the_kept_detector_finds_the_same(sample, sample_landmarks):

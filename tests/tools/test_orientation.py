@@ -1,0 +1,128 @@
+"""Photos that are not the right way up."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from data_prep.dataset import Dataset
+from data_prep.images import read_matte, read_photo
+from data_prep.landmarks import LandmarkDetector
+from tools.matting.orientation import surest_turn, turned, turned_points
+from tools.metrics import sad
+from tools.models import ROOT
+from tools.predict import Predictor, Sight, detected_faces, nobody
+from tools.session import MattingSession
+
+# Upside down, dlib takes the chin of p0124 (0.49) and of p0143 (0.23) for a forehead.
+PORTRAITS = ("p0124", "p0143")
+
+
+class CountingDetector(LandmarkDetector):
+    """A detector that counts the pictures it has looked at."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.looks = 0
+
+    def detect_faces(self, photo: np.ndarray):
+        self.looks += 1
+        return super().detect_faces(photo)
+
+
+@pytest.fixture(scope="module")
+def portraits() -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Photos and mattes of half the size."""
+    def half(image: np.ndarray) -> np.ndarray:
+        return cv2.resize(image, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
+
+    return {
+        portrait.stem: (half(read_photo(portrait.photo)), half(read_matte(portrait.matte) / 255))
+        for portrait in Dataset.open(ROOT / "data/sample").portraits
+        if portrait.stem in PORTRAITS
+    }
+
+
+@pytest.fixture(scope="module")
+def detector() -> CountingDetector:
+    return CountingDetector()
+
+
+@pytest.mark.parametrize("turns", range(-4, 6))
+def test_points_go_with_the_pixels_of_a_turned_image(turns):
+    image = np.zeros((5, 7), np.uint8)
+    image[1, 4] = 1
+    ((row, column),) = np.argwhere(turned(image, turns))
+    points = turned_points(np.array([[4.0, 1.0]]), turns, image.shape)
+    np.testing.assert_array_equal(points, [[column, row]])
+    np.testing.assert_array_equal(turned(turned(image, turns), -turns), image)
+
+
+@pytest.mark.parametrize("turns", range(4))
+def test_what_was_seen_is_turned_back_exactly(turns):
+    random = np.random.default_rng(turns)
+    sight = Sight(random.random((3, 5, 7), np.float32), (random.uniform(0, 5, (68, 2)),), True)
+    back = sight.turned(turns).turned(-turns)
+    np.testing.assert_array_equal(back.probabilities, sight.probabilities)
+    np.testing.assert_allclose(back.faces[0], sight.faces[0], atol=1e-12)
+    assert nobody((5, 7)).turned(turns).probabilities.shape[1:] == ((5, 7), (7, 5))[turns % 2]
+
+
+@pytest.mark.parametrize(
+    "values, turns",
+    [
+        ((12, 12, 12, 12), 0),
+        ((8, 8, 12, 8), 2),
+        ((0, 0, 0, 12), 3),
+        ((12, 12.1, 12, 12), 0),  # no lead
+        ((6, 11, 6, 6), 0),  # leads, but is not beyond doubt
+        ((-1, -1, -1, -1), 0),  # nobody at all
+    ],
+)
+def test_faceless_photos_are_turned_only_where_people_are_beyond_doubt(values, turns):
+    logits = [np.full((4, 4), value, np.float32) for value in values]
+    assert surest_turn(logits) == turns
+
+
+@pytest.mark.parametrize("stem", PORTRAITS)
+@pytest.mark.parametrize("turns", [1, 2, 3])
+def test_the_face_of_a_turned_photo_is_the_upright_one(portraits, detector, stem, turns):
+    photo, _ = portraits[stem]
+    upright_turns, upright = detected_faces(detector, photo)
+    back, faces = detected_faces(detector, turned(photo, turns))
+    assert upright_turns == 0 and back == 4 - turns
+    assert len(faces) == len(upright) == 1
+    np.testing.assert_allclose(faces[0], upright[0], atol=1e-6)
+
+
+def test_other_turns_are_looked_at_only_without_a_sure_face(portraits, detector):
+    detector.looks = 0
+    detected_faces(detector, portraits["p0143"][0])
+    assert detector.looks == 1
+    assert detected_faces(detector, np.full((120, 90, 3), 128, np.uint8)) == (0, ())
+    assert detector.looks == 5
+
+
+@pytest.mark.parametrize("model, all_turns", [("portrait", (1, 2, 3)), ("selfie", (2,))])
+def test_a_turned_portrait_has_the_matte_of_the_upright_one(portraits, model, all_turns):
+    predictor = Predictor(model)
+    photo, truth = portraits["p0143"]
+    upright = sad(predictor(photo).alpha, truth)
+    for turns in all_turns:
+        prediction = predictor(turned(photo, turns))
+        assert prediction.alpha.shape == turned(truth, turns).shape
+        assert prediction.person_found and prediction.face_found
+        assert sad(prediction.alpha, turned(truth, turns)) < 1.1 * upright
+        nose = np.rint(prediction.faces[0][30]).astype(int)
+        assert turned(truth, turns)[nose[1], nose[0]] == 1
+
+
+def test_a_turned_photo_and_its_mask_have_the_matte_of_the_upright_ones(portraits):
+    session = MattingSession(None)
+    photo, truth = portraits["p0143"]
+    mask = np.uint8(truth > 0.5) * 255
+    upright = session.matte(photo, mask=mask)
+    lying = session.matte(turned(photo, 1), mask=turned(mask, 1))
+    assert len(lying.faces) == len(upright.faces) == 1
+    assert np.abs(turned(lying.alpha, -1) - upright.alpha).mean() < 1e-3

@@ -1,0 +1,93 @@
+"""Whether anybody is there: pictures of things, and people without a visible face."""
+
+from __future__ import annotations
+
+import functools
+
+import cv2
+import numpy as np
+import pytest
+
+from data_prep.images import read_photo
+from tools.benchmarks.robustness import (
+    SCIKIT_IMAGE,
+    WITH_PERSON,
+    main,
+    pictures_without_people,
+)
+from tools.matting.presence import CERTAIN_PERSON, mean_certainty, person_certainty
+from tools.models import ROOT
+from tools.predict import Predictor
+from tools.session import MattingSession
+
+
+@functools.cache
+def predictor(model: str) -> Predictor:
+    return Predictor(model)
+
+
+def test_certainty_is_that_of_the_people_alone():
+    logit = np.full((10, 10), -12, np.float32)
+    assert person_certainty(logit) == mean_certainty(logit) == 0
+    logit[2:4, 2:7] = 12
+    logit[8, 8:] = 6
+    assert person_certainty(logit) == 12
+    assert mean_certainty(logit) == pytest.approx(11)
+
+
+def test_doubt_around_a_certain_person_does_not_count():
+    logit = np.full((20, 20), 12, np.float32)
+    logit[:, :4] = 1
+    assert person_certainty(logit) > CERTAIN_PERSON > person_certainty(logit / 2)
+
+
+@pytest.mark.parametrize(
+    "model, name", [("portrait", "chelsea"), ("portrait", "coffee"), ("selfie", "cell")]
+)
+def test_things_and_animals_are_nobody(model, name):
+    (path,) = SCIKIT_IMAGE.glob(f"{name}.*")
+    sight = predictor(model).look(read_photo(path))
+    assert not sight.person_found
+    assert not sight.probabilities[0].any()
+
+
+@pytest.mark.parametrize(
+    "model, name, shrink",
+    [("portrait", "camera", 1), ("portrait", "astronaut", 0.4), ("selfie", "astronaut", 0.4)],
+)
+def test_people_whose_face_is_not_found_are_people(model, name, shrink):
+    photo = read_photo(SCIKIT_IMAGE / f"{name}.png")
+    photo = cv2.resize(photo, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
+    sight = predictor(model).look(photo)
+    assert sight.person_found and not sight.faces
+    assert sight.certainty > CERTAIN_PERSON
+
+
+def test_an_empty_matte_is_nobody():
+    """A mask that is certain nowhere leaves the solve nothing to begin with."""
+    photo = np.random.default_rng(1).integers(0, 255, (60, 80, 3), np.uint8)
+    matte = MattingSession(None).matte(photo, mask=np.full((60, 80), 0.51))
+    assert not matte.alpha.any()
+    assert not matte.person_found
+
+
+def test_scikit_image_has_24_pictures_without_people():
+    pictures = pictures_without_people()
+    assert len(pictures) == 24
+    assert not {path.stem for path in pictures} & set(WITH_PERSON)
+
+
+def test_the_measurement_tells_who_is_taken_for_whom(tmp_path, capsys):
+    plain = np.full((90, 70, 3), 90, np.uint8)
+    things, people = tmp_path / "things", tmp_path / "people"
+    for folder in (things, people):
+        folder.mkdir()
+        cv2.imwrite(str(folder / "plain.png"), plain)
+    command = ["presence", "--without", str(things), "--people"]
+    assert main([*command, str(people)]) == 1
+    assert "1 of 1 photos of people are taken for nobody" in capsys.readouterr().out
+    (people / "plain.png").unlink()
+    portrait = read_photo(ROOT / "data/sample/images/p0143.jpg")
+    cv2.imwrite(str(people / "p0143.png"), portrait)
+    assert main([*command, str(people)]) == 0
+    assert "0 of 1 pictures without people" in capsys.readouterr().out

@@ -1,0 +1,169 @@
+#!/usr/bin/env python3
+"""Photos that are not upright, and photos without people.
+
+    python -m tools.benchmarks.robustness turned     test portraits of a dataset, turned
+    python -m tools.benchmarks.robustness presence   who is taken for a person, who is missed
+
+`turned` mattes portraits turned by 90, 180 and 270 degrees and compares the errors with
+those of the upright ones.  `presence` looks for people in pictures without any (default:
+the pictures that come with scikit-image) and in photos of people (default: data/sample);
+where no face is found, the certainty that decides is printed too.
+
+Exit status 1 if a limit below is passed.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import skimage
+from tqdm import tqdm
+
+from data_prep.dataset import Dataset
+from data_prep.errors import InputError, run_program
+from data_prep.images import read_matte, read_photo
+from data_prep.pictures import PHOTO_SUFFIXES, read_picture
+from tools.matting.orientation import turned
+from tools.metrics import sad
+from tools.models import DEFAULT_MODEL, MODELS, ROOT
+from tools.predict import Predictor, Sight
+
+SAMPLE = ROOT / "data/sample"
+SCIKIT_IMAGE = Path(skimage.__file__).parent / "data"
+#: Pictures of scikit-image that show a person; the other 24 show none.
+WITH_PERSON = ("astronaut", "camera")
+
+LARGEST_RATIO = 1.3  # of the mean SAD of turned portraits to that of upright ones
+MOST_FALSE = 2  # pictures without people that may be taken for one
+
+
+def sads_by_turn(
+    predictor: Predictor, portraits: Iterable[tuple[np.ndarray, np.ndarray]]
+) -> np.ndarray:
+    """Errors of portraits that are turned by 0 to 3 quarters.
+
+    Parameters
+    ----------
+    predictor : Predictor
+    portraits : iterable of (photo, truth)
+        (H, W, 3) uint8 and (H, W) float ndarray in [0, 1].
+
+    Returns
+    -------
+    (N, 4) float64 ndarray
+        SAD (`tools.metrics.sad`).
+    """
+    return np.array([
+        [
+            sad(predictor(turned(photo, turns)).alpha, turned(truth, turns))
+            for turns in range(4)
+        ]
+        for photo, truth in portraits
+    ])  # fmt: skip
+
+
+def pictures_without_people() -> list[Path]:
+    """The pictures that come with scikit-image and show nobody."""
+    files = sorted(SCIKIT_IMAGE.glob("*.png")) + sorted(SCIKIT_IMAGE.glob("*.jpg"))
+    return [path for path in files if path.stem not in WITH_PERSON]
+
+
+def photos_in(folders: Sequence[Path]) -> list[Path]:
+    """The photos of folders, by name.
+
+    Raises
+    ------
+    InputError
+        If a folder does not exist or holds no photo.
+    """
+    photos = []
+    for folder in folders:
+        if not folder.is_dir():
+            raise InputError(f"{folder} is no folder; name folders of photos.")
+        inside = [path for path in folder.iterdir() if path.suffix.lower() in PHOTO_SUFFIXES]
+        if not inside:
+            raise InputError(f"There is no photo in {folder}; name folders of photos.")
+        photos += sorted(inside)
+    return photos
+
+
+def described(path: Path, sight: Sight) -> str:
+    """A line that tells what was seen in a photo."""
+    found = "person" if sight.person_found else "nobody"
+    certainty = "" if sight.certainty is None else f", certainty {sight.certainty:.2f}"
+    return f"{found:8}{path.name}: faces {len(sight.faces)}{certainty}"
+
+
+def found_among(predictor: Predictor, photos: Sequence[Path]) -> int:
+    """Look for people in photos, print a line for each; how many have one."""
+    count = 0
+    for path in photos:
+        sight = predictor.look(read_picture(path).bgr)
+        print(described(path, sight))
+        count += sight.person_found
+    return count
+
+
+def measure_turned(predictor: Predictor, dataset: Path, count: int) -> int:
+    """Print the errors of turned portraits; exit status."""
+    portraits = Dataset.open(dataset).test[:count]
+    pairs = (
+        (read_photo(portrait.photo), read_matte(portrait.matte) / 255)
+        for portrait in tqdm(portraits, unit="portrait")
+    )
+    sads = sads_by_turn(predictor, pairs)
+    print(f"{'SAD':12}{'0':>8}{'90':>8}{'180':>8}{'270':>8} degrees")
+    for portrait, row in zip(portraits, sads):
+        print(f"{portrait.stem:12}" + "".join(f"{value:8.2f}" for value in row))
+    means = sads.mean(axis=0)
+    print(f"{'mean':12}" + "".join(f"{value:8.2f}" for value in means))
+    ratio = means[1:].mean() / means[0]
+    print(f"turned / upright: {ratio:.3f} (at most {LARGEST_RATIO})")
+    return int(ratio > LARGEST_RATIO)
+
+
+def measure_presence(
+    predictor: Predictor, without: Sequence[Path], people: Sequence[Path]
+) -> int:
+    """Print what is taken for a person; exit status."""
+    false = found_among(predictor, without)
+    missed = len(people) - found_among(predictor, people)
+    print(f"{false} of {len(without)} pictures without people are taken for a person "
+          f"(at most {MOST_FALSE}); {missed} of {len(people)} photos of people are "
+          "taken for nobody (none may be).")  # fmt: skip
+    return int(false > MOST_FALSE or missed > 0)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Measure one of the two."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model", choices=MODELS, default=DEFAULT_MODEL)
+    commands = parser.add_subparsers(dest="command", required=True)
+    turns = commands.add_parser("turned", help="test portraits of a dataset, turned")
+    turns.add_argument("--dataset", type=Path, default=SAMPLE)
+    turns.add_argument("--count", type=int, default=8, help="portraits of its test list")
+    presence = commands.add_parser("presence", help="pictures without and with people")
+    presence.add_argument(
+        "--without", nargs="+", type=Path, metavar="FOLDER",
+        help="pictures without people (default: those of scikit-image)",
+    )  # fmt: skip
+    presence.add_argument(
+        "--people", nargs="+", type=Path, metavar="FOLDER", default=[SAMPLE / "images"]
+    )
+    options = parser.parse_args(argv)
+    if options.command == "turned" and options.count < 1:
+        raise InputError(f"--count {options.count} measures nothing; give 1 or more.")
+    predictor = Predictor(options.model)
+    if options.command == "turned":
+        return measure_turned(predictor, options.dataset, options.count)
+    without = photos_in(options.without) if options.without else pictures_without_people()
+    return measure_presence(predictor, without, photos_in(options.people))
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_program(main))
