@@ -18,8 +18,11 @@ def clean_environment() -> dict[str, str]:
     return variables | {"PATH": "/usr/local/bin:/usr/bin:/bin", "COLUMNS": "200"}
 
 
-def scratch_checkout(folder: Path) -> Path:
-    """Make a folder a checkout of links, without databases and snapshots; returns it."""
+def scratch_checkout(folder: Path, portraits: int | None = None) -> Path:
+    """Make a folder a checkout of links, without databases and snapshots; returns it.
+
+    With `portraits` its sample has only the first so many of each list.
+    """
     for path in ROOT.iterdir():
         if path.name not in WRITTEN:
             (folder / path.name).symlink_to(path)
@@ -27,7 +30,24 @@ def scratch_checkout(folder: Path) -> Path:
     for name in ("sample", "weights", "models"):
         if (ROOT / "data" / name).exists():
             (folder / "data" / name).symlink_to(ROOT / "data" / name)
+    if portraits is not None:
+        (folder / "data/sample").unlink()
+        link_sample(folder / "data/sample", portraits)
     return folder
+
+
+def link_sample(folder: Path, portraits: int) -> None:
+    """Make a folder a dataset: the first so many portraits of the sample's two lists."""
+    sample = ROOT / "data/sample"
+    for kind in ("images", "mattes"):
+        (folder / kind).mkdir(parents=True)
+    for name in ("train.txt", "test.txt"):
+        stems = (sample / name).read_text().split()[:portraits]
+        (folder / name).write_text("".join(f"{stem}\n" for stem in stems))
+        for stem in stems:
+            for path in sample.glob(f"*/{stem}.*"):
+                if (folder / path.parent.name).is_dir():
+                    (folder / path.parent.name / path.name).symlink_to(path)
 
 
 def system_python() -> str:

@@ -114,7 +114,8 @@ def imports_of(path: Path) -> set[str]:
 
 def test_every_imported_package_is_a_dependency():
     """But for the studio and the benchmark, which have requirements of their own."""
-    known = sys.stdlib_module_names | set(FOLDERS) | OPTIONAL
+    # Programs that are started as files find `use_venv` beside them.
+    known = sys.stdlib_module_names | set(FOLDERS) | OPTIONAL | {"use_venv"}
     undeclared = {}
     for package in PACKAGES:
         for path in (ROOT / package).rglob("*.py"):
@@ -123,6 +124,7 @@ def test_every_imported_package_is_a_dependency():
                 declared |= requirements("render.txt").keys()
             if path.stem == "bench" or "benchmarks" in path.parts:
                 declared |= requirements("bench.txt").keys() | {"numba", "scikit-sparse"}
+                declared |= requirements("caffe.txt").keys()
             for module in imports_of(path) - known:
                 if PACKAGE_OF.get(module, module) not in declared:
                     undeclared.setdefault(module, set()).add(path.name)

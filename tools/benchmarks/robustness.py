@@ -25,7 +25,8 @@ from tqdm import tqdm
 from data_prep.dataset import Dataset
 from data_prep.errors import InputError, run_program
 from data_prep.images import read_matte, read_photo
-from data_prep.pictures import PHOTO_SUFFIXES, read_picture
+from data_prep.images import IMAGE_SUFFIXES
+from data_prep.pictures import read_picture
 from tools.matting.orientation import turned
 from tools.metrics import sad
 from tools.models import DEFAULT_MODEL, MODELS, ROOT
@@ -83,7 +84,7 @@ def photos_in(folders: Sequence[Path]) -> list[Path]:
     for folder in folders:
         if not folder.is_dir():
             raise InputError(f"{folder} is no folder; name folders of photos.")
-        inside = [path for path in folder.iterdir() if path.suffix.lower() in PHOTO_SUFFIXES]
+        inside = [path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES]
         if not inside:
             raise InputError(f"There is no photo in {folder}; name folders of photos.")
         photos += sorted(inside)
