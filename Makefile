@@ -111,7 +111,7 @@ $(STAMPS)/extension: setup.py pyproject.toml $(wildcard caffe_layers/native/* da
 
 # --- nets, weights, data ------------------------------------------------------
 
-$(MODELS)/selfie.caffemodel: prototxt/selfie.py prototxt/catalog.py tools/convert_selfie.py | $(STAMPS)/caffe-$(BLAS) $(STAMPS)/extension
+$(MODELS)/selfie.caffemodel: prototxt/netspec/selfie.py prototxt/catalog.py tools/convert_selfie.py | $(STAMPS)/caffe-$(BLAS) $(STAMPS)/extension
 	$(PYTHON) -m tools.convert_selfie
 
 $(MODELS)/fcn8s_init.caffemodel: | $(STAMPS)/caffe-$(BLAS) $(STAMPS)/extension
@@ -120,7 +120,7 @@ $(MODELS)/fcn8s_init.caffemodel: | $(STAMPS)/caffe-$(BLAS) $(STAMPS)/extension
 $(MODELS)/lite_init.caffemodel: | $(STAMPS)/caffe-$(BLAS) $(STAMPS)/extension
 	$(PYTHON) -m tools.init_weights lite --from nothing --seed 0
 
-$(MODELS)/portrait_init.caffemodel: prototxt/portrait.py $(MODELS)/selfie.caffemodel
+$(MODELS)/portrait_init.caffemodel: prototxt/netspec/portrait.py $(MODELS)/selfie.caffemodel
 	$(PYTHON) -m tools.init_weights portrait --from selfie
 
 # Caffe does not make the folder of its snapshots.
@@ -210,7 +210,7 @@ $(RENDER_STAMPS)/python: requirements/render.txt requirements/constraints-render
 	  -c requirements/constraints-render.txt -r requirements/render.txt
 	touch $@
 
-$(RENDER_STAMPS)/assets: data_prep/assets.py data_prep/render/assets.py | $(RENDER_STAMPS)/python
+$(RENDER_STAMPS)/assets: data_prep/common/assets.py data_prep/render/base/assets.py | $(RENDER_STAMPS)/python
 	$(RENDER_PYTHON) -m data_prep.render.assets
 	touch $@
 

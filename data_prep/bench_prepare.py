@@ -28,13 +28,13 @@ from typing import NamedTuple
 
 import cv2
 
-from data_prep.alpha_distribution import draw_alpha_distribution
-from data_prep.augmentation import AUGMENTATIONS
-from data_prep.databases import SPLITS, database_paths
-from data_prep.dataset import Dataset, write_lists
-from data_prep.errors import InputError, run_program
-from data_prep.parallel import available_workers
-from data_prep.prepare import prepare
+from data_prep.caffe_data.alpha_distribution import draw_alpha_distribution
+from data_prep.caffe_data.augmentation import AUGMENTATIONS
+from data_prep.caffe_data.databases import SPLITS, database_paths
+from data_prep.caffe_data.products import prepare
+from data_prep.common.errors import InputError, run_program
+from data_prep.common.parallel import available_workers
+from data_prep.datasets.dataset import Dataset, write_lists
 
 # Builtins as the profiler names them: image coding by Pillow, and dlib's detector.
 # OpenCV's are recognized by their names.
@@ -76,7 +76,7 @@ def timed_command(folder: Path, out: Path, workers: int) -> float:
         If it fails.
     """
     shutil.rmtree(out, ignore_errors=True)
-    command = [sys.executable, "-m", "data_prep.prepare", "--workers", str(workers)]
+    command = [sys.executable, "-m", "data_prep.caffe_data.products", "--workers", str(workers)]
     command += ["--dataset", str(folder), "--out", str(out)]
     start = time.perf_counter()
     run = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)

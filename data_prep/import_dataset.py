@@ -27,21 +27,22 @@ from pathlib import Path
 
 import numpy as np
 
-from data_prep.assets import ASSETS, sha256_of
+from data_prep.common.assets import ASSETS
+from data_prep.common.digests import content_key, sha256_of
+from data_prep.common.errors import InputError, run_program
+from data_prep.common.files import atomic_write
+from data_prep.common.images import read_photo, refuse_overwriting, write_image
+from data_prep.common.landmarks import LandmarkDetector
+from data_prep.common.parallel import available_workers
 from data_prep.common.versions import recipe_of
-from data_prep.crop import Crop, check_enlargement, choose_crop, resize_to_frame
-from data_prep.dataset import FRAME, PHOTO_SUFFIXES, split_stems, write_lists
-from data_prep.dataset_manifest import DatasetManifest, rejection_lines
+from data_prep.datasets.crop import Crop, check_enlargement, choose_crop, resize_to_frame
+from data_prep.datasets.dataset import FRAME, PHOTO_SUFFIXES, split_stems, write_lists
+from data_prep.datasets.layouts import LAYOUTS, Listing, Pair
+from data_prep.datasets.manifest import DatasetManifest, rejection_lines
 from data_prep.datasets.matte_checks import check_matte
-from data_prep.errors import InputError, run_program
-from data_prep.images import atomic_write, read_photo, refuse_overwriting, write_image
-from data_prep.landmarks import LandmarkDetector
-from data_prep.layouts import LAYOUTS, Listing, Pair
-from data_prep.parallel import available_workers
-from data_prep.resume import (
+from data_prep.datasets.resume import (
     Journal,
     Outcome,
-    content_key,
     is_done,
     known_records,
     problem_of,

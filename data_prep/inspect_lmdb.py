@@ -25,11 +25,11 @@ from caffe.proto import caffe_pb2
 from google.protobuf.message import DecodeError
 from tqdm import tqdm
 
-from data_prep.caffe_lmdb import open_database
-from data_prep.databases import SPLITS
-from data_prep.errors import InputError, run_program
-from data_prep.images import write_image
-from data_prep.records import PARTS
+from data_prep.caffe_data.caffe_lmdb import open_database
+from data_prep.caffe_data.databases import SPLITS
+from data_prep.caffe_data.records import PARTS
+from data_prep.common.errors import InputError, run_program
+from data_prep.common.images import write_image
 
 CHANNELS = {"image": 3, "mask": 1, "matte": 1}
 FOREGROUND = 128  # of 255: an empty matte, or one of 0 and 1, does not reach it

@@ -35,23 +35,17 @@ import numpy as np
 
 from caffe_layers.linear_solver import SolveError
 from caffe_layers.matting import solve_alpha
-from data_prep.assets import sha256_of
+from data_prep.common.digests import content_key, sha256_of
+from data_prep.common.errors import InputError, run_program
+from data_prep.common.files import atomic_write
+from data_prep.common.images import read_matte, read_photo, write_image
+from data_prep.common.parallel import available_workers
 from data_prep.common.versions import recipe_of
-from data_prep.dataset import PHOTO_SUFFIXES, split_stems, write_lists
-from data_prep.dataset_manifest import DatasetManifest, Problem, rejection_lines
+from data_prep.datasets.dataset import PHOTO_SUFFIXES, split_stems, write_lists
+from data_prep.datasets.layouts import pair_folders
+from data_prep.datasets.manifest import DatasetManifest, Problem, rejection_lines
 from data_prep.datasets.matte_checks import describe_levels, inversion_fault
-from data_prep.errors import InputError, run_program
-from data_prep.images import atomic_write, read_matte, read_photo, write_image
-from data_prep.layouts import pair_folders
-from data_prep.parallel import available_workers
-from data_prep.resume import (
-    Journal,
-    Outcome,
-    content_key,
-    is_done,
-    problem_of,
-    run_resumable,
-)
+from data_prep.datasets.resume import Journal, Outcome, is_done, problem_of, run_resumable
 
 #: Of the candidates' mattes and pictures: raise it when they change
 #: (`data_prep.common.versions`).

@@ -16,11 +16,11 @@ from collections.abc import Iterable
 from hashlib import sha256
 from pathlib import Path
 
-from data_prep.dataset import LISTS, VALIDATION
-from data_prep.dataset_manifest import DatasetManifest, check_finished
+from data_prep.common.errors import InputError, run_program
+from data_prep.common.files import atomic_write
+from data_prep.datasets.dataset import LISTS, VALIDATION
 from data_prep.datasets.lists import read_lines
-from data_prep.errors import InputError, run_program
-from data_prep.images import atomic_write
+from data_prep.datasets.manifest import DatasetManifest, check_finished
 
 SIDES = (*LISTS, VALIDATION)
 

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import numpy as np
 
-from data_prep.assets import cache_dir
+from data_prep.common.assets import cache_dir
 
 #: Mean color of the published FCN and VGG nets, BGR, pixel range 0-255.
 MEAN_BGR = (104.00699, 116.66877, 122.67892)
 
-# The trimap head of the segmenter (`prototxt.selfie.trimap_head`), chosen by the mean SAD
+# The trimap head of the segmenter (`prototxt.netspec.selfie.trimap_head`), chosen by the mean SAD
 # and gradient error of the mattes of rendered training portraits; 4 to 8 do equally well.
 SHARPNESS = 10.0
 CERTAIN_LOGIT = 6.0
@@ -35,7 +35,7 @@ MADE_WEIGHTS = cache_dir() / "models" if IS_INSTALLED else DEFINITIONS.parent / 
 
 
 def score_weights() -> tuple[np.ndarray, np.ndarray]:
-    """Weights of the segmenter's trimap head, see `prototxt.selfie.trimap_head`.
+    """Weights of the segmenter's trimap head, see `prototxt.netspec.selfie.trimap_head`.
 
     Returns
     -------

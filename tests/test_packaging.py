@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from caffe_layers import __version__
-from data_prep.assets import ASSETS
+from data_prep.common.assets import ASSETS
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -190,7 +190,7 @@ def test_every_file_that_the_programs_need_is_installed(contents: Path, kind: st
 
 def test_the_installed_package_finds_its_nets_and_weights(contents: Path, tmp_path: Path):
     program = (
-        "from tools.models import DEFAULT_MODEL, MODELS\n"
+        "from tools.matting.models import DEFAULT_MODEL, MODELS\n"
         "from prototxt.catalog import MADE_WEIGHTS\n"
         "default = MODELS[DEFAULT_MODEL]\n"
         "print(default.weights, default.shape_mask, *(m.deploy for m in MODELS.values()))\n"
@@ -210,7 +210,7 @@ def test_the_installed_package_finds_its_nets_and_weights(contents: Path, tmp_pa
 
 
 def test_the_checkout_keeps_its_weights_where_the_readme_says():
-    from tools.models import DEFAULT_MODEL, MODELS
+    from tools.matting.models import DEFAULT_MODEL, MODELS
 
     assert MODELS[DEFAULT_MODEL].weights == ROOT / "data/weights/portrait.caffemodel"
     assert MODELS["selfie"].weights == ROOT / "data/models/selfie.caffemodel"

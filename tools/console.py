@@ -6,7 +6,7 @@ program alone, and the others start quickly.
 
 from __future__ import annotations
 
-from data_prep.errors import run_program
+from data_prep.common.errors import run_program
 
 
 def matte() -> int:

@@ -3,7 +3,7 @@
 
     tools/convert_selfie.py [-o data/models/selfie.caffemodel]
 
-The net's definition is ``prototxt/selfie.py``; this program fills in its
+The net's definition is ``prototxt/netspec/selfie.py``; this program fills in its
 weights.  Nothing is folded: every kernel of the original is one layer.
 """
 
@@ -21,13 +21,14 @@ import numpy as np
 os.environ.setdefault("GLOG_minloglevel", "2")  # before caffe is imported
 from caffe.proto import caffe_pb2  # noqa: E402
 
-from data_prep.assets import fetch  # noqa: E402
-from data_prep.errors import InputError, run_program  # noqa: E402
-from data_prep.images import atomic_write, refuse_overwriting  # noqa: E402
-from prototxt import selfie  # noqa: E402
+from data_prep.common.assets import fetch  # noqa: E402
+from data_prep.common.errors import InputError, run_program  # noqa: E402
+from data_prep.common.files import atomic_write
+from data_prep.common.images import refuse_overwriting
 from prototxt.catalog import MADE_WEIGHTS, MEAN_BGR, score_weights  # noqa: E402
-from tools.init_weights import bilinear_kernel  # noqa: E402
-from tools.tflite_reader import WeightedOperator, weighted_operators  # noqa: E402
+from prototxt.netspec import selfie  # noqa: E402
+from tools.training.tflite_reader import WeightedOperator, weighted_operators  # noqa: E402
+from tools.training.weights import bilinear_kernel
 
 DEFAULT_OUTPUT = MADE_WEIGHTS / "selfie.caffemodel"
 
@@ -53,12 +54,12 @@ def kernel_for(layer: caffe_pb2.LayerParameter, operator: WeightedOperator) -> n
         kernel = operator.kernel.transpose(axes)
         grown = size - kernel.shape[2]
         if grown in (0, 1):
-            # Stride 2: see prototxt/selfie.py on TensorFlow's padding.
+            # Stride 2: see prototxt/netspec/selfie.py on TensorFlow's padding.
             return np.pad(kernel, ((0, 0), (0, 0), (grown, 0), (grown, 0)))
     raise InputError(
         f"{operator.name} ({operator.kind}, {operator.kernel.shape}) is no "
         f"{layer.type} of kernel size {size} as layer {layer.name} wants: "
-        "this is another model than the one prototxt/selfie.py describes."
+        "this is another model than the one prototxt/netspec/selfie.py describes."
     )
 
 
@@ -102,7 +103,7 @@ def selfie_weights(model: Path) -> dict[str, list[np.ndarray]]:
     operators = list(weighted_operators(model))
     if len(operators) != len(learned):
         raise InputError(
-            f"{model} has {len(operators)} convolutions, prototxt/selfie.py "
+            f"{model} has {len(operators)} convolutions, prototxt/netspec/selfie.py "
             f"{len(learned)}: this is another model than the one it describes."
         )
     # Both name them in the order of evaluation.

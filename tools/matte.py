@@ -37,20 +37,16 @@ from pathlib import Path
 from tqdm import tqdm
 
 from caffe_layers import __version__
-from data_prep.errors import InputError, run_program, tell
-from tools.effects import EFFECTS
-from tools.matte_jobs import (
-    BLUR,
+from data_prep.common.errors import InputError, run_program, tell
+from tools.matting.models import DEFAULT_MODEL, MODELS
+from tools.outputs.batch import (
     DONE,
     FAILED,
     NOBODY,
-    OUTPUTS,
     PIPE,
     SKIPPED,
     SUFFIXES,
-    Request,
     Result,
-    Workbench,
     content_of,
     default_workers,
     files_of,
@@ -59,11 +55,11 @@ from tools.matte_jobs import (
     name_of,
     plan,
     process,
-    read_background,
     run_jobs,
     write_files,
 )
-from tools.models import DEFAULT_MODEL, MODELS
+from tools.outputs.effects import EFFECTS
+from tools.outputs.rendering import BLUR, OUTPUTS, Request, Workbench, read_background
 
 DEFAULT_OUTPUTS = ("alpha", "cutout", "sheet")
 NOBODY_STATUS = 3

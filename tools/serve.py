@@ -8,8 +8,8 @@ Then open the address it prints.  Programs send the photo to /matte:
     curl --data-binary @photo.jpg localhost:8000/matte -o cutout.png
     curl -F photo=@photo.jpg -F background=ff8800 localhost:8000/matte -o picture.png
 
-Options and parts: tools/serve_jobs.py; answers and statuses:
-tools/serve_app.py.
+Options and parts: tools/server/requests.py; answers and statuses:
+tools/server/app.py.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ import os
 import socket
 
 from caffe_layers import __version__
-from data_prep.errors import InputError, run_program
-from data_prep.parallel import THREAD_VARIABLES, available_workers
-from tools.models import DEFAULT_MODEL, MODELS
+from data_prep.common.errors import InputError, run_program
+from data_prep.common.parallel import THREAD_VARIABLES, available_workers
+from tools.matting.models import DEFAULT_MODEL, MODELS
 
 # The names a browser on this machine may use for it.
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
@@ -66,7 +66,7 @@ def count(text: str) -> int:
 
 def arguments() -> argparse.ArgumentParser:
     """The command line."""
-    from tools.serve_app import Limits
+    from tools.server.app import Limits
 
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -98,8 +98,8 @@ def main(argv: list[str] | None = None) -> int:
     """Serve until interrupted."""
     import uvicorn
 
-    from tools.serve_app import Limits, Server
-    from tools.serve_workers import Workers
+    from tools.server.app import Limits, Server
+    from tools.server.workers import Workers
 
     options = arguments().parse_args(argv)
     limits = Limits(

@@ -5,7 +5,7 @@
 
 Gradient and connectivity errors in the paper's convention (dapm, in the units
 of Table 1) and in the benchmark's (rhemann), SAD and MSE (see
-tools/metrics.py), for each image, as a mean with its standard error, and for
+tools/evaluation/metrics.py), for each image, as a mean with its standard error, and for
 an all-0.5 matte on the same images as a reference.  Writes errors.csv,
 errors.json and contact_sheet.png.
 """
@@ -19,163 +19,31 @@ import argparse
 import csv
 import datetime
 import json
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
 from tqdm import tqdm
 
-from data_prep.assets import sha256_of
-from data_prep.dataset import Dataset, Portrait, check_portraits, load_portrait
-from data_prep.datasets.lists import PortraitIndex, read_entries, repetitions
-from data_prep.datasets.matte_checks import check_matte
-from data_prep.errors import InputError, run_program
-from data_prep.images import atomic_write
-from tools.contact_sheet import SheetRow, representative, sheet_row, write_contact_sheet
-from tools.metrics import MatteErrors, evaluate, unknown_region
-from tools.models import DEFAULT_MODEL, MODELS
-from tools.predict import Prediction, Predictor
+from data_prep.common.digests import sha256_of
+from data_prep.common.errors import run_program
+from data_prep.common.files import atomic_write
+from data_prep.datasets.dataset import Dataset, check_portraits
+from tools.evaluation.contact_sheet import representative, write_contact_sheet
+from tools.evaluation.estimates import mean_and_standard_error
+from tools.evaluation.evaluate import (
+    PRINTED,
+    REFERENCE_ALPHA,
+    Result,
+    evaluate_portrait,
+    find_list,
+    listed_portraits,
+)
+from tools.evaluation.metrics import MatteErrors
+from tools.matting.models import DEFAULT_MODEL, MODELS
+from tools.matting.predictor import Predictor
 
-REFERENCE_ALPHA = 0.5
 SHEET_ROWS = 12
-
-# Heading and unit of each measure in print; files hold the bare numbers.
-PRINTED = {
-    "dapm_gradient": ("grad e-3", 1e-3),
-    "dapm_connectivity": ("conn e-4", 1e-4),
-    "rhemann_gradient": ("Grad", 1.0),
-    "rhemann_connectivity": ("Conn", 1.0),
-    "sad": ("SAD", 1.0),
-    "mse": ("MSE e-3", 1e-3),
-}
-
-
-@dataclass(frozen=True)
-class Result:
-    """One portrait of the test list.
-
-    Attributes
-    ----------
-    stem : str
-    errors, reference : MatteErrors
-        Of the net's matte and of the all-0.5 matte.
-    face_found : bool
-    row : SheetRow
-        For the contact sheet.
-    """
-
-    stem: str
-    errors: MatteErrors
-    reference: MatteErrors
-    face_found: bool
-    row: SheetRow
-
-
-def find_list(dataset: Dataset, list_file: Path) -> Path:
-    """A list, looked for in the dataset's folder where it is not found as it is named.
-
-    Raises
-    ------
-    InputError
-        If it is in neither place.
-    """
-    places = (list_file, dataset.folder / list_file)
-    found = next((place for place in places if place.is_file()), None)
-    if found is None:
-        raise InputError(
-            f"{list_file} does not exist, here or in {dataset.folder}; "
-            "give a file with one image stem a line."
-        )
-    return found
-
-
-def listed_portraits(dataset: Dataset, list_file: Path | None) -> list[Portrait]:
-    """Portraits of a list; of the dataset's test list where none is given.
-
-    Parameters
-    ----------
-    dataset : Dataset
-    list_file : Path or None
-        Names of portraits that are on a list of the dataset, in any form that
-        `data_prep.datasets.lists` reads.
-
-    Raises
-    ------
-    InputError
-        If the list is missing or empty, names what is on no list of the dataset, or
-        names a portrait twice, which would count twice in the mean.
-    """
-    if list_file is None:
-        return dataset.test
-    found = find_list(dataset, list_file)
-    known = {each.stem: each for each in dataset.portraits + dataset.validation}
-    places = (dataset.folder / "images", dataset.folder / "mattes")
-    described = f"the name of a portrait on a list of {dataset.folder}"
-    index = PortraitIndex(dataset.folder, places, known, described)
-    entries, problems = read_entries(found, index)
-    problems += repetitions({found: entries})
-    if problems:
-        raise InputError("\n".join(f"{each.file}: {each.reason}." for each in problems))
-    return [known[stem] for _, stem in entries]
-
-
-def evaluate_portrait(
-    predict: Callable[[np.ndarray], Prediction], portrait: Portrait, unknown_only: bool
-) -> Result:
-    """Predict the matte of one portrait and measure it against the truth.
-
-    Parameters
-    ----------
-    predict : callable
-        BGR photo to Prediction.
-    portrait : Portrait
-    unknown_only : bool
-        Count the unknown region of the true trimap only.
-
-    Raises
-    ------
-    InputError
-        If `load_portrait` refuses the portrait, its matte is inverted, or it has no
-        unknown region where only that counts.
-    """
-    photo, matte = load_portrait(portrait)
-    truth = matte / 255.0
-    region = unknown_region(truth) if unknown_only else None
-    if region is not None and not region.any():
-        raise InputError(
-            f"{portrait.matte} has no fractional pixel, so no unknown region; "
-            "test with --region all."
-        )
-    prediction = predict(photo)
-    if prediction.faces:
-        check_matte(matte, portrait.matte, prediction.faces[0])
-    errors = evaluate(prediction.alpha, truth, region)
-    caption = f"{portrait.stem}   " + "   ".join(
-        f"{heading} {getattr(errors, name) / unit:.2f}"
-        for name, (heading, unit) in PRINTED.items()
-    )
-    return Result(
-        stem=portrait.stem,
-        errors=errors,
-        reference=evaluate(np.full_like(truth, REFERENCE_ALPHA), truth, region),
-        face_found=prediction.face_found,
-        row=sheet_row(
-            caption, errors.sad, photo, prediction.probabilities, prediction.alpha, truth
-        ),
-    )
-
-
-def mean_and_standard_error(
-    errors: Sequence[MatteErrors],
-) -> tuple[dict[str, float], dict[str, float | None]]:
-    """Mean of each measure and its standard error (None for a single image)."""
-    table = np.array([[getattr(each, name) for name in PRINTED] for each in errors])
-    means = dict(zip(PRINTED, table.mean(axis=0).tolist()))
-    if len(errors) < 2:
-        return means, dict.fromkeys(PRINTED)
-    deviations = table.std(axis=0, ddof=1) / np.sqrt(len(errors))
-    return means, dict(zip(PRINTED, deviations.tolist()))
 
 
 def table_line(label: str, values: dict[str, float | None]) -> str:

@@ -13,7 +13,7 @@ data/weights/), beside them the shape mask they were trained with, and a picture
 of the run in out/.
 
 With --choose DATASET it is not the last snapshot that is kept but the one whose
-mattes of the dataset's validation people are best (tools/learning_curve.py).
+mattes of the dataset's validation people are best (tools/experiments/learning_curve.py).
 """
 
 from __future__ import annotations
@@ -24,11 +24,12 @@ if not __package__:
 import argparse
 from pathlib import Path
 
-from data_prep.errors import run_program
-from tools.learning_curve import best_point, describe, draw_curve, learning_curve, trained_shape_mask
-from tools.models import MODELS, ROOT
+from data_prep.common.errors import run_program
+from tools.experiments.learning_curve import draw_curve
+from tools.matting.models import MODELS, ROOT
 from tools.plot_training import main as plot_training
-from tools.stages import RECIPES, keep_files, run_stages, stages_of
+from tools.training.selection import best_point, describe, learning_curve, trained_shape_mask
+from tools.training.stages import RECIPES, keep_files, run_stages, stages_of
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -8,16 +8,16 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from data_prep.alpha_distribution import ALPHA_DISTRIBUTION_VERSION
-from data_prep.assets import ASSETS, sha256_of
-from data_prep.augmentation import Augmentation
-from data_prep.caffe_lmdb import read_manifest, scratch_path
-from data_prep.databases import SPLITS, database_paths
-from data_prep.dataset import Dataset
-from data_prep.records import RECORDS_VERSION
-from data_prep.resume import content_key
-from data_prep.shape_mask import SHAPE_MASK_VERSION
-from data_prep.survey import SURVEY_VERSION
+from data_prep.caffe_data.alpha_distribution import ALPHA_DISTRIBUTION_VERSION
+from data_prep.caffe_data.augmentation import Augmentation
+from data_prep.caffe_data.caffe_lmdb import read_manifest, scratch_path
+from data_prep.caffe_data.databases import SPLITS, database_paths
+from data_prep.caffe_data.records import RECORDS_VERSION
+from data_prep.caffe_data.shape_mask import SHAPE_MASK_VERSION
+from data_prep.caffe_data.survey import SURVEY_VERSION
+from data_prep.common.assets import ASSETS
+from data_prep.common.digests import content_key, sha256_of
+from data_prep.datasets.dataset import Dataset
 
 # Up to commit 64d2747 "code", digests of modules, stood where "versions" are now.  This is
 # the `content_key` of those of that commit, which made what the first versions make.

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 
-from data_prep.errors import InputError
+from data_prep.common.errors import InputError
 
 
 def move_aside(path: Path) -> Path:
@@ -36,3 +39,52 @@ def move_aside(path: Path) -> Path:
         raise InputError(
             f"{path} could not be renamed to {aside.name} ({error.strerror}); move it yourself."
         ) from error
+
+
+@contextmanager
+def atomic_write(path: Path | str) -> Iterator[Path]:
+    """Write a file so that it appears complete or not at all.
+
+    Yields a path in the same folder with the same suffix; it is renamed to
+    `path` when the block ends, and removed when the block fails.  Missing
+    parent folders are made.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be written (disk full, no permission, a folder of
+        that name).
+    """
+    path = Path(path)
+    scratch = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield scratch
+        os.replace(scratch, path)
+    except OSError as error:
+        raise InputError(
+            f"{path} could not be written ({error.strerror or error}); "
+            "free some space or choose another place."
+        ) from error
+    finally:
+        try:
+            scratch.unlink(missing_ok=True)
+        except OSError:  # its folder is none: nothing was written either
+            pass
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove what an `atomic_write` to `path` left that was killed in the middle."""
+    for scratch in path.parent.glob(f".{path.stem}.*{path.suffix}"):
+        scratch.unlink(missing_ok=True)
+
+
+def require_file(path: Path, name: Path | str | None = None) -> None:
+    """Refuse a path that is no file; `name` is what the message calls it.
+
+    Raises
+    ------
+    InputError
+    """
+    if not path.is_file():
+        raise InputError(f"{name or path} does not exist or is no file; check the name.")

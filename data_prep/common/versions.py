@@ -2,7 +2,7 @@
 
 Work that is kept between runs (photos, records, measured errors) is named by all that it
 depends on, code included.  For code stands a number beside it, such as
-`data_prep.survey.SURVEY_VERSION`.  Who changes what the code makes raises the number, and
+`data_prep.caffe_data.survey.SURVEY_VERSION`.  Who changes what the code makes raises the number, and
 work of earlier versions is done again.  A comment, a new name or another place of the
 code changes no output and no version.
 
@@ -12,7 +12,7 @@ the output changes and the version does not.
 
 from __future__ import annotations
 
-from data_prep.resume import content_key
+from data_prep.common.digests import content_key
 
 # The face landmark model of `FIRST_RECIPES`.
 _LANDMARKS = "fbdc2cb80eb9aa7a758672cbfdda32ba6300efe9b6e6c7a299ff7e736b11b92f"

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from data_prep.assets import sha256_of
-from data_prep.dataset_manifest import Problem
-from data_prep.images import read_photo
+from data_prep.common.digests import sha256_of
+from data_prep.common.images import read_photo
+from data_prep.datasets.manifest import Problem
 
 
 def equal_files(paths: Iterable[Path]) -> list[list[Path]]:

@@ -6,9 +6,9 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from data_prep.dataset_manifest import Problem
+from data_prep.common.images import IMAGE_SUFFIXES
 from data_prep.datasets.lists import composed
-from data_prep.images import IMAGE_SUFFIXES
+from data_prep.datasets.manifest import Problem
 
 #: What names of mattes often add to those of their photos.
 MATTE_TAIL = "([-_ ]?(matte|alpha|mask))?"

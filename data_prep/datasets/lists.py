@@ -23,9 +23,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from data_prep.dataset_manifest import Problem
-from data_prep.errors import InputError
-from data_prep.images import IMAGE_SUFFIXES
+from data_prep.common.errors import InputError
+from data_prep.common.images import IMAGE_SUFFIXES
+from data_prep.datasets.manifest import Problem
 
 ENCODINGS = {
     codecs.BOM_UTF8: "utf-8-sig",

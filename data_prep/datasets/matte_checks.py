@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from data_prep.errors import InputError
+from data_prep.common.errors import InputError
 
 HALF = 128  # of 255
 #: Files with so few values hold labels; with alphas they hold dozens.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data_prep.dataset_manifest import Problem
+from data_prep.datasets.manifest import Problem
 
 NAMED = 8  # files that a line names
 JPEG_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif")

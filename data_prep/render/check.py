@@ -19,13 +19,13 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from data_prep.dataset import Dataset, Portrait
-from data_prep.errors import InputError, run_program
-from data_prep.images import read_matte, read_photo
-from data_prep.landmarks import LandmarkDetector
-from data_prep.parallel import available_workers, map_in_order
-from data_prep.render.landmarks import interocular_distance
-from data_prep.render.photo import read_meta
+from data_prep.common.errors import InputError, run_program
+from data_prep.common.images import read_matte, read_photo
+from data_prep.common.landmarks import LandmarkDetector
+from data_prep.common.parallel import available_workers, map_in_order
+from data_prep.datasets.dataset import Dataset, Portrait
+from data_prep.render.people.landmarks import interocular_distance
+from data_prep.render.shot.photo import read_meta
 
 # A face farther off than this is not the subject's: a bystander's, or none.
 SAME_FACE = 0.5  # of the inter-ocular distance

@@ -19,11 +19,12 @@ from scipy.optimize import nnls
 from scipy.spatial import cKDTree
 from tqdm import tqdm
 
-from data_prep.errors import InputError, run_program
-from data_prep.images import atomic_write, read_photo
-from data_prep.render.assets import body_data_dir
-from data_prep.render.body import BaseMesh, read_base_mesh, rest_coordinates
-from data_prep.render.landmarks import (
+from data_prep.common.errors import InputError, run_program
+from data_prep.common.files import atomic_write
+from data_prep.common.images import read_photo
+from data_prep.render.base.assets import body_data_dir
+from data_prep.render.people.body import BaseMesh, read_base_mesh, rest_coordinates
+from data_prep.render.people.landmarks import (
     JAW,
     LANDMARK_COUNT,
     MIRRORED,
@@ -32,12 +33,12 @@ from data_prep.render.landmarks import (
     interocular_distance,
     view_yaw,
 )
-from data_prep.render.photo import read_meta
-from data_prep.render.portrait import choose_portrait
-from data_prep.render.staging import stage
+from data_prep.render.shot.photo import read_meta
+from data_prep.render.shot.portrait import choose_portrait
+from data_prep.render.shot.staging import stage
 
 if TYPE_CHECKING:  # the fit itself works without dlib, which the studio lacks
-    from data_prep.landmarks import LandmarkDetector
+    from data_prep.common.landmarks import LandmarkDetector
 
 LARGEST_ERROR = 0.10  # of the inter-ocular distance: beyond, dlib is thought to err
 NEIGHBORS = 24  # vertices among which a landmark is interpolated
@@ -211,7 +212,7 @@ def write_table(
 
 
 def main() -> None:
-    from data_prep.landmarks import LandmarkDetector
+    from data_prep.common.landmarks import LandmarkDetector
 
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folders", nargs="+", type=Path, help="written by make portraits")

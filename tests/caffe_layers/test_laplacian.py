@@ -5,8 +5,8 @@ import pymatting
 import pytest
 
 from caffe_layers.laplacian import matting_laplacian
-from data_prep.assets import fetch
-from data_prep.images import read_photo
+from data_prep.common.assets import fetch
+from data_prep.common.images import read_photo
 
 
 def random_image(shape, seed):

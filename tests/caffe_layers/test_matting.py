@@ -9,7 +9,7 @@ from caffe_layers.laplacian import matting_laplacian
 from caffe_layers.linear_solver import PardisoSolver, check_residual
 from caffe_layers.matting import MattingFunction, solve_alpha
 from caffe_layers.matting_system import MattingSystem
-from data_prep.images import read_matte, read_photo
+from data_prep.common.images import read_matte, read_photo
 
 SAMPLE = "data/sample"
 

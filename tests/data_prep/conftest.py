@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from data_prep.dataset import Dataset
-from data_prep.images import read_matte, read_photo
-from data_prep.landmarks import LandmarkDetector
+from data_prep.common.images import read_matte, read_photo
+from data_prep.common.landmarks import LandmarkDetector
+from data_prep.datasets.dataset import Dataset
 
 REPOSITORY = Path(__file__).parents[2]
 

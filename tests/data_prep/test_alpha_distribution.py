@@ -5,7 +5,7 @@ import pytest
 from scipy.ndimage import gaussian_filter1d
 
 from caffe_layers.weighted_loss import load_alpha_distribution
-from data_prep.alpha_distribution import (
+from data_prep.caffe_data.alpha_distribution import (
     alpha_distribution,
     count_alphas,
     draw_alpha_distribution,
@@ -13,7 +13,7 @@ from data_prep.alpha_distribution import (
     fractional_share,
     save_alpha_distribution,
 )
-from data_prep.errors import InputError
+from data_prep.common.errors import InputError
 
 
 def test_smoothed_histogram_plus_one_a_bin():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter, maximum_filter, minimum_filter
 
-from data_prep.augmentation import (
+from data_prep.caffe_data.augmentation import (
     AUGMENTATIONS,
     ORIGINAL,
     Augmentation,
@@ -12,8 +12,8 @@ from data_prep.augmentation import (
     apply_gamma,
     parse_augmentations,
 )
-from data_prep.errors import InputError
-from data_prep.images import read_photo
+from data_prep.common.errors import InputError
+from data_prep.common.images import read_photo
 
 GEOMETRIC = [a for a in AUGMENTATIONS if (a.angle, a.scale) != (0, 1)]
 TONAL = [a for a in AUGMENTATIONS if a.gamma != 1]

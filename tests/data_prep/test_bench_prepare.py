@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from data_prep.bench_prepare import Run, extrapolate, is_image_work, main, timed_command
-from data_prep.errors import InputError
-from data_prep.landmarks import LandmarkDetector
+from data_prep.common.errors import InputError
+from data_prep.common.landmarks import LandmarkDetector
 
 SAMPLE = Path(__file__).parents[2] / "data" / "sample"
 
@@ -48,7 +48,7 @@ def test_what_counts_as_image_work():
     # By its real name: a call of dlib itself does not show in a profile.
     faces = LandmarkDetector._faces.__code__
     assert is_image_work((faces.co_filename, faces.co_firstlineno, faces.co_name))
-    assert not is_image_work(("/x/data_prep/images.py", 28, "encode_image"))
+    assert not is_image_work(("/x/data_prep/common/images.py", 28, "encode_image"))
     assert not is_image_work(("~", 0, "<method 'put' of 'Transaction' objects>"))
     assert not is_image_work(("~", 0, "<built-in method builtins.isinstance>"))
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from caffe.proto import caffe_pb2
 
-from data_prep.caffe_lmdb import (
+from data_prep.caffe_data.caffe_lmdb import (
     RECORDS_PER_COMMIT,
     AlignedWriter,
     DatumWriter,
@@ -18,7 +18,7 @@ from data_prep.caffe_lmdb import (
     is_complete,
     shuffled_keys,
 )
-from data_prep.errors import InputError
+from data_prep.common.errors import InputError
 
 
 def content(path):
@@ -105,8 +105,8 @@ def test_full_disk_is_one_sentence_and_no_database(tmp_path):
     program = (
         "import resource\n"
         "from pathlib import Path\n"
-        "from data_prep.caffe_lmdb import AlignedWriter\n"
-        "from data_prep.errors import run_program\n"
+        "from data_prep.caffe_data.caffe_lmdb import AlignedWriter\n"
+        "from data_prep.common.errors import run_program\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (BYTES, BYTES))\n"
         "def program():\n"
         "    keys = [str(i) for i in range(100, 200)]\n"
@@ -139,7 +139,7 @@ def test_killed_write_is_continued_behind_what_all_databases_hold(tmp_path, unev
     program = (
         "import os, signal\n"
         "from pathlib import Path\n"
-        "from data_prep.caffe_lmdb import AlignedWriter, shuffled_keys\n"
+        "from data_prep.caffe_data.caffe_lmdb import AlignedWriter, shuffled_keys\n"
         "keys = shuffled_keys(100, seed=3)\n"
         "paths = [Path(name) for name in ('one', 'two', 'three')]\n"
         "with AlignedWriter(paths, {'source': 'a test'}, keys) as writer:\n"

@@ -4,7 +4,10 @@ import cv2
 import numpy as np
 import pytest
 
-from data_prep.crop import (
+from data_prep.common.errors import InputError
+from data_prep.common.images import read_photo
+from data_prep.common.landmarks import LandmarkDetector
+from data_prep.datasets.crop import (
     TARGET,
     Crop,
     Rectangle,
@@ -17,9 +20,6 @@ from data_prep.crop import (
     measure_target,
     resize_to_frame,
 )
-from data_prep.errors import InputError
-from data_prep.images import read_photo
-from data_prep.landmarks import LandmarkDetector
 
 
 def test_target_is_the_median_of_the_sample(sample, sample_landmarks, sample_mattes):

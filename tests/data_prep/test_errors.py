@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from data_prep.errors import InputError, collected_warnings, printable, run_program, tell
+from data_prep.common.errors import InputError, collected_warnings, printable, run_program, tell
 
 LATIN = os.fsdecode(b"lat\xe9in.jpg")  # no UTF-8
 logger = logging.getLogger("data_prep.test")
@@ -19,7 +19,7 @@ logger = logging.getLogger("data_prep.test")
 def test_names_that_the_output_does_not_hold_are_written_with_backslashes(encoding):
     program = (
         "import os, sys\n"
-        "from data_prep.errors import InputError, run_program\n"
+        "from data_prep.common.errors import InputError, run_program\n"
         "name = os.fsdecode(sys.argv[1])\n"
         "def main():\n"
         "    print(name, 'Zoë')\n"

@@ -12,16 +12,16 @@ import pytest
 from PIL import Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
-from data_prep.errors import InputError, TooLargeError
-from data_prep.images import (
-    atomic_write,
+from data_prep.common.errors import InputError, TooLargeError
+from data_prep.common.files import atomic_write
+from data_prep.common.images import (
     read_alpha_channel,
     read_matte,
     read_photo,
     refuse_overwriting,
     write_image,
 )
-from data_prep.pictures import read_picture
+from data_prep.common.pictures import read_picture
 
 
 @pytest.fixture
@@ -169,8 +169,8 @@ def test_full_disk_leaves_nothing(tmp_path):
     """A file size limit makes write() fail as a full disk does."""
     program = (
         "import resource, numpy as np\n"
-        "from data_prep.errors import run_program\n"
-        "from data_prep.images import write_image\n"
+        "from data_prep.common.errors import run_program\n"
+        "from data_prep.common.images import write_image\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
         "noise = np.random.default_rng(0).integers(0, 255, (64, 64), dtype=np.uint8)\n"
         "raise SystemExit(run_program(lambda: write_image('a.png', noise)))\n"

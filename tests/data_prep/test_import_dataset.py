@@ -15,13 +15,13 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-from data_prep.dataset import Dataset
-from data_prep.dataset_manifest import DatasetManifest
-from data_prep.errors import InputError
-from data_prep.images import read_matte, read_photo, write_image
+from data_prep.common.errors import InputError
+from data_prep.common.images import read_matte, read_photo, write_image
+from data_prep.common.landmarks import LandmarkDetector
+from data_prep.datasets.dataset import Dataset
+from data_prep.datasets.layouts import LAYOUTS
+from data_prep.datasets.manifest import DatasetManifest
 from data_prep.import_dataset import main
-from data_prep.landmarks import LandmarkDetector
-from data_prep.layouts import LAYOUTS
 
 SMALL = (450, 600)  # width, height: a face is found, and nothing is over-enlarged
 
@@ -526,7 +526,7 @@ def test_dataset_that_cannot_be_written_stops_the_import(plain, tmp_path):
     """That is no fault of a photo, and must not be listed as one."""
     program = (
         "import resource, sys\n"
-        "from data_prep.errors import run_program\n"
+        "from data_prep.common.errors import run_program\n"
         "from data_prep.import_dataset import main\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))\n"
         "raise SystemExit(run_program(lambda: main(sys.argv[1:])))\n"

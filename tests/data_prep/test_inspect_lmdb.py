@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from caffe.proto import caffe_pb2
 
-from data_prep.caffe_lmdb import AlignedWriter, shuffled_keys
-from data_prep.errors import InputError
-from data_prep.images import encode_image, read_photo
+from data_prep.caffe_data.caffe_lmdb import AlignedWriter, shuffled_keys
+from data_prep.common.errors import InputError
+from data_prep.common.images import encode_image, read_photo
 from data_prep.inspect_lmdb import choose_records, draw_record, main
 
 PARTS = ("image", "mask", "matte")

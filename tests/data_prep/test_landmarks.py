@@ -3,8 +3,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from data_prep.images import read_photo
-from data_prep.landmarks import LandmarkDetector, detect_landmarks
+from data_prep.common.images import read_photo
+from data_prep.common.landmarks import LandmarkDetector, detect_landmarks
 
 
 def test_every_sample_face_is_found_where_the_matte_is_solid(

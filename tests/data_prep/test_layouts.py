@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.io import savemat
 
-from data_prep.errors import InputError
-from data_prep.layouts import read_mask_mat
+from data_prep.common.errors import InputError
+from data_prep.datasets.layouts import read_mask_mat
 
 
 @pytest.mark.parametrize("kind", [bool, np.uint8, np.float64])

@@ -7,8 +7,8 @@ import unicodedata
 
 import pytest
 
+from data_prep.common.errors import InputError
 from data_prep.datasets.lists import PortraitIndex, read_entries, read_lines, repetitions
-from data_prep.errors import InputError
 
 STEMS = ("a", "b", "a b", "v1.5", "#1", "\u00e9t\u00e9")
 

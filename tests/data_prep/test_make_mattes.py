@@ -12,10 +12,10 @@ import pymatting
 import pytest
 
 from data_prep import make_mattes
-from data_prep.dataset import Dataset
-from data_prep.dataset_manifest import DatasetManifest
-from data_prep.errors import InputError
-from data_prep.images import read_matte, read_photo, write_image
+from data_prep.common.errors import InputError
+from data_prep.common.images import read_matte, read_photo, write_image
+from data_prep.datasets.dataset import Dataset
+from data_prep.datasets.manifest import DatasetManifest
 from data_prep.import_dataset import main as import_main
 from data_prep.make_mattes import (
     FOREGROUND,

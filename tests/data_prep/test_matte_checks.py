@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from data_prep.common.errors import InputError
 from data_prep.datasets.matte_checks import (
     check_matte,
     describe_levels,
     inversion_fault,
     matte_fault,
 )
-from data_prep.errors import InputError
 
 
 @pytest.fixture

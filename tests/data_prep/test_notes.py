@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data_prep.dataset_manifest import Problem
+from data_prep.datasets.manifest import Problem
 from data_prep.datasets.notes import NAMED, notes_on_mattes, notes_on_passed_over
 
 HARD = np.bincount([0, 255], minlength=256)

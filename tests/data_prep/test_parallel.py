@@ -10,8 +10,8 @@ from pathlib import Path
 import cv2
 import pytest
 
-from data_prep.errors import InputError
-from data_prep.parallel import AHEAD, open_workers
+from data_prep.common.errors import InputError
+from data_prep.common.parallel import AHEAD, open_workers
 
 ROOT = Path(__file__).parents[2]
 
@@ -88,7 +88,7 @@ def test_workers_end_with_a_killed_parent():
     program = (
         "import os, sys\n"
         f"sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
-        "from data_prep.parallel import open_workers\n"
+        "from data_prep.common.parallel import open_workers\n"
         "from test_parallel import where\n"
         "if __name__ == '__main__':\n"
         "    with open_workers(2) as ordered_map:\n"
@@ -115,8 +115,8 @@ def test_dask_that_is_not_installed_is_one_sentence():
     program = (
         "import sys\n"
         "sys.modules['distributed'] = None\n"
-        "from data_prep.errors import run_program\n"
-        "from data_prep.parallel import open_workers\n"
+        "from data_prep.common.errors import run_program\n"
+        "from data_prep.common.parallel import open_workers\n"
         "def program():\n"
         "    with open_workers(1, 'tcp://localhost:1'): pass\n"
         "raise SystemExit(run_program(program))\n"

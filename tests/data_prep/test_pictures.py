@@ -15,10 +15,10 @@ import pytest
 import tifffile
 from PIL import ExifTags, Image, ImageCms
 
-from data_prep import pictures
-from data_prep.errors import InputError, collected_warnings
-from data_prep.images import IMAGE_SUFFIXES, read_photo
-from data_prep.pictures import (
+from data_prep.common import pictures
+from data_prep.common.errors import InputError, collected_warnings
+from data_prep.common.images import IMAGE_SUFFIXES, read_photo
+from data_prep.common.pictures import (
     Picture,
     encode_picture,
     in_color_space,

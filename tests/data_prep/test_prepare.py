@@ -17,23 +17,16 @@ from caffe.proto import caffe_pb2
 from google.protobuf import text_format
 
 from caffe_layers.weighted_loss import load_alpha_distribution
-from data_prep.alpha_distribution import alpha_distribution, count_alphas
-from data_prep.augmentation import AUGMENTATIONS
-from data_prep.caffe_lmdb import RECORDS_PER_COMMIT
-from data_prep.databases import check_space
-from data_prep.dataset import FRAME
-from data_prep.errors import InputError
-from data_prep.images import read_matte, read_photo, write_image
-from data_prep.prepare import locked, main, prepare
-from data_prep.shape_mask import (
-    ShapeMask,
-    align_matte,
-    align_to_template,
-    average_mattes,
-    center_of_gravity,
-    fit_alignment,
-    sum_mattes,
-)
+from data_prep.caffe_data.alignment import align_to_template, center_of_gravity, fit_alignment
+from data_prep.caffe_data.alpha_distribution import alpha_distribution, count_alphas
+from data_prep.caffe_data.augmentation import AUGMENTATIONS
+from data_prep.caffe_data.caffe_lmdb import RECORDS_PER_COMMIT
+from data_prep.caffe_data.databases import check_space
+from data_prep.caffe_data.products import locked, main, prepare
+from data_prep.caffe_data.shape_mask import ShapeMask, align_matte, average_mattes, sum_mattes
+from data_prep.common.errors import InputError
+from data_prep.common.images import read_matte, read_photo, write_image
+from data_prep.datasets.dataset import FRAME
 
 ROOT = Path(__file__).parents[2]
 
@@ -88,7 +81,7 @@ def test_every_version_of_every_portrait_once(prepared, dataset):
 def data_net(out, split, folder):
     """The Data layers of the net that is trained, reading from `out`, one by one."""
     net = caffe_pb2.NetParameter()
-    text_format.Parse((ROOT / "prototxt/fcn8s_train_val.prototxt").read_text(), net)
+    text_format.Parse((ROOT / "prototxt/fcn8s/train_val.prototxt").read_text(), net)
     phase = caffe.TRAIN if split == "train" else caffe.TEST
     layers = [
         layer
@@ -372,10 +365,10 @@ KILLS = 10
 KILL_PROGRAM = f"""
 import os, pathlib, random, shutil, signal, sys, time
 import cv2, numpy as np
-from data_prep.prepare import prepare
+from data_prep.caffe_data.products import prepare
 # Loaded before the forks: faster.
 import caffe.proto.caffe_pb2, matplotlib.backends.backend_agg, matplotlib.figure
-from data_prep.landmarks import detect_landmarks
+from data_prep.common.landmarks import detect_landmarks
 cv2.setNumThreads(1)
 detect_landmarks(np.zeros((90, 90, 3), np.uint8))
 dataset, reference, out = map(pathlib.Path, sys.argv[1:])
@@ -441,7 +434,7 @@ def test_killed_at_ten_moments_and_run_again_it_ends_with_the_same(
 def test_records_of_a_killed_run_are_not_made_again(dataset, tmp_path):
     program = (
         "import os, pathlib, signal, sys\n"
-        "from data_prep.caffe_lmdb import RECORDS_PER_COMMIT, AlignedWriter\n"
+        "from data_prep.caffe_data.caffe_lmdb import RECORDS_PER_COMMIT, AlignedWriter\n"
         "from data_prep import databases, prepare\n"
         "class Killed(AlignedWriter):\n"
         "    def put(self, encoded):\n"

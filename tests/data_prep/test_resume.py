@@ -2,8 +2,8 @@
 
 import pytest
 
-from data_prep.errors import InputError
-from data_prep.resume import Journal, Outcome, known_records, run_resumable
+from data_prep.common.errors import InputError
+from data_prep.datasets.resume import Journal, Outcome, known_records, run_resumable
 
 
 def test_a_run_killed_before_its_first_record_goes_on(tmp_path):

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from data_prep.dataset import write_lists
-from data_prep.dataset_manifest import DatasetManifest
-from data_prep.errors import InputError
+from data_prep.common.errors import InputError
+from data_prep.datasets.dataset import write_lists
+from data_prep.datasets.manifest import DatasetManifest
 from data_prep.set_record import describe_set, differences, format_record, main
 
 

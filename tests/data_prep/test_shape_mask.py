@@ -6,18 +6,12 @@ import pytest
 from scipy.ndimage import gaussian_filter
 from scipy.optimize import least_squares
 
-from data_prep.augmentation import Augmentation
-from data_prep.errors import InputError
-from data_prep.shape_mask import (
+from data_prep.caffe_data.alignment import (
     EDGES,
     NOSE,
     Neck,
-    ShapeMask,
-    align_matte,
     align_to_template,
-    average_mattes,
     center_of_gravity,
-    draw_alignments,
     estimate_alignment,
     estimate_similarity,
     fit_alignment,
@@ -25,9 +19,17 @@ from data_prep.shape_mask import (
     head_tilt,
     head_turn,
     mean_template,
-    sum_mattes,
     transform_points,
 )
+from data_prep.caffe_data.augmentation import Augmentation
+from data_prep.caffe_data.shape_mask import (
+    ShapeMask,
+    align_matte,
+    average_mattes,
+    draw_alignments,
+    sum_mattes,
+)
+from data_prep.common.errors import InputError
 
 FRAME = (80, 60)
 

@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from data_prep.dataset import Portrait
-from data_prep.images import write_image
-from data_prep.survey import Survey, SurveyCache, survey_portrait, survey_portraits
+from data_prep.caffe_data.survey import Survey, SurveyCache, survey_portrait, survey_portraits
+from data_prep.common.images import write_image
+from data_prep.datasets.dataset import Portrait
 
 
 @pytest.fixture

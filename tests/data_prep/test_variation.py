@@ -6,11 +6,11 @@ import cv2
 import numpy as np
 import pytest
 
-from data_prep.augmentation import ORIGINAL, Record
-from data_prep.dataset import FRAME, Portrait
-from data_prep.records import RecordEncoder
-from data_prep.shape_mask import ShapeMask
-from data_prep.variation import Variation, variation_of
+from data_prep.caffe_data.augmentation import ORIGINAL, Record
+from data_prep.caffe_data.records import RecordEncoder
+from data_prep.caffe_data.shape_mask import ShapeMask
+from data_prep.caffe_data.variation import Variation, variation_of
+from data_prep.datasets.dataset import FRAME, Portrait
 
 LEVELS = np.random.default_rng(0).integers(0, 256, (40, 30), np.uint8)
 SAME_EVERYWHERE = Record(np.repeat(LEVELS[:, :, None], 3, axis=2), LEVELS, LEVELS)

@@ -11,7 +11,7 @@ os.environ.setdefault("GLOG_minloglevel", "2")
 import caffe  # noqa: E402
 from caffe.proto import caffe_pb2  # noqa: E402
 
-from prototxt import generate  # noqa: E402
+from prototxt.netspec import generate  # noqa: E402
 
 # Learned layers of voc-fcn8s: outputs, kernel, pad.
 PUBLISHED_CONVOLUTIONS = {

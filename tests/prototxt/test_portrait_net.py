@@ -11,14 +11,13 @@ import pytest
 from caffe import NetSpec
 from caffe import layers as L
 
-from data_prep.assets import fetch
-from data_prep.images import read_photo
-from prototxt import generate, portrait, selfie
-from prototxt.blocks import trimap_loss
+from data_prep.common.assets import fetch
+from data_prep.common.images import read_photo
 from prototxt.catalog import CERTAIN_LOGIT, MEAN_BGR
+from prototxt.netspec import generate, portrait, selfie
+from prototxt.netspec.blocks import trimap_loss
 from tools.convert_selfie import main as convert_selfie
 from tools.init_weights import main as init_weights
-
 
 SIZE = portrait.VARIANTS["portrait"].size
 

@@ -10,14 +10,14 @@ from pathlib import Path
 import lmdb
 import numpy as np
 import pytest
+from caffe.proto import caffe_pb2
 from google.protobuf import text_format
 
-from caffe.proto import caffe_pb2
-from data_prep.errors import InputError
-from data_prep.prepare import main as prepare
+from data_prep.caffe_data.products import main as prepare
+from data_prep.common.errors import InputError
 from tools.init_weights import main as init_weights
-from tools.init_weights import read_caffemodel
-from tools.stages import Stage, check_databases, run_stage
+from tools.matting.caffe_net import read_caffemodel
+from tools.training.stages import Stage, check_databases, run_stage
 
 ROOT = Path(__file__).resolve().parents[2]
 CAFFE = Path(sys.prefix, "bin/caffe")
@@ -51,7 +51,7 @@ def solver(prepared, weights, tmp_path):
     """The shipped lite solver on one portrait, without dropout, a few iterations."""
 
     def write(name, **changes):
-        net = (ROOT / "prototxt/lite_train_val.prototxt").read_text()
+        net = (ROOT / "prototxt/lite/train_val.prototxt").read_text()
         net = net.replace("data/prepared/train_", f"{prepared}/test_")
         net = net.replace("data/prepared", str(prepared))
         net = net.replace("dropout_ratio: 0.5", "dropout_ratio: 0").replace("batch_size: 2", "batch_size: 1")

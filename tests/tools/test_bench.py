@@ -5,9 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from data_prep.errors import InputError
-from tools import bench, bench_matte
-from tools.bench_report import BENCHMARK, replace_section
+from data_prep.common.errors import InputError
+from tools.benchmarks import mattes as bench_matte
+from tools.benchmarks import solvers as bench
+from tools.evaluation.report import BENCHMARK, replace_section
 
 
 @pytest.mark.parametrize("share, kind", [(0.05, "trimap"), (0.3, "trimap"), (0.3, "soft"), (1.0, "trimap")])

@@ -6,12 +6,12 @@ import cv2
 import numpy as np
 import pytest
 
-from data_prep.assets import fetch
-from data_prep.errors import InputError
-from data_prep.images import read_photo
+from data_prep.common.assets import fetch
+from data_prep.common.errors import InputError
+from data_prep.common.images import read_photo
 from tools import compare
-from tools.session import Matte
-from tools.sheets import CAPTION_HEIGHT, GAP
+from tools.matting.session import Matte
+from tools.outputs.sheets import CAPTION_HEIGHT, GAP
 
 
 def test_a_folder_stands_for_its_photos(tmp_path):

@@ -14,11 +14,11 @@ from google.protobuf import text_format
 from scipy.ndimage import maximum_filter, minimum_filter
 from scipy.special import softmax
 
-from data_prep.assets import fetch
-from data_prep.errors import InputError
-from data_prep.images import read_photo
-from prototxt import selfie
+from data_prep.common.assets import fetch
+from data_prep.common.errors import InputError
+from data_prep.common.images import read_photo
 from prototxt.catalog import CERTAIN_LOGIT, MEAN_BGR, SHARPNESS, score_weights
+from prototxt.netspec import selfie
 from tools import convert_selfie
 
 SAMPLES = Path(__file__).parents[2] / "data/sample/images"

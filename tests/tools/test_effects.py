@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from tools import effects
-from tools.effects import EFFECTS
+from tools.outputs import effects
+from tools.outputs.effects import EFFECTS
 
 PERSON, GROUND = np.array([40, 80, 220]), np.array([60, 200, 60])
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data_prep.assets import fetch
-from data_prep.errors import InputError
-from data_prep.images import read_photo, write_image
+from data_prep.common.assets import fetch
+from data_prep.common.errors import InputError
+from data_prep.common.images import read_photo, write_image
 from tools import matte
 from tools.matting.guidance import (
     MASK,
@@ -22,7 +22,7 @@ from tools.matting.guidance import (
     levels_of,
     read_guidance,
 )
-from tools.session import MattingSession
+from tools.matting.session import MattingSession
 
 SIZE = (60, 80)
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from hostile import refused, tolerated
 
-from data_prep.assets import fetch
-from data_prep.errors import InputError
-from data_prep.pictures import read_picture
+from data_prep.common.assets import fetch
+from data_prep.common.errors import InputError
+from data_prep.common.pictures import read_picture
 from tools import matte
 
 # Runs a command and writes its peak memory in KiB.  A process of its own: a child

@@ -1,25 +1,24 @@
 """Initial weights: every number ends where the paper says it should."""
 
+import caffe  # noqa: E402  (after init_weights has quietened its log)
 import numpy as np
 import pytest
+from caffe.proto import caffe_pb2  # noqa: E402
 from google.protobuf import text_format
 
-from data_prep.errors import InputError
-from tools.init_weights import (
+from data_prep.common.errors import InputError
+from prototxt.netspec.generate import FOLDER  # noqa: E402
+from tools.init_weights import main
+from tools.matting.caffe_net import read_caffemodel
+from tools.training.weights import (
     SCORE_LAYERS,
     UPSAMPLING_LAYERS,
     bilinear_kernel,
     build_net,
-    main,
-    read_caffemodel,
     transplant,
     vgg16_convolutions,
     widen_input,
 )
-
-import caffe  # noqa: E402  (after init_weights has quietened its log)
-from caffe.proto import caffe_pb2  # noqa: E402
-from prototxt.generate import FOLDER  # noqa: E402
 
 
 def as_published(net_text, size=64):

@@ -7,13 +7,16 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from data_prep.errors import InputError
-from data_prep.images import write_image
-from tools import ablate, learning_curve, tune_lr
-from tools.learning_curve import Point, best_point, validation_portraits
-from tools.metrics import MatteErrors
-from tools.scores import Estimate, estimate
-from tools.stages import Stage, stages_of
+from data_prep.common.errors import InputError
+from data_prep.common.images import write_image
+from tools.evaluation.estimates import Estimate, estimate
+from tools.evaluation.metrics import MatteErrors
+from tools.experiments import ablation as ablate
+from tools.experiments import learning_curve
+from tools.experiments import learning_rates as tune_lr
+from tools.training import selection
+from tools.training.selection import Point, best_point, validation_portraits
+from tools.training.stages import Stage, stages_of
 
 NAMES = MatteErrors.names()
 
@@ -74,7 +77,7 @@ def test_every_snapshot_is_a_point_of_the_curve(tmp_path, monkeypatch):
         return errors(1e-3 * len(seen), 4)
 
     monkeypatch.setattr(learning_curve, "errors_of_weights", measured)
-    points = learning_curve.learning_curve("net", stages, tmp_path, out=tmp_path / "out")
+    points = selection.learning_curve("net", stages, tmp_path, out=tmp_path / "out")
     assert [(p.stage, p.iteration) for p in points] == [(0, 10), (0, 20), (1, 10), (1, 20)]
     assert len(set(seen)) == 4
     written = json.loads((tmp_path / "out/net.json").read_text())
@@ -158,7 +161,7 @@ def test_every_recipe_and_length_has_a_table_of_its_own(tmp_path, monkeypatch):
     docs.write_text("\n".join(marks))
     monkeypatch.setattr(ablate, "DOCS", docs)
     monkeypatch.setattr(ablate, "OUT", tmp_path)
-    with pytest.raises(InputError, match="holds no report; run `tools/ablate.py run` first"):
+    with pytest.raises(InputError, match="holds no report; run `tools/experiments/ablation.py run` first"):
         ablate.put_into_docs()
     experiments = ablate.chosen(["fcn8s_half", "fcn8s_half_nomask"])
     scores = {each.name: scores_like([1e-3, 2e-3]) for each in experiments}

@@ -6,9 +6,16 @@ import cv2
 import numpy as np
 import pytest
 
-from data_prep.assets import fetch
-from data_prep.images import read_photo
-from tools.looks import ALIAS_SIGMA, LOOKS, look_at, look_matrix, mean_of_looks, put_back
+from data_prep.common.assets import fetch
+from data_prep.common.images import read_photo
+from tools.matting.test_time import (
+    ALIAS_SIGMA,
+    LOOKS,
+    look_at,
+    look_matrix,
+    mean_of_looks,
+    put_back,
+)
 
 SIZE = (96, 128)  # rows, columns
 

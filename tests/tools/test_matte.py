@@ -16,12 +16,15 @@ import pytest
 from PIL import Image, ImageCms
 
 from caffe_layers.color_models import foreground_colors
-from data_prep.assets import fetch
-from data_prep.errors import InputError
-from data_prep.images import read_photo
-from data_prep.pictures import encode_picture, read_picture
-from tools import matte, matte_jobs, session, sheets
-from tools.effects import EFFECTS
+from data_prep.common.assets import fetch
+from data_prep.common.errors import InputError
+from data_prep.common.images import read_photo
+from data_prep.common.pictures import encode_picture, read_picture
+from tools import matte
+from tools.matting import session
+from tools.outputs import batch as matte_jobs
+from tools.outputs import sheets
+from tools.outputs.effects import EFFECTS
 
 PROGRAM = Path(matte.__file__)
 ARTIST = 0x013B
@@ -378,7 +381,7 @@ def test_only_want_of_memory_is_called_so():
 
 def test_session_is_silent(tmp_path):
     """Caffe prints every layer of a net unless it is told not to before its import."""
-    program = "from tools.session import MattingSession; MattingSession()"
+    program = "from tools.matting.session import MattingSession; MattingSession()"
     environment = {k: v for k, v in os.environ.items() if k != "GLOG_minloglevel"}
     environment["PYTHONPATH"] = str(PROGRAM.parents[1])
     process = subprocess.run(

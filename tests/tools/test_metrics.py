@@ -4,7 +4,8 @@ import math
 
 import numpy as np
 import pytest
-from tools import metrics
+
+from tools.evaluation import metrics
 
 
 def naive_components(mask):

@@ -6,14 +6,15 @@ import cv2
 import numpy as np
 import pytest
 
-from data_prep.dataset import Dataset
-from data_prep.images import read_matte, read_photo
-from data_prep.landmarks import LandmarkDetector
+from data_prep.common.images import read_matte, read_photo
+from data_prep.common.landmarks import LandmarkDetector
+from data_prep.datasets.dataset import Dataset
+from tools.evaluation.metrics import sad
+from tools.matting.models import ROOT
 from tools.matting.orientation import surest_turn, turned, turned_points
-from tools.metrics import sad
-from tools.models import ROOT
-from tools.predict import Predictor, Sight, detected_faces, nobody
-from tools.session import MattingSession
+from tools.matting.predictor import Predictor, detected_faces
+from tools.matting.session import MattingSession
+from tools.matting.solve import Sight, nobody
 
 # Upside down, dlib takes the chin of p0124 (0.49) and of p0143 (0.23) for a forehead.
 PORTRAITS = ("p0124", "p0143")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from data_prep.errors import InputError
+from data_prep.common.errors import InputError
 from tools.outputs import journal
 from tools.outputs.folders import Companions, Tree, list_photos, unique_targets
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tools.people import people_boxes
+from tools.matting.people import people_boxes
 
 
 def logit_with(*people: tuple[slice, slice]) -> np.ndarray:

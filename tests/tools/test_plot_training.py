@@ -10,8 +10,10 @@ from pathlib import Path
 
 import cv2
 import pytest
-from data_prep.errors import InputError
+
+from data_prep.common.errors import InputError
 from tools import plot_training
+from tools.training import caffe_log
 
 NET = """
 name: "tiny"
@@ -75,7 +77,7 @@ def with_matting_lines(log: Path, target: Path) -> Path:
 
 
 def test_series_of_a_real_log(logs):
-    (stage,) = plot_training.read_logs(logs[:1])
+    (stage,) = caffe_log.read_logs(logs[:1])
     every_fifth = list(range(0, 40, 5))
     assert list(stage.series["loss"]) == [*every_fifth, 40]
     assert list(stage.series["train/loss"]) == every_fifth
@@ -91,8 +93,8 @@ def test_series_of_a_real_log(logs):
 
 
 def test_a_resumed_log_replaces_what_follows_its_snapshot(logs):
-    (stage,) = plot_training.read_logs(logs)
-    (first,), (second,) = (plot_training.read_logs([log]) for log in logs)
+    (stage,) = caffe_log.read_logs(logs)
+    (first,), (second,) = (caffe_log.read_logs([log]) for log in logs)
     for name in ("loss", "train/loss", "test/loss", "lr"):
         kept = {i: v for i, v in first.series[name].items() if i < 20}
         assert stage.series[name] == kept | second.series[name]
@@ -100,21 +102,21 @@ def test_a_resumed_log_replaces_what_follows_its_snapshot(logs):
 
 
 def test_a_new_training_is_a_stage_of_its_own(logs):
-    stages = plot_training.read_logs([logs[0], logs[0], logs[1]])
+    stages = caffe_log.read_logs([logs[0], logs[0], logs[1]])
     assert len(stages) == 2
-    assert stages[0].series == plot_training.read_logs(logs[:1])[0].series
-    assert stages[1].series == plot_training.read_logs(logs)[0].series
+    assert stages[0].series == caffe_log.read_logs(logs[:1])[0].series
+    assert stages[1].series == caffe_log.read_logs(logs)[0].series
 
 
 def test_one_file_may_hold_several_runs(logs, tmp_path):
     joined = tmp_path / "joined.log"
     joined.write_text(logs[0].read_text() + logs[1].read_text())
-    assert plot_training.read_logs([joined]) == plot_training.read_logs(logs)
+    assert caffe_log.read_logs([joined]) == caffe_log.read_logs(logs)
 
 
 def test_matting_lines_belong_to_the_iteration_displayed_next(logs, tmp_path):
     log = with_matting_lines(logs[0], tmp_path / "matting.log")
-    (stage,) = plot_training.read_logs([log])
+    (stage,) = caffe_log.read_logs([log])
     assert stage.series["matting/lambda"] == {5 * k: 100.0 - k for k in range(8)}
     assert stage.series["matting/band"] == {5 * k: pytest.approx(k * 1e-5) for k in range(8)}
     assert set(stage.series["matting/certain"].values()) == {0.25}
@@ -123,7 +125,7 @@ def test_matting_lines_belong_to_the_iteration_displayed_next(logs, tmp_path):
 def test_loss_that_is_no_number_is_kept():
     lines = ["I1123 x.cpp:1] Iteration 3 (2 iter/s, 1s/2 iters), loss = -nan"]
     stages = []
-    assert plot_training.parse_log(lines, stages) == 1
+    assert caffe_log.parse_log(lines, stages) == 1
     assert math.isnan(stages[0].series["loss"][3])
 
 
@@ -148,7 +150,7 @@ def test_program_writes_picture_and_numbers(logs, tmp_path):
 
 
 def test_panels_without_series_are_left_out(logs):
-    groups = plot_training.panels(plot_training.read_logs(logs))
+    groups = plot_training.panels(caffe_log.read_logs(logs))
     assert set(groups) == {"loss", "learning rate"}
     assert set(groups["loss"]) == {"loss", "test/loss"}
 
@@ -189,10 +191,10 @@ def test_errors_of_snapshots_join_their_stage(logs, tmp_path):
     with open(out.with_suffix(".csv")) as stream:
         rows = {int(row["iteration"]): row for row in csv.DictReader(stream)}
     assert float(rows[20]["error/dapm_gradient"]) == 2e-3 and rows[0]["error/sad"] == ""
-    stages = plot_training.read_logs([logs[0]])
-    plot_training.add_errors(stages, curve)
+    stages = caffe_log.read_logs([logs[0]])
+    caffe_log.add_errors(stages, curve)
     assert plot_training.panels(stages)["gradient error"] == ["error/dapm_gradient"]
     point["stage"] = 1  # there is one stage only
     curve.write_text(json.dumps({"points": [point]}))
     with pytest.raises(InputError, match="is no learning curve of these logs"):
-        plot_training.add_errors(stages, curve)
+        caffe_log.add_errors(stages, curve)

@@ -12,13 +12,13 @@ from caffe import layers as L
 from caffe.proto import caffe_pb2
 
 from caffe_layers.matting import LAMBDA_FLOOR
-from data_prep.assets import fetch
-from data_prep.errors import InputError
-from data_prep.images import read_photo
-from data_prep.shape_mask import ShapeMask
+from data_prep.caffe_data.shape_mask import ShapeMask
+from data_prep.common.assets import fetch
+from data_prep.common.errors import InputError
+from data_prep.common.images import read_photo
 from tools import convert_selfie
-from tools.models import MODELS
-from tools.predict import Predictor
+from tools.matting.models import MODELS
+from tools.matting.predictor import Predictor
 
 
 @pytest.fixture(scope="module")

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from data_prep.assets import fetch
-from data_prep.images import read_photo
-from data_prep.shape_mask import ShapeMask
+from data_prep.caffe_data.shape_mask import ShapeMask
+from data_prep.common.assets import fetch
+from data_prep.common.images import read_photo
 from tools.convert_selfie import main as convert_selfie
 from tools.init_weights import main as init_weights
-from tools.predict import Predictor, is_inside, size_like
+from tools.matting.predictor import Predictor, is_inside, size_like
 
 
 @pytest.fixture(scope="module")

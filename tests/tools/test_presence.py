@@ -8,17 +8,17 @@ import cv2
 import numpy as np
 import pytest
 
-from data_prep.images import read_photo
+from data_prep.common.images import read_photo
 from tools.benchmarks.robustness import (
     SCIKIT_IMAGE,
     WITH_PERSON,
     main,
     pictures_without_people,
 )
+from tools.matting.models import ROOT
+from tools.matting.predictor import Predictor
 from tools.matting.presence import CERTAIN_PERSON, mean_certainty, person_certainty
-from tools.models import ROOT
-from tools.predict import Predictor
-from tools.session import MattingSession
+from tools.matting.session import MattingSession
 
 
 @functools.cache

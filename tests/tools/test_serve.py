@@ -28,8 +28,8 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
-from data_prep.images import encode_image, read_photo
-from tools.bench_serve import (
+from data_prep.common.images import encode_image, read_photo
+from tools.benchmarks.server import (
     PORTRAITS,
     Process,
     children,
@@ -38,8 +38,8 @@ from tools.bench_serve import (
     pixels,
     running_server,
 )
-from tools.effects import EFFECTS, composite, cut_out, from_float, replace_background
-from tools.session import Matte, MattingSession
+from tools.matting.session import Matte, MattingSession
+from tools.outputs.effects import EFFECTS, composite, cut_out, from_float, replace_background
 
 PATIENCE = 60  # seconds for one answer
 

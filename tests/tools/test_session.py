@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 
 from caffe_layers.matting import solve_alpha
-from data_prep.assets import fetch
-from data_prep.dataset import Dataset
-from data_prep.errors import InputError
-from data_prep.images import read_matte, read_photo
-from tools.bench_matte import true_trimap
-from tools.metrics import dapm_gradient_error
-from tools.models import ROOT
-from tools.predict import smoothed
-from tools.session import MattingSession
+from data_prep.common.assets import fetch
+from data_prep.common.errors import InputError
+from data_prep.common.images import read_matte, read_photo
+from data_prep.datasets.dataset import Dataset
+from tools.evaluation.methods import true_trimap
+from tools.evaluation.metrics import dapm_gradient_error
+from tools.matting.models import ROOT
+from tools.matting.session import MattingSession
+from tools.matting.solve import smoothed
 
 
 @pytest.fixture(scope="module")

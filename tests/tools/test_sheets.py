@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tools import sheets
-from tools.effects import EFFECTS
+from tools.outputs import sheets
+from tools.outputs.effects import EFFECTS
 
 
 @pytest.fixture(scope="module")

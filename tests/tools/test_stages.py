@@ -11,9 +11,9 @@ import psutil
 import pytest
 from caffe.proto import caffe_pb2
 
-from data_prep.errors import InputError
-from tools.init_weights import read_caffemodel
-from tools.stages import Stage, is_whole, keep_files, run_stage
+from data_prep.common.errors import InputError
+from tools.matting.caffe_net import read_caffemodel
+from tools.training.stages import Stage, is_whole, keep_files, run_stage
 
 # Data that never change: two trainings end alike if the second goes on as the first did.
 NET = """

@@ -12,15 +12,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from data_prep.dataset import Portrait
-from data_prep.errors import InputError
-from data_prep.images import write_image
-from tools import study
-from tools.contenders import Contender, files_of, plain_band_matte
-from tools.kinds import choices_of
-from tools.metrics import MatteErrors, evaluate
-from tools.models import MODELS, ROOT
-from tools.scores import ScoreFile, compare, estimate, estimates, key_of, scores_of
+from data_prep.common.errors import InputError
+from data_prep.common.images import write_image
+from data_prep.datasets.dataset import Portrait
+from tools.evaluation.estimates import compare, estimate, estimates
+from tools.evaluation.methods import Contender, files_of, plain_band_matte
+from tools.evaluation.metrics import MatteErrors, evaluate
+from tools.evaluation.scores import ScoreFile, key_of, scores_of
+from tools.evaluation.strata import choices_of
+from tools.experiments import study
+from tools.matting.models import MODELS, ROOT
 
 NAMES = MatteErrors.names()
 
@@ -124,7 +125,7 @@ def test_errors_go_by_all_that_they_depend_on(tmp_path, monkeypatch):
     weights.write_text("2")
     keys.add(key_of(contender))
     for name, value in (("MATTES_VERSION", 99), ("METRICS_VERSION", 99), ("MEAN_BGR", (1, 2, 3))):
-        monkeypatch.setattr(f"tools.scores.{name}", value)
+        monkeypatch.setattr(f"tools.evaluation.scores.{name}", value)
         keys.add(key_of(contender))
     assert len(keys) == 6
 
@@ -145,9 +146,9 @@ KILLED = """
 import sys, time
 import numpy as np
 from pathlib import Path
-from data_prep.dataset import Portrait
-from tools.contenders import Contender
-from tools.scores import scores_of
+from data_prep.datasets.dataset import Portrait
+from tools.evaluation.methods import Contender
+from tools.evaluation.scores import scores_of
 def load():
     def matte(photo, truth):
         time.sleep(0.3)
@@ -187,8 +188,8 @@ def test_files_of_a_net_are_those_of_its_second_opinion_too():
 def test_whether_a_shape_mask_counts_is_read_from_the_net(tmp_path):
     """Its name says nothing."""
     nomask, mask = tmp_path / "net.prototxt", tmp_path / "nomask.prototxt"
-    shutil.copy(ROOT / "prototxt/fcn8s_half_nomask_trimap_deploy.prototxt", nomask)
-    shutil.copy(ROOT / "prototxt/fcn8s_half_trimap_deploy.prototxt", mask)
+    shutil.copy(ROOT / "prototxt/fcn8s_half_nomask/trimap_deploy.prototxt", nomask)
+    shutil.copy(ROOT / "prototxt/fcn8s_half/trimap_deploy.prototxt", mask)
     weights, shape_mask = tmp_path / "w", tmp_path / "m"
     assert files_of("fcn8s_half", weights, nomask, shape_mask) == (nomask, weights)
     assert files_of("fcn8s_half", weights, mask, shape_mask) == (mask, weights, shape_mask)

@@ -12,14 +12,17 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from data_prep.assets import sha256_of
-from data_prep.dataset import Dataset
-from data_prep.errors import InputError
-from data_prep.images import read_photo
-from data_prep.landmarks import LandmarkDetector
-from tools import contact_sheet, convert_selfie, test_net
-from tools.metrics import MatteErrors, evaluate
-from tools.predict import Prediction
+
+from data_prep.common.digests import sha256_of
+from data_prep.common.errors import InputError
+from data_prep.common.images import read_photo
+from data_prep.common.landmarks import LandmarkDetector
+from data_prep.datasets.dataset import Dataset
+from tools import convert_selfie, test_net
+from tools.evaluation import contact_sheet, estimates, evaluate
+from tools.evaluation.metrics import MatteErrors, evaluate
+from tools.matting.predictor import Prediction
+from tools.outputs import sheets
 
 PROGRAM = Path(test_net.__file__)
 ROOT = PROGRAM.parents[1]
@@ -76,9 +79,9 @@ def program(*arguments: object) -> list[str]:
     return [sys.executable, "-u", str(PROGRAM), *map(str, arguments)]
 
 
-def results_of(folder: Path) -> list[test_net.Result]:
+def results_of(folder: Path) -> list[evaluate.Result]:
     portraits = Dataset.open(folder).test
-    return [test_net.evaluate_portrait(oval, each, unknown_only=False) for each in portraits]
+    return [evaluate.evaluate_portrait(oval, each, unknown_only=False) for each in portraits]
 
 
 def test_errors_are_those_of_the_files(small_dataset):
@@ -94,8 +97,8 @@ def test_errors_are_those_of_the_files(small_dataset):
 
 def test_unknown_region_counts_less(small_dataset):
     portrait = Dataset.open(small_dataset).test[0]
-    everywhere = test_net.evaluate_portrait(oval, portrait, unknown_only=False)
-    unknown = test_net.evaluate_portrait(oval, portrait, unknown_only=True)
+    everywhere = evaluate.evaluate_portrait(oval, portrait, unknown_only=False)
+    unknown = evaluate.evaluate_portrait(oval, portrait, unknown_only=True)
     assert 0 < unknown.errors.sad < everywhere.errors.sad
 
 
@@ -121,7 +124,7 @@ def test_written_files_agree_with_each_other(small_dataset, tmp_path):
 
 def test_one_image_has_no_standard_error(small_dataset, tmp_path):
     results = results_of(small_dataset)[:1]
-    means, deviations = test_net.mean_and_standard_error([results[0].errors])
+    means, deviations = estimates.mean_and_standard_error([results[0].errors])
     assert means["sad"] == results[0].errors.sad and set(deviations.values()) == {None}
     test_net.write_results(tmp_path / "out", results, {}, "one")
     report = json.loads((tmp_path / "out" / "errors.json").read_text())
@@ -138,41 +141,41 @@ def test_printed_units_are_those_of_table_1():
 
 def test_list_may_name_any_portrait_of_the_dataset(small_dataset, tmp_path):
     dataset = Dataset.open(small_dataset)
-    assert test_net.listed_portraits(dataset, None) == dataset.test
-    assert test_net.listed_portraits(dataset, Path("train.txt")) == dataset.train
+    assert evaluate.listed_portraits(dataset, None) == dataset.test
+    assert evaluate.listed_portraits(dataset, Path("train.txt")) == dataset.train
     mine = tmp_path / "mine.txt"
     mine.write_text(f"{dataset.train[1].stem}\n\n{dataset.test[0].stem}\n")
-    assert test_net.listed_portraits(dataset, mine) == [dataset.train[1], dataset.test[0]]
+    assert evaluate.listed_portraits(dataset, mine) == [dataset.train[1], dataset.test[0]]
     held_out = dataset.train[1].stem
     (small_dataset / "train.txt").write_text(f"{dataset.train[0].stem}\n")
     (small_dataset / "validation.txt").write_text(f"{held_out}\n")
     dataset = Dataset.open(small_dataset)
-    assert test_net.listed_portraits(dataset, Path("validation.txt")) == dataset.validation
+    assert evaluate.listed_portraits(dataset, Path("validation.txt")) == dataset.validation
 
 
 def test_bad_lists_and_mattes_are_one_sentence(small_dataset, tmp_path):
     dataset = Dataset.open(small_dataset)
     with pytest.raises(InputError, match="absent.txt does not exist"):
-        test_net.listed_portraits(dataset, Path("absent.txt"))
+        evaluate.listed_portraits(dataset, Path("absent.txt"))
     (tmp_path / "empty.txt").write_text("\n")
     with pytest.raises(InputError, match="empty.txt: the list is empty"):
-        test_net.listed_portraits(dataset, tmp_path / "empty.txt")
+        evaluate.listed_portraits(dataset, tmp_path / "empty.txt")
     (tmp_path / "other.txt").write_text(f"{dataset.test[0].stem}\nnobody\n")
     with pytest.raises(InputError, match="other.txt: line 2, 'nobody', is not the name of"):
-        test_net.listed_portraits(dataset, tmp_path / "other.txt")
+        evaluate.listed_portraits(dataset, tmp_path / "other.txt")
     (tmp_path / "twice.txt").write_text(f"{dataset.test[0].stem}\n{dataset.test[0].photo.name}\n")
     with pytest.raises(InputError, match="twice.txt: line 2 names .* already in twice.txt, line 1"):
-        test_net.listed_portraits(dataset, tmp_path / "twice.txt")
+        evaluate.listed_portraits(dataset, tmp_path / "twice.txt")
     portrait = dataset.test[0]
     cv2.imwrite(str(portrait.matte), np.eye(133, 100, dtype=np.uint8) * 255)
     with pytest.raises(InputError, match="no fractional pixel"):
-        test_net.evaluate_portrait(oval, portrait, unknown_only=True)
+        evaluate.evaluate_portrait(oval, portrait, unknown_only=True)
     cv2.imwrite(str(portrait.matte), np.zeros((133, 99), np.uint8))
     with pytest.raises(InputError, match="is 99x133 pixels, its photo 100x133"):
-        test_net.evaluate_portrait(oval, portrait, unknown_only=False)
+        evaluate.evaluate_portrait(oval, portrait, unknown_only=False)
     cv2.imwrite(str(portrait.matte), np.eye(133, 100, dtype=np.uint8))
     with pytest.raises(InputError, match="largest value is 1 of 255"):
-        test_net.evaluate_portrait(oval, portrait, unknown_only=False)
+        evaluate.evaluate_portrait(oval, portrait, unknown_only=False)
 
 
 def test_a_truth_that_the_face_shows_to_be_inverted_is_refused(small_dataset):
@@ -187,7 +190,7 @@ def test_a_truth_that_the_face_shows_to_be_inverted_is_refused(small_dataset):
         return dataclasses.replace(oval(photo), faces=(face,))
 
     with pytest.raises(InputError, match="seems to be inverted: the face is background"):
-        test_net.evaluate_portrait(with_face, portrait, unknown_only=False)
+        evaluate.evaluate_portrait(with_face, portrait, unknown_only=False)
 
 
 def test_program_on_the_real_segmenter(weights, half_size, tmp_path):
@@ -285,7 +288,7 @@ def test_missing_dataset_and_weights(tmp_path):
 
 def test_trimap_shows_the_most_probable_channel():
     probabilities = np.array([[[0.5, 0.1, 0.2]], [[0.3, 0.8, 0.2]], [[0.2, 0.1, 0.6]]])
-    assert contact_sheet.render_trimap(probabilities).tolist() == [[255, 0, 128]]
+    assert sheets.render_trimap(probabilities).tolist() == [[255, 0, 128]]
 
 
 def test_sheet_shows_the_pictures_side_by_side(tmp_path):

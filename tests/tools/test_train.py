@@ -4,10 +4,10 @@ import json
 
 import pytest
 
+from tools.matting.models import ROOT
 from tools.test_net import main as evaluate_net
-from tools.models import ROOT
-from tools.stages import Stage
 from tools.train import main as train
+from tools.training.stages import Stage
 
 pytestmark = pytest.mark.training
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tools.trimap import (
+from tools.matting.band import (
     COLOR_WEIGHT,
     WELL_INSIDE,
     Face,

@@ -7,13 +7,13 @@ from hashlib import sha256
 import numpy as np
 import pytest
 
-from data_prep.errors import InputError
-from tools.ablate import settings_of
-from tools.init_weights import read_caffemodel
-from tools.plot_training import read_logs
-from tools.stages import run_stage
-from tools.tune_lr import loss_change, run_rate
-from tools.variants import scaled, varied_stage
+from data_prep.common.errors import InputError
+from tools.experiments.ablation import settings_of
+from tools.experiments.learning_rates import loss_change, run_rate
+from tools.matting.caffe_net import read_caffemodel
+from tools.training.caffe_log import read_logs
+from tools.training.stages import run_stage
+from tools.training.variants import scaled, varied_stage
 
 NET = """
 layer {

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from data_prep.assets import fetch
-from data_prep.images import read_photo
-from tools.models import MODELS
-from tools.predict import Predictor
+from data_prep.common.assets import fetch
+from data_prep.common.images import read_photo
+from tools.matting.models import MODELS
+from tools.matting.predictor import Predictor
 
 PORTRAIT = MODELS["portrait"]
 

@@ -22,15 +22,15 @@ import numpy as np
 import skimage
 from tqdm import tqdm
 
-from data_prep.dataset import Dataset
-from data_prep.errors import InputError, run_program
-from data_prep.images import read_matte, read_photo
-from data_prep.images import IMAGE_SUFFIXES
-from data_prep.pictures import read_picture
+from data_prep.common.errors import InputError, run_program
+from data_prep.common.images import IMAGE_SUFFIXES, read_matte, read_photo
+from data_prep.common.pictures import read_picture
+from data_prep.datasets.dataset import Dataset
+from tools.evaluation.metrics import sad
+from tools.matting.models import DEFAULT_MODEL, MODELS, ROOT
 from tools.matting.orientation import turned
-from tools.metrics import sad
-from tools.models import DEFAULT_MODEL, MODELS, ROOT
-from tools.predict import Predictor, Sight
+from tools.matting.predictor import Predictor
+from tools.matting.solve import Sight
 
 SAMPLE = ROOT / "data/sample"
 SCIKIT_IMAGE = Path(skimage.__file__).parent / "data"
@@ -55,7 +55,7 @@ def sads_by_turn(
     Returns
     -------
     (N, 4) float64 ndarray
-        SAD (`tools.metrics.sad`).
+        SAD (`tools.evaluation.metrics.sad`).
     """
     return np.array([
         [

@@ -17,8 +17,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from data_prep.errors import InputError
-from data_prep.images import LARGEST_IMAGE, open_image, upright
+from data_prep.common.errors import InputError
+from data_prep.common.images import LARGEST_IMAGE, open_image, upright
 
 TRIMAP, MASK = "trimap", "mask"  # the kinds of guidance
 REMEDIES = {
@@ -31,7 +31,7 @@ REMEDIES = {
 KNOWN_WHITE, KNOWN_BLACK = 250, 5
 
 # A mask whose white is darker, or whose black is brighter, gives an empty or a full matte:
-# at 225 and 30 foreground and background have a ten-thousandth (`tools.trimap.mask_logit`),
+# at 225 and 30 foreground and background have a ten-thousandth (`tools.matting.band.mask_logit`),
 # which still holds the matte; at 210 and 40 they no longer do.  Of a trimap that has one
 # level each of black, gray and white, the levels that are meant so (video: 16 and 235).
 NEARLY_WHITE, NEARLY_BLACK = 225, 30
@@ -93,7 +93,7 @@ def read_guidance(
     Raises
     ------
     InputError
-        As `data_prep.images.open_image`, and if colors or transparency leave open which
+        As `data_prep.common.images.open_image`, and if colors or transparency leave open which
         channel is meant.
     """
     is_labelled = False
@@ -378,7 +378,7 @@ def _histogram(values: np.ndarray) -> np.ndarray:
 
 
 def _eight_bits(values: np.ndarray) -> np.ndarray:
-    """16 bits rounded to 8, as `data_prep.images.to_eight_bits` does; 8 bits stay."""
+    """16 bits rounded to 8, as `data_prep.common.images.to_eight_bits` does; 8 bits stay."""
     if values.dtype == np.uint8:
         return values
     return np.uint8((values.astype(np.uint32) + 128) // 257)

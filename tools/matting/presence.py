@@ -24,7 +24,7 @@ def person_certainty(logit: np.ndarray) -> float:
     ----------
     logit : (H, W) ndarray
         Mean of several looks at the whole photo, each cut off at a value that certain
-        pixels reach (`tools.predict.bounded`); positive where a person is.
+        pixels reach (`tools.matting.predictor.bounded`); positive where a person is.
 
     Returns
     -------

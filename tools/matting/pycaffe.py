@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from data_prep.errors import InputError
+from data_prep.common.errors import InputError
 
 
 def load_caffe() -> ModuleType:

@@ -8,8 +8,8 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from data_prep.errors import InputError
-from data_prep.images import IMAGE_SUFFIXES, identity_of
+from data_prep.common.errors import InputError
+from data_prep.common.images import IMAGE_SUFFIXES, identity_of
 from tools.outputs import journal
 
 #: Suffixes that outputs can have.

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from data_prep.assets import sha256_of
-from data_prep.resume import Journal
+from data_prep.common.digests import sha256_of
+from data_prep.datasets.resume import Journal
 
 NAME = ".matte.jsonl"
 

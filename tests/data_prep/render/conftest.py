@@ -5,12 +5,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
-from data_prep.render.assets import body_data_dir
-from data_prep.render.body import read_base_mesh, transform
-from data_prep.render.expression import Subject, build_subject, choose_pose
-from data_prep.render.geometry import PolygonMesh, vertex_normals
-from data_prep.render.person import choose_person
-from data_prep.render.signed_distance import SignedDistance
+from data_prep.render.base.assets import body_data_dir
+from data_prep.render.base.geometry import PolygonMesh, vertex_normals
+from data_prep.render.base.signed_distance import SignedDistance
+from data_prep.render.base.vectors import transform
+from data_prep.render.people.body import read_base_mesh
+from data_prep.render.people.expression import Subject, build_subject, choose_pose
+from data_prep.render.people.person import choose_person
 
 
 @pytest.fixture(scope="session")

@@ -6,15 +6,15 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
-from data_prep.render import glasses, hats, jewelry, scarves
-from data_prep.render.accessories import choose_accessories
-from data_prep.render.body import transform, unit
-from data_prep.render.expression import build_subject, choose_pose
-from data_prep.render.geometry import border_loops, quad_samples, vertex_normals
-from data_prep.render.head_shape import HeadShape
-from data_prep.render.person import choose_person
-from data_prep.render.randomness import generator
-from data_prep.render.signed_distance import SignedDistance
+from data_prep.render.base.geometry import border_loops, quad_samples, vertex_normals
+from data_prep.render.base.randomness import generator
+from data_prep.render.base.signed_distance import SignedDistance
+from data_prep.render.base.vectors import transform, unit
+from data_prep.render.clothes import glasses, hats, jewelry, scarves
+from data_prep.render.clothes.accessories import choose_accessories
+from data_prep.render.people.expression import build_subject, choose_pose
+from data_prep.render.people.head_shape import HeadShape
+from data_prep.render.people.person import choose_person
 
 
 @pytest.fixture(scope="module", params=[3, 11])

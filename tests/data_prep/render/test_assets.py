@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from data_prep.render import assets
+from data_prep.render.base import assets
 
 LICENSES = Path(assets.__file__).with_name("LICENSES.md")
 FREE = {"CC0-1.0"}

@@ -6,12 +6,12 @@ import cv2
 import numpy as np
 import pytest
 
-from data_prep.render import bystanders
-from data_prep.render.background import KINDS, choose_background, render_background
-from data_prep.render.colors import luminance
-from data_prep.render.light import choose_light
-from data_prep.render.randomness import generator
-from data_prep.srgb import to_linear
+from data_prep.common.srgb import to_linear
+from data_prep.render.base.colors import luminance
+from data_prep.render.base.randomness import generator
+from data_prep.render.shot import bystanders
+from data_prep.render.shot.background import KINDS, choose_background, render_background
+from data_prep.render.shot.light import choose_light
 
 SIZE = (150, 200)
 HAIR = np.array([0.35, 0.22, 0.14])

@@ -5,19 +5,16 @@ import gzip
 import numpy as np
 import pytest
 
-from data_prep.errors import InputError
-from data_prep.render.body import (
+from data_prep.common.errors import InputError
+from data_prep.render.base.vectors import rotation, smooth_step, transform, unit
+from data_prep.render.people.body import (
     AVERAGE_ANCESTRY,
     age_weights,
     macro_targets,
     pose,
     read_base_mesh,
     rest_coordinates,
-    rotation,
-    smooth_step,
     to_meters,
-    transform,
-    unit,
 )
 
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from data_prep.render.camera import FRAME, HEAD_HEIGHT, choose_camera, direction, view_of
-from data_prep.render.randomness import generator
+from data_prep.render.base.randomness import generator
+from data_prep.render.shot.camera import FRAME, HEAD_HEIGHT, choose_camera, direction, view_of
 
 FACE = np.array([0.05, -0.1, 0.7])
 
@@ -71,8 +71,8 @@ def test_blender_sees_the_same():
     from bpy_extras.object_utils import world_to_camera_view
     from mathutils import Vector
 
-    from data_prep.render.blender import fresh_scene
-    from data_prep.render.camera import build_camera
+    from data_prep.render.base.blender import fresh_scene
+    from data_prep.render.shot.camera_rig import build_camera
 
     choice = choose_camera(generator(0, 7, "camera"))
     view = view_of(choice, FACE)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from data_prep.render.landmarks import interocular_distance
+from data_prep.render.people.landmarks import interocular_distance
 
 check = pytest.importorskip("data_prep.render.check", reason="dlib is in the other environment")
 
@@ -34,7 +34,7 @@ def test_fractional_share():
 def test_kinds_are_those_of_the_choice():
     from dataclasses import asdict
 
-    from data_prep.render.portrait import choose_portrait
+    from data_prep.render.shot.portrait import choose_portrait
 
     for number in range(12):
         choice = choose_portrait(0, number, 4)

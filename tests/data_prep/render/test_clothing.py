@@ -7,18 +7,26 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
-from data_prep.render.clothing import (
+from data_prep.render.base.geometry import (
+    PolygonMesh,
+    border_loops,
+    grid_faces,
+    quad_samples,
+    vertex_normals,
+)
+from data_prep.render.base.randomness import generator
+from data_prep.render.base.signed_distance import SignedDistance
+from data_prep.render.clothes.clothing import (
     HIDDEN_MARGIN,
     OUTFITS,
     STYLES,
     choose_clothing,
     make_layer,
 )
-from data_prep.render.drape import (
+from data_prep.render.clothes.drape import (
     SKIN_GAP,
     Cut,
     StandingBody,
-    bone_share,
     cloth_field,
     covered_vertices,
     cut_height,
@@ -26,19 +34,11 @@ from data_prep.render.drape import (
     neckline_height,
     print_coordinates,
 )
-from data_prep.render.expression import build_subject, choose_pose
-from data_prep.render.fabric import REPEATS, choose_fabric, color_tile, relief_tile
-from data_prep.render.fibers import fiber_strands, scattered
-from data_prep.render.geometry import (
-    PolygonMesh,
-    border_loops,
-    grid_faces,
-    quad_samples,
-    vertex_normals,
-)
-from data_prep.render.person import choose_person
-from data_prep.render.randomness import generator
-from data_prep.render.signed_distance import SignedDistance
+from data_prep.render.clothes.fabric import REPEATS, choose_fabric, color_tile, relief_tile
+from data_prep.render.clothes.fibers import fiber_strands, scattered
+from data_prep.render.people.body import bone_share
+from data_prep.render.people.expression import build_subject, choose_pose
+from data_prep.render.people.person import choose_person
 
 
 @pytest.fixture(scope="module")

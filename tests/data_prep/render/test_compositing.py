@@ -6,8 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from data_prep.render.colors import luminance
-from data_prep.render.compositing import (
+from data_prep.render.base.colors import luminance
+from data_prep.render.base.randomness import generator
+from data_prep.render.shot.compositing import (
     camera_effects,
     choose_development,
     composite,
@@ -17,7 +18,6 @@ from data_prep.render.compositing import (
     tone_mapped,
     unpremultiplied,
 )
-from data_prep.render.randomness import generator
 
 NEUTRAL = replace(
     choose_development(generator(0, 0, "development")),
@@ -29,7 +29,7 @@ NEUTRAL = replace(
     grain=0.0,
     jpeg_quality=100,
 )
-from data_prep.srgb import to_display, to_linear
+from data_prep.common.srgb import to_display, to_linear
 
 
 @pytest.fixture

@@ -6,8 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from data_prep.render.camera import View
-from data_prep.render.coverage import Geometry, Lens, coverage
+from data_prep.render.base.geometry import Geometry
+from data_prep.render.shot.camera import View
+from data_prep.render.shot.coverage import Lens, coverage
 
 SIZE = (40, 30)
 # At depth 1 a pixel is 1/30; the camera looks along -z from the origin.

@@ -5,15 +5,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from data_prep.render.accessories import AccessoriesChoice, build_accessories
-from data_prep.render.clothing import STYLES, ClothingChoice, build_clothing, choose_clothing
-from data_prep.render.expression import build_subject, choose_pose
-from data_prep.render.glasses import GlassesChoice
-from data_prep.render.hats import choose_hat
-from data_prep.render.jewelry import EarringChoice
-from data_prep.render.person import choose_person
-from data_prep.render.randomness import generator
-from data_prep.render.scarves import choose_scarf
+from data_prep.render.base.randomness import generator
+from data_prep.render.clothes.accessories import AccessoriesChoice, build_accessories
+from data_prep.render.clothes.clothing import (
+    STYLES,
+    ClothingChoice,
+    build_clothing,
+    choose_clothing,
+)
+from data_prep.render.clothes.glasses import GlassesChoice
+from data_prep.render.clothes.hats import choose_hat
+from data_prep.render.clothes.jewelry import EarringChoice
+from data_prep.render.clothes.scarves import choose_scarf
+from data_prep.render.people.expression import build_subject, choose_pose
+from data_prep.render.people.person import choose_person
 
 pytestmark = pytest.mark.render
 
@@ -27,7 +32,7 @@ def subject(mesh):
 
 @pytest.fixture(autouse=True)
 def scene():
-    from data_prep.render.blender import fresh_scene
+    from data_prep.render.base.blender import fresh_scene
 
     return fresh_scene()
 

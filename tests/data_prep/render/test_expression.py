@@ -6,15 +6,15 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
-from data_prep.render.body import rotation, transform, unit
-from data_prep.render.expression import (
+from data_prep.render.base.randomness import generator
+from data_prep.render.base.vectors import rotation, transform, unit
+from data_prep.render.people.expression import (
     EXPRESSION_SHARES,
     EXPRESSIONS,
     build_subject,
     choose_pose,
 )
-from data_prep.render.person import choose_person
-from data_prep.render.randomness import generator
+from data_prep.render.people.person import choose_person
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
-from data_prep.render.body import transform
-from data_prep.render.facial_hair import (
+from data_prep.render.base.vectors import transform
+from data_prep.render.hair.facial_hair import (
     BEARDS,
     beard_shade,
     bent,
@@ -18,9 +18,9 @@ from data_prep.render.facial_hair import (
     grow_facial_hair,
     grow_lashes,
 )
-from data_prep.render.hair_styles import HairColor, choose_hair
-from data_prep.render.person import choose_person
-from data_prep.render.strands import lengths_of
+from data_prep.render.hair.strands import lengths_of
+from data_prep.render.hair.styles import HairColor, choose_hair
+from data_prep.render.people.person import choose_person
 
 
 @pytest.fixture(scope="module")

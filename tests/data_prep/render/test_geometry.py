@@ -5,7 +5,7 @@ import pytest
 from numpy.testing import assert_allclose
 from scipy.spatial import ConvexHull
 
-from data_prep.render.geometry import (
+from data_prep.render.base.geometry import (
     PolygonMesh,
     border_loops,
     clipped,

@@ -7,9 +7,10 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
-from data_prep.render.body import transform
-from data_prep.render.hair_growth import grow_hair
-from data_prep.render.hair_styles import (
+from data_prep.render.base.vectors import transform
+from data_prep.render.hair.growth import grow_hair
+from data_prep.render.hair.strands import lengths_of
+from data_prep.render.hair.styles import (
     DYES,
     FAMILIES,
     STYLES,
@@ -18,8 +19,7 @@ from data_prep.render.hair_styles import (
     hair_in_style,
     style_shares,
 )
-from data_prep.render.person import choose_person
-from data_prep.render.strands import lengths_of
+from data_prep.render.people.person import choose_person
 
 FEW = 1500  # hairs, so that tests are quick
 
@@ -205,8 +205,8 @@ def test_a_hat_hides_short_hair_and_presses_long_hair_flat(posed):
 def test_hair_becomes_curves_with_pigment_and_a_material(posed):
     import bpy
 
-    from data_prep.render.blender import fresh_scene
-    from data_prep.render.hair import build_hair
+    from data_prep.render.base.blender import fresh_scene
+    from data_prep.render.hair.hair import build_hair
 
     fresh_scene()
     choice = drawn("bob", posed, color=HairColor(0.4, 0.2, tips=0.5, dye="rose"))

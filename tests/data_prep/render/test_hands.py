@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from data_prep.render import hands
-from data_prep.render.body import pose
-from data_prep.render.drape import bone_share
-from data_prep.render.expression import build_subject, choose_pose
-from data_prep.render.person import choose_person
-from data_prep.render.randomness import generator
+from data_prep.render.base.randomness import generator
+from data_prep.render.people import hands
+from data_prep.render.people.body import bone_share, pose
+from data_prep.render.people.expression import build_subject, choose_pose
+from data_prep.render.people.person import choose_person
 
 
 @pytest.fixture(scope="module")

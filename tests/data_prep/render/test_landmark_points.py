@@ -5,10 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from data_prep.errors import InputError
-from data_prep.images import write_image
-from data_prep.render.body import rest_coordinates
-from data_prep.render.expression import build_subject, choose_pose
+from data_prep.common.errors import InputError
+from data_prep.common.images import write_image
+from data_prep.render.base.randomness import generator
 from data_prep.render.fit_landmarks import (
     Observation,
     candidate_vertices,
@@ -17,7 +16,9 @@ from data_prep.render.fit_landmarks import (
     read_observation,
     write_table,
 )
-from data_prep.render.landmarks import (
+from data_prep.render.people.body import rest_coordinates
+from data_prep.render.people.expression import build_subject, choose_pose
+from data_prep.render.people.landmarks import (
     JAW,
     LANDMARK_COUNT,
     MIRRORED,
@@ -27,8 +28,7 @@ from data_prep.render.landmarks import (
     view_yaw,
     yaw_shares,
 )
-from data_prep.render.person import choose_person
-from data_prep.render.randomness import generator
+from data_prep.render.people.person import choose_person
 
 
 @pytest.fixture(scope="module")

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from data_prep.render.assets import ENVIRONMENT_MAPS
-from data_prep.render.light import KINDS, choose_light, environment_gain, warm
-from data_prep.render.randomness import generator
+from data_prep.render.base.assets import ENVIRONMENT_MAPS
+from data_prep.render.base.randomness import generator
+from data_prep.render.shot.light import KINDS, choose_light, environment_gain, warm
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from data_prep.render.quality import Quality
+from data_prep.render.shot.quality import Quality
 
 pytestmark = pytest.mark.render
 
@@ -18,7 +18,7 @@ def disk_scene():
     import bpy
     from mathutils import Matrix
 
-    from data_prep.render.blender import NodeTree, fresh_scene, link, simple_material
+    from data_prep.render.base.blender import NodeTree, fresh_scene, link, simple_material
 
     scene = fresh_scene()
     bpy.ops.mesh.primitive_uv_sphere_add(radius=0.1, segments=128, ring_count=64)
@@ -49,7 +49,7 @@ def exact_disk(radius, size, supersampling=32):
 
 
 def test_the_matte_is_the_covered_area(disk_scene):
-    from data_prep.render.passes import render_matte
+    from data_prep.render.shot.passes import render_matte
 
     scene, radius = disk_scene
     matte = render_matte(scene, SMALL, threads=1)
@@ -60,7 +60,7 @@ def test_the_matte_is_the_covered_area(disk_scene):
 
 
 def test_color_and_matte_agree_and_light_comes_back(disk_scene):
-    from data_prep.render.passes import render_color, render_matte
+    from data_prep.render.shot.passes import render_color, render_matte
 
     scene, _ = disk_scene
     first = render_color(scene, SMALL, threads=1)
@@ -73,7 +73,7 @@ def test_color_and_matte_agree_and_light_comes_back(disk_scene):
 
 
 def test_threads_change_no_pixel(disk_scene):
-    from data_prep.render.passes import render_color, render_matte
+    from data_prep.render.shot.passes import render_color, render_matte
 
     scene, _ = disk_scene
     for render in (render_color, render_matte):

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from data_prep.render.expression import build_subject, choose_pose
-from data_prep.render.person import choose_person
-from data_prep.render.randomness import generator
-from data_prep.render.skin import choose_skin
+from data_prep.render.base.randomness import generator
+from data_prep.render.people.expression import build_subject, choose_pose
+from data_prep.render.people.person import choose_person
+from data_prep.render.people.skin import choose_skin
 
 pytestmark = pytest.mark.render
 
@@ -25,14 +25,14 @@ def choice(subject):
 
 @pytest.fixture(autouse=True)
 def scene():
-    from data_prep.render.blender import fresh_scene
+    from data_prep.render.base.blender import fresh_scene
 
     return fresh_scene()
 
 
 def test_the_skin_carries_its_masks_and_lies_on_the_subject(subject, choice):
-    from data_prep.render.blender import surface_arrays
-    from data_prep.render.skin import build_skin
+    from data_prep.render.base.blender import surface_arrays
+    from data_prep.render.people.skin import build_skin
 
     scalp = (subject.rest[:, 2] > 0.8).astype(float)
     skin = surface_arrays(build_skin(choice, subject, scalp=scalp))
@@ -45,8 +45,8 @@ def test_the_skin_carries_its_masks_and_lies_on_the_subject(subject, choice):
 
 
 def test_quads_under_clothes_are_left_out(subject, choice):
-    from data_prep.render.blender import surface_arrays
-    from data_prep.render.skin import build_skin
+    from data_prep.render.base.blender import surface_arrays
+    from data_prep.render.people.skin import build_skin
 
     covered = subject.rest[:, 2] < 0.5
     skin = surface_arrays(build_skin(choice, subject, covered=covered))
@@ -54,8 +54,8 @@ def test_quads_under_clothes_are_left_out(subject, choice):
 
 
 def test_both_eyes_look_where_the_subject_looks(subject):
-    from data_prep.render.blender import surface_arrays
-    from data_prep.render.eyes import build_eyes
+    from data_prep.render.base.blender import surface_arrays
+    from data_prep.render.people.eyes import build_eyes
 
     for thing, eye in zip(build_eyes(subject), subject.eyes):
         ball = surface_arrays(thing)
@@ -64,9 +64,9 @@ def test_both_eyes_look_where_the_subject_looks(subject):
 
 
 def test_teeth_are_behind_the_lips(subject):
-    from data_prep.render.blender import surface_arrays
-    from data_prep.render.mouth import build_mouth
-    from data_prep.render.skin import painted_regions
+    from data_prep.render.base.blender import surface_arrays
+    from data_prep.render.people.mouth import build_mouth
+    from data_prep.render.people.skin import painted_regions
 
     teeth, _ = build_mouth(subject)
     to_head = np.linalg.inv(subject.head)

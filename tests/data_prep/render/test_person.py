@@ -6,13 +6,13 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
-from data_prep.render.person import (
+from data_prep.render.base.randomness import generator
+from data_prep.render.people.person import (
     EYE_COLORS,
     LARGEST_WEIGHT,
     choose_person,
     person_shape,
 )
-from data_prep.render.randomness import generator
 
 
 @pytest.fixture(scope="module")

@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from data_prep.errors import InputError
-from data_prep.images import read_matte, read_photo
-from data_prep.render.background import render_background
-from data_prep.render.compositing import develop_background, quantized
-from data_prep.render.photo import (
+from data_prep.common.errors import InputError
+from data_prep.common.images import read_matte, read_photo
+from data_prep.render.shot.background import render_background
+from data_prep.render.shot.compositing import develop_background, quantized
+from data_prep.render.shot.photo import (
     develop,
     read_foreground,
     read_meta,
@@ -17,7 +17,7 @@ from data_prep.render.photo import (
     write_foreground,
     write_photo,
 )
-from data_prep.render.portrait import choose_portrait
+from data_prep.render.shot.portrait import choose_portrait
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 import pytest
 
-from data_prep.render.portrait import choose_portrait, person_of
+from data_prep.render.shot.portrait import choose_portrait, person_of
 
 
 @pytest.fixture(scope="module")

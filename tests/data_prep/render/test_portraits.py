@@ -11,15 +11,16 @@ import time
 import numpy as np
 import pytest
 
-from data_prep.assets import sha256_of
-from data_prep.dataset import Dataset
-from data_prep.dataset_manifest import JOURNAL
-from data_prep.errors import InputError
-from data_prep.images import read_matte, read_photo
-from data_prep.render.photo import read_foreground, read_meta
-from data_prep.render.portrait import choose_portrait
-from data_prep.render.portraits import Settings, main, sides_of_people, split_people, with_hands
-from data_prep.render.quality import Quality
+from data_prep.common.digests import sha256_of
+from data_prep.common.errors import InputError
+from data_prep.common.images import read_matte, read_photo
+from data_prep.datasets.dataset import Dataset
+from data_prep.datasets.manifest import JOURNAL
+from data_prep.render.portrait_set import Settings, sides_of_people, split_people, with_hands
+from data_prep.render.portraits import main
+from data_prep.render.shot.photo import read_foreground, read_meta
+from data_prep.render.shot.portrait import choose_portrait
+from data_prep.render.shot.quality import Quality
 
 # The smallest render that is still a portrait.
 SMALL = ["--scale", "0.08", "--samples", "1", "--lens-positions", "8", "--per-person", "2"]

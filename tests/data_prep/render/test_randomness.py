@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from data_prep.render.randomness import clipped_normal, generator, pick
+from data_prep.render.base.randomness import clipped_normal, generator, pick
 
 
 def draws(*arguments):

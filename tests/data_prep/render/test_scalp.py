@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from data_prep.render.scalp import (
+from data_prep.render.people.scalp import (
     Hairline,
     beard_density,
     crown,

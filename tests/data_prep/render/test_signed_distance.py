@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from data_prep.render.body import rotation, transform
-from data_prep.render.signed_distance import SignedDistance
+from data_prep.render.base.signed_distance import SignedDistance
+from data_prep.render.base.vectors import rotation, transform
 
 CENTER, RADIUS = np.array([0.02, -0.01, 0.03]), 0.08
 

@@ -6,14 +6,15 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
-from data_prep.render.body import rest_coordinates, unit
-from data_prep.render.expression import Eye
-from data_prep.render.eyes import CORNEA_HEIGHT, eyeball
-from data_prep.render.mouth import gum_share, tooth_number
-from data_prep.render.person import choose_person
-from data_prep.render.randomness import generator
-from data_prep.render.skin import choose_skin, painted_regions, skin_color, skin_regions
-from data_prep.render.skin_patterns import (
+from data_prep.render.base.randomness import generator
+from data_prep.render.base.vectors import unit
+from data_prep.render.people.body import rest_coordinates
+from data_prep.render.people.expression import Eye
+from data_prep.render.people.eyes import CORNEA_HEIGHT, eyeball
+from data_prep.render.people.mouth import gum_share, tooth_number
+from data_prep.render.people.person import choose_person
+from data_prep.render.people.skin import choose_skin, painted_regions, skin_color, skin_regions
+from data_prep.render.people.skin_patterns import (
     SPREAD,
     TILE,
     band_noise,

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from data_prep.render.geometry import PolygonMesh
-from data_prep.render.signed_distance import SignedDistance
-from data_prep.render.strands import (
+from data_prep.render.base.geometry import PolygonMesh
+from data_prep.render.base.signed_distance import SignedDistance
+from data_prep.render.hair.strands import (
     Strands,
     astray,
     braid,

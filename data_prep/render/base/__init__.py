@@ -1,0 +1,1 @@
+"""Vectors, meshes, noise, colors and Blender helpers that know no person."""

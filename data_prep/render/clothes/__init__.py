@@ -1,0 +1,1 @@
+"""Clothes and what people wear on head, neck and face."""

@@ -1,0 +1,1 @@
+"""Strand hair, from hair styles to single strands."""

@@ -1,0 +1,1 @@
+"""Bodies, faces, skin and hands."""

@@ -1,0 +1,31 @@
+"""Size and samples of a render."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from data_prep.render.shot.camera import FRAME
+
+
+@dataclass(frozen=True)
+class Quality:
+    """What a render costs.
+
+    Attributes
+    ----------
+    scale : float
+        Of the frame of 600 x 800.
+    color_samples : int
+        A pixel, of the color pass.
+    lens_positions : int
+        Of the matte; each brings 32 samples a pixel.
+    """
+
+    scale: float = 1.0
+    color_samples: int = 8
+    lens_positions: int = 64
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        return round(FRAME[0] * self.scale), round(FRAME[1] * self.scale)

@@ -1,0 +1,1 @@
+"""The generators that write every net definition of this project."""

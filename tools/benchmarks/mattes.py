@@ -1,0 +1,267 @@
+#!/usr/bin/env python3
+"""How good and how fast the cut-outs of tools/matte.py are.
+
+    tools/benchmarks/mattes.py quality   mattes and colors of the rendered test portraits
+    tools/benchmarks/mattes.py speed     seconds and memory by size, cold and warm
+    tools/benchmarks/mattes.py readme    puts both into docs/benchmark.md
+
+Results are kept in docs/matte_bench.json.  Quality is measured on portraits
+whose mattes and foreground colors are known, against the mask of the raw
+segmenter, GrabCut from that mask with the closed-form matte of its border,
+and, as the bound of any trimap head, our solve of the true trimap.
+"""
+
+from __future__ import annotations
+
+if not __package__:
+    import use_venv  # noqa: F401
+
+import argparse
+import json
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from data_prep.common.errors import run_program
+from data_prep.common.images import read_matte, read_photo, write_image
+from data_prep.datasets.dataset import Dataset
+from tools.evaluation.methods import bound_matte, grabcut_matte
+from tools.evaluation.metrics import MatteErrors, evaluate
+from tools.evaluation.report import (
+    BENCHMARK,
+    COLUMNS,
+    describe_machine,
+    read_report,
+    renew_section,
+    write_report,
+)
+from tools.matting.session import MattingSession
+
+RESULTS = Path("docs/matte_bench.json")
+SECTION, COMMAND = "matte-bench", "make matte-bench"  # of docs/benchmark.md
+SAMPLE = Path("data/sample")
+OURS, RAW, GRABCUT, BOUND = (
+    "ours",
+    "raw mask of the segmenter",
+    "GrabCut + closed-form",
+    "true trimap + our solve (bound)",
+)
+
+
+#: (height, width) of the speed table.
+SIZES = ((800, 600), (4000, 3000), (8000, 6250))
+WARM_ROUNDS = 5
+
+
+# --- contenders -------------------------------------------------------------------
+
+
+# --- quality ----------------------------------------------------------------------
+
+
+def color_error(colors: np.ndarray, true_colors: np.ndarray, truth: np.ndarray) -> float:
+    """Mean absolute difference on the fractional pixels, in gray levels of 255."""
+    fractional = (truth > 0) & (truth < 1)
+    difference = colors[fractional].astype(float) - true_colors[fractional]
+    return float(np.abs(difference).mean())
+
+
+def measure_quality() -> dict:
+    """Every contender on every test portrait."""
+    session, segmenter = MattingSession(), MattingSession("selfie")
+    portraits = Dataset.open(SAMPLE).test
+    errors: dict[str, list[MatteErrors]] = {name: [] for name in (RAW, GRABCUT, OURS, BOUND)}
+    colors: dict[str, list[float]] = {"photo": [], "recovered": []}
+    for portrait in tqdm(portraits, "portraits"):
+        photo, truth = read_photo(portrait.photo), read_matte(portrait.matte) / 255
+        true_colors = read_photo(SAMPLE / "foregrounds" / f"{portrait.stem}.png")
+        mask, matte = segmenter.segment(photo), session.matte(photo)
+        contenders: dict[str, Callable[[], np.ndarray]] = {
+            RAW: lambda: mask,
+            GRABCUT: lambda: grabcut_matte(photo, mask),
+            OURS: lambda: matte.alpha,
+            BOUND: lambda: bound_matte(photo, truth),
+        }
+        for name, contender in contenders.items():
+            errors[name].append(evaluate(contender(), truth))
+        colors["photo"].append(color_error(photo, true_colors, truth))
+        colors["recovered"].append(color_error(matte.foreground, true_colors, truth))
+    means = {
+        name: {
+            measure: statistics.fmean(getattr(each, measure) for each in values)
+            for measure in MatteErrors.names()
+        }
+        for name, values in errors.items()
+    }
+    color = {name: statistics.fmean(values) for name, values in colors.items()}
+    return {
+        "machine": describe_machine(),
+        "portraits": [portrait.stem for portrait in portraits],
+        "errors": means,
+        "color": color,
+        "reductions": reductions(means, color),
+    }
+
+
+def reductions(errors: dict[str, dict[str, float]], color: dict[str, float]) -> dict[str, float]:
+    """By which share ours is below the raw mask and the photo's own colors."""
+    result = {
+        measure: 1 - errors[OURS][measure] / errors[RAW][measure]
+        for measure in ("sad", "dapm_gradient")
+    }
+    return result | {"color": 1 - color["recovered"] / color["photo"]}
+
+
+# --- speed ------------------------------------------------------------------------
+
+
+def enlarged_portrait(shape: tuple[int, int]) -> np.ndarray:
+    """The first training portrait at (height, width)."""
+    photo = read_photo(Dataset.open(SAMPLE).train[0].photo)
+    return cv2.resize(photo, shape[::-1], interpolation=cv2.INTER_CUBIC)
+
+
+def time_warm(shape: tuple[int, int], rounds: int) -> dict:
+    """Matte and colors of one photo in this process, after one that does not count."""
+    photo = enlarged_portrait(shape)
+    session = MattingSession()
+    session.matte(enlarged_portrait(SIZES[0])).foreground  # noqa: B018
+    seconds = []
+    for _ in range(rounds):
+        start = time.perf_counter()
+        session.matte(photo).foreground  # noqa: B018
+        seconds.append(time.perf_counter() - start)
+    peak = re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())
+    return {"seconds": seconds, "peak_bytes": 1024 * int(peak[1])}
+
+
+def time_cold(shape: tuple[int, int], rounds: int) -> dict:
+    """tools/matte.py from the start of its process to the files it has written."""
+    seconds = []
+    with tempfile.TemporaryDirectory() as folder:
+        photo = Path(folder, "photo.jpg")
+        write_image(photo, enlarged_portrait(shape))
+        for round_ in range(rounds):
+            command = [sys.executable, "-m", "tools.matte", photo, "-o", f"{folder}/{round_}"]
+            start = time.perf_counter()
+            subprocess.run(command, check=True, capture_output=True)
+            seconds.append(time.perf_counter() - start)
+    return {"seconds": seconds}
+
+
+def measure_speed(sizes: list[tuple[int, int]]) -> dict:
+    """Warm times by size, each in a process of its own, and the cold time of the first."""
+    warm = []
+    for height, width in tqdm(sizes, "sizes"):
+        rounds = WARM_ROUNDS if height * width < 2e6 else 1
+        output = subprocess.run(
+            [sys.executable, "-m", "tools.benchmarks.mattes", "warm", str(height), str(width), str(rounds)],
+            check=True, capture_output=True, text=True,
+        ).stdout  # fmt: skip
+        warm.append({"height": height, "width": width, **json.loads(output)})
+    return {"machine": describe_machine(), "cold": time_cold(SIZES[0], 3), "warm": warm}
+
+
+# --- telling ----------------------------------------------------------------------
+
+
+def quality_table(report: dict) -> str:
+    """Markdown: the mattes' errors, and the colors'."""
+    machine, gains, color = report["machine"], report["reductions"], report["color"]
+    lines = [
+        f"Mattes of the {len(report['portraits'])} rendered test portraits, means "
+        f"({machine['date']}):",
+        "",
+        "| | " + " | ".join(column.heading for column in COLUMNS) + " |",
+        "|---" * (len(COLUMNS) + 1) + "|",
+    ]
+    for name, values in report["errors"].items():
+        cells = (f"{values[column.measure] / column.unit:.2f}" for column in COLUMNS)
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(
+        [
+            *lines,
+            "",
+            f"Against the raw mask, SAD is {gains['sad']:.0%} and the gradient error "
+            f"{gains['dapm_gradient']:.0%} lower. The recovered foreground colors are off by "
+            f"{color['recovered']:.1f} gray levels on fractional pixels, the photo's own by "
+            f"{color['photo']:.1f} ({gains['color']:.0%} less).",
+        ]
+    )
+
+
+def speed_table(report: dict) -> str:
+    """Markdown: seconds and memory by size."""
+    machine = report["machine"]
+    lines = [
+        f"Matte and colors of a portrait, on {machine['cores']} cores of an "
+        f"{machine['processor']} ({machine['date']}):",
+        "",
+        "| | seconds | peak memory |",
+        "|---|---|---|",
+    ]
+    for each in report["warm"]:
+        megapixels = each["height"] * each["width"] / 1e6
+        lines.append(
+            f"| {each['width']} x {each['height']} ({megapixels:.1f} megapixels) | "
+            f"{statistics.median(each['seconds']):.2f} | {each['peak_bytes'] / 2**30:.1f} GiB |"
+        )
+    cold = statistics.median(report["cold"]["seconds"])
+    width, height = SIZES[0][::-1]
+    lines.append(f"| {width} x {height}, cold: from the command to the files | {cold:.2f} | |")
+    return "\n".join(lines)
+
+
+def table(report: dict) -> str:
+    """The section of docs/benchmark.md, Markdown."""
+    parts = (("quality", quality_table), ("speed", speed_table))
+    return "\n\n".join(write(report[name]) for name, write in parts if name in report)
+
+
+def read_results() -> dict:
+    """docs/matte_bench.json; empty where there is none yet."""
+    return json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
+
+
+def keep(part: str, report: dict) -> None:
+    """Renew one part of docs/matte_bench.json."""
+    write_report(RESULTS, read_results() | {part: report})
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one of the commands."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("quality", help="mattes and colors of the test portraits")
+    speed = commands.add_parser("speed", help="seconds and memory by size")
+    speed.add_argument("--largest", type=float, default=50.0, help="megapixels")
+    commands.add_parser("readme", help=f"put both into {BENCHMARK}")
+    warm = commands.add_parser("warm", help="one size in this process, as JSON")
+    for name in ("height", "width", "rounds"):
+        warm.add_argument(name, type=int)
+    options = parser.parse_args(argv)
+    if options.command == "quality":
+        keep("quality", measure_quality())
+        print(quality_table(read_results()["quality"]))
+    elif options.command == "speed":
+        keep("speed", measure_speed([s for s in SIZES if s[0] * s[1] <= options.largest * 1e6]))
+        print(speed_table(read_results()["speed"]))
+    elif options.command == "warm":
+        print(json.dumps(time_warm((options.height, options.width), options.rounds)))
+    else:
+        report = read_report(RESULTS, COMMAND)
+        renew_section(BENCHMARK, SECTION, COMMAND, table(report))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_program(main))

@@ -1,0 +1,1 @@
+"""Errors of mattes, methods that are compared, and reports."""

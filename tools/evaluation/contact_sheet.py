@@ -1,0 +1,146 @@
+"""One picture that shows a test run: photo, trimap, matte, truth and error.
+
+The sheet holds one row a portrait.  Trimaps are drawn by the most probable of
+the three channels: white foreground, black background, grey unknown.  The
+error is |A - Agt| on a fixed scale, so that sheets can be compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from data_prep.common.files import atomic_write
+from tools.outputs.sheets import render_trimap
+
+TILE_HEIGHT = 300  # pixels
+ERROR_COLORS = "inferno"
+LARGEST_ERROR = 0.5  # drawn in the brightest color, as everything above it
+COLUMNS = ("photo", "trimap", "matte", "truth", f"|error|, 0 to {LARGEST_ERROR:g}")
+
+
+@dataclass(frozen=True)
+class SheetRow:
+    """One portrait of the sheet, at thumbnail size.
+
+    Attributes
+    ----------
+    caption : str
+        Printed above the row.
+    badness : float
+        What rows are sorted by, best first.
+    photo : (h, w, 3) uint8 array, RGB
+    trimap : (h, w) uint8 array
+    matte, truth, error : (h, w) arrays in [0, 1]
+        The error is taken at full size: shrunk hair would hide it.
+    """
+
+    caption: str
+    badness: float
+    photo: np.ndarray
+    trimap: np.ndarray
+    matte: np.ndarray
+    truth: np.ndarray
+    error: np.ndarray
+
+
+def sheet_row(
+    caption: str,
+    badness: float,
+    photo: np.ndarray,
+    probabilities: np.ndarray,
+    matte: np.ndarray,
+    truth: np.ndarray,
+) -> SheetRow:
+    """Shrink one result to thumbnails, so that long lists fit in memory.
+
+    Parameters
+    ----------
+    caption, badness
+        See `SheetRow`.
+    photo : (H, W, 3) uint8 array, BGR
+    probabilities : (3, H, W) array
+    matte, truth : (H, W) arrays in [0, 1]
+    """
+    height, width = truth.shape
+    scale = min(1.0, TILE_HEIGHT / height)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+
+    def shrink(array: np.ndarray) -> np.ndarray:
+        return cv2.resize(array, size, interpolation=cv2.INTER_AREA)
+
+    return SheetRow(
+        caption=caption,
+        badness=badness,
+        photo=shrink(cv2.cvtColor(photo, cv2.COLOR_BGR2RGB)),
+        trimap=shrink(render_trimap(probabilities)),
+        matte=shrink(matte.astype(np.float32)),
+        truth=shrink(truth.astype(np.float32)),
+        error=shrink(np.abs(matte - truth).astype(np.float32)),
+    )
+
+
+def representative(rows: Sequence[SheetRow], count: int) -> list[SheetRow]:
+    """At most `count` rows from best to worst, evenly spread between the two."""
+    ranked = sorted(rows, key=lambda row: row.badness)
+    if len(ranked) <= count:
+        return ranked
+    return [ranked[i] for i in np.linspace(0, len(ranked) - 1, count).round().astype(int)]
+
+
+def write_contact_sheet(path: Path | str, rows: Sequence[SheetRow], title: str) -> None:
+    """Compose the rows into one picture.
+
+    Parameters
+    ----------
+    path : path
+        Its suffix chooses the format.
+    rows : sequence of SheetRow
+        At least one; drawn in this order.
+    title : str
+
+    Raises
+    ------
+    InputError
+        If the picture cannot be written.
+    """
+    dpi = 100
+    gap, caption_height, title_height = 0.06, 0.28, 0.62  # inches
+    # Rows may have different shapes: each column is as wide as its widest tile.
+    tile_width = max(row.truth.shape[1] for row in rows) / dpi
+    heights = [row.truth.shape[0] / dpi for row in rows]
+    width = len(COLUMNS) * (tile_width + gap) + gap
+    height = title_height + sum(heights) + caption_height * len(rows) + gap
+    figure = Figure(figsize=(width, height), dpi=dpi)
+    FigureCanvasAgg(figure)
+    figure.text(gap / width, 1 - 0.2 / height, title, va="center", weight="bold")
+    lefts = [gap + column * (tile_width + gap) for column in range(len(COLUMNS))]
+    for left, name in zip(lefts, COLUMNS):
+        figure.text(left / width, 1 - 0.48 / height, name, va="center", color="dimgrey")
+    top = height - title_height
+    for row, row_height in zip(rows, heights):
+        caption_middle = (top - caption_height / 2) / height
+        figure.text(gap / width, caption_middle, row.caption, va="center", fontsize=9)
+        bottom = top - caption_height - row_height
+        for left, tile in zip(lefts, _tiles(row)):
+            tile_box = np.array([left, bottom, tile.shape[1] / dpi, row_height])
+            axes = figure.add_axes(tuple(tile_box / (width, height, width, height)))
+            axes.imshow(tile, cmap="grey", vmin=0, vmax=1, aspect="auto")
+            axes.set_xticks([])
+            axes.set_yticks([])
+        top = bottom
+    with atomic_write(path) as scratch:
+        figure.savefig(scratch)
+
+
+def _tiles(row: SheetRow) -> list[np.ndarray]:
+    """The five pictures of a row, as imshow wants them."""
+    color_error = colormaps[ERROR_COLORS](np.clip(row.error / LARGEST_ERROR, 0, 1))
+    return [row.photo, row.trimap / 255.0, row.matte, row.truth, color_error]

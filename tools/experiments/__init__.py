@@ -1,0 +1,1 @@
+"""Studies of the training recipe: each is a program of its own."""

@@ -1,0 +1,382 @@
+#!/usr/bin/env python3
+"""What each part of the recipe buys: trainings that leave it out.
+
+    tools/experiments/ablation.py list
+    tools/experiments/ablation.py run [NAME ...] [--scale 0.25] [--split validation|test]
+    tools/experiments/ablation.py install nomask [--scale 0.25]
+    tools/experiments/ablation.py docs      # puts the tables into docs/training.md
+
+Each experiment is both stages of a recipe with something changed, by real `caffe
+train`, with the last snapshot (none is chosen).  --scale shortens every stage;
+experiments of one table have one scale.  A run that was killed goes on, finished
+experiments are not trained again (snapshots/variants/).  Without names, `run` takes
+those of portrait-lite: FCN-8s takes days.
+
+`install` takes the snapshot that is best on the validation people, as the recipe
+does, for a row of the study's table, into data/models/.
+"""
+
+from __future__ import annotations
+
+if not __package__:
+    import use_venv  # noqa: F401
+
+import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from data_prep.caffe_data.augmentation import parse_augmentations
+from data_prep.caffe_data.products import prepare
+from data_prep.common.errors import InputError, run_program
+from data_prep.common.parallel import available_workers
+from data_prep.datasets.dataset import Dataset, Portrait
+from tools.evaluation.estimates import Scores, compare, estimates
+from tools.evaluation.report import cell, describe_machine, read_report, renew_section, write_report
+from tools.evaluation.scores import people_of
+from tools.init_weights import main as init_weights
+from tools.matting.models import MODELS, ROOT
+from tools.training.selection import (
+    EVERY,
+    Point,
+    best_point,
+    describe,
+    scores_of_weights,
+    trained_shape_mask,
+    validation_portraits,
+)
+from tools.training.stages import Stage, keep_files, run_stages, stages_of
+from tools.training.variants import scaled, varied_stage
+
+OUT, DOCS = Path("out/ablation"), Path("docs/training.md")
+#: By recipe: the section of its tables in `DOCS`, and the command that writes it.
+SECTIONS = {
+    "portrait": ("ablation", "make ablation"),
+    "fcn8s_half": ("ablation-fcn8s_half", "tools/experiments/ablation.py docs"),
+}
+#: What a recipe's initial weights come from (tools/init_weights.py).
+ORIGINS = {"portrait": "selfie", "fcn8s_half": "vgg16"}
+#: Snapshots are not closer than this: one of FCN-8s is a third of a gigabyte.
+SNAPSHOT_ITERATIONS = 50
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One training.
+
+    Attributes
+    ----------
+    name : str
+    title : str
+        In the table.
+    net : str
+        Stem of its net definitions.
+    recipe : str
+        Whose stages they are (`tools.training.stages.RECIPES`), and whose looks and shape mask
+        (`tools.matting.models.MODELS`).
+    warm, end_to_end : bool
+        Which stages are run.
+    seed, augment, vary
+        Of the databases (`data_prep.caffe_data.products`): the order of records, the versions of a
+        portrait, and whether they have the variation of photos.  Portrait-lite's
+        training draws nothing else; FCN-8s has dropout, by its solver's seed, and layers
+        that start at random, by that of tools/init_weights.py.
+    shares : str or None
+        The experiment whose stages these are, as far as they go.
+    """
+
+    name: str
+    title: str
+    net: str = "portrait"
+    recipe: str = "portrait"
+    warm: bool = True
+    end_to_end: bool = True
+    seed: int = 0
+    augment: str = "all"
+    vary: bool = True
+    shares: str | None = None
+
+    @property
+    def installed(self) -> Path:
+        """Where `install` puts its weights."""
+        stem = self.name if self.name.startswith(self.recipe) else f"{self.recipe}_{self.name}"
+        return ROOT / f"data/models/{stem}.caffemodel"
+
+
+EXPERIMENTS = (
+    Experiment("base", "the recipe"),
+    Experiment("seed1", "the same, another seed", seed=1),
+    Experiment("seed2", "the same, a third seed", seed=2),
+    Experiment("warm", "warm start alone", end_to_end=False, shares="base"),
+    Experiment("cold", "end to end without warm start", warm=False),
+    Experiment("nomask", "without shape mask", net="portrait_nomask"),
+    Experiment("third", "at a third of the photo's size", net="portrait_third"),
+    Experiment("novary", "without the variation of photos", vary=False),
+    Experiment("noaugment", "originals only, with the variation", augment="none"),
+    Experiment("fcn8s_half", "FCN-8s at half size", net="fcn8s_half", recipe="fcn8s_half"),
+    Experiment(
+        "fcn8s_half_warm", "warm start alone",
+        net="fcn8s_half", recipe="fcn8s_half", end_to_end=False, shares="fcn8s_half",
+    ),
+    Experiment(
+        "fcn8s_half_nomask", "without shape mask", net="fcn8s_half_nomask", recipe="fcn8s_half"
+    ),
+)
+
+
+def label_of(scale: float) -> str:
+    """What tells stages and reports of one scale from those of others."""
+    return "" if scale == 1 else f"_{scale:g}"
+
+
+def results_of(recipe: str, scale: float) -> Path:
+    """Where the report on a recipe's experiments of a scale is kept."""
+    return OUT / f"{recipe}{label_of(scale)}.json"
+
+
+def reports_of(recipe: str) -> list[dict]:
+    """Reports on a recipe's experiments, the longest trainings first."""
+    reports = [read_report(path, "tools/experiments/ablation.py run") for path in OUT.glob("*.json")]
+    found = [report for report in reports if report["recipe"] == recipe]
+    return sorted(found, key=lambda report: -report["scale"])
+
+
+def settings_of(solver: Path, scale: float) -> dict[str, object]:
+    """What differs from a solver file: the length, and no tests by Caffe.
+
+    Nobody looks at its test loss here, and it takes a quarter of a short training.
+    """
+    settings = scaled(solver, scale)
+    return settings | {
+        "snapshot": max(settings["snapshot"], min(SNAPSHOT_ITERATIONS, settings["max_iter"])),
+        "test_interval": settings["max_iter"] + 1,
+        "test_initialization": False,
+    }
+
+
+def stages_of_experiment(experiment: Experiment, scale: float) -> list[tuple[str, dict, Path]]:
+    """(name, settings, solver) of what it trains, in order."""
+    warm, last = stages_of(experiment.recipe)
+    run = [("warm", warm)] * experiment.warm + [("end", last)] * experiment.end_to_end
+    return [
+        (
+            f"{experiment.shares or experiment.name}{label_of(scale)}_{name}",
+            settings_of(stage.solver, scale),
+            stage.solver,
+        )
+        for name, stage in run
+    ]
+
+
+def own_databases(experiment: Experiment, dataset: Path) -> Path | None:
+    """Write the databases of an experiment that wants others; None for the usual ones."""
+    if (experiment.seed, experiment.augment, experiment.vary) == (0, "all", True):
+        return None
+    out = ROOT / f"data/prepared_{experiment.name}"
+    prepare(
+        dataset, out, experiment.seed, parse_augmentations(experiment.augment),
+        workers=available_workers(), vary=experiment.vary,
+    )  # fmt: skip
+    return out
+
+
+def net_file(experiment: Experiment, stage_name: str) -> Path:
+    """The net definition of a stage."""
+    head = "_trimap" if stage_name.endswith("_warm") else ""
+    return ROOT / f"prototxt/{experiment.net}{head}_train_val.prototxt"
+
+
+def train(experiment: Experiment, scale: float, dataset: Path) -> Stage:
+    """Run the stages of an experiment that are not finished; the last one.
+
+    The recipe at its whole length is that of tools/train.py, and so are its snapshots.
+    """
+    prepared = own_databases(experiment, dataset)
+    weights = ROOT / f"data/models/{experiment.net}_init.caffemodel"
+    if not weights.is_file():
+        init_weights([experiment.net, "--from", ORIGINS[experiment.recipe], "-o", str(weights)])
+    if scale == 1 and reference_of(experiment) in (experiment.name, experiment.shares):
+        return run_stages(stages_of(experiment.recipe)[: experiment.warm + experiment.end_to_end])
+    for name, settings, solver in stages_of_experiment(experiment, scale):
+        net = net_file(experiment, name)
+        stage = run_stages([varied_stage(name, solver, weights, settings, net, prepared)])
+        weights = stage.result
+    return stage
+
+
+def score(
+    experiment: Experiment,
+    stage: Stage,
+    weights: Path,
+    portraits: Sequence[Portrait],
+    out: Path = OUT,
+) -> Scores:
+    """Errors of weights that an experiment trained."""
+    deploy = ROOT / f"prototxt/{experiment.net}_trimap_deploy.prototxt"
+    return scores_of_weights(
+        weights.stem, experiment.recipe, weights, stage, portraits, out, deploy
+    )
+
+
+def install(experiment: Experiment, scale: float, dataset: Path, every: int) -> Path:
+    """Train an experiment and keep its best snapshot; where that lies."""
+    stage, portraits = train(experiment, scale, dataset), validation_portraits(dataset, every)
+    people = people_of(dataset, portraits)
+    points = [
+        Point(
+            0, iteration, str(weights),
+            estimates(score(experiment, stage, weights, portraits), people),
+        )
+        for iteration, weights in stage.snapshots()
+    ]  # fmt: skip
+    print(describe(points))
+    kept = {experiment.installed: Path(best_point(points, 0).weights)}
+    model = MODELS[experiment.recipe]
+    if experiment.installed == model.weights:
+        kept[model.shape_mask] = trained_shape_mask(stage)
+    keep_files(kept)
+    return experiment.installed
+
+
+def reference_of(experiment: Experiment) -> str:
+    """The unchanged recipe of an experiment: the first in the table."""
+    return next(each.name for each in EXPERIMENTS if each.recipe == experiment.recipe)
+
+
+def report_of(
+    experiments: Sequence[Experiment], scores: Mapping[str, Scores], people: Mapping[str, object]
+) -> dict:
+    """Means, and differences from the recipe where that is among them."""
+    rows = []
+    for each in experiments:
+        reference = reference_of(each)
+        row = {
+            "name": each.name,
+            "title": each.title,
+            "errors": {m: asdict(v) for m, v in estimates(scores[each.name], people).items()},
+            "difference": None,
+        }
+        if reference in scores and each.name != reference:
+            found = compare(scores[each.name], scores[reference], people)
+            row["difference"] = {m: asdict(v.difference) for m, v in found.items()}
+        rows.append(row)
+    some = next(iter(scores.values()))
+    return {"machine": describe_machine(), "images": len(some), "rows": rows}
+
+
+def table(report: dict) -> str:
+    """Markdown, a row for each experiment and its command."""
+    length = "" if report["scale"] == 1 else f", every stage {report['scale']:g} times as long"
+    lines = [
+        f"Means over {report['images']} {report['split']} images ± the standard error over "
+        f"images (in brackets: over people){length}; Δ is the paired difference from the "
+        f"recipe, negative where leaving the part out is better "
+        f"({report['machine']['date']}):",
+        "",
+        "| | `tools/experiments/ablation.py run` | gradient ×1e-3 | Δ gradient | SAD ×1e3 | Δ SAD |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in report["rows"]:
+        cells = [row["title"], f"`{row['name']}`"]
+        for measure, unit in (("dapm_gradient", 1e-3), ("sad", 1.0)):
+            cells.append(cell(row["errors"][measure], unit))
+            difference = row["difference"]
+            cells.append(cell(difference[measure], unit, "+") if difference else "")
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def chosen(names: Sequence[str]) -> list[Experiment]:
+    """Experiments by name, in the table's order; if none is named, portrait-lite's.
+
+    Raises
+    ------
+    InputError
+        If there is no experiment of a name, or if they are of several recipes.
+    """
+    known = {each.name for each in EXPERIMENTS}
+    if unknown := sorted(set(names) - known):
+        raise InputError(
+            f"There is no experiment {unknown[0]}; there are {', '.join(sorted(known))}."
+        )
+    if not names:
+        return [each for each in EXPERIMENTS if each.recipe == "portrait"]
+    found = [each for each in EXPERIMENTS if each.name in names]
+    if len({each.recipe for each in found}) > 1:
+        raise InputError(f"{', '.join(names)} are of several nets; run those of one at a time.")
+    return found
+
+
+def run(names: Sequence[str], scale: float, split: str, every: int, dataset: Path) -> dict:
+    """Train and measure experiments; the report."""
+    experiments = chosen(names)
+    recipe = experiments[0].recipe
+    if split == "test":
+        portraits = Dataset.open(dataset).test[::every]
+    else:
+        portraits = validation_portraits(dataset, every)
+    scores = {}
+    for each in experiments:
+        stage = train(each, scale, dataset)
+        scores[each.name] = score(each, stage, stage.result, portraits)
+    report = report_of(experiments, scores, people_of(dataset, portraits))
+    return {"recipe": recipe, "scale": scale, "split": split, **report}
+
+
+def put_into_docs() -> None:
+    """Renew the tables whose reports are there.
+
+    Raises
+    ------
+    InputError
+        If there is none.
+    """
+    found = {recipe: reports_of(recipe) for recipe in SECTIONS}
+    if not any(found.values()):
+        raise InputError(f"{OUT} holds no report; run `tools/experiments/ablation.py run` first.")
+    for recipe, (section, command) in SECTIONS.items():
+        if reports := found[recipe]:
+            renew_section(DOCS, section, command, "\n\n".join(map(table, reports)))
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one of the commands."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("list", help="the experiments")
+    study = commands.add_parser("run", help="train and measure")
+    study.add_argument("names", nargs="*", metavar="NAME", help="experiments (portrait-lite's)")
+    study.add_argument("--split", choices=("validation", "test"), default="validation")
+    single = commands.add_parser("install", help="train one for the study's table")
+    single.add_argument("name")
+    for each in (study, single):
+        each.add_argument("--scale", type=float, default=1.0, help="of every stage's length")
+        each.add_argument("--every", type=int, default=EVERY, help=f"so many-th photo ({EVERY})")
+        each.add_argument("--dataset", type=Path, default=Path("data/portrait_set"))
+    commands.add_parser("docs", help=f"put the tables into {DOCS}")
+    options = parser.parse_args(argv)
+    if options.command == "list":
+        for each in EXPERIMENTS:
+            print(f"{each.name:18s} {each.title}")
+        return 0
+    if options.command == "docs":
+        put_into_docs()
+        return 0
+    if not 0 < options.scale <= 1:
+        raise InputError(f"--scale {options.scale} is out of range; give up to 1.")
+    if options.command == "install":
+        (experiment,) = chosen([options.name])
+        print(f"wrote {install(experiment, options.scale, options.dataset, options.every)}")
+    else:
+        report = run(
+            options.names, options.scale, options.split, options.every, options.dataset
+        )
+        write_report(results_of(report["recipe"], report["scale"]), report)
+        print(table(report))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_program(main))

@@ -1,0 +1,121 @@
+"""Caffe nets: definitions, weights, and filling one with the other."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from google.protobuf import text_format
+
+from data_prep.common.errors import InputError
+from tools.matting.pycaffe import load_caffe
+
+Weights = dict[str, list[np.ndarray]]
+
+
+
+
+
+
+def read_net(path: Path) -> caffe_pb2.NetParameter:
+    """Read a deploy definition.
+
+    Raises
+    ------
+    InputError
+        If it is missing, no net definition, has no ``data`` and ``score``, or is for
+        training (Caffe ends the process where it does not find the databases), or if
+        Caffe is not built.
+    """
+    net = load_caffe().proto.caffe_pb2.NetParameter()
+    try:
+        text_format.Parse(path.read_text(), net)
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist; write it with `make prototxt`.") from None
+    except (text_format.ParseError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is no net definition ({error}).") from None
+    tops = {top for layer in net.layer for top in layer.top}
+    for blob in ("data", "score"):
+        if blob not in tops:
+            raise InputError(f"{path} has no blob {blob}; give {_deploy_of(path)}.")
+    if any("data" in layer.top and layer.type != "Input" for layer in net.layer):
+        raise InputError(
+            f"{path} is for training, its data come from databases; give {_deploy_of(path)}."
+        )
+    return net
+
+
+def _deploy_of(path: Path) -> str:
+    """The deploy definition beside a train_val net, for messages; else any."""
+    name = path.stem.removesuffix("_train_val")
+    beside = (path.with_name(f"{name}{tail}.prototxt") for tail in ("_trimap_deploy", "_deploy"))
+    found = next((deploy for deploy in beside if deploy.is_file()), None)
+    return f"its deploy definition, {found}" if found else "a deploy definition"
+
+
+def build_net(definition: caffe_pb2.NetParameter) -> caffe.Net:
+    """A `caffe.Net` (TEST) from a definition in memory."""
+    caffe = load_caffe()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "net.prototxt")  # Caffe reads definitions from files only
+        path.write_text(text_format.MessageToString(definition))
+        return caffe.Net(str(path), caffe.TEST)
+
+
+def load_weights(net: caffe.Net, weights: Weights, path: Path) -> None:
+    """Fill a net, after checking what Caffe would abort on or pass over.
+
+    Raises
+    ------
+    InputError
+        If a layer of the net has no weights in the file, or others.
+    """
+    for layer, blobs in net.params.items():
+        wanted = [tuple(blob.data.shape) for blob in blobs]
+        given = [array.shape for array in weights.get(layer, ())]
+        if wanted != given:
+            found = " and ".join(map(str, given)) or "nothing"
+            raise InputError(
+                f"{path} belongs to another net: layer {layer} wants "
+                f"{' and '.join(map(str, wanted))}, the file has {found}; "
+                "give the weights of this model."
+            )
+    for layer, blobs in net.params.items():
+        for blob, array in zip(blobs, weights[layer]):
+            blob.data[...] = array
+
+
+def read_caffemodel(path: Path) -> Weights:
+    """Weights by layer name from a caffemodel, without building a net.
+
+    Raises
+    ------
+    InputError
+        If the file is missing or holds no net with weights.
+    """
+    from caffe.proto import caffe_pb2
+    from google.protobuf.message import DecodeError
+
+    net = caffe_pb2.NetParameter()
+    try:
+        net.ParseFromString(path.read_bytes())
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist; give the weights with --source.") from None
+    except DecodeError:
+        raise InputError(f"{path} is no caffemodel; give a file that Caffe wrote.") from None
+    weights = {}
+    for layer in net.layer:
+        if layer.blobs:
+            weights[layer.name] = [
+                np.array(blob.data, dtype=np.float32).reshape(
+                    tuple(blob.shape.dim) or (blob.num, blob.channels, blob.height, blob.width)
+                )
+                for blob in layer.blobs
+            ]
+    if not weights:
+        raise InputError(
+            f"{path} holds no layers with weights (or the old V1 format: run Caffe's "
+            "upgrade_net_proto_binary on it first)."
+        )
+    return weights

@@ -1,0 +1,443 @@
+"""The work of tools/matte.py: what to write of each photo, one photo or many."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import logging
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cv2
+
+from data_prep.common.digests import content_key, sha256_of
+from data_prep.common.errors import InputError, collected_warnings
+from data_prep.common.files import atomic_write
+from data_prep.common.images import (
+    IMAGE_SUFFIXES,
+    LARGEST_FILE,
+    is_stream,
+    read_stream,
+    refuse_overwriting,
+)
+from data_prep.common.parallel import available_workers, map_in_order
+from data_prep.common.pictures import (
+    encode_picture,
+    read_picture,
+)
+from tools.matting.models import MODELS
+from tools.outputs import journal
+from tools.outputs.effects import (
+    EFFECTS,
+)
+from tools.outputs.folders import Companions, list_photos, some, unique_targets
+from tools.outputs.rendering import OUTPUTS, PNG_OUTPUTS, Job, Request, Workbench, is_image_file
+
+if TYPE_CHECKING:  # it loads Caffe, which `--help` need not wait for
+    pass
+
+logger = logging.getLogger(__name__)
+
+# Outputs that show the background that is asked for.
+ON_BACKGROUND = ("composite", "effects")
+#: Raised when the pixels of any output change: files of other versions are made again.
+OUTPUTS_VERSION = 1
+SUFFIXES = {"png": ".png", "webp": ".webp", "tiff": ".tif", "jpg": ".jpg"}
+MEMORY_PER_WORKER = 4 << 30  # bytes
+
+PIPE = "-"
+STREAM_STEM = "stdin"  # of outputs of what has no name of its own
+
+DONE, SKIPPED, NOBODY, FAILED = "done", "skipped", "nobody", "failed"
+NOBODY_FOUND = "nobody was found in {}; point out the person with --mask or --trimap."
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of one photo.
+
+    Attributes
+    ----------
+    photo : str
+    status : {"done", "skipped", "nobody", "failed"}
+    message : str
+        Of a failure, or that there is nobody.
+    files : dict of str to str
+        Of the job, by kind of output; written if the status is "done".
+    width, height, faces : int
+    seconds : float
+    warnings : tuple of str
+        What of the input was left out or assumed.
+    """
+
+    photo: str
+    status: str
+    message: str = ""
+    files: Mapping[str, str] = field(default_factory=dict)
+    width: int = 0
+    height: int = 0
+    faces: int = 0
+    seconds: float = 0.0
+    warnings: tuple[str, ...] = ()
+
+
+def suffix_of(kind: str, request: Request) -> str:
+    """Suffix of the file of an output."""
+    return ".png" if kind in PNG_OUTPUTS else request.suffix
+
+
+def process(
+    job: Job, bench: Workbench, request: Request, write: Callable[[str, bytes], None]
+) -> Result:
+    """Matte one photo.
+
+    Parameters
+    ----------
+    job : Job
+    bench : Workbench
+        Made of `request`.
+    request : Request
+    write : callable
+        Takes the kind and the content of each output, one after the other:
+        large photos fill the memory.
+
+    Returns
+    -------
+    Result
+        With status "done" or "nobody"; then nothing was written.
+
+    Raises
+    ------
+    InputError
+        If the photo or its trimap cannot be read or matted, or a file not be
+        written.
+    """
+    if job.problem:
+        raise InputError(job.problem)
+    start = time.monotonic()
+    with collected_warnings() as told, _faults_named(job.name):
+        photo = read_picture(job.source, job.name)
+        matte = bench.matte(photo, job)
+        if matte.person_found:
+            for kind in request.kinds:
+                pixels = bench.render(kind, photo, matte)
+                suffix = job.files[kind].suffix if job.files else suffix_of(kind, request)
+                write(kind, encode_picture(pixels, suffix, photo))
+    height, width = photo.bgr.shape[:2]
+    return Result(
+        job.name,
+        DONE if matte.person_found else NOBODY,
+        files={kind: str(path) for kind, path in job.files.items() if matte.person_found},
+        width=width,
+        height=height,
+        faces=len(matte.faces),
+        seconds=round(time.monotonic() - start, 3),
+        message="" if matte.person_found else NOBODY_FOUND.format(job.name),
+        warnings=tuple(told),
+    )
+
+
+@contextmanager
+def _faults_named(photo: str) -> Iterator[None]:
+    """Turn what OpenCV and the memory raise into a sentence on the photo.
+
+    Raises
+    ------
+    InputError
+    """
+    try:
+        yield
+    except MemoryError as error:
+        raise InputError(_out_of_memory(photo, error)) from error
+    except cv2.error as error:
+        if error.code == cv2.Error.StsNoMem:
+            raise InputError(_out_of_memory(photo, error)) from error
+        raise InputError(
+            f"{photo} could not be matted, by a fault of this program: OpenCV's {error.func} "
+            f"says '{error.err}'; please report it with the photo."
+        ) from error
+
+
+def _out_of_memory(photo: str, error: Exception) -> str:
+    reason = " ".join(str(error).split())
+    return f"{photo} takes more memory than there is ({reason}); make it smaller."
+
+
+def write_files(job: Job) -> Callable[[str, bytes], None]:
+    """A `write` for `process` that writes the job's files atomically."""
+
+    def write(kind: str, content: bytes) -> None:
+        with atomic_write(job.files[kind]) as scratch:
+            scratch.write_bytes(content)
+
+    return write
+
+
+@functools.cache
+def _workbench(request: Request) -> Workbench:
+    """What a worker process serves many jobs with; its warnings were shown before."""
+    with collected_warnings():
+        return Workbench(request)
+
+
+def run_job(job: Job, request: Request, out: Path) -> Result:
+    """One of many jobs, remembered in the output folder: its failure is a result.
+
+    Raises
+    ------
+    InputError
+        As `Workbench`: what concerns every photo.
+    """
+    bench = _workbench(request)
+    try:
+        is_file = isinstance(job.source, Path) and job.source.is_file()
+        photo = journal.state_of(job.source) if is_file else None
+        result = process(job, bench, request, write_files(job))
+        if result.status == DONE and photo is not None:
+            keys = {path: job.keys[kind] for kind, path in job.files.items()}
+            journal.add_entry(out, photo, keys)
+    except (InputError, OSError) as error:
+        return Result(job.name, FAILED, str(error))
+    return result
+
+
+def request_keys(request: Request) -> dict[str, str]:
+    """What stands for the request in the journal, by kind of output.
+
+    It changes with all that decides the pixels, except the photo and its companion.
+    """
+    if request.trimap or request.mask:
+        model = "trimap" if request.trimap else "mask"
+    else:
+        model = [_digest(path) for path in _model_files(request.model)]
+    named = is_image_file(request.background)
+    background = _digest(Path(request.background)) if named else request.background
+    return {
+        kind: content_key(
+            OUTPUTS_VERSION,
+            kind,
+            request.suffix,
+            model,
+            (background, request.match_colors) if kind in ON_BACKGROUND else None,
+        )
+        for kind in request.kinds
+    }
+
+
+def _model_files(name: str) -> Iterator[Path]:
+    model = MODELS[name]
+    yield from (model.deploy, model.weights, model.shape_mask)
+    if model.second_opinion is not None:
+        yield from _model_files(model.second_opinion)
+
+
+def _digest(path: Path) -> str | None:
+    return sha256_of(path) if path.is_file() else None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Jobs of a run, and what there is to say before it.
+
+    Attributes
+    ----------
+    jobs : list of Job
+    remarks : list of str
+        On what is passed over or gets another name, a sentence each.
+    """
+
+    jobs: list[Job]
+    remarks: list[str]
+
+
+def plan(places: Sequence[str], out: Path, request: Request) -> Plan:
+    """Jobs of all photos that are named or in the folders that are named.
+
+    The folders are repeated in `out`, each in a folder of its own name if several
+    places are given.
+
+    Parameters
+    ----------
+    places : sequence of str
+        Photos, folders, pipes.
+    out : Path
+    request : Request
+
+    Raises
+    ------
+    InputError
+        If there are no photos, `out` is one of the folders, an output would replace
+        what is read, or a trimap, mask or background of many photos does not exist or
+        is a pipe.
+    """
+    for given in (request.trimap, request.mask, request.background):
+        if given is not None and is_stream(Path(given)):
+            raise InputError(f"{given} can be read once only; save it to a file for many photos.")
+    photos: dict[str, tuple[Path | bytes, Path]] = {}  # source and name in `out`
+    remarks = []
+    for place in places:
+        path = Path(place)
+        if place == PIPE or is_stream(path):
+            photos.setdefault(name_of(place), (content_of(place), name_in_folder(place)))
+        elif not path.is_dir():
+            photos.setdefault(name_of(place), (path, name_in_folder(place)))
+        else:
+            if out.resolve() == path.resolve():
+                raise InputError(f"{out} holds the photos; choose another folder with -o.")
+            listing = list_photos(path, out, (*OUTPUTS, *EFFECTS))
+            passed_over = [f"passed over in {place}: {each}" for each in listing.passed_over()]
+            if not listing.photos:
+                kinds = ", ".join(sorted(suffix[1:] for suffix in IMAGE_SUFFIXES))
+                raise InputError(" ".join([f"{path} holds no photos ({kinds}).", *passed_over]))
+            remarks += passed_over
+            base = Path(path.resolve().name) if len(places) > 1 else Path()
+            for photo in listing.photos:
+                photos.setdefault(str(photo), (photo, base / photo.relative_to(path)))
+    targets = unique_targets([name for _, name in photos.values()])
+    renamed = [
+        f"{photo} is written as {target}"
+        for (photo, (_, name)), target in zip(photos.items(), targets, strict=True)
+        if target != name.with_suffix("")
+    ]
+    if renamed:
+        remarks.append(f"some photos have one name: {some(renamed)}.")
+    jobs = jobs_of(
+        [(name, source) for name, (source, _) in photos.items()],
+        targets,
+        [files_of(out / target, request) for target in targets],
+        request,
+    )
+    keys = request_keys(request)
+    jobs = [dataclasses.replace(job, keys=_with_companion(keys, job)) for job in jobs]
+    return Plan(jobs, remarks)
+
+
+def jobs_of(
+    photos: Sequence[tuple[str, Path | bytes]],
+    targets: Sequence[Path],
+    files: Sequence[Mapping[str, Path]],
+    request: Request,
+) -> list[Job]:
+    """Jobs of photos with their companions.
+
+    Parameters
+    ----------
+    photos : sequence of (str, Path or bytes)
+        Names for messages, and sources.
+    targets : sequence of Path
+        Names of the outputs in their folder, without kind and suffix.
+    files : sequence of mapping of str to Path
+        By kind of output.
+    request : Request
+
+    Raises
+    ------
+    InputError
+        If an output would replace what is read, or the trimap or mask does not exist.
+    """
+    given = request.trimap or request.mask
+    kind = "trimap" if request.trimap else "mask"
+    companions = given and Companions(given, kind, targets)
+    jobs = []
+    for (name, source), target, paths in zip(photos, targets, files, strict=True):
+        job = Job(name, source, paths)
+        if companions:
+            try:
+                job = dataclasses.replace(job, companion=companions.find(target, name))
+            except InputError as error:
+                job = dataclasses.replace(job, problem=str(error))
+        jobs.append(job)
+    refuse_overwriting(
+        (path for job in jobs for path in job.files.values()), _read_files(jobs, request)
+    )
+    return jobs
+
+
+def _read_files(jobs: Iterable[Job], request: Request) -> Iterator[Path]:
+    """Every file that jobs read."""
+    if is_image_file(request.background):
+        yield Path(request.background)
+    for job in jobs:
+        yield job.source if isinstance(job.source, Path) else Path("/dev/stdin")
+        if job.companion is not None:
+            yield job.companion
+
+
+def _with_companion(keys: Mapping[str, str], job: Job) -> dict[str, str]:
+    """Keys of a job: those of the request, and its trimap or mask."""
+    if job.companion is None:
+        return dict(keys)
+    digest = _digest(job.companion)
+    return {kind: content_key(key, digest) for kind, key in keys.items()}
+
+
+def name_of(place: str) -> str:
+    """What messages call a single photo."""
+    return "standard input" if place == PIPE else str(Path(place))
+
+
+def content_of(place: str) -> bytes:
+    """The photo that comes through a pipe."""
+    if place != PIPE:
+        return read_stream(Path(place))
+    with open(0, "rb", closefd=False) as stream:
+        return stream.read(LARGEST_FILE + 1)
+
+
+def name_in_folder(place: str) -> Path:
+    """What a single photo is called in an output folder, with its suffix."""
+    nameless = place == PIPE or Path(place).parts[:2] in (("/", "dev"), ("/", "proc"))
+    return Path(STREAM_STEM if nameless else Path(place).name)
+
+
+def files_of(target: Path, request: Request) -> dict[str, Path]:
+    """Files of a photo, by kind: the target's name, the kind and a suffix."""
+    return {
+        kind: target.with_name(f"{target.name}_{kind}{suffix_of(kind, request)}")
+        for kind in request.kinds
+    }
+
+
+def run_jobs(
+    jobs: Sequence[Job], request: Request, out: Path, workers: int, overwrite: bool
+) -> Iterator[Result]:
+    """Run jobs, in parallel, past what fails; results in order.
+
+    Parameters
+    ----------
+    jobs : sequence of Job
+    request : Request
+    out : Path
+        Folder that remembers what is done.
+    workers : int
+        Processes.
+    overwrite : bool
+        Also what is done already.
+
+    Raises
+    ------
+    InputError
+        As `run_job`, and if a worker process died.
+    """
+    _workbench.cache_clear()  # the files of the request may have changed
+    entries = {} if overwrite else journal.read_entries(out)
+    done = {job.name for job in jobs if job.is_done(entries, out)}
+    fresh = [job for job in jobs if job.name not in done]
+    run = functools.partial(run_job, request=request, out=out)
+    results = map_in_order(run, fresh, workers)
+    for job in jobs:
+        if job.name in done:
+            yield Result(job.name, SKIPPED, files={k: str(path) for k, path in job.files.items()})
+        else:
+            yield next(results)
+
+
+def default_workers() -> int:
+    """One a core, as far as each can have `MEMORY_PER_WORKER`."""
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return max(1, min(available_workers(), memory // MEMORY_PER_WORKER))

@@ -1,0 +1,227 @@
+"""Pictures of a matte, as a request asks for them."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from PIL import ImageColor
+
+from data_prep.common.errors import InputError
+from data_prep.common.images import (
+    SMALLEST_SIDE,
+    is_stream,
+    read_stream,
+)
+from data_prep.common.pictures import (
+    Picture,
+    in_color_space,
+    read_picture,
+    sixteen_bits,
+)
+from tools.matting.guidance import MASK, TRIMAP, check_shape, levels_of, read_guidance
+from tools.matting.models import DEFAULT_MODEL
+from tools.matting.session import Matte
+from tools.outputs import journal
+@@
+from tools.outputs.effects import (
+    EFFECTS,
+    Effect,
+    cut_out,
+    depth_of_field,
+    from_float,
+    replace_background,
+)
+from tools.outputs.sheets import before_after, effects_sheet
+
+OUTPUTS = ("alpha", "cutout", "composite", "sheet", "trimap", "effects")
+# Pictures to look at or to edit, in one format whatever `--format` says.
+PNG_OUTPUTS = ("sheet", "trimap", "effects")
+BLUR = "blur"
+
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of every photo.
+
+    Attributes
+    ----------
+    kinds : tuple of str
+        Of `OUTPUTS` and `EFFECTS`.
+    suffix : str
+        Of the files, as in `data_prep.common.pictures.encode_picture`.
+    model : str
+        See `tools.matting.session.MattingSession`.
+    background : str or None
+        A color, the path of an image, or `BLUR`.
+    match_colors : bool
+        Fit the person's colors to the background image.
+    trimap, mask : Path or None
+        In place of the model; a folder: the file of the photo's name there.
+    """
+
+    kinds: tuple[str, ...]
+    suffix: str = ".png"
+    model: str = DEFAULT_MODEL
+    background: str | None = None
+    match_colors: bool = False
+    trimap: Path | None = None
+    mask: Path | None = None
+
+
+@dataclass(frozen=True)
+class Job:
+    """One photo and the files to write.
+
+    Attributes
+    ----------
+    name : str
+        Of the photo, in messages.
+    source : Path or bytes
+    files : dict of str to Path
+        By kind of output; empty where they go elsewhere.
+    companion : Path or None
+        Trimap or mask of this photo.
+    problem : str
+        Why it cannot be matted; empty if nothing is known against it.
+    keys : dict of str to str
+        What was asked, by kind of output, where that is remembered.
+    """
+
+    name: str
+    source: Path | bytes
+    files: Mapping[str, Path] = field(default_factory=dict)
+    companion: Path | None = None
+    problem: str = ""
+    keys: Mapping[str, str] = field(default_factory=dict)
+
+    def is_done(self, entries: journal.Entries, out: Path) -> bool:
+        """Whether all files are in the output folder as this job would make them."""
+        return isinstance(self.source, Path) and all(
+            journal.is_current(
+                entries.get(path.relative_to(out).as_posix()),
+                self.keys.get(kind, ""),
+                path,
+                self.source,
+            )
+            for kind, path in self.files.items()
+        )
+
+
+class Workbench:
+    """The loaded model, and what a request needs for every photo.
+
+    Raises
+    ------
+    InputError
+        If a file of the model or the background is missing or damaged.
+    """
+
+    def __init__(self, request: Request) -> None:
+        from tools.matting.session import MattingSession
+
+        self._request = request
+        outside = request.trimap is not None or request.mask is not None
+        self._session = MattingSession(None if outside else request.model)
+        self._background = read_background(request.background)
+
+    def matte(self, photo: Picture, job: Job) -> Matte:
+        """Matte of the photo of a job, at the depth of the outputs.
+
+        Raises
+        ------
+        InputError
+            If it cannot be matted, or its trimap or mask not be read.
+        """
+        request = self._request
+        bgr = sixteen_bits(photo.bgr) if request.suffix == ".tif" else photo.bgr
+        trimap, mask = (
+            None if given is None else _read_companion(kind, job.companion, job.name, bgr.shape)
+            for kind, given in ((TRIMAP, request.trimap), (MASK, request.mask))
+        )
+        try:
+            return self._session.matte(bgr, trimap=trimap, mask=mask)
+        except InputError as error:
+            raise InputError(f"{job.name}: {error}") from None
+
+    def render(self, kind: str, photo: Picture, matte: Matte) -> np.ndarray:
+        """One output: gray, BGR or BGRA.
+
+        Parameters
+        ----------
+        kind : str
+            Of `OUTPUTS` or `EFFECTS`.
+        photo : Picture
+        matte : Matte
+            Of that photo.
+        """
+        if kind == "alpha":
+            return from_float(matte.alpha, matte.photo.dtype)
+        if kind == "trimap":
+            from tools.outputs.sheets import render_trimap
+
+            return render_trimap(matte.probabilities)
+        layers = matte.photo, matte.alpha, matte.foreground
+        if kind == "cutout":
+            return cut_out(matte.foreground, matte.alpha)
+        if kind == "sheet":
+            return before_after(*layers)
+        if kind == "composite":
+            return self._before_background(photo).apply(*layers)
+        if kind == "effects":
+            new = {} if self._background is None else {"background": self._before_background(photo)}
+            return effects_sheet(*layers, {**new, **EFFECTS})
+        return EFFECTS[kind].apply(*layers)
+
+    def _before_background(self, photo: Picture) -> Effect:
+        if self._background is BLUR:
+            return Effect("Blur", "Background", depth_of_field)
+        ground = in_color_space(self._background, photo.icc)
+        return Effect(
+            "Background",
+            "Background",
+            functools.partial(replace_background, ground=ground, match=self._request.match_colors),
+        )
+
+
+def is_image_file(background: str | None) -> bool:
+    """Whether ``--background`` names a file (or a pipe)."""
+    if background in (None, BLUR):
+        return False
+    return Path(background).is_file() or is_stream(Path(background))
+
+
+def read_background(text: str | None) -> Picture | str | None:
+    """What ``--background`` names: an image, `BLUR`, or a color as one pixel.
+
+    Raises
+    ------
+    InputError
+        If it is none of them, or an unreadable image.
+    """
+    if text is None or text == BLUR:
+        return text and BLUR
+    if is_image_file(text):
+        return read_picture(Path(text), smallest=SMALLEST_SIDE)
+    try:
+        color = ImageColor.getrgb(text)[:3]
+    except ValueError:
+        raise InputError(
+            f"--background {text} is no image file, no color and not '{BLUR}'; "
+            "colors are written as white or '#20a060'."
+        ) from None
+    return Picture(np.array(color[::-1], np.uint8).reshape(1, 1, 3))
+
+
+def _read_companion(kind: str, path: Path, photo: str, shape: tuple[int, ...]) -> np.ndarray:
+    """Trimap or mask of a photo of this shape, at its own size; logs what it assumes."""
+    stored = read_guidance(kind, read_stream(path) if is_stream(path) else path, path)
+    check_shape(stored, path, shape, photo)
+    guidance = levels_of(kind, stored, path)
+    if guidance.assumed:
+        logger.warning("%s", guidance.assumed)
+    return guidance.values

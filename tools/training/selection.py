@@ -1,0 +1,162 @@
+"""Errors of snapshots on validation people, and which snapshot is best."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from data_prep.common.errors import InputError
+from data_prep.datasets.dataset import Dataset, Portrait
+from tools.evaluation.estimates import Estimate, Scores, estimates
+from tools.evaluation.methods import net_contender
+from tools.evaluation.report import write_report
+from tools.evaluation.scores import people_of, scores_of
+from tools.matting.models import ROOT
+from tools.training.stages import Stage, databases
+
+OUT = Path("out/curves")
+# Every so many-th validation photo: backgrounds of one person tell much the same.
+EVERY = 2
+
+
+
+@dataclass(frozen=True)
+class Point:
+    """Errors of one snapshot.
+
+    Attributes
+    ----------
+    stage : int
+        Its place in the training, from 0.
+    iteration : int
+    weights : str
+    errors : dict of str to Estimate
+        By measure.
+    """
+
+    stage: int
+    iteration: int
+    weights: str
+    errors: dict[str, Estimate]
+
+
+def validation_portraits(folder: Path, every: int = EVERY) -> list[Portrait]:
+    """Every so many-th portrait of the validation list.
+
+    Raises
+    ------
+    InputError
+        If the dataset has none.
+    """
+    portraits = Dataset.open(folder).validation[::every]
+    if not portraits:
+        raise InputError(
+            f"{folder} has no validation people (validation.txt); "
+            "render the set with `make portrait-set`."
+        )
+    return portraits
+
+
+def trained_shape_mask(stage: Stage) -> Path:
+    """The shape mask that lies beside a stage's databases."""
+    return ROOT / databases(stage.net)[0].parent / "shape_mask.npz"
+
+
+def scores_of_weights(
+    name: str,
+    model: str,
+    weights: Path,
+    stage: Stage,
+    portraits: Sequence[Portrait],
+    out: Path,
+    deploy: Path | None = None,
+) -> Scores:
+    """Errors of some weights on each portrait, measured once (``out``/NAME.jsonl).
+
+    Parameters
+    ----------
+    name : str
+    model : str
+        Key of `tools.matting.models.MODELS`.
+    weights : Path
+    stage : Stage
+        That trained them; its shape mask is used.
+    portraits : sequence of Portrait
+    out : Path
+    deploy : Path, optional
+        In place of the model's.
+    """
+    contender = net_contender(name, name, model, weights, deploy, trained_shape_mask(stage))
+    return scores_of(contender, portraits, out)
+
+
+def errors_of_weights(
+    name: str,
+    model: str,
+    weights: Path,
+    stage: Stage,
+    dataset: Path,
+    portraits: Sequence[Portrait],
+    out: Path,
+) -> dict[str, Estimate]:
+    """Mean errors of some weights on portraits of a dataset, as `scores_of_weights`."""
+    scores = scores_of_weights(name, model, weights, stage, portraits, out)
+    return estimates(scores, people_of(dataset, portraits))
+
+
+def learning_curve(
+    net: str, stages: Sequence[Stage], dataset: Path, every: int = EVERY, out: Path = OUT
+) -> list[Point]:
+    """Errors of every snapshot of a training, in its order; also written to ``out``/NET.json."""
+    portraits = validation_portraits(dataset, every)
+    points = [
+        Point(
+            number,
+            iteration,
+            str(weights),
+            errors_of_weights(
+                f"{net}_{number}_{iteration}", net, weights, stage, dataset, portraits, out
+            ),
+        )
+        for number, stage in enumerate(stages)
+        for iteration, weights in stage.snapshots()
+    ]
+    report = {"net": net, "images": len(portraits), "points": [asdict(point) for point in points]}
+    write_report(out / f"{net}.json", report)
+    return points
+
+
+def selection_error(errors: Mapping[str, Estimate]) -> float:
+    """What decides between weights: the geometric mean of gradient error and SAD.
+
+    Not the gradient error alone, which a gray person has little of.
+    """
+    return (errors["dapm_gradient"].mean * errors["sad"].mean) ** 0.5
+
+
+def best_point(points: Sequence[Point], stage: int) -> Point:
+    """The snapshot of a stage with the smallest `selection_error`; of equals the earliest.
+
+    Raises
+    ------
+    InputError
+        If the stage has no snapshot.
+    """
+    candidates = [point for point in points if point.stage == stage]
+    if not candidates:
+        raise InputError("There is no snapshot to choose from; train first.")
+    return min(candidates, key=lambda point: (selection_error(point.errors), point.iteration))
+
+
+def describe(points: Sequence[Point]) -> str:
+    """One line a snapshot."""
+    lines = [f"{'stage':>5} {'iteration':>9} {'grad e-3':>16} {'SAD':>14}"]
+    for point in points:
+        gradient, sad = point.errors["dapm_gradient"], point.errors["sad"]
+        spread = [each.standard_error or 0.0 for each in (gradient, sad)]
+        lines.append(
+            f"{point.stage:5d} {point.iteration:9d} {gradient.mean * 1e3:8.3f} ± "
+            f"{spread[0] * 1e3:5.3f} {sad.mean:7.3f} ± {spread[1]:4.2f}"
+        )
+    return "\n".join(lines)

