@@ -166,19 +166,19 @@ train-fcn8s-half: setup $(MODELS)/fcn8s_half_init.caffemodel
 # Table of the study on the test split, and what it takes to fill docs/training.md.
 ## study | errors of all trained nets on the test portraits, into docs/training.md | 1 to 2 hours
 study: setup
-	$(PYTHON) -m tools.study run --dataset $(call quoted,$(PORTRAIT_SET))
-	$(PYTHON) -m tools.study worst --dataset $(call quoted,$(PORTRAIT_SET))
-	$(PYTHON) -m tools.study docs
+	$(PYTHON) -m tools.experiments.study run --dataset $(call quoted,$(PORTRAIT_SET))
+	$(PYTHON) -m tools.experiments.study worst --dataset $(call quoted,$(PORTRAIT_SET))
+	$(PYTHON) -m tools.experiments.study docs
 
 ## tune-lr | short trainings at several learning rates, into docs/training.md | half an hour
 tune-lr: setup
-	$(PYTHON) -m tools.tune_lr run --dataset $(call quoted,$(PORTRAIT_SET))
-	$(PYTHON) -m tools.tune_lr docs
+	$(PYTHON) -m tools.experiments.learning_rates run --dataset $(call quoted,$(PORTRAIT_SET))
+	$(PYTHON) -m tools.experiments.learning_rates docs
 
 ## ablation | trainings with one part left out each, into docs/training.md | a day or two, 18 GB
 ablation: setup
-	$(PYTHON) -m tools.ablate run --dataset $(call quoted,$(PORTRAIT_SET))
-	$(PYTHON) -m tools.ablate docs
+	$(PYTHON) -m tools.experiments.ablation run --dataset $(call quoted,$(PORTRAIT_SET))
+	$(PYTHON) -m tools.experiments.ablation docs
 
 # The page for the browser.
 ## serve | the page for the browser and the server at http://127.0.0.1:8000 | seconds, then 0.6 GiB of memory
@@ -262,23 +262,23 @@ $(STAMPS)/bench: requirements/bench.txt requirements/constraints.txt | $(STAMPS)
 
 ## bench | the matting solve against other solvers, into docs/bench.json | an hour, 9 GiB of memory
 bench: setup $(STAMPS)/bench
-	$(PYTHON) -m tools.bench run
+	$(PYTHON) -m tools.benchmarks.solvers run
 
 # 500 requests from 8 clients against the local server.
 ## serve-bench | 500 requests from 8 clients against the local server | some minutes
 serve-bench: setup
-	$(PYTHON) -m tools.bench_serve
+	$(PYTHON) -m tools.benchmarks.server
 
 ## bench-readme | the solver's tables in docs/benchmark.md from docs/bench.json | seconds
 bench-readme:
-	$(PYTHON) -m tools.bench readme
+	$(PYTHON) -m tools.benchmarks.solvers readme
 
 # Quality and speed of tools/matte.py.
 ## matte-bench | quality and speed of tools/matte.py, into docs/benchmark.md | 15 minutes, 6 GiB of memory
 matte-bench: setup
-	$(PYTHON) -m tools.bench_matte quality
-	$(PYTHON) -m tools.bench_matte speed
-	$(PYTHON) -m tools.bench_matte readme
+	$(PYTHON) -m tools.benchmarks.mattes quality
+	$(PYTHON) -m tools.benchmarks.mattes speed
+	$(PYTHON) -m tools.benchmarks.mattes readme
 
 # --- documentation ------------------------------------------------------------
 

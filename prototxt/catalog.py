@@ -2,6 +2,9 @@
 
 Does not load Caffe, so that whatever needs no net works without it.
 
+>>> NETS["portrait"].has_shape_mask, NETS["portrait"].trimap_deploy.name
+(True, 'trimap_deploy.prototxt')
+
 Definitions lie beside this file, in a checkout of the repository as in an installed
 package.  Weights that come with the project lie in ``data/weights``; a wheel carries that
 folder inside this package.  Weights that a command makes go to ``data/models`` of the
@@ -10,6 +13,7 @@ checkout, and beside the fetched assets where there is no checkout.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -46,3 +50,62 @@ def score_weights() -> tuple[np.ndarray, np.ndarray]:
     kernel = -SHARPNESS * np.eye(3, 2)
     bias = -SHARPNESS * CERTAIN_LOGIT * np.array([1, 1, 0])
     return kernel, bias
+
+
+@dataclass(frozen=True)
+class Net:
+    """The definitions of one net.
+
+    Attributes
+    ----------
+    name : str
+        Also the name of its folder.
+    has_shape_mask : bool
+        Whether its input has the aligned shape mask as a fourth channel.
+    with_shape_mask : str or None
+        For a net that exists to be compared with one that has a shape mask: that net's name.
+    """
+
+    name: str
+    has_shape_mask: bool = True
+    with_shape_mask: str | None = None
+
+    def _file(self, kind: str) -> Path:
+        return DEFINITIONS / self.name / f"{kind}.prototxt"
+
+    @property
+    def train_val(self) -> Path:
+        """For training end to end: from the databases to the matte's loss."""
+        return self._file("train_val")
+
+    @property
+    def deploy(self) -> Path:
+        """From ``data`` to ``alpha``, with the matting layer."""
+        return self._file("deploy")
+
+    @property
+    def trimap_train_val(self) -> Path:
+        """For the warm start: from the databases to the trimap's loss."""
+        return self._file("trimap_train_val")
+
+    @property
+    def trimap_deploy(self) -> Path:
+        """From ``data`` to ``score``, without Python layers."""
+        return self._file("trimap_deploy")
+
+
+NETS = {
+    net.name: net
+    for net in (
+        Net("fcn8s"),
+        Net("fcn8s_nomask", has_shape_mask=False, with_shape_mask="fcn8s"),
+        Net("fcn8s_half"),
+        Net("fcn8s_half_nomask", has_shape_mask=False, with_shape_mask="fcn8s_half"),
+        Net("lite"),
+        Net("lite_nomask", has_shape_mask=False, with_shape_mask="lite"),
+        Net("portrait"),
+        Net("portrait_nomask", has_shape_mask=False, with_shape_mask="portrait"),
+        Net("portrait_third"),
+        Net("selfie", has_shape_mask=False),
+    )
+}

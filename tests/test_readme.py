@@ -213,7 +213,7 @@ def test_every_command_in_a_sentence_is_there(command):
     [
         "tools/absent.py photo.jpg", "tools/matte.py photo.jpg --no-such-option",
         "make absent", ".venv/bin/python -m tools.absent", ".venv/bin/absent", "surely-absent",
-        ".venv/bin/python -m tools.ablate run base --no-such-option",
+        ".venv/bin/python -m tools.experiments.ablation run base --no-such-option",
     ],
 )  # fmt: skip
 def test_a_command_that_cannot_be_run_fails(text):

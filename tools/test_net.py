@@ -31,7 +31,8 @@ from data_prep.common.files import atomic_write
 from data_prep.datasets.dataset import Dataset, check_portraits
 from tools.evaluation.contact_sheet import representative, write_contact_sheet
 from tools.evaluation.estimates import mean_and_standard_error
-from tools.evaluation.evaluate import (
+from tools.evaluation.metrics import MatteErrors
+from tools.evaluation.portraits import (
     PRINTED,
     REFERENCE_ALPHA,
     Result,
@@ -39,7 +40,6 @@ from tools.evaluation.evaluate import (
     find_list,
     listed_portraits,
 )
-from tools.evaluation.metrics import MatteErrors
 from tools.matting.models import DEFAULT_MODEL, MODELS
 from tools.matting.predictor import Predictor
 

@@ -25,10 +25,15 @@ import argparse
 from pathlib import Path
 
 from data_prep.common.errors import run_program
-from tools.experiments.learning_curve import draw_curve
 from tools.matting.models import MODELS, ROOT
-from tools.plot_training import main as plot_training
-from tools.training.selection import best_point, describe, learning_curve, trained_shape_mask
+from tools.training.plots import plot_training
+from tools.training.selection import (
+    best_point,
+    describe,
+    draw_curve,
+    learning_curve,
+    trained_shape_mask,
+)
 from tools.training.stages import RECIPES, keep_files, run_stages, stages_of
 
 
@@ -52,7 +57,7 @@ def main(argv: list[str] | None = None) -> int:
         warm, trained = (Path(best_point(points, n).weights) for n in (0, len(stages) - 1))
         draw_curve(net, stages)
     else:
-        plot_training([*(str(stage.log) for stage in stages), "-o", f"out/{net}_training.png"])
+        plot_training([stage.log for stage in stages], Path(f"out/{net}_training.png"))
     keep_files({
         ROOT / f"data/models/{net}_warm.caffemodel": warm,
         model.weights: trained,

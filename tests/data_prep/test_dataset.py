@@ -10,9 +10,9 @@ import pytest
 
 from data_prep.common.errors import InputError
 from data_prep.common.images import write_image
+from data_prep.dataset_manifest import main as manifest_main
 from data_prep.datasets.dataset import Dataset, DatasetError, load_portrait, split_stems
 from data_prep.datasets.manifest import DatasetManifest
-from data_prep.datasets.manifest import main as manifest_main
 
 
 def add(folder, stem, photo=(8, 6), matte=(8, 6), suffix=".jpg"):

@@ -22,11 +22,12 @@ from data_prep.caffe_data.alpha_distribution import alpha_distribution, count_al
 from data_prep.caffe_data.augmentation import AUGMENTATIONS
 from data_prep.caffe_data.caffe_lmdb import RECORDS_PER_COMMIT
 from data_prep.caffe_data.databases import check_space
-from data_prep.caffe_data.products import locked, main, prepare
+from data_prep.caffe_data.products import locked, prepare
 from data_prep.caffe_data.shape_mask import ShapeMask, align_matte, average_mattes, sum_mattes
 from data_prep.common.errors import InputError
 from data_prep.common.images import read_matte, read_photo, write_image
 from data_prep.datasets.dataset import FRAME
+from data_prep.prepare import main
 
 ROOT = Path(__file__).parents[2]
 

@@ -11,7 +11,7 @@ os.environ.setdefault("GLOG_minloglevel", "2")
 import caffe  # noqa: E402
 from caffe.proto import caffe_pb2  # noqa: E402
 
-from prototxt.netspec import generate  # noqa: E402
+from prototxt import generate  # noqa: E402
 
 # Learned layers of voc-fcn8s: outputs, kernel, pad.
 PUBLISHED_CONVOLUTIONS = {
@@ -37,7 +37,7 @@ def test_files_equal_the_generator():
 
 
 @pytest.mark.parametrize(
-    "name", ["fcn8s_deploy.prototxt", "fcn8s_train_val.prototxt", "fcn8s_trimap_train_val.prototxt"]
+    "name", ["fcn8s/deploy.prototxt", "fcn8s/train_val.prototxt", "fcn8s/trimap_train_val.prototxt"]
 )
 def test_fcn8s_is_as_published(name):
     layers = {layer.name: layer for layer in read(name).layer}
@@ -62,7 +62,7 @@ def test_fcn8s_is_as_published(name):
 
 
 def test_lambda_has_no_weight_decay():
-    for name in ("fcn8s_train_val", "lite_train_val", "selfie_train_val"):
+    for name in ("fcn8s/train_val", "lite/train_val", "selfie/train_val"):
         alpha = next(l for l in read(f"{name}.prototxt").layer if l.name == "alpha")
         assert [p.decay_mult for p in alpha.param] == [0]
         assert alpha.param[0].lr_mult > 0
@@ -79,14 +79,14 @@ def test_lambda_has_no_weight_decay():
     ],
 )
 def test_what_is_learned_end_to_end(net, losses):
-    layers = [l for l in read(f"{net}_train_val.prototxt").layer if "Loss" in (l.type + l.python_param.layer)]
+    layers = [l for l in read(f"{net}/train_val.prototxt").layer if "Loss" in (l.type + l.python_param.layer)]
     found = {l.name: list(l.loss_weight) or [1] for l in layers}
     assert {name: weight for name, (weight,) in found.items()} == pytest.approx(losses)
 
 
 def test_trimap_labels(tmp_path):
     """label = 1 + [alpha > 0] - 2 [alpha = 1], out of the generated layers."""
-    net = read("lite_trimap_train_val.prototxt")
+    net = read("lite/trimap_train_val.prototxt")
     kept = [l for l in net.layer if l.name in ("not_background", "foreground", "class_step", "label")]
     small = caffe_pb2.NetParameter()
     text_format.Parse('layer { name: "m" type: "Input" top: "matte" input_param { shape { dim: 256 } } }', small)
@@ -100,7 +100,7 @@ def test_trimap_labels(tmp_path):
 
 
 def test_softmax_of_the_head_is_equation_3():
-    net = caffe.Net(str(generate.FOLDER / "lite_deploy.prototxt"), caffe.TEST)
+    net = caffe.Net(str(generate.FOLDER / "lite/deploy.prototxt"), caffe.TEST)
     scores = np.random.default_rng(0).normal(size=net.blobs["score"].data.shape)
     net.blobs["score"].data[...] = scores
     net._forward(list(net._layer_names).index("prob"), list(net._layer_names).index("prob"))
@@ -113,7 +113,7 @@ def test_softmax_of_the_head_is_equation_3():
 @pytest.mark.parametrize("name", ["lite", "lite_nomask", "fcn8s"])
 def test_opencv_reads_our_files(name, tmp_path):
     """Another program gives the same scores (random weights in every layer)."""
-    deploy = str(generate.FOLDER / f"{name}_trimap_deploy.prototxt")
+    deploy = str(generate.FOLDER / f"{name}/trimap_deploy.prototxt")
     caffe.set_random_seed(1)
     net = caffe.Net(deploy, caffe.TEST)
     rng = np.random.default_rng(2)

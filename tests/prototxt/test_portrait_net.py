@@ -13,8 +13,9 @@ from caffe import layers as L
 
 from data_prep.common.assets import fetch
 from data_prep.common.images import read_photo
+from prototxt import generate
 from prototxt.catalog import CERTAIN_LOGIT, MEAN_BGR
-from prototxt.netspec import generate, portrait, selfie
+from prototxt.netspec import portrait, selfie
 from prototxt.netspec.blocks import trimap_loss
 from tools.convert_selfie import main as convert_selfie
 from tools.init_weights import main as init_weights
@@ -35,7 +36,7 @@ def initial(request, segmenter, tmp_path_factory) -> tuple[Path, Path]:
     path = tmp_path_factory.mktemp("initial") / "init.caffemodel"
     arguments = [request.param, "--from", "selfie", "--source", str(segmenter), "-o", str(path)]
     assert init_weights(arguments) == 0
-    return generate.FOLDER / f"{request.param}_trimap_deploy.prototxt", path
+    return generate.FOLDER / f"{request.param}/trimap_deploy.prototxt", path
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,8 @@ import pytest
 from caffe.proto import caffe_pb2
 from google.protobuf import text_format
 
-from data_prep.caffe_data.products import main as prepare
 from data_prep.common.errors import InputError
+from data_prep.prepare import main as prepare
 from tools.init_weights import main as init_weights
 from tools.matting.caffe_net import read_caffemodel
 from tools.training.stages import Stage, check_databases, run_stage

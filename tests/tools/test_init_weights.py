@@ -7,14 +7,15 @@ from caffe.proto import caffe_pb2  # noqa: E402
 from google.protobuf import text_format
 
 from data_prep.common.errors import InputError
-from prototxt.netspec.generate import FOLDER  # noqa: E402
+from prototxt.catalog import NETS
+from prototxt.generate import FOLDER  # noqa: E402
 from tools.init_weights import main
 from tools.matting.caffe_net import read_caffemodel
 from tools.training.weights import (
     SCORE_LAYERS,
     UPSAMPLING_LAYERS,
     bilinear_kernel,
-    build_net,
+    filled_net,
     transplant,
     vgg16_convolutions,
     widen_input,
@@ -37,7 +38,7 @@ def published(tmp_path_factory):
     """A caffemodel with the names and shapes of voc-fcn8s, random weights."""
     folder = tmp_path_factory.mktemp("published")
     definition = folder / "voc-fcn8s.prototxt"
-    definition.write_text(as_published((FOLDER / "fcn8s_nomask_trimap_deploy.prototxt").read_text()))
+    definition.write_text(as_published((FOLDER / "fcn8s_nomask/trimap_deploy.prototxt").read_text()))
     net = caffe.Net(str(definition), caffe.TEST)
     rng = np.random.default_rng(0)
     for blobs in net.params.values():
@@ -57,7 +58,7 @@ def test_21_class_fcn8s_converts_number_by_number(published, tmp_path, capsys):
     assert f"chose classes {', '.join(map(str, classes))} of 21" in printed
     assert "widened to 4 channels" in printed
 
-    net = caffe.Net(str(FOLDER / "fcn8s_deploy.prototxt"), str(output), caffe.TEST)
+    net = caffe.Net(str(FOLDER / "fcn8s/deploy.prototxt"), str(output), caffe.TEST)
     for name, blobs in net.params.items():
         found = [b.data for b in blobs]
         if name == "alpha":
@@ -80,7 +81,7 @@ def test_21_class_fcn8s_converts_number_by_number(published, tmp_path, capsys):
 
 def test_refuses_weights_of_another_net(published, tmp_path):
     path, source = published
-    net = build_net(FOLDER / "lite_deploy.prototxt", seed=0)
+    net = filled_net(NETS["lite"], seed=0)
     with pytest.raises(InputError, match="conv1_1.*do not fit|do not fit.*conv1_1"):
         transplant(net, {"conv1_1": source["conv1_1"]})
     small = tmp_path / "lite.caffemodel"

@@ -161,7 +161,7 @@ def test_every_recipe_and_length_has_a_table_of_its_own(tmp_path, monkeypatch):
     docs.write_text("\n".join(marks))
     monkeypatch.setattr(ablate, "DOCS", docs)
     monkeypatch.setattr(ablate, "OUT", tmp_path)
-    with pytest.raises(InputError, match="holds no report; run `tools/experiments/ablation.py run` first"):
+    with pytest.raises(InputError, match="holds no report; run `.venv/bin/python -m tools.experiments.ablation run` first"):
         ablate.put_into_docs()
     experiments = ablate.chosen(["fcn8s_half", "fcn8s_half_nomask"])
     scores = {each.name: scores_like([1e-3, 2e-3]) for each in experiments}

@@ -292,7 +292,7 @@ def test_without_the_bound_nothing_is_told_by_kind():
 
 
 def test_docs_hold_what_the_results_say():
-    """Run `python -m tools.study docs` after measuring."""
+    """Run `python -m tools.experiments.study docs` after measuring."""
     if not study.RESULTS.is_file():
         pytest.skip("nothing is measured yet")
     assert study.table(json.loads(study.RESULTS.read_text())) in study.DOCS.read_text()

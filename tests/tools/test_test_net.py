@@ -19,7 +19,8 @@ from data_prep.common.images import read_photo
 from data_prep.common.landmarks import LandmarkDetector
 from data_prep.datasets.dataset import Dataset
 from tools import convert_selfie, test_net
-from tools.evaluation import contact_sheet, estimates, evaluate
+from tools.evaluation import contact_sheet, estimates
+from tools.evaluation import portraits as portrait_errors
 from tools.evaluation.metrics import MatteErrors, evaluate
 from tools.matting.predictor import Prediction
 from tools.outputs import sheets
@@ -79,9 +80,9 @@ def program(*arguments: object) -> list[str]:
     return [sys.executable, "-u", str(PROGRAM), *map(str, arguments)]
 
 
-def results_of(folder: Path) -> list[evaluate.Result]:
+def results_of(folder: Path) -> list[portrait_errors.Result]:
     portraits = Dataset.open(folder).test
-    return [evaluate.evaluate_portrait(oval, each, unknown_only=False) for each in portraits]
+    return [portrait_errors.evaluate_portrait(oval, each, unknown_only=False) for each in portraits]
 
 
 def test_errors_are_those_of_the_files(small_dataset):
@@ -97,8 +98,8 @@ def test_errors_are_those_of_the_files(small_dataset):
 
 def test_unknown_region_counts_less(small_dataset):
     portrait = Dataset.open(small_dataset).test[0]
-    everywhere = evaluate.evaluate_portrait(oval, portrait, unknown_only=False)
-    unknown = evaluate.evaluate_portrait(oval, portrait, unknown_only=True)
+    everywhere = portrait_errors.evaluate_portrait(oval, portrait, unknown_only=False)
+    unknown = portrait_errors.evaluate_portrait(oval, portrait, unknown_only=True)
     assert 0 < unknown.errors.sad < everywhere.errors.sad
 
 
@@ -141,41 +142,41 @@ def test_printed_units_are_those_of_table_1():
 
 def test_list_may_name_any_portrait_of_the_dataset(small_dataset, tmp_path):
     dataset = Dataset.open(small_dataset)
-    assert evaluate.listed_portraits(dataset, None) == dataset.test
-    assert evaluate.listed_portraits(dataset, Path("train.txt")) == dataset.train
+    assert portrait_errors.listed_portraits(dataset, None) == dataset.test
+    assert portrait_errors.listed_portraits(dataset, Path("train.txt")) == dataset.train
     mine = tmp_path / "mine.txt"
     mine.write_text(f"{dataset.train[1].stem}\n\n{dataset.test[0].stem}\n")
-    assert evaluate.listed_portraits(dataset, mine) == [dataset.train[1], dataset.test[0]]
+    assert portrait_errors.listed_portraits(dataset, mine) == [dataset.train[1], dataset.test[0]]
     held_out = dataset.train[1].stem
     (small_dataset / "train.txt").write_text(f"{dataset.train[0].stem}\n")
     (small_dataset / "validation.txt").write_text(f"{held_out}\n")
     dataset = Dataset.open(small_dataset)
-    assert evaluate.listed_portraits(dataset, Path("validation.txt")) == dataset.validation
+    assert portrait_errors.listed_portraits(dataset, Path("validation.txt")) == dataset.validation
 
 
 def test_bad_lists_and_mattes_are_one_sentence(small_dataset, tmp_path):
     dataset = Dataset.open(small_dataset)
     with pytest.raises(InputError, match="absent.txt does not exist"):
-        evaluate.listed_portraits(dataset, Path("absent.txt"))
+        portrait_errors.listed_portraits(dataset, Path("absent.txt"))
     (tmp_path / "empty.txt").write_text("\n")
     with pytest.raises(InputError, match="empty.txt: the list is empty"):
-        evaluate.listed_portraits(dataset, tmp_path / "empty.txt")
+        portrait_errors.listed_portraits(dataset, tmp_path / "empty.txt")
     (tmp_path / "other.txt").write_text(f"{dataset.test[0].stem}\nnobody\n")
     with pytest.raises(InputError, match="other.txt: line 2, 'nobody', is not the name of"):
-        evaluate.listed_portraits(dataset, tmp_path / "other.txt")
+        portrait_errors.listed_portraits(dataset, tmp_path / "other.txt")
     (tmp_path / "twice.txt").write_text(f"{dataset.test[0].stem}\n{dataset.test[0].photo.name}\n")
     with pytest.raises(InputError, match="twice.txt: line 2 names .* already in twice.txt, line 1"):
-        evaluate.listed_portraits(dataset, tmp_path / "twice.txt")
+        portrait_errors.listed_portraits(dataset, tmp_path / "twice.txt")
     portrait = dataset.test[0]
     cv2.imwrite(str(portrait.matte), np.eye(133, 100, dtype=np.uint8) * 255)
     with pytest.raises(InputError, match="no fractional pixel"):
-        evaluate.evaluate_portrait(oval, portrait, unknown_only=True)
+        portrait_errors.evaluate_portrait(oval, portrait, unknown_only=True)
     cv2.imwrite(str(portrait.matte), np.zeros((133, 99), np.uint8))
     with pytest.raises(InputError, match="is 99x133 pixels, its photo 100x133"):
-        evaluate.evaluate_portrait(oval, portrait, unknown_only=False)
+        portrait_errors.evaluate_portrait(oval, portrait, unknown_only=False)
     cv2.imwrite(str(portrait.matte), np.eye(133, 100, dtype=np.uint8))
     with pytest.raises(InputError, match="largest value is 1 of 255"):
-        evaluate.evaluate_portrait(oval, portrait, unknown_only=False)
+        portrait_errors.evaluate_portrait(oval, portrait, unknown_only=False)
 
 
 def test_a_truth_that_the_face_shows_to_be_inverted_is_refused(small_dataset):
@@ -190,7 +191,7 @@ def test_a_truth_that_the_face_shows_to_be_inverted_is_refused(small_dataset):
         return dataclasses.replace(oval(photo), faces=(face,))
 
     with pytest.raises(InputError, match="seems to be inverted: the face is background"):
-        evaluate.evaluate_portrait(with_face, portrait, unknown_only=False)
+        portrait_errors.evaluate_portrait(with_face, portrait, unknown_only=False)
 
 
 def test_program_on_the_real_segmenter(weights, half_size, tmp_path):
@@ -272,10 +273,10 @@ def test_drawn_split_is_recorded_as_such(weights, small_dataset, tmp_path):
 
 
 def test_training_net_is_refused_with_the_name_of_the_right_one(small_dataset):
-    for name in ("portrait_train_val", "portrait_trimap_train_val"):
-        with pytest.raises(InputError, match="for training.* give its .*portrait_trimap_deploy"):
+    for name in ("train_val", "trimap_train_val"):
+        with pytest.raises(InputError, match="for training.* give its .*portrait/trimap_deploy"):
             test_net.main(
-                ["--dataset", str(small_dataset), "--deploy", str(ROOT / f"prototxt/{name}.prototxt")]
+                ["--dataset", str(small_dataset), "--deploy", str(ROOT / f"prototxt/portrait/{name}.prototxt")]
             )
 
 

@@ -1,9 +1,8 @@
-#!/usr/bin/env python3
 """How good and how fast the cut-outs of tools/matte.py are.
 
-    tools/benchmarks/mattes.py quality   mattes and colors of the rendered test portraits
-    tools/benchmarks/mattes.py speed     seconds and memory by size, cold and warm
-    tools/benchmarks/mattes.py readme    puts both into docs/benchmark.md
+    .venv/bin/python -m tools.benchmarks.mattes quality   mattes and colors of the rendered test portraits
+    .venv/bin/python -m tools.benchmarks.mattes speed     seconds and memory by size, cold and warm
+    .venv/bin/python -m tools.benchmarks.mattes readme    puts both into docs/benchmark.md
 
 Results are kept in docs/matte_bench.json.  Quality is measured on portraits
 whose mattes and foreground colors are known, against the mask of the raw
@@ -12,9 +11,6 @@ and, as the bound of any trimap head, our solve of the true trimap.
 """
 
 from __future__ import annotations
-
-if not __package__:
-    import use_venv  # noqa: F401
 
 import argparse
 import json

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Photos that are not upright, and photos without people.
 
     python -m tools.benchmarks.robustness turned     test portraits of a dataset, turned

@@ -1,7 +1,6 @@
-#!/usr/bin/env python3
 """Load on the local server: are answers lost or mixed up, does memory grow?
 
-    tools/benchmarks/server.py [--requests 500] [--clients 8]
+    .venv/bin/python -m tools.benchmarks.server [--requests 500] [--clients 8]
 
 Starts tools/serve.py on a free port and sends it small photos, each of its own
 size, from many clients at once.  What one photo gives when the server has
@@ -10,9 +9,6 @@ that is turned away (429) waits as told and tries again.
 """
 
 from __future__ import annotations
-
-if not __package__:
-    import use_venv  # noqa: F401
 
 import argparse
 import http.client

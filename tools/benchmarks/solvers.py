@@ -1,8 +1,7 @@
-#!/usr/bin/env python3
 """Measure the matting core against everything else that solves the same systems.
 
-    tools/benchmarks/solvers.py run [--quick]     measure; writes docs/bench.json and docs/bench.png
-    tools/benchmarks/solvers.py readme            puts the table of docs/bench.json into docs/benchmark.md
+    .venv/bin/python -m tools.benchmarks.solvers run [--quick]     measure; writes docs/bench.json and docs/bench.png
+    .venv/bin/python -m tools.benchmarks.solvers readme            puts the table of docs/bench.json into docs/benchmark.md
 
 All contenders run in one process, in turn, on the same matrices D and the same
 two right-hand sides (forward and adjoint), repeatedly; the figures are medians
@@ -11,9 +10,6 @@ Peak memory is measured in a process of its own for every size.
 """
 
 from __future__ import annotations
-
-if not __package__:
-    import use_venv  # noqa: F401
 
 import argparse
 import gc
@@ -50,6 +46,7 @@ from data_prep.common.errors import InputError, run_program
 from data_prep.common.files import atomic_write
 from data_prep.common.images import read_matte, read_photo
 from data_prep.datasets.dataset import Dataset
+from prototxt.catalog import NETS
 from tools.evaluation.report import (
     BENCHMARK,
     describe_machine,
@@ -379,7 +376,7 @@ def training_share(net: str, iterations: int) -> dict:
     """The matting layer's part of a training iteration, by `caffe time`."""
     environment = {k: v for k, v in os.environ.items() if k != "GLOG_minloglevel"}
     log = subprocess.run(
-        [Path(sys.prefix, "bin/caffe"), "time", "-model", f"prototxt/{net}_train_val.prototxt",
+        [Path(sys.prefix, "bin/caffe"), "time", "-model", str(NETS[net].train_val),
          "-iterations", str(iterations), "-phase", "TRAIN"],
         capture_output=True, text=True, env=environment,
     ).stderr  # fmt: skip

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tools.evaluation.evaluate import PRINTED
 from tools.evaluation.metrics import MatteErrors
+from tools.evaluation.portraits import PRINTED
 
 Scores = dict[str, MatteErrors]  # by stem
 

@@ -14,15 +14,6 @@ from pathlib import Path
 
 from data_prep.common.errors import InputError
 from data_prep.common.files import atomic_write
-from tools.evaluation.report import Column
-
-COLUMNS = (
-    Column("sad", "SAD ×1e3", 1.0),
-    Column("mse", "MSE ×1e-3", 1e-3),
-    Column("dapm_gradient", "dapm gradient ×1e-3", 1e-3),
-    Column("dapm_connectivity", "dapm connectivity ×1e-4", 1e-4),
-)
-
 
 #: Where the tables of `tools/benchmarks/solvers.py` and `tools/benchmarks/mattes.py` stand.
 BENCHMARK = Path("docs/benchmark.md")
@@ -111,6 +102,14 @@ class Column:
     measure: str
     heading: str
     unit: float
+
+
+COLUMNS = (
+    Column("sad", "SAD ×1e3", 1.0),
+    Column("mse", "MSE ×1e-3", 1e-3),
+    Column("dapm_gradient", "dapm gradient ×1e-3", 1e-3),
+    Column("dapm_connectivity", "dapm connectivity ×1e-4", 1e-4),
+)
 
 
 def cell(value: dict, unit: float, sign: str = "") -> str:

@@ -1,10 +1,9 @@
-#!/usr/bin/env python3
 """What each part of the recipe buys: trainings that leave it out.
 
-    tools/experiments/ablation.py list
-    tools/experiments/ablation.py run [NAME ...] [--scale 0.25] [--split validation|test]
-    tools/experiments/ablation.py install nomask [--scale 0.25]
-    tools/experiments/ablation.py docs      # puts the tables into docs/training.md
+    .venv/bin/python -m tools.experiments.ablation list
+    .venv/bin/python -m tools.experiments.ablation run [NAME ...] [--scale 0.25] [--split validation|test]
+    .venv/bin/python -m tools.experiments.ablation install nomask [--scale 0.25]
+    .venv/bin/python -m tools.experiments.ablation docs      # puts the tables into docs/training.md
 
 Each experiment is both stages of a recipe with something changed, by real `caffe
 train`, with the last snapshot (none is chosen).  --scale shortens every stage;
@@ -18,9 +17,6 @@ does, for a row of the study's table, into data/models/.
 
 from __future__ import annotations
 
-if not __package__:
-    import use_venv  # noqa: F401
-
 import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -31,10 +27,10 @@ from data_prep.caffe_data.products import prepare
 from data_prep.common.errors import InputError, run_program
 from data_prep.common.parallel import available_workers
 from data_prep.datasets.dataset import Dataset, Portrait
+from prototxt.catalog import NETS
 from tools.evaluation.estimates import Scores, compare, estimates
 from tools.evaluation.report import cell, describe_machine, read_report, renew_section, write_report
 from tools.evaluation.scores import people_of
-from tools.init_weights import main as init_weights
 from tools.matting.models import MODELS, ROOT
 from tools.training.selection import (
     EVERY,
@@ -47,12 +43,13 @@ from tools.training.selection import (
 )
 from tools.training.stages import Stage, keep_files, run_stages, stages_of
 from tools.training.variants import scaled, varied_stage
+from tools.training.weights import write_initial_weights
 
 OUT, DOCS = Path("out/ablation"), Path("docs/training.md")
 #: By recipe: the section of its tables in `DOCS`, and the command that writes it.
 SECTIONS = {
     "portrait": ("ablation", "make ablation"),
-    "fcn8s_half": ("ablation-fcn8s_half", "tools/experiments/ablation.py docs"),
+    "fcn8s_half": ("ablation-fcn8s_half", ".venv/bin/python -m tools.experiments.ablation docs"),
 }
 #: What a recipe's initial weights come from (tools/init_weights.py).
 ORIGINS = {"portrait": "selfie", "fcn8s_half": "vgg16"}
@@ -70,7 +67,7 @@ class Experiment:
     title : str
         In the table.
     net : str
-        Stem of its net definitions.
+        A net of `prototxt.catalog`.
     recipe : str
         Whose stages they are (`tools.training.stages.RECIPES`), and whose looks and shape mask
         (`tools.matting.models.MODELS`).
@@ -136,7 +133,7 @@ def results_of(recipe: str, scale: float) -> Path:
 
 def reports_of(recipe: str) -> list[dict]:
     """Reports on a recipe's experiments, the longest trainings first."""
-    reports = [read_report(path, "tools/experiments/ablation.py run") for path in OUT.glob("*.json")]
+    reports = [read_report(path, ".venv/bin/python -m tools.experiments.ablation run") for path in OUT.glob("*.json")]
     found = [report for report in reports if report["recipe"] == recipe]
     return sorted(found, key=lambda report: -report["scale"])
 
@@ -182,8 +179,8 @@ def own_databases(experiment: Experiment, dataset: Path) -> Path | None:
 
 def net_file(experiment: Experiment, stage_name: str) -> Path:
     """The net definition of a stage."""
-    head = "_trimap" if stage_name.endswith("_warm") else ""
-    return ROOT / f"prototxt/{experiment.net}{head}_train_val.prototxt"
+    net = NETS[experiment.net]
+    return net.trimap_train_val if stage_name.endswith("_warm") else net.train_val
 
 
 def train(experiment: Experiment, scale: float, dataset: Path) -> Stage:
@@ -194,7 +191,7 @@ def train(experiment: Experiment, scale: float, dataset: Path) -> Stage:
     prepared = own_databases(experiment, dataset)
     weights = ROOT / f"data/models/{experiment.net}_init.caffemodel"
     if not weights.is_file():
-        init_weights([experiment.net, "--from", ORIGINS[experiment.recipe], "-o", str(weights)])
+        write_initial_weights(NETS[experiment.net], ORIGINS[experiment.recipe], weights)
     if scale == 1 and reference_of(experiment) in (experiment.name, experiment.shares):
         return run_stages(stages_of(experiment.recipe)[: experiment.warm + experiment.end_to_end])
     for name, settings, solver in stages_of_experiment(experiment, scale):
@@ -212,7 +209,7 @@ def score(
     out: Path = OUT,
 ) -> Scores:
     """Errors of weights that an experiment trained."""
-    deploy = ROOT / f"prototxt/{experiment.net}_trimap_deploy.prototxt"
+    deploy = NETS[experiment.net].trimap_deploy
     return scores_of_weights(
         weights.stem, experiment.recipe, weights, stage, portraits, out, deploy
     )
@@ -273,7 +270,7 @@ def table(report: dict) -> str:
         f"recipe, negative where leaving the part out is better "
         f"({report['machine']['date']}):",
         "",
-        "| | `tools/experiments/ablation.py run` | gradient ×1e-3 | Δ gradient | SAD ×1e3 | Δ SAD |",
+        "| | `.venv/bin/python -m tools.experiments.ablation run` | gradient ×1e-3 | Δ gradient | SAD ×1e3 | Δ SAD |",
         "|---|---|---|---|---|---|",
     ]
     for row in report["rows"]:
@@ -333,7 +330,7 @@ def put_into_docs() -> None:
     """
     found = {recipe: reports_of(recipe) for recipe in SECTIONS}
     if not any(found.values()):
-        raise InputError(f"{OUT} holds no report; run `tools/experiments/ablation.py run` first.")
+        raise InputError(f"{OUT} holds no report; run `.venv/bin/python -m tools.experiments.ablation run` first.")
     for recipe, (section, command) in SECTIONS.items():
         if reports := found[recipe]:
             renew_section(DOCS, section, command, "\n\n".join(map(table, reports)))

@@ -1,7 +1,6 @@
-#!/usr/bin/env python3
 """Errors of a net's mattes, snapshot by snapshot, and which snapshot is best.
 
-    tools/experiments/learning_curve.py portrait [--dataset data/portrait_set]
+    .venv/bin/python -m tools.experiments.learning_curve portrait [--dataset data/portrait_set]
 
 The mattes are those of validation people, who are neither trained nor tested
 on: a snapshot chosen by the test split would make that split part of training.
@@ -12,23 +11,12 @@ out/curves/NET.json and draws it with the logs in out/NET_training.png.
 
 from __future__ import annotations
 
-if not __package__:
-    import use_venv  # noqa: F401
-
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
 
 from data_prep.common.errors import run_program
-from tools.plot_training import main as plot_training
-from tools.training.selection import EVERY, OUT, best_point, describe, learning_curve
-from tools.training.stages import RECIPES, Stage, stages_of
-
-
-def draw_curve(net: str, stages: Sequence[Stage], out: Path = OUT) -> None:
-    """The logs with the errors of the snapshots, in out/NET_training.png."""
-    logs = [str(stage.log) for stage in stages if stage.log.is_file()]
-    plot_training([*logs, "--errors", str(out / f"{net}.json"), "-o", f"out/{net}_training.png"])
+from tools.training.selection import EVERY, best_point, describe, draw_curve, learning_curve
+from tools.training.stages import RECIPES, stages_of
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -1,8 +1,7 @@
-#!/usr/bin/env python3
 """The paper's learning-rate study: loss change and test error for each rate.
 
-    tools/experiments/learning_rates.py run [--rates 1e-3 1e-4 1e-5 1e-6] [--iterations 400]
-    tools/experiments/learning_rates.py docs     # puts table and figure into docs/
+    .venv/bin/python -m tools.experiments.learning_rates run [--rates 1e-3 1e-4 1e-5 1e-6] [--iterations 400]
+    .venv/bin/python -m tools.experiments.learning_rates docs     # puts table and figure into docs/
 
 "We tune the learning rates in range [1e-3, 1e-6].  For each learning rate, we
 analyze the loss change and test the performance."  Each rate is a short `caffe
@@ -12,9 +11,6 @@ kept, interrupted ones go on from their last snapshot (snapshots/variants/).
 """
 
 from __future__ import annotations
-
-if not __package__:
-    import use_venv  # noqa: F401
 
 import argparse
 import math

@@ -1,9 +1,8 @@
-#!/usr/bin/env python3
 """The table of the study: every contender on the whole test split, at full size.
 
-    tools/experiments/study.py run [--dataset data/portrait_set] [--rows portrait bound ...]
-    tools/experiments/study.py worst       # draws the images that portrait-lite is worst at
-    tools/experiments/study.py docs        # puts the table into docs/training.md
+    .venv/bin/python -m tools.experiments.study run [--dataset data/portrait_set] [--rows portrait bound ...]
+    .venv/bin/python -m tools.experiments.study worst       # draws the images that portrait-lite is worst at
+    .venv/bin/python -m tools.experiments.study docs        # puts the table into docs/training.md
 
 Contenders whose weights are not there are left out.  Images that are measured
 are kept in out/study/NAME.jsonl: a run that was killed goes on where it was.
@@ -11,9 +10,6 @@ Writes out/study/errors.csv (every image) and docs/study.json (the table).
 """
 
 from __future__ import annotations
-
-if not __package__:
-    import use_venv  # noqa: F401
 
 import argparse
 import csv
@@ -25,11 +21,12 @@ from data_prep.common.digests import sha256_of
 from data_prep.common.errors import InputError, run_program
 from data_prep.common.files import atomic_write
 from data_prep.datasets.dataset import Dataset
+from prototxt.catalog import NETS
 from tools.evaluation.contact_sheet import write_contact_sheet
 from tools.evaluation.estimates import Scores, compare, estimates
-from tools.evaluation.evaluate import evaluate_portrait
 from tools.evaluation.methods import Contender, bound_matte, net_contender, segmenter_contenders
 from tools.evaluation.metrics import MatteErrors
+from tools.evaluation.portraits import evaluate_portrait
 from tools.evaluation.report import (
     COLUMNS,
     cell,
@@ -70,13 +67,13 @@ def study_contenders() -> list[Contender]:
         net_contender(
             "fcn8s_half_nomask", "FCN-8s at half size, end to end, without shape mask",
             "fcn8s_half", models / "fcn8s_half_nomask.caffemodel",
-            ROOT / "prototxt/fcn8s_half_nomask/trimap_deploy.prototxt",
+            NETS["fcn8s_half_nomask"].trimap_deploy,
         ),
         net_contender("fcn8s_half", "FCN-8s at half size, end to end", "fcn8s_half"),
         net_contender(
             "portrait_nomask", "portrait-lite, end to end, without shape mask", "portrait",
             models / "portrait_nomask.caffemodel",
-            ROOT / "prototxt/portrait_nomask/trimap_deploy.prototxt",
+            NETS["portrait_nomask"].trimap_deploy,
         ),
         net_contender(
             "portrait_warm", "portrait-lite, warm start alone", "portrait",

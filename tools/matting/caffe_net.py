@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from google.protobuf import text_format
@@ -11,11 +12,11 @@ from google.protobuf import text_format
 from data_prep.common.errors import InputError
 from tools.matting.pycaffe import load_caffe
 
+if TYPE_CHECKING:  # trimaps and masks from outside are matted without Caffe
+    import caffe
+    from caffe.proto import caffe_pb2
+
 Weights = dict[str, list[np.ndarray]]
-
-
-
-
 
 
 def read_net(path: Path) -> caffe_pb2.NetParameter:
@@ -48,8 +49,7 @@ def read_net(path: Path) -> caffe_pb2.NetParameter:
 
 def _deploy_of(path: Path) -> str:
     """The deploy definition beside a train_val net, for messages; else any."""
-    name = path.stem.removesuffix("_train_val")
-    beside = (path.with_name(f"{name}{tail}.prototxt") for tail in ("_trimap_deploy", "_deploy"))
+    beside = (path.with_name(name) for name in ("trimap_deploy.prototxt", "deploy.prototxt"))
     found = next((deploy for deploy in beside if deploy.is_file()), None)
     return f"its deploy definition, {found}" if found else "a deploy definition"
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from prototxt.catalog import DEFINITIONS, IS_INSTALLED, MADE_WEIGHTS, SHIPPED_WEIGHTS
+from prototxt.catalog import IS_INSTALLED, MADE_WEIGHTS, NETS, SHIPPED_WEIGHTS
 
 #: The checkout; in an installed package nothing but the packages is there.
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Model:
 
 def _model(name: str, command: str, folder: Path = MADE_WEIGHTS, **how) -> Model:
     return Model(
-        DEFINITIONS / f"{name}_trimap_deploy.prototxt",
+        NETS[name].trimap_deploy,
         folder / f"{name}.caffemodel",
         folder / f"{name}.shape_mask.npz",
         command,

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import cv2
 
@@ -37,11 +35,6 @@ from tools.outputs.effects import (
 )
 from tools.outputs.folders import Companions, list_photos, some, unique_targets
 from tools.outputs.rendering import OUTPUTS, PNG_OUTPUTS, Job, Request, Workbench, is_image_file
-
-if TYPE_CHECKING:  # it loads Caffe, which `--help` need not wait for
-    pass
-
-logger = logging.getLogger(__name__)
 
 # Outputs that show the background that is asked for.
 ON_BACKGROUND = ("composite", "effects")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import ImageColor
@@ -24,9 +26,7 @@ from data_prep.common.pictures import (
 )
 from tools.matting.guidance import MASK, TRIMAP, check_shape, levels_of, read_guidance
 from tools.matting.models import DEFAULT_MODEL
-from tools.matting.session import Matte
 from tools.outputs import journal
-@@
 from tools.outputs.effects import (
     EFFECTS,
     Effect,
@@ -37,11 +37,15 @@ from tools.outputs.effects import (
 )
 from tools.outputs.sheets import before_after, effects_sheet
 
+if TYPE_CHECKING:  # it loads Caffe, which `--help` need not wait for
+    from tools.matting.session import Matte
+
+logger = logging.getLogger(__name__)
+
 OUTPUTS = ("alpha", "cutout", "composite", "sheet", "trimap", "effects")
 # Pictures to look at or to edit, in one format whatever `--format` says.
 PNG_OUTPUTS = ("sheet", "trimap", "effects")
 BLUR = "blur"
-
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from tools.evaluation.methods import net_contender
 from tools.evaluation.report import write_report
 from tools.evaluation.scores import people_of, scores_of
 from tools.matting.models import ROOT
+from tools.training.plots import plot_training
 from tools.training.stages import Stage, databases
 
 OUT = Path("out/curves")
@@ -160,3 +161,9 @@ def describe(points: Sequence[Point]) -> str:
             f"{spread[0] * 1e3:5.3f} {sad.mean:7.3f} ± {spread[1]:4.2f}"
         )
     return "\n".join(lines)
+
+
+def draw_curve(net: str, stages: Sequence[Stage], out: Path = OUT) -> None:
+    """Draw the logs with the errors of the snapshots, in out/NET_training.png."""
+    logs = [stage.log for stage in stages if stage.log.is_file()]
+    plot_training(logs, Path(f"out/{net}_training.png"), out / f"{net}.json")

@@ -8,9 +8,14 @@ import numpy as np
 
 from data_prep.common.assets import fetch
 from data_prep.common.errors import InputError
+from data_prep.common.files import atomic_write
+from data_prep.common.images import refuse_overwriting
+from prototxt.catalog import NETS, Net
 from tools.matting.caffe_net import Weights, read_caffemodel
 from tools.matting.models import ROOT
 
+#: What initial weights can be made from.
+ORIGINS = ("fcn8s", "vgg16", "selfie", "nothing")
 SEGMENTER = ROOT / "data/models/selfie.caffemodel"
 #: The published FCN-8s has 21 classes (20 of PASCAL VOC and background).
 PUBLISHED_CLASSES = 21
@@ -20,7 +25,6 @@ FIRST_LAYERS = ("conv1_1", "conv1")
 UPSAMPLING_LAYERS = ("upscore2", "upscore_pool4", "upscore8")
 #: Convolutions in the five stages of VGG-16.
 VGG16_STAGES = (2, 2, 3, 3, 3)
-
 
 
 def bilinear_kernel(size: int) -> np.ndarray:
@@ -172,24 +176,73 @@ def transplant(net, source: Weights) -> list[tuple[str, str]]:
     return report + [(name, "not in this net") for name in unused]
 
 
-def build_net(prototxt: Path, seed: int):
-    """A `caffe.Net` with its fillers drawn from `seed`.
+def filled_net(net: Net, seed: int):
+    """A `caffe.Net` from ``data`` to ``score`` with its fillers drawn from `seed`.
 
     Without shape mask all layers that have the same weights with it are drawn as with
     it, so that a comparison of the two does not compare draws.
     """
     import caffe
 
-    if not prototxt.exists():
-        raise InputError(f"{prototxt} does not exist; run 'make prototxt'.")
+    if not net.trimap_deploy.exists():
+        raise InputError(f"{net.trimap_deploy} does not exist; run 'make prototxt'.")
     caffe.set_mode_cpu()
     caffe.set_random_seed(seed)
-    net = caffe.Net(str(prototxt), caffe.TEST)
-    if "_nomask" in prototxt.name:
-        with_mask = build_net(prototxt.with_name(prototxt.name.replace("_nomask", "")), seed)
-        for name, blobs in net.params.items():
-            others = with_mask.params[name]
+    filled = caffe.Net(str(net.trimap_deploy), caffe.TEST)
+    if net.with_shape_mask is not None:
+        twin = filled_net(NETS[net.with_shape_mask], seed)
+        for name, blobs in filled.params.items():
+            others = twin.params[name]
             if all(a.data.shape == b.data.shape for a, b in zip(blobs, others)):
                 for blob, other in zip(blobs, others):
                     blob.data[...] = other.data
-    return net
+    return filled
+
+
+def write_initial_weights(
+    net: Net, origin: str, output: Path, source: Path | None = None, seed: int = 0
+) -> list[tuple[str, str]]:
+    """Write a caffemodel to start a training from.
+
+    Parameters
+    ----------
+    net : Net
+    origin : str
+        One of `ORIGINS`.
+    output : Path
+    source : Path, optional
+        The 21-class FCN-8s, which ``"fcn8s"`` needs, or the converted segmenter (default:
+        the one that `make` writes).
+    seed : int
+        Decides the fillers, and the classes that are taken from an FCN-8s.
+
+    Returns
+    -------
+    list of (str, str)
+        By layer, what happened to it: `transplant`.
+
+    Raises
+    ------
+    InputError
+        If the origin needs a source and has none or the other way round, the source is the
+        output, or its weights do not fit.
+    """
+    if origin == "fcn8s" and source is None:
+        raise InputError("--from fcn8s needs --source.")
+    if origin in ("vgg16", "nothing") and source is not None:
+        raise InputError(f"--from {origin} takes no --source.")
+    if source is not None:
+        refuse_overwriting([output], [source])
+    # Not the whole net: Caffe would load its lambda over that of the layer's param_str.
+    filled = filled_net(net, seed)
+    weights: Weights = {}
+    if origin == "fcn8s":
+        weights = published_fcn8s(source, seed)
+    elif origin == "selfie":
+        weights = segmenter(source or SEGMENTER, filled.blobs["data"].shape[1])
+    elif origin == "vgg16":
+        weights = vgg16_convolutions()
+    report = transplant(filled, weights)
+    with atomic_write(output) as path:
+        filled.save(str(path))
+    return report
