@@ -1,0 +1,134 @@
+"""Mattes and measures are what their versions made of the same photo before.
+
+A test that fails here tells: raise the version, so that no measured error goes on to stand
+for other mattes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import cv2
+import numpy as np
+import pytest
+from golden import assert_recorded, fingerprint
+
+from data_prep.common.images import read_matte, read_photo
+from data_prep.datasets.dataset import Dataset
+from tools.evaluation.methods import Contender, net_contender, segmenter_contenders
+from tools.evaluation.metrics import METRICS_VERSION, evaluate
+from tools.experiments.study import study_contenders
+from tools.matting.band import own_band_probabilities
+from tools.matting.models import MODELS, ROOT
+from tools.matting.predictor import MATTES_VERSION
+
+SIZE = (210, 280)  # width, height of the portrait in the photo
+AROUND = (80, 0, 170, 150)  # pixels above, below, left and right: small people get a look from near
+
+#: By way and version; what is recorded for a version is never changed.
+RECORDED: dict[str, dict[int, list[float]]] = {
+    "raw": {
+        1: [
+            -45.115, -54.747, -255.049, 0.152, 30.300, -7.184, -73.180, 79.689
+        ],
+    },
+    "band": {
+        1: [
+            -50.577, -46.089, -250.610, -1.351, 34.219, -6.916, -58.557, 88.560
+        ],
+    },
+    "selfie": {
+        1: [
+            -34.101, -57.418, -249.712, -12.953, 16.771, -21.514, -63.816, 85.813
+        ],
+    },
+    "portrait": {
+        1: [
+            -29.765, -90.219, -253.540, -53.278, 34.638, -30.381, -56.025, 80.280
+        ],
+    },
+    "one look": {
+        1: [
+            0.045, -106.808, -233.577, -34.117, 55.586, -26.375, -45.734, 78.394
+        ],
+    },
+    "bound": {
+        1: [
+            -29.425, -54.336, -247.439, -14.823, 14.781, -14.991, -65.435, 83.172
+        ],
+    },
+    "second opinion": {
+        1: [
+            71.922, -16.709, -110.219, -46.888, 101.752, 196.909, -17.031, -14.360
+        ],
+    },
+    "measures": {
+        1: [
+            -4.418168, -3.411872, -1.633388, -2.313260, -1.956776, -4.394218
+        ],
+    },
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def portrait():
+    """A test portrait of the sample in a larger frame: photo and true matte."""
+    found = Dataset.open(ROOT / "data/sample").test[0]
+    images = read_photo(found.photo), read_matte(found.matte)
+    photo, matte = (cv2.resize(image, SIZE, interpolation=cv2.INTER_AREA) for image in images)
+    photo = cv2.copyMakeBorder(photo, *AROUND, cv2.BORDER_REPLICATE)
+    return photo, cv2.copyMakeBorder(matte, *AROUND, cv2.BORDER_CONSTANT, value=0) / 255
+
+
+def ways() -> dict[str, Contender]:
+    """Every way to a matte: by name."""
+    portrait = MODELS["portrait"]
+    found = [
+        *segmenter_contenders(),
+        net_contender("portrait", "", "portrait"),
+        # As nets are asked that get one look and no second opinion.
+        net_contender(
+            "one look", "", "lite", portrait.weights, portrait.deploy, portrait.shape_mask
+        ),
+        next(each for each in study_contenders() if each.name == "bound"),
+    ]
+    return {each.name: each for each in found}
+
+
+@pytest.mark.parametrize("name", ways())
+def test_a_matte_is_that_of_its_version(portrait, name):
+    photo, truth = portrait
+    found = fingerprint(255 * ways()[name].load()(photo, truth))
+    assert_recorded(
+        found, RECORDED[name], MATTES_VERSION, "MATTES_VERSION in tools/matting/predictor.py", 0.2
+    )
+
+
+def test_a_second_opinion_counts_as_in_its_version():
+    """A net's scores doubt a disk inside a person of whom the segmenter is certain."""
+    rows, columns = np.mgrid[:160, :120]
+    person = np.hypot(columns - 60, rows - 100) / 55 < 1
+    doubt = np.hypot(columns - 50, rows - 110) < 22
+    scores = np.float32(np.where([person & ~doubt, ~person, doubt], 4, -3))
+    logit = np.float32(12 * (1 - np.hypot(columns - 60, rows - 100) / 50))
+    face = np.full((68, 2), 60.0)
+    face[36:42, 0], face[42:48, 0], face[8, 1] = 50, 70, 80
+    photo = np.random.default_rng(0).integers(0, 256, (160, 120, 3), np.uint8)
+    found, _ = own_band_probabilities(photo, scores, [face], (160, 120), logit)
+    assert_recorded(
+        fingerprint(255 * found), RECORDED["second opinion"], MATTES_VERSION,
+        "MATTES_VERSION in tools/matting/predictor.py", 0.1,
+    )  # fmt: skip
+
+
+def test_measures_are_those_of_their_version():
+    generator = np.random.default_rng(4)
+    rows, columns = np.mgrid[:60, :50]
+    truth = np.clip((20 - np.hypot(rows - 32, columns - 25)) / 6 + 0.5, 0, 1)
+    matte = np.clip(truth + generator.normal(0, 0.1, truth.shape) * (truth < 0.98), 0, 1)
+    matte[5:12, 5:12] = 0.7  # not connected to the person
+    found = list(asdict(evaluate(matte, truth)).values())
+    assert_recorded(
+        np.log(found).tolist(), RECORDED["measures"], METRICS_VERSION,
+        "METRICS_VERSION in tools/evaluation/metrics.py", 1e-4,
+    )  # fmt: skip
