@@ -15,9 +15,9 @@ import numpy as np
 from tools.matting.presence import mean_certainty, person_certainty
 
 # dlib's confidence above which an upright face is believed without a look at the other
-# turns.  Upside down, 10 of the 30 portraits of data/sample show a "face" of 0.05 to 0.49
-# (chin for forehead), while their true faces have 1.1 to 2.3.  Of 41 photos of a frontal
-# face two have less than this: 0.01 (p0166) and 0.51.  Measured on 2026-11-28.
+# turns.  Upside down, 8 of the 30 portraits of data/sample show a "face" of 0.05 to 0.49
+# (chin for forehead), while their true faces have 1.17 to 2.23.  Of 42 photos of a frontal
+# face two have less than 0.8: 0.01 (p0166) and 0.51.  Measured on 2026-11-28.
 CERTAIN_FACE = 0.8
 
 # A photo without a face is turned only where the segmenter is beyond doubt in another turn
