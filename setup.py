@@ -43,7 +43,9 @@ setup(
     version="0.1.0",
     description="Deep automatic portrait matting (ECCV 2016) on BVLC Caffe",
     python_requires=">=3.11",
-    packages=["caffe_layers", "data_prep", "data_prep.render", "prototxt", "tools", "tools.training"],
+    packages=[
+        "caffe_layers", "data_prep", "data_prep.render", "prototxt", "tools", "tools.training",
+    ],
     package_data={
         "data_prep": ["choose_mattes.html"],
         "data_prep.render": ["landmark_points.json", "LICENSES.md"],
