@@ -119,13 +119,15 @@ def reported(method: Callable) -> Callable:
     def wrapper(self, *arguments):
         try:
             return method(self, *arguments)
-        except MemoryError as error:
-            why = str(error) or "memory did not suffice"
-            fail(LayerError(f"{type(self).__name__}: {why}"))
         except (ValueError, ArithmeticError) as error:
             if not isinstance(error, LayerError):
                 error = LayerError(f"{type(self).__name__}: {error}")
             fail(error)
+        except MemoryError as error:
+            if _runs_inside_caffe():
+                why = str(error) or "memory did not suffice"
+                fail(LayerError(f"{type(self).__name__}: {why}"))
+            raise
         except Exception:
             if _runs_inside_caffe():
                 traceback.print_exc()

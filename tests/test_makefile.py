@@ -12,7 +12,8 @@ import pytest
 from checkout import ROOT, clean_environment, scratch_checkout
 
 MAKEFILE = (ROOT / "Makefile").read_text()
-TARGETS = re.search(r"^\.PHONY:((?:.*\\\n)*.*)", MAKEFILE, re.MULTILINE)[1].replace("\\", "").split()
+PHONY = re.search(r"^\.PHONY:((?:.*\\\n)*.*)", MAKEFILE, re.MULTILINE)
+TARGETS = PHONY[1].replace("\\", "").split()
 
 
 def make(*arguments, folder=ROOT, **options):

@@ -152,7 +152,8 @@ def test_databases_that_are_cut_short_or_damaged_are_named(prepared, tmp_path):
     check_databases(net)
     whole = (copy / "data.mdb").stat().st_size
     os.truncate(copy / "data.mdb", whole // 2)
-    with pytest.raises(InputError, match=f"data.mdb has {whole // 2} bytes instead of {whole}; .*make data"):
+    told = f"data.mdb has {whole // 2} bytes instead of {whole}; .*make data"
+    with pytest.raises(InputError, match=told):
         check_databases(net)
     (copy / "manifest.json").unlink()  # as other programs write databases
     with pytest.raises(InputError, match="is cut short .*make data"):
