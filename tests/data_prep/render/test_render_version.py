@@ -19,7 +19,7 @@ from golden import assert_recorded, fingerprint
 from data_prep.common.digests import content_key
 from data_prep.common.versions import recipe_of
 from data_prep.render import RENDER_VERSION
-from data_prep.render.hair.hair.growth import grow_hair
+from data_prep.render.hair.growth import grow_hair
 from data_prep.render.people.landmarks import landmark_points
 from data_prep.render.portrait_set import Settings
 from data_prep.render.shot.photo import develop, take_photo
