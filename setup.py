@@ -1,7 +1,7 @@
 """Extensions and contents of the package; pyproject.toml says the rest.
 
-    make                    # in a checkout: an editable install, compiled for this machine
-    pip wheel --no-deps .   # a wheel for every processor of this architecture
+make                    # in a checkout: an editable install, compiled for this machine
+pip wheel --no-deps .   # a wheel for every processor of this architecture
 """
 
 import os

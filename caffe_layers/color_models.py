@@ -43,9 +43,13 @@ def foreground_colors(photo: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     """
     white = np.float32(np.iinfo(photo.dtype).max)
     colors = _colors.foreground(
-        photo.astype(np.float32) / white, np.asarray(alpha, np.float32),
-        REGULARIZATION, SMALL_SIDE, SMALL_SWEEPS, LARGE_SWEEPS,
-    )  # fmt: skip
+        photo.astype(np.float32) / white,
+        np.asarray(alpha, np.float32),
+        REGULARIZATION,
+        SMALL_SIDE,
+        SMALL_SWEEPS,
+        LARGE_SWEEPS,
+    )
     colors *= white
     colors += 0.5
     return colors.astype(photo.dtype)
@@ -84,9 +88,15 @@ def sampled_alpha(
     ]
     (fore, fore_far), (back, back_far) = candidates
     values = _colors.best_pairs(
-        photo[unknown].astype(np.float32), fore, back, fore_far, back_far,
-        CAMERA_NOISE, SEPARATION, DISTANCE_COST,
-    )  # fmt: skip
+        photo[unknown].astype(np.float32),
+        fore,
+        back,
+        fore_far,
+        back_far,
+        CAMERA_NOISE,
+        SEPARATION,
+        DISTANCE_COST,
+    )
     alpha, confidence = foreground.astype(np.float32), np.zeros(unknown.shape, np.float32)
     alpha[unknown], confidence[unknown] = values
     return alpha, confidence

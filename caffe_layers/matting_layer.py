@@ -43,7 +43,9 @@ PARAMETERS = {
     "color_scale": positive(1.0 / 255.0),
     # How D is solved (see linear_solver): "hybrid" factorises the unknown part,
     # "pardiso" all of D as the paper does.
-    "solver": Parameter("hybrid", lambda v: isinstance(v, str) and v in SOLVERS, " or ".join(map(repr, SOLVERS))),
+    "solver": Parameter(
+        "hybrid", lambda v: isinstance(v, str) and v in SOLVERS, " or ".join(map(repr, SOLVERS))
+    ),
     # Print lambda and the shares of certain and unknown pixels every so many
     # training passes; 0 never.
     "log_every": Parameter(

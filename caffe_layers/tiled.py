@@ -97,9 +97,12 @@ def solve_alpha_in_tiles(
 
 
 def _enlarged_coarse_alpha(
-    image: np.ndarray, foreground: np.ndarray, background: np.ndarray,
-    lambda_: float, pixels: int,
-) -> np.ndarray:  # fmt: skip
+    image: np.ndarray,
+    foreground: np.ndarray,
+    background: np.ndarray,
+    lambda_: float,
+    pixels: int,
+) -> np.ndarray:
     """Alpha of the photo reduced to `pixels`, (H, W) float64 at its own size."""
     height, width = foreground.shape
     scale = min(1.0, (pixels / foreground.size) ** 0.5)
@@ -138,10 +141,7 @@ def _grown(
 
 def _rim(grown: tuple[slice, slice], shape: tuple[int, int]) -> np.ndarray:
     """Where a grown window ends inside the image: its outermost `RIM` pixels."""
-    rows, columns = (
-        _near_cut(each, length)
-        for each, length in zip(grown, shape)
-    )  # fmt: skip
+    rows, columns = (_near_cut(each, length) for each, length in zip(grown, shape))
     return rows[:, None] | columns[None, :]
 
 

@@ -25,7 +25,9 @@ def main(argv: list[str] | None = None) -> int:
     name = parser.parse_args(argv).name
     if name is None:
         for key, asset in ASSETS.items():
-            print(f"{key:20s} {asset.package:36s} {asset.licence:14s} {asset.member or '(archive)'}")
+            print(
+                f"{key:20s} {asset.package:36s} {asset.licence:14s} {asset.member or '(archive)'}"
+            )
         return 0
     print(fetch(name))
     return 0

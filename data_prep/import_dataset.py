@@ -334,9 +334,7 @@ def main(argv: list[str] | None = None) -> int:
         raise InputError(f"--{next(iter(folders))} is for --format plain only.")
     listing = LAYOUTS[options.format](source, **folders)
     origin = {"format": options.format, "collection": source.resolve().name}
-    manifest, new = import_dataset(
-        listing, source, out, origin, options.seed, options.workers
-    )
+    manifest, new = import_dataset(listing, source, out, origin, options.seed, options.workers)
     print(summarize(manifest, out, new))
     if not manifest.portraits:
         raise InputError(f"Nothing could be imported from {source}; the reasons are above.")

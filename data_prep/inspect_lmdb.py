@@ -109,8 +109,7 @@ def check_record(values: Mapping[str, bytes]) -> tuple[dict[str, np.ndarray], li
         channels = 1 if image.ndim == 2 else image.shape[2]
         if channels != CHANNELS[part] or image.dtype != np.uint8:
             defects.append(
-                f"{part} has {channels} channels of {image.dtype}, "
-                f"not {CHANNELS[part]} of uint8"
+                f"{part} has {channels} channels of {image.dtype}, not {CHANNELS[part]} of uint8"
             )
             continue
         images[part] = image
@@ -135,9 +134,7 @@ def _walk(databases: Sequence[lmdb.Environment]) -> Iterator[tuple[str, dict[str
         while any(head is not None for head in heads.values()):
             key = min(head[0] for head in heads.values() if head is not None)
             values = {
-                part: head[1]
-                for part, head in heads.items()
-                if head is not None and head[0] == key
+                part: head[1] for part, head in heads.items() if head is not None and head[0] == key
             }
             yield key.decode(errors="replace"), values
             heads.update({part: next(cursors[part], None) for part in values})
@@ -210,9 +207,7 @@ def choose_records(total: int, count: int, seed: int) -> list[int]:
     return sorted(chance.permutation(total)[:count].tolist())
 
 
-def draw_sheet(
-    databases: Sequence[lmdb.Environment], count: int, seed: int
-) -> np.ndarray:
+def draw_sheet(databases: Sequence[lmdb.Environment], count: int, seed: int) -> np.ndarray:
     """Contact sheet of random records, (H, W, 3) uint8.
 
     Raises
@@ -230,12 +225,8 @@ def draw_sheet(
         images, defects = check_record(values)
         if defects:
             continue
-        tile = cv2.resize(
-            draw_record(**images), TILE_SIZE, interpolation=cv2.INTER_AREA
-        )
-        cv2.putText(
-            tile, keys[index], (6, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (255, 255, 255), 1
-        )
+        tile = cv2.resize(draw_record(**images), TILE_SIZE, interpolation=cv2.INTER_AREA)
+        cv2.putText(tile, keys[index], (6, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (255, 255, 255), 1)
         tiles.append(tile)
     if not tiles:
         raise InputError("No record is whole; there is nothing to draw.")

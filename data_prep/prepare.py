@@ -71,9 +71,14 @@ def main(argv: list[str] | None = None) -> int:
         raise InputError(f"--seed {options.seed} is negative; give 0 or more.")
     augmentations = parse_augmentations(options.augment)
     made = prepare(
-        options.dataset, options.out, options.seed, augmentations,
-        options.workers, options.scheduler, options.vary,
-    )  # fmt: skip
+        options.dataset,
+        options.out,
+        options.seed,
+        augmentations,
+        options.workers,
+        options.scheduler,
+        options.vary,
+    )
     if not made:
         print(f"{options.out} is up to date with {options.dataset}.")
         return 0

@@ -88,10 +88,9 @@ def format_record(record: dict) -> str:
     sides = []
     for side in SIDES:
         people = ",\n".join(
-            f"  {json.dumps(person)}: {json.dumps(entry)}"
-            for person, entry in record[side].items()
+            f"  {json.dumps(person)}: {json.dumps(entry)}" for person, entry in record[side].items()
         )
-        sides.append(f'{json.dumps(side)}: {{\n{people}\n }}')
+        sides.append(f"{json.dumps(side)}: {{\n{people}\n }}")
     return f'{{"origin": {json.dumps(record["origin"])},\n ' + ",\n ".join(sides) + "}\n"
 
 

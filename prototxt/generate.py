@@ -45,8 +45,7 @@ def stale_files(folder: Path = FOLDER) -> list[str]:
     """Paths in the folder of what differs from the generator or should not be there."""
     wanted = definitions()
     present = {
-        path.relative_to(folder).as_posix(): path.read_text()
-        for path in folder.rglob("*.prototxt")
+        path.relative_to(folder).as_posix(): path.read_text() for path in folder.rglob("*.prototxt")
     }
     return sorted(
         name for name in wanted.keys() | present.keys() if wanted.get(name) != present.get(name)

@@ -53,9 +53,11 @@ def assert_recorded(
     written = repr(found if isinstance(found, str) else [round(float(x), 6) for x in found])
     assert version in recorded, f"Nothing is recorded for {name} = {version}; record {written}."
     expected = recorded[version]
-    same = expected == found if isinstance(found, str) else np.allclose(
-        found, expected, rtol=0, atol=tolerance
-    )  # fmt: skip
+    same = (
+        expected == found
+        if isinstance(found, str)
+        else np.allclose(found, expected, rtol=0, atol=tolerance)
+    )
     assert same, (
         f"The output has changed, and work that was kept before would be taken for new: "
         f"raise {name} above {version} and record for it {written} "

@@ -14,9 +14,22 @@ ROOT = Path(__file__).resolve().parents[1]
 PICTURES = (".jpg", ".png", ".svg")
 MOST_LINES = 130  # of the README: it is read in two minutes
 # Not the whole tree: data/ may hold rendered sets, and environments hold documents too.
-PLACES = ("*.md", "data/*/*.md", *(f"{folder}/**/*.md" for folder in (
-    "caffe_layers", "data_prep", "docs", "prototxt", "solver", "tests", "tools",
-)))  # fmt: skip
+PLACES = (
+    "*.md",
+    "data/*/*.md",
+    *(
+        f"{folder}/**/*.md"
+        for folder in (
+            "caffe_layers",
+            "data_prep",
+            "docs",
+            "prototxt",
+            "solver",
+            "tests",
+            "tools",
+        )
+    ),
+)
 
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 FENCED = re.compile(r"^```.*?^```$", re.DOTALL | re.MULTILINE)

@@ -19,8 +19,12 @@ TARGETS = PHONY[1].replace("\\", "").split()
 def make(*arguments, folder=ROOT, **options):
     return subprocess.run(
         ["make", *arguments],
-        cwd=folder, env=clean_environment(), capture_output=True, text=True, **options,
-    )  # fmt: skip
+        cwd=folder,
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+        **options,
+    )
 
 
 def test_help_lists_every_target_and_what_it_costs():
@@ -59,7 +63,9 @@ def test_databases_are_written_again_only_where_they_are_not_complete(tmp_path):
 def test_a_dataset_may_have_any_name(name):
     printed = make("-n", "data", f"DATASET={name.replace('$', '$$')}").stdout
     (line,) = (
-        line for line in printed.replace("\\\n", "").splitlines() if "data_prep.caffe_data.products" in line
+        line
+        for line in printed.replace("\\\n", "").splitlines()
+        if "data_prep.caffe_data.products" in line
     )
     line = line.replace(".venv/bin/python3", "printf '%s\\n'")
     words = subprocess.run(["bash", "-c", line], capture_output=True, text=True).stdout
@@ -72,9 +78,12 @@ def test_without_root_one_line_says_what_to_install():
         os.chmod(folder, 0o777)
         Path(folder, "Makefile").write_text(MAKEFILE)
         result = make(
-            "--silent", ".venv/stamps/system", "DEBIAN_PACKAGES=g++ surely-absent",
-            folder=folder, user=65534,
-        )  # fmt: skip
+            "--silent",
+            ".venv/stamps/system",
+            "DEBIAN_PACKAGES=g++ surely-absent",
+            folder=folder,
+            user=65534,
+        )
         assert not Path(folder, ".venv/stamps/system").exists()
     assert result.returncode != 0
     first, command = result.stdout.splitlines()

@@ -30,10 +30,15 @@ SAMPLE = ROOT / "data/sample"
 OPTIONAL = {"caffe", "dask", "distributed"}
 # Packages by the module that they bring, where the names differ.
 PACKAGE_OF = {
-    "PIL": "pillow", "cv2": "opencv-python-headless", "dlib": "dlib-bin", "google": "protobuf",
-    "mathutils": "bpy", "pi_heif": "pi-heif", "skimage": "scikit-image",
+    "PIL": "pillow",
+    "cv2": "opencv-python-headless",
+    "dlib": "dlib-bin",
+    "google": "protobuf",
+    "mathutils": "bpy",
+    "pi_heif": "pi-heif",
+    "skimage": "scikit-image",
     "sksparse": "scikit-sparse",
-}  # fmt: skip
+}
 
 
 def requirements(name: str) -> dict[str, str]:
@@ -164,8 +169,11 @@ def contents(tmp_path_factory) -> Path:
     copy_sources(folder / "source")
     run = subprocess.run(
         [sys.executable, "setup.py", "--quiet", "build_py", "--build-lib", folder / "built"],
-        cwd=folder / "source", env=portable(), capture_output=True, text=True,
-    )  # fmt: skip
+        cwd=folder / "source",
+        env=portable(),
+        capture_output=True,
+        text=True,
+    )
     assert run.returncode == 0, run.stderr
     return folder / "built"
 
@@ -182,9 +190,7 @@ def test_only_the_projects_folders_are_installed(contents: Path):
 
 @pytest.mark.parametrize("kind", ["*.py", "*.prototxt", "*.html", "*.json", "LICENSES.md"])
 def test_every_file_that_the_programs_need_is_installed(contents: Path, kind: str):
-    wanted = {
-        path.relative_to(ROOT) for folder in PACKAGES for path in (ROOT / folder).rglob(kind)
-    }
+    wanted = {path.relative_to(ROOT) for folder in PACKAGES for path in (ROOT / folder).rglob(kind)}
     assert wanted == {path.relative_to(contents) for path in contents.rglob(kind)}
 
 
@@ -197,9 +203,12 @@ def test_the_installed_package_finds_its_nets_and_weights(contents: Path, tmp_pa
         "print(MADE_WEIGHTS)\n"
     )
     run = subprocess.run(
-        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True,
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
         env=portable() | {"PYTHONPATH": str(contents)},
-    )  # fmt: skip
+    )
     carried, made = run.stdout.splitlines()
     for path in map(Path, carried.split()):
         assert path.is_file() and contents in path.parents
@@ -225,8 +234,11 @@ def without_caffe(program: str, *arguments: object, cwd: Path) -> subprocess.Com
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, paths))}
     return subprocess.run(
         [sys.executable, "-S", "-c", program, *map(str, arguments)],
-        cwd=cwd, env=environment, capture_output=True, text=True,
-    )  # fmt: skip
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
 
 
 def entry_point(name: str) -> str:
@@ -292,9 +304,16 @@ def test_a_photo_with_a_trimap_is_matted_without_caffe(
 ):
     photo, trimap = photo_and_trimap
     run = without_caffe(
-        entry_point("portrait-matte"), photo, "--trimap", trimap, "--output", "alpha",
-        "-o", tmp_path / "alpha.png", cwd=tmp_path,
-    )  # fmt: skip
+        entry_point("portrait-matte"),
+        photo,
+        "--trimap",
+        trimap,
+        "--output",
+        "alpha",
+        "-o",
+        tmp_path / "alpha.png",
+        cwd=tmp_path,
+    )
     assert run.returncode == 0, run.stderr
     assert_near_the_matte(tmp_path)
 
@@ -314,12 +333,16 @@ def test_a_solver_without_mkl_says_what_to_install(tmp_path: Path):
         "except SolveError as error:\n    print(error)\n"
     )
     environment = os.environ | {
-        "PYTHONPATH": str(ROOT), "PYPARDISO_MKL_RT": str(tmp_path / "libmkl_rt.so"),
-    }  # fmt: skip
+        "PYTHONPATH": str(ROOT),
+        "PYPARDISO_MKL_RT": str(tmp_path / "libmkl_rt.so"),
+    }
     run = subprocess.run(
-        [sys.executable, "-c", program], cwd=tmp_path, env=environment, text=True,
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        env=environment,
+        text=True,
         capture_output=True,
-    )  # fmt: skip
+    )
     assert "pip install pypardiso mkl" in run.stdout and not run.stderr
 
 
@@ -334,9 +357,13 @@ def environment(tmp_path_factory):
 
     def run(*command: object, cwd: Path = folder) -> str:
         done = subprocess.run(
-            list(map(str, command)), cwd=cwd, env=portable(), text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        )  # fmt: skip
+            list(map(str, command)),
+            cwd=cwd,
+            env=portable(),
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
         assert done.returncode == 0, done.stdout
         return done.stdout
 
@@ -364,9 +391,12 @@ def test_the_wheel_solves_in_a_fresh_environment(environment: Path, tmp_path: Pa
         "cv2.imwrite('alpha.png', 255 * solve_alpha(photo, trimap == 255, trimap == 0))\n"
     )
     run = subprocess.run(
-        [environment / "python", "-c", program], cwd=tmp_path, env=portable(),
-        capture_output=True, text=True,
-    )  # fmt: skip
+        [environment / "python", "-c", program],
+        cwd=tmp_path,
+        env=portable(),
+        capture_output=True,
+        text=True,
+    )
     assert run.returncode == 0, run.stderr
     assert_near_the_matte(tmp_path)
 
@@ -385,9 +415,12 @@ def test_the_wheel_asks_for_caffe_where_a_net_is_needed(environment: Path, tmp_p
     photo, _ = write_photo_and_trimap(tmp_path)
     assert_caffe_is_asked_for(
         subprocess.run(
-            [environment / "portrait-matte", photo], cwd=tmp_path, env=portable(),
-            capture_output=True, text=True,
-        )  # fmt: skip
+            [environment / "portrait-matte", photo],
+            cwd=tmp_path,
+            env=portable(),
+            capture_output=True,
+            text=True,
+        )
     )
 
 

@@ -51,8 +51,11 @@ def test_a_program_keeps_its_arguments_folder_and_status(how, tmp_path):
     (tmp_path / "tools").symlink_to(ROOT / "tools")
     result = subprocess.run(
         [*how, "no such photo.jpg"],
-        cwd=tmp_path, env=clean_environment(), capture_output=True, text=True,
-    )  # fmt: skip
+        cwd=tmp_path,
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+    )
     assert result.returncode == 1
     assert result.stderr.startswith("matte.py: no such photo.jpg")
     assert "Traceback" not in result.stderr
@@ -66,7 +69,10 @@ def test_a_program_leaves_another_environment(tmp_path):
     environment["VIRTUAL_ENV"] = f"{tmp_path}/other"
     result = subprocess.run(
         [ROOT / "tools/matte.py", "--help"],
-        cwd=tmp_path, env=environment, capture_output=True, text=True,
-    )  # fmt: skip
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
     assert result.returncode == 0, result.stderr
     assert result.stdout.startswith("usage: matte.py")

@@ -40,8 +40,10 @@ from tools.training.stages import is_whole
 #: All that are part of the repository, or about to be.
 LISTED = subprocess.run(
     ["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.md"],
-    cwd=ROOT, capture_output=True, text=True,
-)  # fmt: skip
+    cwd=ROOT,
+    capture_output=True,
+    text=True,
+)
 if LISTED.returncode:
     pytest.skip("not a Git checkout", allow_module_level=True)
 DOCUMENTS = [ROOT / name for name in LISTED.stdout.splitlines()]
@@ -186,8 +188,11 @@ def assert_runnable(command: Command) -> None:
     if command.program == ("make",):
         result = subprocess.run(
             ["make", "-n", *command.arguments],
-            cwd=ROOT, env=clean_environment(), capture_output=True, text=True,
-        )  # fmt: skip
+            cwd=ROOT,
+            env=clean_environment(),
+            capture_output=True,
+            text=True,
+        )
         assert result.returncode == 0, result.stderr
     elif is_ours(command):
         assert_answers(command)
@@ -213,12 +218,16 @@ def test_every_command_in_a_sentence_is_there(command):
 @pytest.mark.parametrize(
     "text",
     [
-        "tools/absent.py photo.jpg", "tools/matte.py photo.jpg --no-such-option",
-        "make absent", ".venv/bin/python -m tools.absent", ".venv/bin/absent", "surely-absent",
+        "tools/absent.py photo.jpg",
+        "tools/matte.py photo.jpg --no-such-option",
+        "make absent",
+        ".venv/bin/python -m tools.absent",
+        ".venv/bin/absent",
+        "surely-absent",
         ".venv/bin/python -m tools.experiments.ablation run base --no-such-option",
         ". .venv/bin/absent",
     ],
-)  # fmt: skip
+)
 def test_a_command_that_cannot_be_run_fails(text):
     with pytest.raises((AssertionError, OSError)):
         assert_runnable(Command("a document", text))
@@ -275,8 +284,11 @@ def run_for_pictures(command: str, folder: Path) -> subprocess.CompletedProcess[
     before = files_in(folder)
     result = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", command],
-        cwd=folder, env=clean_environment(), capture_output=True, text=True,
-    )  # fmt: skip
+        cwd=folder,
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+    )
     assert result.returncode == 0, result.stderr
     assert "Traceback" not in result.stderr
     written = [path for path, at in files_in(folder).items() if before.get(path) != at]
@@ -341,8 +353,11 @@ def card_checkout(tmp_path_factory) -> Path:
     (folder / "snapshots").mkdir()
     result = subprocess.run(
         ["make", *MAKE_ENVIRONMENT, "data"],
-        cwd=folder, env=clean_environment(), capture_output=True, text=True,
-    )  # fmt: skip
+        cwd=folder,
+        env=clean_environment(),
+        capture_output=True,
+        text=True,
+    )
     assert result.returncode == 0, result.stderr
     return folder
 
@@ -360,8 +375,11 @@ def test_caffe_trains_the_papers_net_and_keeps_a_snapshot_when_interrupted(card_
     (command,) = of_program(".venv/bin/caffe")
     caffe = subprocess.Popen(
         command.words,
-        cwd=card_checkout, env=clean_environment(), stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        cwd=card_checkout,
+        env=clean_environment(),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     log, started = [], time.monotonic()
     try:
         for line in caffe.stderr:

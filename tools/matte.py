@@ -72,24 +72,29 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "photos", nargs="+", metavar="photo",
+        "photos",
+        nargs="+",
+        metavar="photo",
         help=f"photos, folders of photos, or {PIPE} for standard input",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "-o", "--out",
+        "-o",
+        "--out",
         help=f"a folder (out), a file ({', '.join(SUFFIXES.values())}) for one output of one "
         f"photo, or {PIPE} for standard output",
-    )  # fmt: skip
+    )
     parser.add_argument("--model", choices=MODELS, default=DEFAULT_MODEL)
     parser.add_argument(
-        "--trimap", type=Path,
+        "--trimap",
+        type=Path,
         help="in place of the model: gray image, 255 person, 0 background, else unknown; "
         "for many photos, a folder with the same folders and names, such as --output trimap writes",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--mask", type=Path,
+        "--mask",
+        type=Path,
         help="in place of the model: gray image of any segmenter, whose border is refined",
-    )  # fmt: skip
+    )
     outputs = tuple(kind for kind in OUTPUTS if kind != "effects")
     parser.add_argument("--output", type=_list_of(outputs), help=f"of {', '.join(outputs)}")
     parser.add_argument(
@@ -99,14 +104,17 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         "--match-colors", action="store_true", help="fit the person's colors to the background"
     )
     parser.add_argument(
-        "--effects", type=_list_of((EFFECTS_SHEET, ALL_EFFECTS, *EFFECTS)), default=(),
+        "--effects",
+        type=_list_of((EFFECTS_SHEET, ALL_EFFECTS, *EFFECTS)),
+        default=(),
         help=f"{EFFECTS_SHEET} (all on one page), {ALL_EFFECTS} (a file each), or of "
         f"{', '.join(EFFECTS)}",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--format", choices=SUFFIXES,
+        "--format",
+        choices=SUFFIXES,
         help="png (default), webp, tiff (16 bits), or jpg for what is not transparent",
-    )  # fmt: skip
+    )
     folders = parser.add_argument_group("folders")
     folders.add_argument("--workers", type=int, help="processes (one a core and 4 GiB)")
     folders.add_argument(

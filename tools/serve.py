@@ -88,9 +88,7 @@ def arguments() -> argparse.ArgumentParser:
         ("job-seconds", positive, "for one photo"),
     ):
         default = getattr(Limits, name.replace("-", "_"))
-        limits.add_argument(
-            f"--{name}", type=kind, default=default, help=f"{meaning} ({default})"
-        )
+        limits.add_argument(f"--{name}", type=kind, default=default, help=f"{meaning} ({default})")
     return parser
 
 

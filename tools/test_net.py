@@ -121,9 +121,11 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--dataset", type=Path, default=Path("data/sample"))
     parser.add_argument("--list", type=Path, help="stems to test (default: its test.txt)")
     parser.add_argument(
-        "--region", choices=("all", "unknown"), default="all",
+        "--region",
+        choices=("all", "unknown"),
+        default="all",
         help="count all pixels, or the unknown region of the true trimap",
-    )  # fmt: skip
+    )
     parser.add_argument("--out", type=Path, help="folder (default: out/test_MODEL)")
     options = parser.parse_args(argv)
     folder = options.out or Path("out") / f"test_{options.model}"
@@ -149,9 +151,7 @@ def main(argv: list[str] | None = None) -> int:
     print(table_head())
     try:
         for portrait in tqdm(portraits, desc=options.model, unit="image"):
-            results.append(
-                evaluate_portrait(predictor, portrait, options.region == "unknown")
-            )
+            results.append(evaluate_portrait(predictor, portrait, options.region == "unknown"))
             tqdm.write(table_line(portrait.stem, asdict(results[-1].errors)))
     finally:
         # Also after Ctrl-C or a broken file: what is computed is kept.

@@ -58,11 +58,13 @@ def main(argv: list[str] | None = None) -> int:
         draw_curve(net, stages)
     else:
         plot_training([stage.log for stage in stages], Path(f"out/{net}_training.png"))
-    keep_files({
-        ROOT / f"data/models/{net}_warm.caffemodel": warm,
-        model.weights: trained,
-        model.shape_mask: trained_shape_mask(stages[-1]),
-    })  # fmt: skip
+    keep_files(
+        {
+            ROOT / f"data/models/{net}_warm.caffemodel": warm,
+            model.weights: trained,
+            model.shape_mask: trained_shape_mask(stages[-1]),
+        }
+    )
     print(f"wrote {model.weights} ({trained.name})")
     return 0
 

@@ -22,7 +22,6 @@ EDGES = [0, 1, 2, 14, 15, 16]  # of the face, before the ears
 PRIOR_TURN = 0.1
 
 
-
 def estimate_similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
     """Least-squares similarity (rotation, scale, shift; no mirroring).
 
@@ -135,8 +134,7 @@ def mean_template(landmarks: Sequence[np.ndarray]) -> np.ndarray:
     template = plain
     for _ in range(TEMPLATE_ROUNDS):
         aligned = [
-            transform_points(estimate_similarity(points, template), points)
-            for points in landmarks
+            transform_points(estimate_similarity(points, template), points) for points in landmarks
         ]
         mean = np.mean(aligned, axis=0)
         # Without this the mean would shrink a little in every round.
@@ -194,9 +192,7 @@ class Neck:
     shift: np.ndarray = field(default_factory=lambda: np.zeros(2))
     tilt: float = 0.0
 
-    def body(
-        self, landmarks: np.ndarray, aligned: np.ndarray, template: np.ndarray
-    ) -> np.ndarray:
+    def body(self, landmarks: np.ndarray, aligned: np.ndarray, template: np.ndarray) -> np.ndarray:
         """Where a portrait that is aligned by its face has its body.
 
         Parameters
@@ -300,8 +296,7 @@ def fit_alignment(
         for face, points in zip(faces, landmarks, strict=True)
     ]
     bodies = [
-        transform_points(face, center[None])[0]
-        for face, center in zip(faces, centers, strict=True)
+        transform_points(face, center[None])[0] for face, center in zip(faces, centers, strict=True)
     ]
     tilts = [head_tilt(points, template) for points in landmarks]
     shift = fit_shift(np.array(turns), np.array(bodies), np.ptp(template[:, 0]))

@@ -83,9 +83,12 @@ class Augmentation:
             image = cv2.GaussianBlur(image, (0, 0), sigma, borderType=BORDER)
         frame = image.shape[:2]
         return cv2.warpAffine(
-            image, self.matrix(frame), frame[::-1],
-            flags=cv2.INTER_LINEAR, borderMode=BORDER,
-        )  # fmt: skip
+            image,
+            self.matrix(frame),
+            frame[::-1],
+            flags=cv2.INTER_LINEAR,
+            borderMode=BORDER,
+        )
 
     def apply(self, record: Record) -> Record:
         """The changed portrait, of the same size."""

@@ -108,9 +108,7 @@ def open_database(path: Path) -> lmdb.Environment:
         expected = (database.info()["last_pgno"] + 1) * database.stat()["psize"]
         if size < expected:
             database.close()
-            raise InputError(
-                f"{file} is cut short ({size} of {expected} bytes); {remedy} again."
-            )
+            raise InputError(f"{file} is cut short ({size} of {expected} bytes); {remedy} again.")
     return database
 
 
@@ -293,9 +291,7 @@ class AlignedWriter:
         If there are no keys, or as `DatumWriter`.
     """
 
-    def __init__(
-        self, paths: Sequence[Path], built_from: dict, keys: Sequence[str]
-    ) -> None:
+    def __init__(self, paths: Sequence[Path], built_from: dict, keys: Sequence[str]) -> None:
         if len(keys) == 0:
             raise InputError(f"{paths[0]} would be empty; list at least one portrait.")
         self.keys = keys

@@ -126,9 +126,7 @@ def locked(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise InputError(
-                f"Another run is at work in {folder}; wait until it ends."
-            ) from None
+            raise InputError(f"Another run is at work in {folder}; wait until it ends.") from None
         yield
     finally:
         os.close(descriptor)

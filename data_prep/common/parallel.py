@@ -39,9 +39,7 @@ def available_workers() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def _in_order(
-    submit: Callable[[Item], Any], ahead: int, items: Iterable[Item]
-) -> Iterator[Result]:
+def _in_order(submit: Callable[[Item], Any], ahead: int, items: Iterable[Item]) -> Iterator[Result]:
     """Results of the futures of all items, `ahead` of them at a time.
 
     The first ones start with the call, not when the first result is asked for.
@@ -119,9 +117,7 @@ def _local_processes(workers: int) -> Iterator[OrderedMap]:
     folder = tempfile.TemporaryDirectory()
     numbers = count()
 
-    def ordered_map(
-        function: Callable[[Item], Result], items: Iterable[Item]
-    ) -> Iterator[Result]:
+    def ordered_map(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
         # Not with every item: some functions hold a large array.
         path = Path(folder.name, str(next(numbers)))
         path.write_bytes(pickle.dumps(function))

@@ -38,10 +38,20 @@ LARGEST_PHOTO = 64_000_000  # pixels; what full-frame cameras reach
 Tag = ExifTags.Base
 # What describes the photo, not how its file stores the pixels.
 KEPT_TAGS = (
-    Tag.ImageDescription, Tag.Make, Tag.Model, Tag.XResolution, Tag.YResolution,
-    Tag.ResolutionUnit, Tag.Software, Tag.DateTime, Tag.Artist, Tag.HostComputer, Tag.Copyright,
-    Tag.Rating, Tag.RatingPercent,
-)  # fmt: skip
+    Tag.ImageDescription,
+    Tag.Make,
+    Tag.Model,
+    Tag.XResolution,
+    Tag.YResolution,
+    Tag.ResolutionUnit,
+    Tag.Software,
+    Tag.DateTime,
+    Tag.Artist,
+    Tag.HostComputer,
+    Tag.Copyright,
+    Tag.Rating,
+    Tag.RatingPercent,
+)
 KEPT_DIRECTORIES = (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo)
 EXIF_HEADER = b"Exif\0\0"
 XMP_TAG = 700
@@ -66,9 +76,14 @@ BLOCK_ROWS = 256  # of work in wide numbers on large photos
 # How to turn stored pixels upright, by EXIF orientation: quarter turns
 # counterclockwise, then whether the columns change sides.
 TURNS = {
-    2: (0, True), 3: (2, False), 4: (2, True), 5: (3, True), 6: (3, False), 7: (1, True),
+    2: (0, True),
+    3: (2, False),
+    4: (2, True),
+    5: (3, True),
+    6: (3, False),
+    7: (1, True),
     8: (1, False),
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True)

@@ -95,9 +95,7 @@ def matte_top(matte: np.ndarray) -> int:
     return int(np.argmax((matte >= FOREGROUND).any(axis=1)))
 
 
-def measure_target(
-    landmarks: Sequence[np.ndarray], mattes: Sequence[np.ndarray]
-) -> Target:
+def measure_target(landmarks: Sequence[np.ndarray], mattes: Sequence[np.ndarray]) -> Target:
     """Medians over portraits that are cropped well already.
 
     Parameters
@@ -163,9 +161,7 @@ def _place(start: float, length: int, low: float, high: float, whole: int) -> in
     return int(np.clip(round(start), 0, whole - length))
 
 
-def crop_around_face(
-    face: Rectangle, size: tuple[int, int], target: Target = TARGET
-) -> Crop:
+def crop_around_face(face: Rectangle, size: tuple[int, int], target: Target = TARGET) -> Crop:
     """The crop that brings a face to the target's place and size.
 
     Parameters

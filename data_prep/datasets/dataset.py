@@ -1,11 +1,11 @@
 """A folder of portraits and mattes: lists, pairs, and everything wrong with them.
 
-    images/         photos, .jpg, .jpeg or .png; any other format where there is none of these
-    mattes/         alpha of the same stem, .png; any other format where there is no .png
-    train.txt       one stem a line (`datasets.lists` says in which forms else)
-    test.txt
-    validation.txt  optional: neither trained nor tested on, to choose weights by
-    dataset.json    optional: origin and checksums (`dataset_manifest`)
+images/         photos, .jpg, .jpeg or .png; any other format where there is none of these
+mattes/         alpha of the same stem, .png; any other format where there is no .png
+train.txt       one stem a line (`datasets.lists` says in which forms else)
+test.txt
+validation.txt  optional: neither trained nor tested on, to choose weights by
+dataset.json    optional: origin and checksums (`dataset_manifest`)
 """
 
 from __future__ import annotations
@@ -132,14 +132,11 @@ def read_portrait(
         return images, problems
     (height, width), (matte_height, matte_width) = (image.shape[:2] for image in images)
     if (height, width) != (matte_height, matte_width):
-        reason = (
-            f"the matte is {matte_width}x{matte_height} pixels, its photo {width}x{height}"
-        )
+        reason = f"the matte is {matte_width}x{matte_height} pixels, its photo {width}x{height}"
         problems.append(Problem(portrait.matte, reason))
     if size is not None and (width, height) != size:
         reason = (
-            f"the photo is {width}x{height} pixels; "
-            f"crop it and its matte to {size[0]}x{size[1]}"
+            f"the photo is {width}x{height} pixels; crop it and its matte to {size[0]}x{size[1]}"
         )
         problems.append(Problem(portrait.photo, reason))
     fault = matte_fault(images[1])
@@ -286,8 +283,7 @@ class Dataset:
         for part in ("images", "mattes"):
             if not (folder / part).is_dir():
                 raise InputError(
-                    f"{folder / part} does not exist; a dataset has the folders "
-                    "images and mattes."
+                    f"{folder / part} does not exist; a dataset has the folders images and mattes."
                 )
         photos = ImageFolder(folder / "images", PHOTO_SUFFIXES)
         mattes = ImageFolder(folder / "mattes", MATTE_SUFFIXES)

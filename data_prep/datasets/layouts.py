@@ -277,9 +277,7 @@ def list_portrait_segmentation(source: Path) -> Listing:
         for _, line in (read_lines(addresses) if addresses.is_file() else ())
         if line.split()[1:] == ["None"]
     }
-    split = {
-        number: name for name in LISTS for number in _mat_numbers(source / f"{name}list.mat")
-    }
+    split = {number: name for name in LISTS for number in _mat_numbers(source / f"{name}list.mat")}
     pairs: dict[str, Pair] = {}
     problems = []
     named: set[Path] = set()
@@ -293,7 +291,8 @@ def list_portrait_segmentation(source: Path) -> Listing:
         named |= {photo, matte}
         if not photo.is_file():
             where = (
-                "the release has no address for it" if name in nowhere
+                "the release has no address for it"
+                if name in nowhere
                 else "download it under this name"
             )
             problems.append(Problem(photo, f"the photo is missing; {where}"))
@@ -336,9 +335,7 @@ def list_aisegment(source: Path) -> Listing:
     root = nested if nested.is_dir() else source
     source_is = "the folder that holds clip_img and matting"
     clips, clip_problems = _clips(_existing_folder(root / "clip_img", source_is), "clip_")
-    mattings, matting_problems = _clips(
-        _existing_folder(root / "matting", source_is), "matting_"
-    )
+    mattings, matting_problems = _clips(_existing_folder(root / "matting", source_is), "matting_")
     listing = _match(
         clips, mattings, lambda clip, matting: Pair(clip.stem, clip, matting, read_alpha_channel)
     )

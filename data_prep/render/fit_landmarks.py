@@ -74,9 +74,7 @@ class Observation:
     def mirrored(self, twins: np.ndarray) -> Observation:
         """The portrait in a mirror; `twins` holds each vertex's mirror image, (V,)."""
         flip = np.array([-1.0, 1.0])
-        return Observation(
-            self.vertices[twins] * flip, self.landmarks[MIRRORED] * flip, -self.yaw
-        )
+        return Observation(self.vertices[twins] * flip, self.landmarks[MIRRORED] * flip, -self.yaw)
 
 
 def candidate_vertices(mesh: BaseMesh, rest: np.ndarray) -> np.ndarray:
@@ -115,9 +113,7 @@ def _interpolation(
         matrix = (trust[:, None, None] * places.transpose(0, 2, 1)).reshape(-1, len(near))
         target = (trust[:, None] * wanted).ravel()
         heavy = 100.0 * np.abs(matrix).max()
-        weights = nnls(
-            np.vstack([matrix, np.full(len(near), heavy)]), np.append(target, heavy)
-        )[0]
+        weights = nnls(np.vstack([matrix, np.full(len(near), heavy)]), np.append(target, heavy))[0]
         errors = np.linalg.norm(np.einsum("pvc,v->pc", places, weights) - wanted, axis=1)
         trust = np.sqrt(shares / np.maximum(errors, 0.01))
     weights[weights < LEAST_WEIGHT] = 0
@@ -154,10 +150,7 @@ def fit(
 
     everywhere = np.ones(len(both))
     return [
-        [
-            place(landmark, np.exp(-((yaws - yaw) ** 2) / (2 * YAW_WINDOW**2)) + 1e-3)
-            for yaw in YAWS
-        ]
+        [place(landmark, np.exp(-((yaws - yaw) ** 2) / (2 * YAW_WINDOW**2)) + 1e-3) for yaw in YAWS]
         if landmark in JAW
         else [place(landmark, everywhere)]
         for landmark in range(LANDMARK_COUNT)

@@ -44,7 +44,6 @@ BESIDE = frozenset({"cheek", "hair", "raised"})
 SPLIT = ("test_every", "validation_every")
 
 
-
 @dataclass(frozen=True)
 class Settings:
     """What a set is made with, besides how many portraits.

@@ -64,7 +64,9 @@ def summarize(manifest: DatasetManifest, out: Path, times: Sequence[Sequence[flo
     lines = [f"{out}: {len(manifest.portraits)} portraits, see {out / SHEET}."]
     for seconds in filter(None, times):
         middle = statistics.median(seconds)
-        lines.append(f"{len(seconds)} new, median {middle:.1f} s each ({max(seconds):.1f} at most).")
+        lines.append(
+            f"{len(seconds)} new, median {middle:.1f} s each ({max(seconds):.1f} at most)."
+        )
     if len({record["person"] for record in manifest.portraits.values()}) == 1:
         lines.append("All are of one person, so one list is empty: `make data` takes two people.")
     return "\n".join([*lines, *rejection_lines(manifest.rejected)])
@@ -75,9 +77,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, required=True, help="folder of the set")
     parser.add_argument("--count", type=int, help="photos of the whole set")
     parser.add_argument(
-        "--hands-until", type=int, metavar="K",
+        "--hands-until",
+        type=int,
+        metavar="K",
         help="also photos COUNT to K of training people with a hand beside the head",
-    )  # fmt: skip
+    )
     parser.add_argument("--only", type=int, metavar="K", help="render photo K alone")
     parser.add_argument(
         "--recomposite", type=int, metavar="B", help="B further backgrounds for what is there"
@@ -86,13 +90,17 @@ def _parser() -> argparse.ArgumentParser:
         "--recomposite-test", type=int, metavar="B", help="of test people (as --recomposite)"
     )
     parser.add_argument(
-        "--test-every", type=int, metavar="P",
+        "--test-every",
+        type=int,
+        metavar="P",
         help="each P-th person is a test person (a random 15 %% are)",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--validation-every", type=int, metavar="P",
+        "--validation-every",
+        type=int,
+        metavar="P",
         help="each P-th person is neither, but in validation.txt (nobody is)",
-    )  # fmt: skip
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--per-person", type=int, default=4, help="photos of each person")
     parser.add_argument("--scale", type=float, default=1.0, help=f"of {FRAME[0]}x{FRAME[1]}")
@@ -109,14 +117,23 @@ def _parser() -> argparse.ArgumentParser:
 def _settings(options: argparse.Namespace) -> Settings:
     """Settings of the options, checked."""
     least_values = {
-        "count": 1, "hands_until": 1, "only": 0, "recomposite": 1, "recomposite_test": 1,
-        "test_every": 2, "validation_every": 2, "per_person": 1, "samples": 1,
+        "count": 1,
+        "hands_until": 1,
+        "only": 0,
+        "recomposite": 1,
+        "recomposite_test": 1,
+        "test_every": 2,
+        "validation_every": 2,
+        "per_person": 1,
+        "samples": 1,
         "lens_positions": 1,
-    }  # fmt: skip
+    }
     for name, least in least_values.items():
         value = getattr(options, name)
         if value is not None and value < least:
-            raise InputError(f"--{name.replace('_', '-')} {value} is too few; give {least} or more.")
+            raise InputError(
+                f"--{name.replace('_', '-')} {value} is too few; give {least} or more."
+            )
     if options.seed < 0:
         raise InputError(f"--seed {options.seed} is negative; give 0 or more.")
     if not 0.05 <= options.scale <= 4:
@@ -129,9 +146,14 @@ def _settings(options: argparse.Namespace) -> Settings:
     if options.lens_positions is not None:
         quality = replace(quality, lens_positions=options.lens_positions)
     return Settings(
-        options.seed, options.per_person, quality, f".{options.format}", options.bits,
-        options.test_every, options.validation_every,
-    )  # fmt: skip
+        options.seed,
+        options.per_person,
+        quality,
+        f".{options.format}",
+        options.bits,
+        options.test_every,
+        options.validation_every,
+    )
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -159,9 +181,11 @@ def main(argv: list[str] | None = None) -> int:
     if options.recomposite is not None:
         settings = settings_of(options.out)
         photos = further_photos(
-            options.out, settings, options.recomposite,
+            options.out,
+            settings,
+            options.recomposite,
             options.recomposite_test or options.recomposite,
-        )  # fmt: skip
+        )
         runs.append(make_set(options.out, settings, photos, options.workers))
     manifest = runs[-1][0]
     print(summarize(manifest, options.out, [seconds for _, seconds in runs]))

@@ -83,9 +83,16 @@ SHAPES = {
     # No weights of fc6 and fc7 can be had here: 4096 random channels would be 90 % of
     # the net's size for nothing.
     "fcn8s_half": Shape(
-        VGG16_WIDTHS, 512, 7, 100, reduction=2, batch_size=1, lambda_rate=1e3,
-        prepared=PORTRAIT_PREPARED, trimap_weight=TRIMAP_WEIGHT,
-    ),  # fmt: skip
+        VGG16_WIDTHS,
+        512,
+        7,
+        100,
+        reduction=2,
+        batch_size=1,
+        lambda_rate=1e3,
+        prepared=PORTRAIT_PREPARED,
+        trimap_weight=TRIMAP_WEIGHT,
+    ),
     "lite": Shape((8, 16, 48, 96, 96), 128, 3, 22, reduction=4, batch_size=2, lambda_rate=1e3),
 }
 #: Nets that exist without the shape mask too.

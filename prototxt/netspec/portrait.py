@@ -111,9 +111,7 @@ def scores(n: NetSpec, data: Top, channels: int, sharpness: float) -> Top:
     """
     # Fixed weights: RGB in [0, 1] and the mask within half of 0.
     n.colors = L.Convolution(data, num_output=channels, kernel_size=1, param=FIXED * 2)
-    n.score = L.Power(
-        per_pixel(n, "class_score", features(n, n.colors), CLASSES), scale=sharpness
-    )
+    n.score = L.Power(per_pixel(n, "class_score", features(n, n.colors), CLASSES), scale=sharpness)
     return n.score
 
 
@@ -174,7 +172,9 @@ def train_val(net: str, head: str) -> caffe_pb2.NetParameter:
         wanted["mask"] = dict(mean_value=[NEUTRAL_MASK])
     for phase, data, batch_size in (("train", n, BATCH_SIZE), ("test", test, 1)):
         for kind, transform in wanted.items():
-            data[f"full_{kind}"] = lmdb_data(phase, kind, batch_size, PORTRAIT_PREPARED, **transform)
+            data[f"full_{kind}"] = lmdb_data(
+                phase, kind, batch_size, PORTRAIT_PREPARED, **transform
+            )
     n.crop_size = L.DummyData(shape=dict(dim=[1, 1, *CROP]))
     for kind in wanted:
         reduced_portrait(n, kind, n[f"full_{kind}"], variant.reduction)
@@ -183,9 +183,7 @@ def train_val(net: str, head: str) -> caffe_pb2.NetParameter:
         scores(n, n.data, variant.channels, SHARPNESS)
         matting(n, "image", LAMBDA_RATE, log_every=20)
         matte_loss(n, PORTRAIT_PREPARED)
-        trimap_loss(
-            n, "class_score", "trimap_loss", UNKNOWN_ODDS, loss_weight=TRIMAP_WEIGHT
-        )
+        trimap_loss(n, "class_score", "trimap_loss", UNKNOWN_ODDS, loss_weight=TRIMAP_WEIGHT)
     else:
         scores(n, n.data, variant.channels, sharpness=1)
         trimap_loss(n, unknown_odds=UNKNOWN_ODDS)

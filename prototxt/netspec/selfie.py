@@ -72,17 +72,28 @@ CONTEXT_CHANNELS = 128
 
 
 def convolution(
-    n: NetSpec, name: str, bottom: Top, channels: int, kernel: int = 1,
-    stride: int = 1, group: int = 1,
-) -> Top:  # fmt: skip
+    n: NetSpec,
+    name: str,
+    bottom: Top,
+    channels: int,
+    kernel: int = 1,
+    stride: int = 1,
+    group: int = 1,
+) -> Top:
     """Convolution that gives size / stride rows, padded as TensorFlow does."""
     pad = kernel // 2
     if stride == 2:
         kernel += 1  # the added first row and column are zero
     n[name] = L.Convolution(
-        bottom, num_output=channels, kernel_size=kernel, stride=stride, pad=pad,
-        group=group, param=LEARNED, weight_filler=dict(type="msra"),
-    )  # fmt: skip
+        bottom,
+        num_output=channels,
+        kernel_size=kernel,
+        stride=stride,
+        pad=pad,
+        group=group,
+        param=LEARNED,
+        weight_filler=dict(type="msra"),
+    )
     return n[name]
 
 
@@ -143,20 +154,19 @@ def upsample_bilinear(n: NetSpec, name: str, bottom: Top, channels: int) -> Top:
     the deconvolution of ones, which follows the image's size by itself.
     """
     bilinear = dict(
-        num_output=channels, group=channels, kernel_size=4, stride=2, pad=1,
-        bias_term=False, weight_filler=dict(type="bilinear"),
-    )  # fmt: skip
+        num_output=channels,
+        group=channels,
+        kernel_size=4,
+        stride=2,
+        pad=1,
+        bias_term=False,
+        weight_filler=dict(type="bilinear"),
+    )
     n[f"{name}_ones"] = L.Power(bottom, scale=0, shift=1, propagate_down=False)
-    n[f"{name}_taps"] = L.Deconvolution(
-        n[f"{name}_ones"], convolution_param=bilinear, param=FIXED
-    )
+    n[f"{name}_taps"] = L.Deconvolution(n[f"{name}_ones"], convolution_param=bilinear, param=FIXED)
     n[f"{name}_inverse"] = L.Power(n[f"{name}_taps"], power=-1)
-    n[f"{name}_unclamped"] = L.Deconvolution(
-        bottom, convolution_param=bilinear, param=FIXED
-    )
-    n[name] = L.Eltwise(
-        n[f"{name}_unclamped"], n[f"{name}_inverse"], operation=P.Eltwise.PROD
-    )
+    n[f"{name}_unclamped"] = L.Deconvolution(bottom, convolution_param=bilinear, param=FIXED)
+    n[name] = L.Eltwise(n[f"{name}_unclamped"], n[f"{name}_inverse"], operation=P.Eltwise.PROD)
     return n[name]
 
 
@@ -167,9 +177,14 @@ def encoder_block(n: NetSpec, block: Block, bottom: Top) -> Top:
     wide = convolution(n, f"{name}_expand", bottom, block.expand)
     wide = activate(n, f"{name}_expand", wide)
     deep = convolution(
-        n, f"{name}_depthwise", wide, block.expand, block.kernel, block.stride,
+        n,
+        f"{name}_depthwise",
+        wide,
+        block.expand,
+        block.kernel,
+        block.stride,
         group=block.expand,
-    )  # fmt: skip
+    )
     deep = activate(n, f"{name}_depthwise", deep)
     if block.squeeze:
         deep = squeeze_gate(n, f"{name}_gate", deep, deep, block.squeeze, block.expand)
@@ -196,9 +211,7 @@ def decoder_stage(
     up = upsample_bilinear(n, f"{name}_up", bottom, bottom_channels)
     lateral = convolution(n, f"{name}_lateral", up, channels)
     n[f"{name}_joint"] = L.Eltwise(skip, lateral)
-    gated = squeeze_gate(
-        n, f"{name}_gate", n[f"{name}_joint"], skip, channels, channels
-    )
+    gated = squeeze_gate(n, f"{name}_gate", n[f"{name}_joint"], skip, channels, channels)
     n[f"{name}_fused"] = L.Eltwise(gated, lateral)
     refined = convolution(n, f"{name}_refine", n[f"{name}_fused"], channels)
     refined = relu(n, f"{name}_refine", refined)
@@ -232,11 +245,12 @@ def features(n: NetSpec, colors: Top) -> Top:
 def per_pixel(n: NetSpec, name: str, bottom: Top, channels: int) -> Top:
     """Values of every pixel from the features of every second one."""
     n[name] = L.Deconvolution(
-        bottom, param=LEARNED,
+        bottom,
+        param=LEARNED,
         convolution_param=dict(
             num_output=channels, kernel_size=2, stride=2, weight_filler=dict(type="msra")
         ),
-    )  # fmt: skip
+    )
     return n[name]
 
 
@@ -260,17 +274,18 @@ def trimap_head(n: NetSpec, logit: Top, radius: int) -> Top:
     the band F + B must vanish against the Laplacian's small eigenvalues: at
     1e-4 it would already pull hair towards 0.5 gray.
     """
-    window = dict(
-        pool=P.Pooling.MAX, kernel_size=2 * radius + 1, pad=radius, stride=1
-    )
+    window = dict(pool=P.Pooling.MAX, kernel_size=2 * radius + 1, pad=radius, stride=1)
     n.negated = L.Power(logit, scale=-1)
     n.person_nearby = L.Pooling(logit, **window)  # max z
     n.scene_nearby = L.Pooling(n.negated, **window)  # -min z
     n.nearby = L.Concat(n.scene_nearby, n.person_nearby)
     n.score = L.Convolution(
-        n.nearby, num_output=3, kernel_size=1, param=LEARNED,
+        n.nearby,
+        num_output=3,
+        kernel_size=1,
+        param=LEARNED,
         weight_filler=dict(type="msra"),
-    )  # fmt: skip
+    )
     return n.score
 
 

@@ -200,9 +200,17 @@ def test_a_nan_in_the_scores_is_named(matting_net):
 
 def test_wrong_shapes_are_named(make_net):
     with pytest.raises(ValueError, match="3 x H x W"):
-        make_net(input_layer("prob", (1, 2, 5, 5)) + input_layer("image", (1, 3, 5, 5)) + matting_layer("{}"))
+        make_net(
+            input_layer("prob", (1, 2, 5, 5))
+            + input_layer("image", (1, 3, 5, 5))
+            + matting_layer("{}")
+        )
     with pytest.raises(ValueError, match="differ"):
-        make_net(input_layer("prob", (1, 3, 5, 5)) + input_layer("image", (1, 3, 5, 6)) + matting_layer("{}"))
+        make_net(
+            input_layer("prob", (1, 3, 5, 5))
+            + input_layer("image", (1, 3, 5, 6))
+            + matting_layer("{}")
+        )
 
 
 @pytest.mark.parametrize("normalize", [False, True])
@@ -213,7 +221,9 @@ def test_loss_layer(make_net, tmp_path, normalize, seed):
     np.savetxt(tmp_path / "p.txt", distribution)
     options = json.dumps({"p_alpha": str(tmp_path / "p.txt"), "normalize": normalize})
     net = make_net(
-        input_layer("alpha", (2, 1, 6, 5)) + input_layer("matte", (2, 1, 6, 5)) + loss_layer(options)
+        input_layer("alpha", (2, 1, 6, 5))
+        + input_layer("matte", (2, 1, 6, 5))
+        + loss_layer(options)
     )
     alpha, truth = rng.random((2, 1, 6, 5)), rng.integers(0, 256, (2, 1, 6, 5)) / 255
     net.blobs["alpha"].data[...], net.blobs["matte"].data[...] = alpha, truth
@@ -233,17 +243,27 @@ def test_loss_layer(make_net, tmp_path, normalize, seed):
         if step < 0.01:
             continue
         expected = directional_differences(net, net.blobs["alpha"], direction, objective, step)
-        assert gradient[index] == pytest.approx(expected, rel=1e-3, abs=1e-3 * float(np.abs(gradient).max()))
+        assert gradient[index] == pytest.approx(
+            expected, rel=1e-3, abs=1e-3 * float(np.abs(gradient).max())
+        )
 
 
 def test_loss_layer_defaults_to_the_papers_shares(make_net):
-    net = make_net(input_layer("alpha", (1, 1, 4, 4)) + input_layer("matte", (1, 1, 4, 4)) + loss_layer("{}"))
+    net = make_net(
+        input_layer("alpha", (1, 1, 4, 4)) + input_layer("matte", (1, 1, 4, 4)) + loss_layer("{}")
+    )
     net.blobs["alpha"].data[...], net.blobs["matte"].data[...] = 0.25, 1.0
     expected = 16 * 0.75 * loss_weights(default_alpha_distribution())[-1]
     assert float(net.forward()["loss"].item()) == pytest.approx(expected, rel=1e-5)
 
 
-@pytest.mark.parametrize("options", ['{"p_alpha": 3}', '{"normalize": 1}', '{"p": "x"}', '{"p_alpha": "absent.txt"}'])
+@pytest.mark.parametrize(
+    "options", ['{"p_alpha": 3}', '{"normalize": 1}', '{"p": "x"}', '{"p_alpha": "absent.txt"}']
+)
 def test_loss_layer_refuses_bad_parameters(make_net, options):
     with pytest.raises(ValueError, match="WeightedLossLayer"):
-        make_net(input_layer("alpha", (1, 1, 4, 4)) + input_layer("matte", (1, 1, 4, 4)) + loss_layer(options))
+        make_net(
+            input_layer("alpha", (1, 1, 4, 4))
+            + input_layer("matte", (1, 1, 4, 4))
+            + loss_layer(options)
+        )

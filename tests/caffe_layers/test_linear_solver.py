@@ -43,22 +43,52 @@ def soft(shape, seed):
 
 SYSTEMS = {
     **{
-        f"disk {inner}-{outer}, lambda {lambda_}": (smooth_image((60, 50), 1), *disk_trimap((60, 50), inner, outer), lambda_)
+        f"disk {inner}-{outer}, lambda {lambda_}": (
+            smooth_image((60, 50), 1),
+            *disk_trimap((60, 50), inner, outer),
+            lambda_,
+        )
         for inner, outer in [(0.2, 0.3), (0.1, 0.4)]
         for lambda_ in (1e-3, 1.0, 100.0, 1e6)
     },
-    **{f"soft {seed}, lambda {lambda_}": (smooth_image((48, 64), seed), *soft((48, 64), seed), lambda_)
-       for seed in (2, 3) for lambda_ in (1.0, 100.0, 1e4)},
-    "noise": (np.random.default_rng(4).random((40, 40, 3)), *disk_trimap((40, 40), 0.2, 0.35), 100.0),
+    **{
+        f"soft {seed}, lambda {lambda_}": (
+            smooth_image((48, 64), seed),
+            *soft((48, 64), seed),
+            lambda_,
+        )
+        for seed in (2, 3)
+        for lambda_ in (1.0, 100.0, 1e4)
+    },
+    "noise": (
+        np.random.default_rng(4).random((40, 40, 3)),
+        *disk_trimap((40, 40), 0.2, 0.35),
+        100.0,
+    ),
     "single color": (np.full((40, 50, 3), 0.4), *disk_trimap((40, 50), 0.2, 0.3), 100.0),
-    "grey": (np.repeat(smooth_image((40, 50), 5)[..., :1], 3, 2), *disk_trimap((40, 50), 0.2, 0.3), 100.0),
+    "grey": (
+        np.repeat(smooth_image((40, 50), 5)[..., :1], 3, 2),
+        *disk_trimap((40, 50), 0.2, 0.3),
+        100.0,
+    ),
     "all known": (smooth_image((30, 30), 6), *disk_trimap((30, 30), 0.3, 0.2999), 100.0),
     "all unknown": (smooth_image((30, 30), 7), np.zeros((30, 30)), np.zeros((30, 30)), 100.0),
-    "one certain pixel": (smooth_image((30, 30), 8), np.eye(30) * (np.arange(30) == 3), np.zeros((30, 30)), 100.0),
+    "one certain pixel": (
+        smooth_image((30, 30), 8),
+        np.eye(30) * (np.arange(30) == 3),
+        np.zeros((30, 30)),
+        100.0,
+    ),
     "3 x 3": (smooth_image((3, 3), 9), np.eye(3), np.fliplr(np.eye(3)) * (1 - np.eye(3)), 100.0),
-    "two islands": (smooth_image((40, 90), 10), *(np.hstack(pair) for pair in zip(
-        disk_trimap((40, 45), 0.1, 0.2), disk_trimap((40, 45), 0.2, 0.3))), 100.0),
-}  # fmt: skip
+    "two islands": (
+        smooth_image((40, 90), 10),
+        *(
+            np.hstack(pair)
+            for pair in zip(disk_trimap((40, 45), 0.1, 0.2), disk_trimap((40, 45), 0.2, 0.3))
+        ),
+        100.0,
+    ),
+}
 
 
 @pytest.mark.parametrize("name", SYSTEMS)
@@ -106,10 +136,16 @@ def test_an_indefinite_system_is_refused():
             solver.factorise(system)
 
 
-@pytest.mark.parametrize("shape, radius, share", [
-    ((3, 3), 1, 1.0), ((40, 50), 1, 0.6), ((40, 50), 2, 0.7), ((7, 300), 1, 0.9),
-    ((230, 210), 1, 1.0),  # has fronts large enough for threads inside
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "shape, radius, share",
+    [
+        ((3, 3), 1, 1.0),
+        ((40, 50), 1, 0.6),
+        ((40, 50), 2, 0.7),
+        ((7, 300), 1, 0.9),
+        ((230, 210), 1, 1.0),  # has fronts large enough for threads inside
+    ],
+)
 def test_preconditioner_inverts_the_block(shape, radius, share):
     """Multifrontal factor of a random block against SciPy; the diagonal elsewhere."""
     rng = np.random.default_rng(14)
@@ -157,11 +193,14 @@ print(digest.hexdigest(), gradients[2].hex())
 def test_results_are_bit_equal_from_run_to_run_and_for_any_number_of_threads():
     results = {
         subprocess.run(
-            [sys.executable, "-c", PRINT_CHECKSUM], check=True, capture_output=True, text=True,
+            [sys.executable, "-c", PRINT_CHECKSUM],
+            check=True,
+            capture_output=True,
+            text=True,
             env={**os.environ, "OMP_NUM_THREADS": threads},
         ).stdout
         for threads in ("1", "2", "2", "3")
-    }  # fmt: skip
+    }
     assert len(results) == 1
 
 

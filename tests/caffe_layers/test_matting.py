@@ -111,7 +111,9 @@ def test_residual_at_600_by_800(portrait):
 
 
 def test_equals_pymatting_on_a_hard_trimap(portrait):
-    photo, truth, foreground, background = (np.ascontiguousarray(x[100:400, 150:450]) for x in portrait)
+    photo, truth, foreground, background = (
+        np.ascontiguousarray(x[100:400, 150:450]) for x in portrait
+    )
     trimap = 0.5 + 0.5 * foreground - 0.5 * background
     theirs = pymatting.estimate_alpha_cf(
         photo[..., ::-1] / 255.0,
@@ -121,7 +123,9 @@ def test_equals_pymatting_on_a_hard_trimap(portrait):
     )
     ours = solve_alpha(photo, foreground, background, lambda_=1e4)
     known = (foreground + background).astype(np.uint8)
-    border = cv2.dilate(known, np.ones((3, 3), np.uint8)) - cv2.erode(known, np.ones((3, 3), np.uint8))
+    border = cv2.dilate(known, np.ones((3, 3), np.uint8)) - cv2.erode(
+        known, np.ones((3, 3), np.uint8)
+    )
     assert np.abs(ours - theirs)[border == 0].max() < 1e-3
     # and both resemble the exact matte: the comparison is not of two blanks
     assert np.abs(ours - truth).mean() < 0.1 < truth.std()

@@ -33,7 +33,9 @@ def test_gradient_equals_finite_differences():
         up, down = alpha.copy(), alpha.copy()
         up[index] += 1e-7
         down[index] -= 1e-7
-        expected = (weighted_loss(up, truth, weights)[0] - weighted_loss(down, truth, weights)[0]) / 2e-7
+        expected = (
+            weighted_loss(up, truth, weights)[0] - weighted_loss(down, truth, weights)[0]
+        ) / 2e-7
         assert gradient[index] == pytest.approx(expected, rel=1e-6)
 
 
@@ -60,7 +62,8 @@ def test_fractional_pixels_count_more_than_certain_ones():
 
 
 @pytest.mark.parametrize(
-    "content", ["", "abc", "\n".join(["0.5"] * 2), "\n".join(["0"] * 255 + ["1"]), "\n".join(["1"] * 256)]
+    "content",
+    ["", "abc", "\n".join(["0.5"] * 2), "\n".join(["0"] * 255 + ["1"]), "\n".join(["1"] * 256)],
 )
 def test_refuses_a_file_that_is_no_distribution(tmp_path, content):
     path = tmp_path / "p_alpha.txt"

@@ -183,12 +183,14 @@ def test_crop_takes_every_pixel_to_its_place(crop):
     inner = slice(2, -2)  # bilinear enlarging repeats the border
     np.testing.assert_allclose(
         crop.apply(columns)[400, inner],
-        (crop.left + x * crop.width / 600 - 0.5)[inner], atol=0.126,
-    )  # fmt: skip
+        (crop.left + x * crop.width / 600 - 0.5)[inner],
+        atol=0.126,
+    )
     np.testing.assert_allclose(
         crop.apply(rows)[inner, 300],
-        (crop.top + y * crop.height / 800 - 0.5)[inner], atol=0.126,
-    )  # fmt: skip
+        (crop.top + y * crop.height / 800 - 0.5)[inner],
+        atol=0.126,
+    )
 
 
 def test_reducing_averages_and_does_not_alias():

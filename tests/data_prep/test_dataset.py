@@ -131,7 +131,10 @@ def test_names_are_the_same_however_their_letters_are_composed(folder):
 
 def test_every_format_is_taken_where_there_is_none_of_the_usual_ones(folder):
     for stem, photo, matte in (
-        ("e", "webp", "tif"), ("f", "tiff", "jpg"), ("g", "jfif", "bmp"), ("h", "jpe", "pgm")
+        ("e", "webp", "tif"),
+        ("f", "tiff", "jpg"),
+        ("g", "jfif", "bmp"),
+        ("h", "jpe", "pgm"),
     ):
         add(folder, stem, suffix=".png")
         for part, name, suffix in (("images", "png", photo), ("mattes", "png", matte)):

@@ -178,8 +178,11 @@ def test_full_disk_leaves_nothing(tmp_path):
     environment = {**os.environ, "PYTHONPATH": os.getcwd(), "PYTHONDONTWRITEBYTECODE": "1"}
     run = subprocess.run(
         [sys.executable, "-c", program],
-        cwd=tmp_path, env=environment, capture_output=True, text=True,
-    )  # fmt: skip
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
     assert run.returncode == 1
     assert "a.png could not be written" in run.stderr and "Traceback" not in run.stderr
     assert not list(tmp_path.iterdir())
@@ -225,10 +228,19 @@ def save_white_is_zero(path, grey):
     """A 16-bit grey TIFF whose light pixels are stored as small numbers."""
     stored = (65535 - grey.astype(int)).astype("<u2").tobytes()
     directory = ImageFileDirectory_v2()
-    directory.update({
-        256: grey.shape[1], 257: grey.shape[0], 258: 16, 259: 1, 262: 0, 273: 0, 277: 1,
-        278: grey.shape[0], 279: len(stored),
-    })  # fmt: skip
+    directory.update(
+        {
+            256: grey.shape[1],
+            257: grey.shape[0],
+            258: 16,
+            259: 1,
+            262: 0,
+            273: 0,
+            277: 1,
+            278: grey.shape[0],
+            279: len(stored),
+        }
+    )
     stream = io.BytesIO()
     directory.save(stream)  # offsets count from its end
     path.write_bytes(stream.getvalue() + stored)

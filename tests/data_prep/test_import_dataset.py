@@ -155,9 +155,7 @@ def test_other_folder_names_and_given_lists(tmp_path, small):
         add_pair(source, name, pair, "photo", "alpha")
     (source / "train.txt").write_text("b\nc\nghost\nb\n")
     (source / "test.txt").write_text("a\n")
-    _, reasons = run(
-        source, "plain", tmp_path / "out", "--images", "photo", "--mattes", "alpha"
-    )
+    _, reasons = run(source, "plain", tmp_path / "out", "--images", "photo", "--mattes", "alpha")
     dataset = Dataset.open(tmp_path / "out")
     assert (stems(dataset.train), stems(dataset.test)) == (["b", "c"], ["a"])
     assert reasons == {

@@ -124,8 +124,7 @@ def choose(collection, **methods):
     keys = {p["stem"]: p["candidates"] for p in page_of(collection)["portraits"]}
     return {
         "choices": {
-            stem: {"method": method, "candidates": keys[stem]}
-            for stem, method in methods.items()
+            stem: {"method": method, "candidates": keys[stem]} for stem, method in methods.items()
         }
     }
 
@@ -468,9 +467,14 @@ def test_options_that_cannot_work(collection):
         "takes no folders": [photos, photos, "--apply", "x.json", "--out", out],
         "--seed -1": [photos, photos, "--out", out, "--seed", "-1"],
         "ground.png does not exist": [
-            photos, photos, "--out", out, "--background", str(collection / "ground.png")
+            photos,
+            photos,
+            "--out",
+            out,
+            "--background",
+            str(collection / "ground.png"),
         ],
-    }  # fmt: skip
+    }
     for sentence, arguments in cases.items():
         with pytest.raises(InputError, match=sentence):
             main(arguments)

@@ -98,8 +98,11 @@ def test_workers_end_with_a_killed_parent():
     )
     parent = subprocess.Popen(
         [sys.executable, "-c", program],
-        cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     pids = [int(pid) for pid in parent.stdout.readline().split()]
     assert pids and all(map(is_alive, pids))
     parent.send_signal(signal.SIGKILL)
@@ -145,7 +148,7 @@ def test_dask_cluster_of_two_processes():
             assert list(ordered_map(abs, range(-20, 0))) == list(range(20, 0, -1))
             with pytest.raises(ZeroDivisionError):
                 list(ordered_map(reciprocal, [2, 1, 0]))
-            pids = {pid for pid, in ordered_map(process, range(20))}
+            pids = {pid for (pid,) in ordered_map(process, range(20))}
     assert len(pids) == 2 and os.getpid() not in pids
 
 

@@ -85,9 +85,7 @@ def data_net(out, split, folder):
     text_format.Parse((ROOT / "prototxt/fcn8s/train_val.prototxt").read_text(), net)
     phase = caffe.TRAIN if split == "train" else caffe.TEST
     layers = [
-        layer
-        for layer in net.layer
-        if layer.type == "Data" and layer.include[0].phase == phase
+        layer for layer in net.layer if layer.type == "Data" and layer.include[0].phase == phase
     ]
     del net.layer[:]
     for layer in layers:
@@ -155,7 +153,7 @@ def test_caffe_delivers_the_sources_put_through_the_same_changes(
 
 def test_jpeg_records_stay_close_to_the_photo(prepared, dataset, tmp_path):
     net = data_net(prepared, "test", tmp_path)
-    (_, stem, _), = records(prepared, "test")
+    ((_, stem, _),) = records(prepared, "test")
     delivered = net.forward()["image"][0].transpose(1, 2, 0) + MEAN
     photo = read_photo(dataset / "images" / f"{stem}.jpg")
     assert np.abs(delivered - photo).mean() < 1.5
@@ -171,10 +169,14 @@ def test_only_training_portraits_enter_mask_and_distribution(
     np.testing.assert_allclose(p, expected, rtol=1e-12)
     landmarks = [sample_landmarks[stem] for stem in stems]
     template, neck = fit_alignment(landmarks, list(map(center_of_gravity, mattes)), FRAME)
-    mean = average_mattes([sum_mattes(
-        align_matte(matte, align_to_template(points, template, neck, FRAME), FRAME)
-        for matte, points in zip(mattes, landmarks, strict=True)
-    )])
+    mean = average_mattes(
+        [
+            sum_mattes(
+                align_matte(matte, align_to_template(points, template, neck, FRAME), FRAME)
+                for matte, points in zip(mattes, landmarks, strict=True)
+            )
+        ]
+    )
     found = ShapeMask.load(prepared / "shape_mask.npz")
     np.testing.assert_array_equal(found.mean, mean)
     np.testing.assert_array_equal(found.template, template)
@@ -414,17 +416,17 @@ while kills < {KILLS}:
 """
 
 
-def test_killed_at_ten_moments_and_run_again_it_ends_with_the_same(
-    dataset, tmp_path
-):
+def test_killed_at_ten_moments_and_run_again_it_ends_with_the_same(dataset, tmp_path):
     out, reference = tmp_path / "out", tmp_path / "undisturbed"
     # One thread: a process that forks must not have others.
     variables = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
     ended = subprocess.run(
         [sys.executable, "-c", KILL_PROGRAM, str(dataset), str(reference), str(out)],
-        cwd=ROOT, env={**os.environ, **dict.fromkeys(variables, "1")},
-        capture_output=True, text=True,
-    )  # fmt: skip
+        cwd=ROOT,
+        env={**os.environ, **dict.fromkeys(variables, "1")},
+        capture_output=True,
+        text=True,
+    )
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.count("killed") == KILLS
     prepare(dataset, out, seed=0)

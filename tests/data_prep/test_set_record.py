@@ -15,7 +15,9 @@ def write_set(folder, train=("p00", "p00_b1"), test=("p01",), digest="0", seed=3
     folder.mkdir(exist_ok=True)
     write_lists(folder, train, test)
     stems = [*train, *test]
-    files = {stem: [f"images/{stem}.jpg", f"mattes/{stem}.png", f"meta/{stem}.json"] for stem in stems}
+    files = {
+        stem: [f"images/{stem}.jpg", f"mattes/{stem}.png", f"meta/{stem}.json"] for stem in stems
+    }
     DatasetManifest(
         origin={"format": "rendered", "seed": seed},
         files={name: digest for stem in stems for name in files[stem][:2]},

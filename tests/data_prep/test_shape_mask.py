@@ -63,10 +63,14 @@ def build(mattes, landmarks):
     """Shape mask of a training set in memory."""
     frame = mattes[0].shape
     template, neck = fit_alignment(landmarks, list(map(center_of_gravity, mattes)), frame)
-    mean = average_mattes([sum_mattes(
-        align_matte(matte, align_to_template(points, template, neck, frame), frame)
-        for matte, points in zip(mattes, landmarks, strict=True)
-    )])
+    mean = average_mattes(
+        [
+            sum_mattes(
+                align_matte(matte, align_to_template(points, template, neck, frame), frame)
+                for matte, points in zip(mattes, landmarks, strict=True)
+            )
+        ]
+    )
     return ShapeMask(mean, template, neck)
 
 
@@ -317,9 +321,9 @@ def test_warped_mask_overlaps_test_portraits_better_than_the_mean(
         matte, points = sample_mattes[portrait.stem], sample_landmarks[portrait.stem]
         matrix = change.matrix(matte.shape)
         matrix[0, 2] += shift
-        alpha = cv2.warpAffine(
-            matte, matrix, matte.shape[::-1], borderMode=cv2.BORDER_REPLICATE
-        ) / 255  # fmt: skip
+        alpha = (
+            cv2.warpAffine(matte, matrix, matte.shape[::-1], borderMode=cv2.BORDER_REPLICATE) / 255
+        )
         moved = points @ matrix[:, :2].T + matrix[:, 2]
         plain.append(overlap(mean, alpha))
         warped.append(overlap(mask.warp_to(moved, matte.shape), alpha))
@@ -336,10 +340,14 @@ def test_the_neck_pays(sample, sample_landmarks, sample_mattes, sample_masks):
     mattes = [sample_mattes[p.stem] for p in sample.train]
     landmarks = [sample_landmarks[p.stem] for p in sample.train]
     stiff = ShapeMask(
-        average_mattes([sum_mattes(
-            align_matte(m, align_to_template(p, mask.template, Neck(), m.shape), m.shape)
-            for m, p in zip(mattes, landmarks, strict=True)
-        )]),
+        average_mattes(
+            [
+                sum_mattes(
+                    align_matte(m, align_to_template(p, mask.template, Neck(), m.shape), m.shape)
+                    for m, p in zip(mattes, landmarks, strict=True)
+                )
+            ]
+        ),
         mask.template,
     )
     scores = []

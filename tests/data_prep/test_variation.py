@@ -36,10 +36,14 @@ def test_a_shift_moves_by_whole_pixels_and_repeats_the_border():
 @pytest.mark.parametrize(
     "change",
     [
-        dict(gains=(1.1, 1.0, 0.9)), dict(contrast=1.2), dict(saturation=0.5), dict(blur=1.0),
-        dict(noise=5.0), dict(jpeg_quality=40),
+        dict(gains=(1.1, 1.0, 0.9)),
+        dict(contrast=1.2),
+        dict(saturation=0.5),
+        dict(blur=1.0),
+        dict(noise=5.0),
+        dict(jpeg_quality=40),
     ],
-)  # fmt: skip
+)
 def test_what_a_camera_does_leaves_mask_and_matte_alone(change):
     colored = SAME_EVERYWHERE._replace(
         photo=np.random.default_rng(1).integers(0, 256, (40, 30, 3), np.uint8)
@@ -64,9 +68,11 @@ def test_draws_mirror_half_and_leave_some_alone():
     draws = [variation_of(str(i), "original") for i in range(400)]
     assert 0.4 < np.mean([draw.mirrored for draw in draws]) < 0.6
     for unchanged in (
-        lambda d: d.blur == 0, lambda d: d.noise == 0, lambda d: d.jpeg_quality == 100,
+        lambda d: d.blur == 0,
+        lambda d: d.noise == 0,
+        lambda d: d.jpeg_quality == 100,
         lambda d: d.shift == (0, 0),
-    ):  # fmt: skip
+    ):
         assert 0.1 < np.mean([unchanged(draw) for draw in draws]) < 0.8
 
 

@@ -15,14 +15,25 @@ from prototxt import generate  # noqa: E402
 
 # Learned layers of voc-fcn8s: outputs, kernel, pad.
 PUBLISHED_CONVOLUTIONS = {
-    "conv1_1": (64, 3, 100), "conv1_2": (64, 3, 1),
-    "conv2_1": (128, 3, 1), "conv2_2": (128, 3, 1),
-    "conv3_1": (256, 3, 1), "conv3_2": (256, 3, 1), "conv3_3": (256, 3, 1),
-    "conv4_1": (512, 3, 1), "conv4_2": (512, 3, 1), "conv4_3": (512, 3, 1),
-    "conv5_1": (512, 3, 1), "conv5_2": (512, 3, 1), "conv5_3": (512, 3, 1),
-    "fc6": (4096, 7, 0), "fc7": (4096, 1, 0),
-    "score_fr": (3, 1, 0), "score_pool4": (3, 1, 0), "score_pool3": (3, 1, 0),
-}  # fmt: skip
+    "conv1_1": (64, 3, 100),
+    "conv1_2": (64, 3, 1),
+    "conv2_1": (128, 3, 1),
+    "conv2_2": (128, 3, 1),
+    "conv3_1": (256, 3, 1),
+    "conv3_2": (256, 3, 1),
+    "conv3_3": (256, 3, 1),
+    "conv4_1": (512, 3, 1),
+    "conv4_2": (512, 3, 1),
+    "conv4_3": (512, 3, 1),
+    "conv5_1": (512, 3, 1),
+    "conv5_2": (512, 3, 1),
+    "conv5_3": (512, 3, 1),
+    "fc6": (4096, 7, 0),
+    "fc7": (4096, 1, 0),
+    "score_fr": (3, 1, 0),
+    "score_pool4": (3, 1, 0),
+    "score_pool3": (3, 1, 0),
+}
 PUBLISHED_DECONVOLUTIONS = {"upscore2": (4, 2), "upscore_pool4": (4, 2), "upscore8": (16, 8)}
 PUBLISHED_CROPS = {"score_pool4c": 5, "score_pool3c": 9, "score": 31}
 
@@ -79,7 +90,11 @@ def test_lambda_has_no_weight_decay():
     ],
 )
 def test_what_is_learned_end_to_end(net, losses):
-    layers = [l for l in read(f"{net}/train_val.prototxt").layer if "Loss" in (l.type + l.python_param.layer)]
+    layers = [
+        l
+        for l in read(f"{net}/train_val.prototxt").layer
+        if "Loss" in (l.type + l.python_param.layer)
+    ]
     found = {l.name: list(l.loss_weight) or [1] for l in layers}
     assert {name: weight for name, (weight,) in found.items()} == pytest.approx(losses)
 
@@ -87,9 +102,13 @@ def test_what_is_learned_end_to_end(net, losses):
 def test_trimap_labels(tmp_path):
     """label = 1 + [alpha > 0] - 2 [alpha = 1], out of the generated layers."""
     net = read("lite/trimap_train_val.prototxt")
-    kept = [l for l in net.layer if l.name in ("not_background", "foreground", "class_step", "label")]
+    kept = [
+        l for l in net.layer if l.name in ("not_background", "foreground", "class_step", "label")
+    ]
     small = caffe_pb2.NetParameter()
-    text_format.Parse('layer { name: "m" type: "Input" top: "matte" input_param { shape { dim: 256 } } }', small)
+    text_format.Parse(
+        'layer { name: "m" type: "Input" top: "matte" input_param { shape { dim: 256 } } }', small
+    )
     small.layer.extend(kept)
     (tmp_path / "net.prototxt").write_text(str(small))
     caffe_net = caffe.Net(str(tmp_path / "net.prototxt"), caffe.TEST)

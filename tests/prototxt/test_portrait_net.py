@@ -147,5 +147,7 @@ def test_odds_of_unknown_are_taken_off_in_the_loss(tmp_path):
     net.forward()
     scores[:, 2] -= 1.5
     label = np.where(matte == 1, 0, np.where(matte == 0, 1, 2))[:, None]
-    wanted = (np.log(np.exp(scores).sum(axis=1)) - np.take_along_axis(scores, label, 1)[:, 0]).mean()
+    wanted = (
+        np.log(np.exp(scores).sum(axis=1)) - np.take_along_axis(scores, label, 1)[:, 0]
+    ).mean()
     assert net.blobs["loss"].data == pytest.approx(wanted, rel=1e-5)

@@ -54,7 +54,9 @@ def solver(prepared, weights, tmp_path):
         net = (ROOT / "prototxt/lite/train_val.prototxt").read_text()
         net = net.replace("data/prepared/train_", f"{prepared}/test_")
         net = net.replace("data/prepared", str(prepared))
-        net = net.replace("dropout_ratio: 0.5", "dropout_ratio: 0").replace("batch_size: 2", "batch_size: 1")
+        net = net.replace("dropout_ratio: 0.5", "dropout_ratio: 0").replace(
+            "batch_size: 2", "batch_size: 1"
+        )
         (tmp_path / "net.prototxt").write_text(net)
         parameters = text_format.Parse(
             (ROOT / "solver/lite_matting_solver.prototxt").read_text(), caffe_pb2.SolverParameter()
@@ -119,7 +121,9 @@ def test_a_nan_ends_with_one_sentence(solver, tmp_path):
     result = caffe_train("-solver", solver("nan", max_iter=50, base_lr=1e30))
     assert result.returncode == 1
     last = result.stderr.strip().splitlines()[-1]
-    assert re.match(r"caffe: MattingLayer: the scores hold a NaN or infinity in forward pass \d+", last)
+    assert re.match(
+        r"caffe: MattingLayer: the scores hold a NaN or infinity in forward pass \d+", last
+    )
     assert "Traceback" not in result.stderr and "Aborted" not in result.stderr
 
 
@@ -175,8 +179,8 @@ def test_a_database_that_is_cut_short_during_training_is_the_reason(solver, prep
 def test_lambda_starts_as_the_layer_says_and_goes_on_as_the_snapshot_says(solver, tmp_path):
     path = solver("lambda", max_iter=1, snapshot=1)
     net = tmp_path / "net.prototxt"
-    options = r'\"log_every\": 1, \"lambda\": {}'
-    text = net.read_text().replace(r'\"log_every\": 20', options.format(5))
+    options = r"\"log_every\": 1, \"lambda\": {}"
+    text = net.read_text().replace(r"\"log_every\": 20", options.format(5))
     net.write_text(text)
     first = caffe_train("-solver", path)
     assert first.returncode == 0, first.stderr[-2000:]

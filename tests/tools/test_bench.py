@@ -11,7 +11,9 @@ from tools.benchmarks import solvers as bench
 from tools.evaluation.report import BENCHMARK, replace_section
 
 
-@pytest.mark.parametrize("share, kind", [(0.05, "trimap"), (0.3, "trimap"), (0.3, "soft"), (1.0, "trimap")])
+@pytest.mark.parametrize(
+    "share, kind", [(0.05, "trimap"), (0.3, "trimap"), (0.3, "soft"), (1.0, "trimap")]
+)
 def test_systems_have_the_share_of_unknown_pixels_they_are_named_after(share, kind):
     case = bench.make_case((200, 150), share, kind)
     known = case.system.data / bench.LAMBDA
@@ -43,7 +45,9 @@ def test_a_wrong_solution_is_not_timed():
 
 
 def test_growth_exponent_of_a_power_law():
-    sizes = [{"height": n, "width": n, "median": 3.0 * (n * n) ** 1.25} for n in (100, 500, 2000, 9000)]
+    sizes = [
+        {"height": n, "width": n, "median": 3.0 * (n * n) ** 1.25} for n in (100, 500, 2000, 9000)
+    ]
     assert bench.growth_exponent(sizes) == pytest.approx(1.25)
 
 

@@ -38,7 +38,9 @@ def published(tmp_path_factory):
     """A caffemodel with the names and shapes of voc-fcn8s, random weights."""
     folder = tmp_path_factory.mktemp("published")
     definition = folder / "voc-fcn8s.prototxt"
-    definition.write_text(as_published((FOLDER / "fcn8s_nomask/trimap_deploy.prototxt").read_text()))
+    definition.write_text(
+        as_published((FOLDER / "fcn8s_nomask/trimap_deploy.prototxt").read_text())
+    )
     net = caffe.Net(str(definition), caffe.TEST)
     rng = np.random.default_rng(0)
     for blobs in net.params.values():
@@ -52,7 +54,10 @@ def published(tmp_path_factory):
 def test_21_class_fcn8s_converts_number_by_number(published, tmp_path, capsys):
     path, source = published
     output = tmp_path / "init.caffemodel"
-    assert main(["fcn8s", "--from", "fcn8s", "--source", str(path), "--seed", "3", "-o", str(output)]) == 0
+    assert (
+        main(["fcn8s", "--from", "fcn8s", "--source", str(path), "--seed", "3", "-o", str(output)])
+        == 0
+    )
     printed = capsys.readouterr().out
     classes = np.random.default_rng(3).choice(21, size=3, replace=False)
     assert f"chose classes {', '.join(map(str, classes))} of 21" in printed
@@ -90,7 +95,10 @@ def test_refuses_weights_of_another_net(published, tmp_path):
         main(["fcn8s", "--from", "fcn8s", "--source", str(small), "-o", str(tmp_path / "x")])
 
 
-@pytest.mark.parametrize("content, words", [(None, "does not exist"), (b"\xff" * 50, "no caffemodel"), (b"", "no layers")])
+@pytest.mark.parametrize(
+    "content, words",
+    [(None, "does not exist"), (b"\xff" * 50, "no caffemodel"), (b"", "no layers")],
+)
 def test_refuses_files_that_are_no_caffemodel(tmp_path, content, words):
     path = tmp_path / "x.caffemodel"
     if content is not None:

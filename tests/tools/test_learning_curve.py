@@ -32,8 +32,11 @@ def point(stage, iteration, gradient, sad):
 
 def test_the_best_snapshot_of_a_stage_is_taken():
     points = [
-        point(0, 10, 1e-3, 3), point(1, 10, 2e-3, 5), point(1, 20, 1.5e-3, 4), point(1, 30, 1.6e-3, 4),
-    ]  # fmt: skip
+        point(0, 10, 1e-3, 3),
+        point(1, 10, 2e-3, 5),
+        point(1, 20, 1.5e-3, 4),
+        point(1, 30, 1.6e-3, 4),
+    ]
     assert best_point(points, 1) is points[2]
     assert best_point(points, 0) is points[0]
     with pytest.raises(InputError, match="no snapshot"):
@@ -94,9 +97,13 @@ def rate(value, gradient=None, sad=4.0):
         found = {name: asdict(each) for name, each in errors(gradient, sad).items()}
     last = 0.2 if found else float("nan")
     return {
-        "rate": value, "curve": [(0, 0.4), (10, last)], "train": (0.4, last), "test": last,
-        "stable": bool(found), "errors": found,
-    }  # fmt: skip
+        "rate": value,
+        "curve": [(0, 0.4), (10, last)],
+        "train": (0.4, last),
+        "test": last,
+        "stable": bool(found),
+        "errors": found,
+    }
 
 
 def test_the_best_rate_is_a_stable_one(tmp_path):
@@ -157,11 +164,16 @@ def test_an_experiment_starts_where_the_one_before_ended():
 
 def test_every_recipe_and_length_has_a_table_of_its_own(tmp_path, monkeypatch):
     docs = tmp_path / "training.md"
-    marks = [f"<!-- {s}: written by `{c}` -->\nold\n<!-- /{s} -->" for s, c in ablate.SECTIONS.values()]
+    marks = [
+        f"<!-- {s}: written by `{c}` -->\nold\n<!-- /{s} -->" for s, c in ablate.SECTIONS.values()
+    ]
     docs.write_text("\n".join(marks))
     monkeypatch.setattr(ablate, "DOCS", docs)
     monkeypatch.setattr(ablate, "OUT", tmp_path)
-    with pytest.raises(InputError, match="holds no report; run `.venv/bin/python -m tools.experiments.ablation run` first"):
+    with pytest.raises(
+        InputError,
+        match="holds no report; run `.venv/bin/python -m tools.experiments.ablation run` first",
+    ):
         ablate.put_into_docs()
     experiments = ablate.chosen(["fcn8s_half", "fcn8s_half_nomask"])
     scores = {each.name: scores_like([1e-3, 2e-3]) for each in experiments}
@@ -202,12 +214,17 @@ def test_seeds_and_augmentations_have_databases_of_their_own(tmp_path, monkeypat
     monkeypatch.setattr(ablate, "prepare", prepare)
     names = {each.name: ablate.own_databases(each, tmp_path) for each in ablate.EXPERIMENTS}
     assert [name for name, folder in names.items() if folder] == [
-        "seed1", "seed2", "novary", "noaugment",
-    ]  # fmt: skip
+        "seed1",
+        "seed2",
+        "novary",
+        "noaugment",
+    ]
     assert made == {
-        "prepared_seed1": (1, 13, True), "prepared_seed2": (2, 13, True),
-        "prepared_novary": (0, 13, False), "prepared_noaugment": (0, 1, True),
-    }  # fmt: skip
+        "prepared_seed1": (1, 13, True),
+        "prepared_seed2": (2, 13, True),
+        "prepared_novary": (0, 13, False),
+        "prepared_noaugment": (0, 1, True),
+    }
 
 
 def test_the_recipe_at_its_whole_length_is_not_trained_twice(tmp_path, monkeypatch):
@@ -224,7 +241,9 @@ def test_the_recipe_at_its_whole_length_is_not_trained_twice(tmp_path, monkeypat
             ablate.train(experiment, scale, tmp_path)
 
 
-@pytest.mark.parametrize("name, stem", [("nomask", "portrait_nomask"), ("fcn8s_half", "fcn8s_half")])
+@pytest.mark.parametrize(
+    "name, stem", [("nomask", "portrait_nomask"), ("fcn8s_half", "fcn8s_half")]
+)
 def test_install_keeps_the_best_snapshot(tmp_path, monkeypatch, name, stem):
     stage = Stage(tmp_path, tmp_path / "end", 30, tmp_path / "net.prototxt")
     stage.net.write_text('source: "prepared/train_image"')
@@ -250,9 +269,10 @@ def test_install_keeps_the_best_snapshot(tmp_path, monkeypatch, name, stem):
     portraits = [SimpleNamespace(stem=f"p{i}") for i in range(2)]
     monkeypatch.setattr(ablate, "validation_portraits", lambda *a: portraits)
     monkeypatch.setattr(
-        ablate, "score",
+        ablate,
+        "score",
         lambda e, s, weights, p: scores_like([by_weights[int(weights.stem.split("_")[-1])]] * 2),
-    )  # fmt: skip
+    )
     target = ablate.install(*ablate.chosen([name]), 1, tmp_path, 1)
     assert target == models / f"{stem}.caffemodel"
     assert target.read_text() == "weights 20"

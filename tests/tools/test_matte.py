@@ -162,15 +162,27 @@ def test_all_outputs_in_all_formats(small, tmp_path):
     for suffix, name in (("png", "png"), ("webp", "webp"), ("tif", "tiff")):
         out = tmp_path / name
         status = matte.main(
-            [str(small), "-o", str(out), "--format", name, "--background", "#102030",
-             "--output", "alpha,cutout,composite,sheet,trimap"]
-        )  # fmt: skip
+            [
+                str(small),
+                "-o",
+                str(out),
+                "--format",
+                name,
+                "--background",
+                "#102030",
+                "--output",
+                "alpha,cutout,composite,sheet,trimap",
+            ]
+        )
         assert status == 0
         found = {path.name for path in out.iterdir()}
         assert found == {
-            f"small_alpha.{suffix}", f"small_cutout.{suffix}", f"small_composite.{suffix}",
-            "small_sheet.png", "small_trimap.png",
-        }  # fmt: skip
+            f"small_alpha.{suffix}",
+            f"small_cutout.{suffix}",
+            f"small_composite.{suffix}",
+            "small_sheet.png",
+            "small_trimap.png",
+        }
         with Image.open(out / f"small_cutout.{suffix}") as image:
             assert image.mode == "RGBA" and image.size == (200, 200)
             assert image.getexif()[ARTIST] == "Someone"
@@ -233,8 +245,9 @@ def test_effects_each_and_on_one_sheet(small, tmp_path):
     arguments = [str(small), "-o", str(tmp_path), "--effects"]
     assert matte.main([*arguments, "sheet,oil-person"]) == 0
     assert {path.name for path in tmp_path.iterdir()} == {
-        "small_effects.png", "small_oil-person.png"
-    }  # fmt: skip
+        "small_effects.png",
+        "small_oil-person.png",
+    }
     sheet = cv2.imread(str(tmp_path / "small_effects.png"))
     assert sheet.shape[1] > 5 * 200
     page = tmp_path / "page.jpg"

@@ -28,46 +28,30 @@ AROUND = (80, 0, 170, 150)  # pixels above, below, left and right: small people 
 #: By way and version; what is recorded for a version is never changed.
 RECORDED: dict[str, dict[int, list[float]]] = {
     "raw": {
-        1: [
-            -45.115, -54.747, -255.049, 0.152, 30.300, -7.184, -73.180, 79.689
-        ],
+        1: [-45.115, -54.747, -255.049, 0.152, 30.300, -7.184, -73.180, 79.689],
     },
     "band": {
-        1: [
-            -50.577, -46.089, -250.610, -1.351, 34.219, -6.916, -58.557, 88.560
-        ],
+        1: [-50.577, -46.089, -250.610, -1.351, 34.219, -6.916, -58.557, 88.560],
     },
     "selfie": {
-        1: [
-            -34.101, -57.418, -249.712, -12.953, 16.771, -21.514, -63.816, 85.813
-        ],
+        1: [-34.101, -57.418, -249.712, -12.953, 16.771, -21.514, -63.816, 85.813],
     },
     "portrait": {
-        1: [
-            -29.765, -90.219, -253.540, -53.278, 34.638, -30.381, -56.025, 80.280
-        ],
+        1: [-29.765, -90.219, -253.540, -53.278, 34.638, -30.381, -56.025, 80.280],
     },
     "one look": {
-        1: [
-            0.045, -106.808, -233.577, -34.117, 55.586, -26.375, -45.734, 78.394
-        ],
+        1: [0.045, -106.808, -233.577, -34.117, 55.586, -26.375, -45.734, 78.394],
     },
     "bound": {
-        1: [
-            -29.425, -54.336, -247.439, -14.823, 14.781, -14.991, -65.435, 83.172
-        ],
+        1: [-29.425, -54.336, -247.439, -14.823, 14.781, -14.991, -65.435, 83.172],
     },
     "second opinion": {
-        1: [
-            71.922, -16.709, -110.219, -46.888, 101.752, 196.909, -17.031, -14.360
-        ],
+        1: [71.922, -16.709, -110.219, -46.888, 101.752, 196.909, -17.031, -14.360],
     },
     "measures": {
-        1: [
-            -4.418168, -3.411872, -1.633388, -2.313260, -1.956776, -4.394218
-        ],
+        1: [-4.418168, -3.411872, -1.633388, -2.313260, -1.956776, -4.394218],
     },
-}  # fmt: skip
+}
 
 
 @pytest.fixture(scope="module")
@@ -116,9 +100,12 @@ def test_a_second_opinion_counts_as_in_its_version():
     photo = np.random.default_rng(0).integers(0, 256, (160, 120, 3), np.uint8)
     found, _ = own_band_probabilities(photo, scores, [face], (160, 120), logit)
     assert_recorded(
-        fingerprint(255 * found), RECORDED["second opinion"], MATTES_VERSION,
-        "MATTES_VERSION in tools/matting/predictor.py", 0.1,
-    )  # fmt: skip
+        fingerprint(255 * found),
+        RECORDED["second opinion"],
+        MATTES_VERSION,
+        "MATTES_VERSION in tools/matting/predictor.py",
+        0.1,
+    )
 
 
 def test_measures_are_those_of_their_version():
@@ -129,6 +116,9 @@ def test_measures_are_those_of_their_version():
     matte[5:12, 5:12] = 0.7  # not connected to the person
     found = list(asdict(evaluate(matte, truth)).values())
     assert_recorded(
-        np.log(found).tolist(), RECORDED["measures"], METRICS_VERSION,
-        "METRICS_VERSION in tools/evaluation/metrics.py", 1e-4,
-    )  # fmt: skip
+        np.log(found).tolist(),
+        RECORDED["measures"],
+        METRICS_VERSION,
+        "METRICS_VERSION in tools/evaluation/metrics.py",
+        1e-4,
+    )

@@ -139,9 +139,7 @@ def test_conventions_differ_for_a_turned_edge():
     inner = np.zeros((64, 64), dtype=bool)
     inner[10:-10, 10:-10] = True
     assert metrics.rhemann_gradient_error(x, y, inner) == pytest.approx(0, abs=1e-12)
-    assert metrics.dapm_gradient_error(x, y, inner) == pytest.approx(
-        0.01 * math.sqrt(2), rel=1e-3
-    )
+    assert metrics.dapm_gradient_error(x, y, inner) == pytest.approx(0.01 * math.sqrt(2), rel=1e-3)
 
 
 def test_background_is_never_the_source_region():
@@ -243,8 +241,7 @@ def test_region_counts_only_its_pixels_but_sees_the_whole_matte():
 def test_evaluate_agrees_with_the_single_measures():
     matte, truth = random_pair(8)
     errors = metrics.evaluate(matte, truth)
-    for name in ("dapm_gradient", "dapm_connectivity", "rhemann_gradient",
-                 "rhemann_connectivity"):  # fmt: skip
+    for name in ("dapm_gradient", "dapm_connectivity", "rhemann_gradient", "rhemann_connectivity"):
         assert getattr(errors, name) == getattr(metrics, f"{name}_error")(matte, truth)
 
 

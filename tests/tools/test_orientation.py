@@ -35,6 +35,7 @@ class CountingDetector(LandmarkDetector):
 @pytest.fixture(scope="module")
 def portraits() -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Photos and mattes of half the size."""
+
     def half(image: np.ndarray) -> np.ndarray:
         return cv2.resize(image, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
 

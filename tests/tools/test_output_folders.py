@@ -39,8 +39,15 @@ def test_photos_are_found_by_every_suffix_and_in_linked_folders(tmp_path):
     os.mkfifo(folder / "pipe.jpg")
     listing = list_photos(folder, None, KINDS)
     assert names(listing.photos, folder) == [
-        "a.jpg", "b.jfif", "c.JPE", "d.jp2", "h.jpg", "link/deep/g.jpg", "link/f.png", "sub/e.heic",
-    ]  # fmt: skip
+        "a.jpg",
+        "b.jfif",
+        "c.JPE",
+        "d.jp2",
+        "h.jpg",
+        "link/deep/g.jpg",
+        "link/f.png",
+        "sub/e.heic",
+    ]
     assert listing.passed_over() == []
 
 
@@ -71,13 +78,25 @@ def test_images_of_unknown_suffixes_are_counted(tmp_path):
 
 def test_outputs_are_no_photos_where_their_photo_is(tmp_path):
     touch(
-        tmp_path, "a.jpg", "a_cutout.png", "out/a_alpha.webp", "out/sub/b_oil-person.tif",
-        "sub/b.png", "out/a_jpg_cutout.png", "me_cutout.png", "a_beach.png", "a_alpha.bmp",
-    )  # fmt: skip
+        tmp_path,
+        "a.jpg",
+        "a_cutout.png",
+        "out/a_alpha.webp",
+        "out/sub/b_oil-person.tif",
+        "sub/b.png",
+        "out/a_jpg_cutout.png",
+        "me_cutout.png",
+        "a_beach.png",
+        "a_alpha.bmp",
+    )
     listing = list_photos(tmp_path, None, KINDS)
     assert names(listing.photos, tmp_path) == [
-        "a.jpg", "a_alpha.bmp", "a_beach.png", "me_cutout.png", "sub/b.png"
-    ]  # fmt: skip
+        "a.jpg",
+        "a_alpha.bmp",
+        "a_beach.png",
+        "me_cutout.png",
+        "sub/b.png",
+    ]
     (sentence,) = listing.passed_over()
     assert sentence.startswith("outputs of earlier runs: ") and sentence.endswith("and 1 more.")
 

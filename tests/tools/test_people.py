@@ -38,4 +38,9 @@ def test_people_apart_have_boxes_of_their_own_and_neighbors_share_one():
 
 
 def test_specks_beside_a_person_are_none():
-    assert len(people_boxes(logit_with((slice(50, 90), slice(20, 50)), (slice(5, 7), slice(250, 252))))) == 1
+    assert (
+        len(
+            people_boxes(logit_with((slice(50, 90), slice(20, 50)), (slice(5, 7), slice(250, 252))))
+        )
+        == 1
+    )

@@ -45,9 +45,7 @@ def caffe_train(folder: Path, *options: str) -> str:
     command = [Path(sys.prefix) / "bin" / "caffe", "train", "-solver", "solver.prototxt"]
     # Modules that import caffe quietly leave this in the environment of the suite.
     loud = {key: value for key, value in os.environ.items() if key != "GLOG_minloglevel"}
-    run = subprocess.run(
-        [*command, *options], cwd=folder, capture_output=True, text=True, env=loud
-    )
+    run = subprocess.run([*command, *options], cwd=folder, capture_output=True, text=True, env=loud)
     assert run.returncode == 0, run.stderr
     return run.stderr
 
@@ -183,7 +181,11 @@ def test_log_whose_name_is_no_utf_8_is_drawn(logs, tmp_path):
 
 
 def test_errors_of_snapshots_join_their_stage(logs, tmp_path):
-    point = {"stage": 0, "iteration": 20, "errors": {"dapm_gradient": {"mean": 2e-3}, "sad": {"mean": 5.0}}}
+    point = {
+        "stage": 0,
+        "iteration": 20,
+        "errors": {"dapm_gradient": {"mean": 2e-3}, "sad": {"mean": 5.0}},
+    }
     curve = tmp_path / "curve.json"
     curve.write_text(json.dumps({"points": [point]}))
     out = tmp_path / "training.png"

@@ -81,8 +81,9 @@ def test_kept_weights_take_no_other_ones_away(tmp_path, capsys):
     assert kept.read_text() == "third"
     earlier = {path.name: path.read_text() for path in kept.parent.iterdir() if path != kept}
     assert earlier == {
-        "net.stale-1.caffemodel": "first", "net.stale-2.caffemodel": "second",
-    }  # fmt: skip
+        "net.stale-1.caffemodel": "first",
+        "net.stale-2.caffemodel": "second",
+    }
     assert f"it is kept in {kept.with_name('net.stale-2.caffemodel')}." in capsys.readouterr().out
 
 
@@ -164,7 +165,7 @@ layer { name: "broken" type: "Python" bottom: "fc2" top: "broken"
     [
         ("num_output: 1500", "num_otput: 1500", r'has no field named "num_otput"'),
         ('bottom: "fc1"', 'bottom: "fc7"', r"Unknown bottom blob 'fc7'"),
-        ("\nlayer { name: \"loss\"", BROKEN_LAYER + "layer { name: \"loss\"", "KeyError: 'absent'"),
+        ('\nlayer { name: "loss"', BROKEN_LAYER + 'layer { name: "loss"', "KeyError: 'absent'"),
     ],
 )
 def test_a_training_that_fails_says_why(tmp_path, monkeypatch, old, new, reason):
@@ -173,5 +174,7 @@ def test_a_training_that_fails_says_why(tmp_path, monkeypatch, old, new, reason)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
     assert old in NET
     stage.net.write_text(NET.replace(old, new))
-    with pytest.raises(InputError, match=f"^Training stopped: .*{reason}.* [(]whole log: .*[)][.]$"):
+    with pytest.raises(
+        InputError, match=f"^Training stopped: .*{reason}.* [(]whole log: .*[)][.]$"
+    ):
         run_stage(stage, None)

@@ -28,7 +28,10 @@ NAMES = MatteErrors.names()
 
 def scores_like(values):
     """One measure decides all of them."""
-    return {f"p{i:02d}": MatteErrors(*(value * (k + 1) for k in range(6))) for i, value in enumerate(values)}
+    return {
+        f"p{i:02d}": MatteErrors(*(value * (k + 1) for k in range(6)))
+        for i, value in enumerate(values)
+    }
 
 
 @pytest.fixture
@@ -181,8 +184,12 @@ def test_files_of_a_net_are_those_of_its_second_opinion_too():
     selfie, portrait = MODELS["selfie"], MODELS["portrait"]
     assert files_of("selfie") == (selfie.deploy, selfie.weights)
     assert files_of("portrait") == (
-        portrait.deploy, portrait.weights, portrait.shape_mask, selfie.deploy, selfie.weights,
-    )  # fmt: skip
+        portrait.deploy,
+        portrait.weights,
+        portrait.shape_mask,
+        selfie.deploy,
+        selfie.weights,
+    )
 
 
 def test_whether_a_shape_mask_counts_is_read_from_the_net(tmp_path):
@@ -243,7 +250,10 @@ def test_the_table_says_what_numpy_says():
     error = np.std(values["portrait"], ddof=1) / 2
     by_person = np.std([1.5e-3, 2.5e-3], ddof=1) / np.sqrt(2)
     text = study.table(report)
-    assert f"| {2:.2f} ± {error * 1e3:.2f} ({by_person * 1e3:.2f}) |" in text.split("row portrait |")[1]
+    assert (
+        f"| {2:.2f} ± {error * 1e3:.2f} ({by_person * 1e3:.2f}) |"
+        in text.split("row portrait |")[1]
+    )
     gaps = np.subtract(values["portrait"], values["portrait_warm"])
     difference = text.splitlines()[-1]
     assert f"| {gaps.mean() * 1e3:+.2f} ± {gaps.std(ddof=1) / 2 * 1e3:.2f}" in difference
@@ -253,9 +263,10 @@ def test_the_table_says_what_numpy_says():
 
 def choice(hand=None, bystanders=0, hat=None, resembles_hair=False):
     return {
-        "hand": hand, "accessories": {"hat": hat},
+        "hand": hand,
+        "accessories": {"hat": hat},
         "background": {"bystanders": bystanders, "resembles_hair": resembles_hair},
-    }  # fmt: skip
+    }
 
 
 def test_errors_by_kind_are_counted_once_and_from_the_bound(portraits, tmp_path):
@@ -267,7 +278,10 @@ def test_errors_by_kind_are_counted_once_and_from_the_bound(portraits, tmp_path)
     assert list(choices.values()) == made
     # The first measure, the gradient error, is as given, SAD is five times that.
     assert (NAMES.index("dapm_gradient"), NAMES.index("sad")) == (0, 4)
-    scores, bound = scores_like([9e-3, 5e-3, 4e-3, 2e-3, 7.0]), scores_like([1e-3, 2e-3, 1e-3, 1e-3, 0])
+    scores, bound = (
+        scores_like([9e-3, 5e-3, 4e-3, 2e-3, 7.0]),
+        scores_like([1e-3, 2e-3, 1e-3, 1e-3, 0]),
+    )
     people = dict(zip(scores, "abbcd"))
     rows = [Contender(name, f"row {name}", lambda: None) for name in ("portrait", "bound")]
     report = study.report_of(rows, {"portrait": scores, "bound": bound}, people, choices)

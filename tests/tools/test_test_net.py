@@ -119,8 +119,10 @@ def test_written_files_agree_with_each_other(small_dataset, tmp_path):
         expected = statistics.stdev(column) / len(column) ** 0.5
         assert report["standard_error"][name] == pytest.approx(expected)
     assert {path.name for path in out.iterdir()} == {
-        "errors.csv", "errors.json", "contact_sheet.png"
-    }  # fmt: skip
+        "errors.csv",
+        "errors.json",
+        "contact_sheet.png",
+    }
 
 
 def test_one_image_has_no_standard_error(small_dataset, tmp_path):
@@ -136,8 +138,14 @@ def test_printed_units_are_those_of_table_1():
     values = dict.fromkeys(MatteErrors.names(), 0.0)
     values |= {"dapm_gradient": 3.03e-3, "dapm_connectivity": 6.90e-4, "sad": 12.3}
     assert test_net.table_line("ours", values).split() == [
-        "ours", "3.03", "6.90", "0.00", "0.00", "12.30", "0.00"
-    ]  # fmt: skip
+        "ours",
+        "3.03",
+        "6.90",
+        "0.00",
+        "0.00",
+        "12.30",
+        "0.00",
+    ]
 
 
 def test_list_may_name_any_portrait_of_the_dataset(small_dataset, tmp_path):
@@ -214,12 +222,18 @@ def test_program_on_the_real_segmenter(weights, half_size, tmp_path):
 
 def test_interrupt_keeps_what_was_computed(weights, half_size, tmp_path):
     out = tmp_path / "out"
-    command = program("--model", "selfie", "--weights", weights, "--dataset", half_size, "--out", out)
+    command = program(
+        "--model", "selfie", "--weights", weights, "--dataset", half_size, "--out", out
+    )
     run = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT,
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
         # A suite started in the background may have handed SIG_IGN down.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )  # fmt: skip
+    )
     stems = (half_size / "test.txt").read_text().split()
     first = stems[0]
     while not (line := run.stdout.readline()).startswith(first):
@@ -266,7 +280,16 @@ def test_drawn_split_is_recorded_as_such(weights, small_dataset, tmp_path):
     for name in ("train", "test"):
         (small_dataset / f"{name}.txt").unlink()
     out = tmp_path / "out"
-    arguments = ["--model", "selfie", "--weights", weights, "--dataset", small_dataset, "--out", out]
+    arguments = [
+        "--model",
+        "selfie",
+        "--weights",
+        weights,
+        "--dataset",
+        small_dataset,
+        "--out",
+        out,
+    ]
     assert test_net.main(list(map(str, arguments))) == 0
     report = json.loads((out / "errors.json").read_text())
     assert report["list"] == f"drawn from {small_dataset} with seed 0"
@@ -276,7 +299,12 @@ def test_training_net_is_refused_with_the_name_of_the_right_one(small_dataset):
     for name in ("train_val", "trimap_train_val"):
         with pytest.raises(InputError, match="for training.* give its .*portrait/trimap_deploy"):
             test_net.main(
-                ["--dataset", str(small_dataset), "--deploy", str(ROOT / f"prototxt/portrait/{name}.prototxt")]
+                [
+                    "--dataset",
+                    str(small_dataset),
+                    "--deploy",
+                    str(ROOT / f"prototxt/portrait/{name}.prototxt"),
+                ]
             )
 
 
@@ -315,9 +343,13 @@ def test_error_of_fine_hair_is_not_averaged_away():
     """Stripes one pixel wide, shifted by one: the shrunk mattes are equal."""
     truth = np.tile([0.0, 1.0], (1200, 400))
     row = contact_sheet.sheet_row(
-        "stripes", 0.0, np.zeros((1200, 800, 3), np.uint8), np.zeros((3, 1200, 800)),
-        1 - truth, truth,
-    )  # fmt: skip
+        "stripes",
+        0.0,
+        np.zeros((1200, 800, 3), np.uint8),
+        np.zeros((3, 1200, 800)),
+        1 - truth,
+        truth,
+    )
     np.testing.assert_allclose(row.matte, row.truth, atol=1e-6)
     np.testing.assert_allclose(row.error, 1.0, atol=1e-6)
 

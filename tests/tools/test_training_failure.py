@@ -78,45 +78,57 @@ caffe: MattingLayer: param_str has an unknown key 'log_evry'; known are lambda, 
     ("log", "returncode", "reason"),
     [
         (
-            MISSING_DATABASE + TRACE, -signal.SIGABRT,
+            MISSING_DATABASE + TRACE,
+            -signal.SIGABRT,
             "Check failed: mdb_status == 0 (2 vs. 0) No such file or directory (layer full_mask)",
         ),
         (
-            PREFIX + TRACE, -signal.SIGABRT,
+            PREFIX + TRACE,
+            -signal.SIGABRT,
             "Cannot write to snapshot prefix 'nowhere/lite'.  Make sure that the directory "
             "exists and is writable",
         ),
         (
-            MISSPELLED + TRACE, -signal.SIGABRT,
+            MISSPELLED + TRACE,
+            -signal.SIGABRT,
             "Check failed: ReadProtoFromTextFile(param_file, param) Failed to parse NetParameter "
             "file: x.net: Error parsing text-format caffe.NetParameter: 78:16: Message type "
             '"caffe.PoolingParameter" has no field named "kernel_sise"',
         ),
         (
-            OTHER_SHAPES + TRACE, -signal.SIGABRT,
+            OTHER_SHAPES + TRACE,
+            -signal.SIGABRT,
             "Cannot copy param 0 weights from layer 'conv1_1'; shape mismatch",
         ),
         (
-            NO_MODULE + ABORTED, -signal.SIGABRT,
+            NO_MODULE + ABORTED,
+            -signal.SIGABRT,
             "ModuleNotFoundError: No module named 'caffe_layers.mating_layer'",
         ),
         (NO_MEMORY + ABORTED, -signal.SIGABRT, "memory did not suffice (std::bad_alloc)"),
         (
-            OTHER_EXCEPTION + ABORTED, -signal.SIGABRT,
+            OTHER_EXCEPTION + ABORTED,
+            -signal.SIGABRT,
             "std::length_error: vector::_M_default_append",
         ),
         (
-            CUT_SHORT, -signal.SIGBUS,
+            CUT_SHORT,
+            -signal.SIGBUS,
             "Caffe was ended by SIGBUS (a file that it reads is shorter than it was, or the disk "
             "is full)",
         ),
         (
-            LAYER, 1,
+            LAYER,
+            1,
             "MattingLayer: param_str has an unknown key 'log_evry'; known are lambda, solver",
         ),
-        ("ERROR: unknown command line flag 'solvr'\n", 1, "ERROR: unknown command line flag 'solvr'"),
+        (
+            "ERROR: unknown command line flag 'solvr'\n",
+            1,
+            "ERROR: unknown command line flag 'solvr'",
+        ),
         ("", 7, "Caffe ended with status 7"),
     ],
-)  # fmt: skip
+)
 def test_the_reason_is_the_line_above_the_stack_trace(log, returncode, reason):
     assert failure_reason(log.splitlines(keepends=True), returncode) == reason

@@ -41,7 +41,7 @@ snapshot: 20 snapshot_prefix: "elsewhere" solver_mode: CPU random_seed: 7
 def base(tmp_path):
     """Solver file and initial weights."""
     net = tmp_path / "net.prototxt"
-    net.write_text("# source: \"data/usual/train\"\n" + NET)
+    net.write_text('# source: "data/usual/train"\n' + NET)
     solver, weights = tmp_path / "solver.prototxt", tmp_path / "init.caffemodel"
     solver.write_text(SOLVER.format(net=net))
     weights.write_bytes(b"")  # no weights at all: Caffe keeps the filler's
@@ -138,7 +138,12 @@ def test_what_it_starts_from_must_be_there(base, tmp_path):
 
 
 def test_a_shorter_training_keeps_its_proportions(base):
-    assert scaled(base[0], 0.25) == {"max_iter": 10, "snapshot": 5, "test_interval": 5, "stepsize": 5}
+    assert scaled(base[0], 0.25) == {
+        "max_iter": 10,
+        "snapshot": 5,
+        "test_interval": 5,
+        "stepsize": 5,
+    }
 
 
 def test_a_killed_training_ends_where_one_that_was_not_does(base, tmp_path):

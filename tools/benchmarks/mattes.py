@@ -160,9 +160,19 @@ def measure_speed(sizes: list[tuple[int, int]]) -> dict:
     for height, width in tqdm(sizes, "sizes"):
         rounds = WARM_ROUNDS if height * width < 2e6 else 1
         output = subprocess.run(
-            [sys.executable, "-m", "tools.benchmarks.mattes", "warm", str(height), str(width), str(rounds)],
-            check=True, capture_output=True, text=True,
-        ).stdout  # fmt: skip
+            [
+                sys.executable,
+                "-m",
+                "tools.benchmarks.mattes",
+                "warm",
+                str(height),
+                str(width),
+                str(rounds),
+            ],
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
         warm.append({"height": height, "width": width, **json.loads(output)})
     return {"machine": describe_machine(), "cold": time_cold(SIZES[0], 3), "warm": warm}
 

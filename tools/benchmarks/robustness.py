@@ -56,13 +56,12 @@ def sads_by_turn(
     (N, 4) float64 ndarray
         SAD (`tools.evaluation.metrics.sad`).
     """
-    return np.array([
+    return np.array(
         [
-            sad(predictor(turned(photo, turns)).alpha, turned(truth, turns))
-            for turns in range(4)
+            [sad(predictor(turned(photo, turns)).alpha, turned(truth, turns)) for turns in range(4)]
+            for photo, truth in portraits
         ]
-        for photo, truth in portraits
-    ])  # fmt: skip
+    )
 
 
 def pictures_without_people() -> list[Path]:
@@ -125,15 +124,15 @@ def measure_turned(predictor: Predictor, dataset: Path, count: int) -> int:
     return int(ratio > LARGEST_RATIO)
 
 
-def measure_presence(
-    predictor: Predictor, without: Sequence[Path], people: Sequence[Path]
-) -> int:
+def measure_presence(predictor: Predictor, without: Sequence[Path], people: Sequence[Path]) -> int:
     """Print what is taken for a person; exit status."""
     false = found_among(predictor, without)
     missed = len(people) - found_among(predictor, people)
-    print(f"{false} of {len(without)} pictures without people are taken for a person "
-          f"(at most {MOST_FALSE}); {missed} of {len(people)} photos of people are "
-          "taken for nobody (none may be).")  # fmt: skip
+    print(
+        f"{false} of {len(without)} pictures without people are taken for a person "
+        f"(at most {MOST_FALSE}); {missed} of {len(people)} photos of people are "
+        "taken for nobody (none may be)."
+    )
     return int(false > MOST_FALSE or missed > 0)
 
 
@@ -149,9 +148,12 @@ def main(argv: list[str] | None = None) -> int:
     turns.add_argument("--count", type=int, default=8, help="portraits of its test list")
     presence = commands.add_parser("presence", help="pictures without and with people")
     presence.add_argument(
-        "--without", nargs="+", type=Path, metavar="FOLDER",
+        "--without",
+        nargs="+",
+        type=Path,
+        metavar="FOLDER",
         help="pictures without people (default: those of scikit-image)",
-    )  # fmt: skip
+    )
     presence.add_argument(
         "--people", nargs="+", type=Path, metavar="FOLDER", default=[SAMPLE / "images"]
     )

@@ -232,16 +232,21 @@ def contenders() -> list[Contender]:
         Contender("CHOLMOD (scikit-sparse)", cholmod, middle),
         Contender(
             "PyMatting cg + ichol",
-            pymatting_cg(lambda case: pymatting.ichol(case.matrix.tocsc())), middle, small,
+            pymatting_cg(lambda case: pymatting.ichol(case.matrix.tocsc())),
+            middle,
+            small,
         ),
-        Contender("PyMatting cg + jacobi", pymatting_cg(lambda case: pymatting.jacobi(case.matrix)), small),
+        Contender(
+            "PyMatting cg + jacobi", pymatting_cg(lambda case: pymatting.jacobi(case.matrix)), small
+        ),
         Contender(
             "PyMatting cg + vcycle",
-            pymatting_cg(lambda case: pymatting.vcycle(case.matrix, case.shape)), middle,
+            pymatting_cg(lambda case: pymatting.vcycle(case.matrix, case.shape)),
+            middle,
         ),
         Contender("pyamg cg + smoothed aggregation", pyamg_cg, small),
         Contender("scipy.sparse.linalg.spsolve", scipy_spsolve, small // 4),
-    ]  # fmt: skip
+    ]
 
 
 # --- measuring ------------------------------------------------------------------
@@ -357,9 +362,19 @@ def measure_growth(repeats: int) -> list[dict]:
     results = []
     for height, width in tqdm(GROWTH_SIZES, "growth"):
         output = subprocess.run(
-            [sys.executable, "-m", "tools.benchmarks.solvers", "forward", str(height), str(width), str(repeats)],
-            check=True, capture_output=True, text=True,
-        ).stdout  # fmt: skip
+            [
+                sys.executable,
+                "-m",
+                "tools.benchmarks.solvers",
+                "forward",
+                str(height),
+                str(width),
+                str(repeats),
+            ],
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
         results.append({"height": height, "width": width, **json.loads(output)})
     return results
 
@@ -376,10 +391,20 @@ def training_share(net: str, iterations: int) -> dict:
     """The matting layer's part of a training iteration, by `caffe time`."""
     environment = {k: v for k, v in os.environ.items() if k != "GLOG_minloglevel"}
     log = subprocess.run(
-        [Path(sys.prefix, "bin/caffe"), "time", "-model", str(NETS[net].train_val),
-         "-iterations", str(iterations), "-phase", "TRAIN"],
-        capture_output=True, text=True, env=environment,
-    ).stderr  # fmt: skip
+        [
+            Path(sys.prefix, "bin/caffe"),
+            "time",
+            "-model",
+            str(NETS[net].train_val),
+            "-iterations",
+            str(iterations),
+            "-phase",
+            "TRAIN",
+        ],
+        capture_output=True,
+        text=True,
+        env=environment,
+    ).stderr
     layer = [float(ms) for ms in re.findall(r"\balpha\s+(?:forward|backward): ([\d.]+) ms", log)]
     whole = re.search(r"Average Forward-Backward: ([\d.]+) ms", log)
     if len(layer) != 2 or not whole:
@@ -422,9 +447,10 @@ def measure_systems(plan: list[tuple[tuple[int, int], float, str]], repeats: int
         main = share == MAIN_SHARE and kind == "trimap"
         case = make_case(shape, share, kind)
         chosen = [
-            c for c in everyone
+            c
+            for c in everyone
             if np.prod(shape) <= (c.most_pixels if main else c.most_pixels_everywhere)
-        ]  # fmt: skip
+        ]
         times = compare(case, chosen, repeats)
         results.append(
             {"height": shape[0], "width": shape[1], "share": share, "kind": kind, "times": times}
@@ -500,7 +526,9 @@ def table(report: dict) -> str:
     lines += ["| | seconds | peak memory |", "|---|---|---|"]
     for each in report["growth"]:
         megapixels = each["height"] * each["width"] / 1e6
-        lines.append(f"| {megapixels:.1f} megapixels | {each['median']:.2f} | {each['peak_bytes'] / 2**30:.1f} GiB |")
+        lines.append(
+            f"| {megapixels:.1f} megapixels | {each['median']:.2f} | {each['peak_bytes'] / 2**30:.1f} GiB |"
+        )
     lines += [
         "",
         f"From 0.5 to 12 megapixels time grows as n^{report['growth_exponent']:.2f}. "
@@ -535,8 +563,15 @@ def draw(report: dict) -> None:
     shares.legend(fontsize=7)
     pixels = np.array([g["height"] * g["width"] for g in report["growth"]])
     growth.loglog(pixels / 1e6, [g["median"] for g in report["growth"]], "o-", label="seconds")
-    growth.loglog(pixels / 1e6, [g["peak_bytes"] / 2**30 for g in report["growth"]], "s-", label="peak memory, GiB")
-    growth.set(xlabel="megapixels", title=f"forward alone, 15 % unknown: n^{report['growth_exponent']:.2f}")
+    growth.loglog(
+        pixels / 1e6,
+        [g["peak_bytes"] / 2**30 for g in report["growth"]],
+        "s-",
+        label="peak memory, GiB",
+    )
+    growth.set(
+        xlabel="megapixels", title=f"forward alone, 15 % unknown: n^{report['growth_exponent']:.2f}"
+    )
     growth.legend()
     with atomic_write(CHART) as scratch:
         figure.savefig(scratch, dpi=80, format="png")

@@ -13,7 +13,6 @@ from tools.evaluation.portraits import PRINTED
 Scores = dict[str, MatteErrors]  # by stem
 
 
-
 @dataclass(frozen=True)
 class Estimate:
     """A mean over images and how sure it is.

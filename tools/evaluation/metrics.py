@@ -74,9 +74,7 @@ def gaussian_gradient(matte: np.ndarray, radius: int = 6) -> tuple[np.ndarray, n
     """
     matte = np.asarray(matte, dtype=np.float64)
     gradient_x, gradient_y = (
-        ndimage.gaussian_filter(
-            matte, GRADIENT_SIGMA, order=order, mode="nearest", radius=radius
-        )
+        ndimage.gaussian_filter(matte, GRADIENT_SIGMA, order=order, mode="nearest", radius=radius)
         for order in ((0, 1), (1, 0))
     )
     return gradient_x, gradient_y
@@ -274,9 +272,7 @@ def unknown_region(truth: np.ndarray, radius: int = 10) -> np.ndarray:
     return cv2.dilate(fractional, disk).astype(bool)
 
 
-def evaluate(
-    matte: np.ndarray, truth: np.ndarray, region: np.ndarray | None = None
-) -> MatteErrors:
+def evaluate(matte: np.ndarray, truth: np.ndarray, region: np.ndarray | None = None) -> MatteErrors:
     """Every measure of one matte.
 
     Parameters

@@ -28,7 +28,6 @@ PRINTED = {
 }
 
 
-
 @dataclass(frozen=True)
 class Result:
     """One portrait of the test list.
@@ -130,8 +129,7 @@ def evaluate_portrait(
         check_matte(matte, portrait.matte, prediction.faces[0])
     errors = evaluate(prediction.alpha, truth, region)
     caption = f"{portrait.stem}   " + "   ".join(
-        f"{heading} {getattr(errors, name) / unit:.2f}"
-        for name, (heading, unit) in PRINTED.items()
+        f"{heading} {getattr(errors, name) / unit:.2f}" for name, (heading, unit) in PRINTED.items()
     )
     return Result(
         stem=portrait.stem,

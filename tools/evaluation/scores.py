@@ -123,6 +123,4 @@ def people_of(folder: Path, portraits: Sequence[Portrait]) -> dict[str, object]:
     """Who is on each photo, as the set's manifest knows; otherwise all are different."""
     manifest = DatasetManifest.load(folder) or DatasetManifest()
     known = manifest.portraits
-    return {
-        each.stem: known.get(each.stem, {}).get("person", each.stem) for each in portraits
-    }
+    return {each.stem: known.get(each.stem, {}).get("person", each.stem) for each in portraits}

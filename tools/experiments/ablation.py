@@ -112,8 +112,12 @@ EXPERIMENTS = (
     Experiment("noaugment", "originals only, with the variation", augment="none"),
     Experiment("fcn8s_half", "FCN-8s at half size", net="fcn8s_half", recipe="fcn8s_half"),
     Experiment(
-        "fcn8s_half_warm", "warm start alone",
-        net="fcn8s_half", recipe="fcn8s_half", end_to_end=False, shares="fcn8s_half",
+        "fcn8s_half_warm",
+        "warm start alone",
+        net="fcn8s_half",
+        recipe="fcn8s_half",
+        end_to_end=False,
+        shares="fcn8s_half",
     ),
     Experiment(
         "fcn8s_half_nomask", "without shape mask", net="fcn8s_half_nomask", recipe="fcn8s_half"
@@ -133,7 +137,10 @@ def results_of(recipe: str, scale: float) -> Path:
 
 def reports_of(recipe: str) -> list[dict]:
     """Reports on a recipe's experiments, the longest trainings first."""
-    reports = [read_report(path, ".venv/bin/python -m tools.experiments.ablation run") for path in OUT.glob("*.json")]
+    reports = [
+        read_report(path, ".venv/bin/python -m tools.experiments.ablation run")
+        for path in OUT.glob("*.json")
+    ]
     found = [report for report in reports if report["recipe"] == recipe]
     return sorted(found, key=lambda report: -report["scale"])
 
@@ -171,9 +178,13 @@ def own_databases(experiment: Experiment, dataset: Path) -> Path | None:
         return None
     out = ROOT / f"data/prepared_{experiment.name}"
     prepare(
-        dataset, out, experiment.seed, parse_augmentations(experiment.augment),
-        workers=available_workers(), vary=experiment.vary,
-    )  # fmt: skip
+        dataset,
+        out,
+        experiment.seed,
+        parse_augmentations(experiment.augment),
+        workers=available_workers(),
+        vary=experiment.vary,
+    )
     return out
 
 
@@ -221,11 +232,13 @@ def install(experiment: Experiment, scale: float, dataset: Path, every: int) -> 
     people = people_of(dataset, portraits)
     points = [
         Point(
-            0, iteration, str(weights),
+            0,
+            iteration,
+            str(weights),
             estimates(score(experiment, stage, weights, portraits), people),
         )
         for iteration, weights in stage.snapshots()
-    ]  # fmt: skip
+    ]
     print(describe(points))
     kept = {experiment.installed: Path(best_point(points, 0).weights)}
     model = MODELS[experiment.recipe]
@@ -330,7 +343,9 @@ def put_into_docs() -> None:
     """
     found = {recipe: reports_of(recipe) for recipe in SECTIONS}
     if not any(found.values()):
-        raise InputError(f"{OUT} holds no report; run `.venv/bin/python -m tools.experiments.ablation run` first.")
+        raise InputError(
+            f"{OUT} holds no report; run `.venv/bin/python -m tools.experiments.ablation run` first."
+        )
     for recipe, (section, command) in SECTIONS.items():
         if reports := found[recipe]:
             renew_section(DOCS, section, command, "\n\n".join(map(table, reports)))
@@ -367,9 +382,7 @@ def main(argv: list[str] | None = None) -> int:
         (experiment,) = chosen([options.name])
         print(f"wrote {install(experiment, options.scale, options.dataset, options.every)}")
     else:
-        report = run(
-            options.names, options.scale, options.split, options.every, options.dataset
-        )
+        report = run(options.names, options.scale, options.split, options.every, options.dataset)
         write_report(results_of(report["recipe"], report["scale"]), report)
         print(table(report))
     return 0

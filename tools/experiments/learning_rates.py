@@ -115,9 +115,14 @@ def measure_rate(
     result = {"rate": rate, **loss_change(stage, run_rate(stage)), "errors": None}
     if result["stable"]:
         errors = errors_of_weights(
-            rate_name(net, rate), net, stage.result, stage, dataset,
-            validation_portraits(dataset, every), out,
-        )  # fmt: skip
+            rate_name(net, rate),
+            net,
+            stage.result,
+            stage,
+            dataset,
+            validation_portraits(dataset, every),
+            out,
+        )
         result["errors"] = {measure: asdict(value) for measure, value in errors.items()}
     return result
 
@@ -194,8 +199,10 @@ def draw(path: Path, report: dict) -> None:
             [each["rate"] for each in stable],
             [value["mean"] / unit for value in values],
             [(value["standard_error"] or 0) / unit for value in values],
-            marker="o", capsize=3, color=color,
-        )  # fmt: skip
+            marker="o",
+            capsize=3,
+            color=color,
+        )
     # Gradient errors alone would praise a gray person.
     errors.set(xlabel="learning rate", xscale="log")
     errors.set_ylabel("gradient error ×1e-3, validation people", color="C0")
@@ -228,9 +235,12 @@ def main(argv: list[str] | None = None) -> int:
             for rate in sorted(options.rates, reverse=True)
         ]
         report = {
-            "machine": describe_machine(), "net": options.net, "images": images,
-            "iterations": options.iterations, "rates": rates,
-        }  # fmt: skip
+            "machine": describe_machine(),
+            "net": options.net,
+            "images": images,
+            "iterations": options.iterations,
+            "rates": rates,
+        }
         write_report(RESULTS, report)
         draw(RESULTS.with_suffix(".png"), report)
         print(table(report))

@@ -61,27 +61,35 @@ def study_contenders() -> list[Contender]:
     return [
         *segmenter_contenders(),
         net_contender(
-            "fcn8s_half_warm", "FCN-8s at half size, warm start alone", "fcn8s_half",
+            "fcn8s_half_warm",
+            "FCN-8s at half size, warm start alone",
+            "fcn8s_half",
             models / "fcn8s_half_warm.caffemodel",
         ),
         net_contender(
-            "fcn8s_half_nomask", "FCN-8s at half size, end to end, without shape mask",
-            "fcn8s_half", models / "fcn8s_half_nomask.caffemodel",
+            "fcn8s_half_nomask",
+            "FCN-8s at half size, end to end, without shape mask",
+            "fcn8s_half",
+            models / "fcn8s_half_nomask.caffemodel",
             NETS["fcn8s_half_nomask"].trimap_deploy,
         ),
         net_contender("fcn8s_half", "FCN-8s at half size, end to end", "fcn8s_half"),
         net_contender(
-            "portrait_nomask", "portrait-lite, end to end, without shape mask", "portrait",
+            "portrait_nomask",
+            "portrait-lite, end to end, without shape mask",
+            "portrait",
             models / "portrait_nomask.caffemodel",
             NETS["portrait_nomask"].trimap_deploy,
         ),
         net_contender(
-            "portrait_warm", "portrait-lite, warm start alone", "portrait",
+            "portrait_warm",
+            "portrait-lite, warm start alone",
+            "portrait",
             models / "portrait_warm.caffemodel",
         ),
         net_contender(JUDGED, "portrait-lite, end to end", "portrait"),
         Contender(BOUND, "true trimap, our solve (bound)", lambda: bound_matte),
-    ]  # fmt: skip
+    ]
 
 
 def take_part(rows: Sequence[str] | None) -> list[Contender]:
@@ -250,9 +258,7 @@ def run(dataset_folder: Path, rows: Sequence[str] | None, limit: int | None, out
     scores = {each.name: scores_of(each, portraits, out) for each in contenders}
     write_csv(out / "errors.csv", scores, people)
     choices = choices_of(dataset_folder, portraits)
-    return {
-        "dataset": str(dataset_folder), **report_of(contenders, scores, people, choices)
-    }  # fmt: skip
+    return {"dataset": str(dataset_folder), **report_of(contenders, scores, people, choices)}
 
 
 # --- failures ---------------------------------------------------------------------
@@ -304,9 +310,7 @@ def main(argv: list[str] | None = None) -> int:
         print(table(report))
         return 0
     if options.command == "worst":
-        draw_worst(
-            options.dataset, options.model, options.count, options.out, options.picture
-        )
+        draw_worst(options.dataset, options.model, options.count, options.out, options.picture)
         print(f"wrote {options.picture}")
         return 0
     renew_section(DOCS, SECTION, COMMAND, table(read_report(RESULTS, COMMAND)))

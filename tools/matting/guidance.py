@@ -261,9 +261,9 @@ def _check_known(levels: np.ndarray, values: np.ndarray, name: Path | str) -> No
             f"{name} has no {' and no '.join(missing)}: it holds {_named(values)}; "
             f"{REMEDIES[TRIMAP]}."
         )
-    missed = counts[KNOWN_BLACK + 1 : NEARLY_BLACK + 1].sum() + counts[
-        NEARLY_WHITE:KNOWN_WHITE
-    ].sum()
+    missed = (
+        counts[KNOWN_BLACK + 1 : NEARLY_BLACK + 1].sum() + counts[NEARLY_WHITE:KNOWN_WHITE].sum()
+    )
     if missed > counts.sum() / 2:
         raise InputError(
             f"{name} is unknown nearly everywhere: most of its pixels are only nearly black "

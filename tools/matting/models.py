@@ -52,12 +52,15 @@ MODELS = {
         "selfie", "python -m tools.convert_selfie" if IS_INSTALLED else "make", looks_again=True
     ),
     "portrait": _model(
-        "portrait", "make train-portrait", SHIPPED_WEIGHTS,
-        looks_again=True, second_opinion="selfie",
+        "portrait",
+        "make train-portrait",
+        SHIPPED_WEIGHTS,
+        looks_again=True,
+        second_opinion="selfie",
     ),
     "lite": _model("lite", "make train"),
     "fcn8s": _model("fcn8s", "tools/train.py fcn8s"),
     "fcn8s_half": _model("fcn8s_half", "make train-fcn8s-half"),
-}  # fmt: skip
+}
 #: What every program takes unless told otherwise.
 DEFAULT_MODEL = "portrait"

@@ -70,24 +70,31 @@ class Box:
         """With `MARGIN` on every side."""
         rows, columns = (round(MARGIN * side) for side in self.size)
         return Box(
-            max(0, self.top - rows), min(self.shape[0], self.bottom + rows),
-            max(0, self.left - columns), min(self.shape[1], self.right + columns),
+            max(0, self.top - rows),
+            min(self.shape[0], self.bottom + rows),
+            max(0, self.left - columns),
+            min(self.shape[1], self.right + columns),
             self.shape,
-        )  # fmt: skip
+        )
 
     def meets(self, other: Box) -> bool:
         """Whether the two overlap."""
         return (
-            self.top < other.bottom and other.top < self.bottom
-            and self.left < other.right and other.left < self.right
-        )  # fmt: skip
+            self.top < other.bottom
+            and other.top < self.bottom
+            and self.left < other.right
+            and other.left < self.right
+        )
 
     def joined(self, other: Box) -> Box:
         """The smallest box around both."""
         return Box(
-            min(self.top, other.top), max(self.bottom, other.bottom),
-            min(self.left, other.left), max(self.right, other.right), self.shape,
-        )  # fmt: skip
+            min(self.top, other.top),
+            max(self.bottom, other.bottom),
+            min(self.left, other.left),
+            max(self.right, other.right),
+            self.shape,
+        )
 
 
 def people_boxes(logit: np.ndarray) -> list[Box]:

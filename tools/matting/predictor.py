@@ -331,9 +331,7 @@ class Predictor:
         people = None
         if self._second:  # one look will do: it counts far from the borders only
             people = enlarged(self._second.person_logit(photo), answer.shape[:2])
-        probabilities, faces = own_band_probabilities(
-            small, scores, faces, photo.shape[:2], people
-        )
+        probabilities, faces = own_band_probabilities(small, scores, faces, photo.shape[:2], people)
         return Sight(probabilities, faces, True, HAZE)
 
     def _repeated_answer(

@@ -21,7 +21,6 @@ SMOOTHED_DIAMETER, SMOOTHED_SIGMA = 13, 6.0  # pixels
 SMOOTHED_LEVELS = 15.0  # of 255: larger differences are edges
 
 
-
 @dataclass(frozen=True)
 class Sight:
     """What a net sees in a photo, before the matting solve.

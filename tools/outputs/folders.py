@@ -17,10 +17,23 @@ OUTPUT_SUFFIXES = frozenset((".png", ".webp", ".tif", ".tiff", ".jpg", ".jpeg"))
 
 # What a file may begin with that is an image, of a kind that is read or not.
 IMAGE_STARTS = (
-    b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"II*\0", b"MM\0*", b"\0\0\0\x0cjP  ",
-    b"8BPS\0", b"\xff\x0a", b"\0\0\0\x0cJXL ", b"FUJIFILMCCD-RAW", b"IIRO", b"IIRS", b"IIU\0",
-    b"v/1\x01", b"#?RADIANCE", b"gimp xcf",
-)  # fmt: skip
+    b"\xff\xd8\xff",
+    b"\x89PNG\r\n\x1a\n",
+    b"GIF8",
+    b"II*\0",
+    b"MM\0*",
+    b"\0\0\0\x0cjP  ",
+    b"8BPS\0",
+    b"\xff\x0a",
+    b"\0\0\0\x0cJXL ",
+    b"FUJIFILMCCD-RAW",
+    b"IIRO",
+    b"IIRS",
+    b"IIU\0",
+    b"v/1\x01",
+    b"#?RADIANCE",
+    b"gimp xcf",
+)
 IMAGE_BRANDS = (b"heic", b"heix", b"mif1", b"msf1", b"avif", b"crx ")
 EXAMPLES = 3  # names in a sentence on many files
 

@@ -132,9 +132,7 @@ def options() -> dict[str, object]:
     return {"outputs": OUTPUTS, "formats": list(FORMATS), "effects": effects, "parts": PARTS}
 
 
-def job_from(
-    asked: Sequence[tuple[str, str]], parts: Mapping[str, bytes], most_pixels: int
-) -> Job:
+def job_from(asked: Sequence[tuple[str, str]], parts: Mapping[str, bytes], most_pixels: int) -> Job:
     """Check what can be checked without decoding an image.
 
     Parameters

@@ -24,7 +24,6 @@ MATTING = re.compile(r"\[matting\] (?P<pairs>.*)")
 PAIR = re.compile(rf"(?P<key>\w+)=(?P<value>{NUMBER})")
 
 
-
 @dataclass
 class Stage:
     """One training from its iteration 0, through any number of resumes.

@@ -40,9 +40,7 @@ def panels(stages: Iterable[Stage]) -> dict[str, list[str]]:
         "gradient error": [n for n in names if n == "error/dapm_gradient"],
         "SAD": [n for n in names if n == "error/sad"],
         "lambda": [n for n in names if n == "matting/lambda"],
-        "share of pixels": [
-            n for n in names if n.startswith("matting/") and n != "matting/lambda"
-        ],
+        "share of pixels": [n for n in names if n.startswith("matting/") and n != "matting/lambda"],
         "learning rate": [n for n in names if n == "lr"],
     }
     return {label: group for label, group in groups.items() if group}
@@ -76,10 +74,14 @@ def _draw_series(axes: Axes, stages: list[Stage], name: str, color: str) -> None
         if points := sorted(stage.series.get(name, {}).items()):
             iterations, values = zip(*points)
             axes.plot(
-                [start + iteration for iteration in iterations], values, color=color,
-                marker="o" if len(points) < 30 else None, markersize=3, linewidth=1,
+                [start + iteration for iteration in iterations],
+                values,
+                color=color,
+                marker="o" if len(points) < 30 else None,
+                markersize=3,
+                linewidth=1,
                 label=label,
-            )  # fmt: skip
+            )
             label = None
         if start:
             axes.axvline(start, color="grey", linestyle=":", linewidth=1)

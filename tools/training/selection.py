@@ -21,7 +21,6 @@ OUT = Path("out/curves")
 EVERY = 2
 
 
-
 @dataclass(frozen=True)
 class Point:
     """Errors of one snapshot.

@@ -98,8 +98,7 @@ class Stage:
         return sorted(
             (int(match[1]), path)
             for path in self.prefix.parent.glob(f"{self.prefix.name}_iter_*.caffemodel")
-            if (match := pattern.fullmatch(path.name))
-            and path.with_suffix(".solverstate").exists()
+            if (match := pattern.fullmatch(path.name)) and path.with_suffix(".solverstate").exists()
         )
 
     def last_snapshot(self) -> tuple[int, Path] | None:
@@ -164,10 +163,14 @@ def run_stage(stage: Stage, weights: Path | None) -> None:
         open(stage.log, "a", buffering=1) as log,
         tqdm(total=stage.iterations, initial=start, desc=stage.prefix.name, unit="it") as bar,
         subprocess.Popen(
-            command, cwd=ROOT, env=environment, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            command,
+            cwd=ROOT,
+            env=environment,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
         ) as caffe,
-    ):  # fmt: skip
+    ):
         for line in caffe.stdout:
             log.write(line)
             last_lines.append(line)

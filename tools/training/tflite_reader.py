@@ -12,9 +12,8 @@ import tflite
 from data_prep.common.errors import InputError
 
 _OPERATOR_NAMES = {
-    code: name for name, code in vars(tflite.BuiltinOperator).items()
-    if isinstance(code, int)
-}  # fmt: skip
+    code: name for name, code in vars(tflite.BuiltinOperator).items() if isinstance(code, int)
+}
 _NUMPY_TYPES = {
     tflite.TensorType.FLOAT16: np.float16,
     tflite.TensorType.FLOAT32: np.float32,

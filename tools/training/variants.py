@@ -188,5 +188,7 @@ def _holds_more(folder: Path, generated: Set[str]) -> bool:
 def scaled(solver: Path, scale: float) -> dict[str, int]:
     """Settings that shorten a training: iterations, steps of the rate, snapshots, tests."""
     parameters = text_format.Parse(solver.read_text(), caffe_pb2.SolverParameter())
-    fields = [f for f in ("max_iter", "snapshot", "test_interval", "stepsize") if parameters.HasField(f)]
+    fields = [
+        f for f in ("max_iter", "snapshot", "test_interval", "stepsize") if parameters.HasField(f)
+    ]
     return {field: max(1, round(scale * getattr(parameters, field))) for field in fields}

@@ -125,7 +125,9 @@ def segmenter(path: Path, channels: int) -> Weights:
     if "logit" not in source:
         raise InputError(f"{path} is no converted segmenter; write one with `make`.")
     # These belong to the segmenter's input and to its trimap head.
-    weights = {name: blobs for name, blobs in source.items() if name not in ("rgb", "logit", "score")}
+    weights = {
+        name: blobs for name, blobs in source.items() if name not in ("rgb", "logit", "score")
+    }
     kernel, bias = portrait.color_weights(channels)
     weights["colors"] = [kernel[:, :, None, None], bias]
     weights["class_score"] = list(portrait.score_weights(*source["logit"]))

@@ -77,9 +77,16 @@ def turtleneck(body: StandingBody, loop: np.ndarray, height: float) -> PolygonMe
     rows = []
     # (part of the height, meters off the skin): up inside, down outside.
     for part, gap in (
-        (0.0, 0.003), (0.5, 0.003), (0.9, 0.004), (1.0, 0.006), (0.93, 0.009),
-        (0.5, 0.011), (0.1, 0.012), (0.0, 0.009), (0.04, 0.004),
-    ):  # fmt: skip
+        (0.0, 0.003),
+        (0.5, 0.003),
+        (0.9, 0.004),
+        (1.0, 0.006),
+        (0.93, 0.009),
+        (0.5, 0.011),
+        (0.1, 0.012),
+        (0.0, 0.009),
+        (0.04, 0.004),
+    ):
         row = loop + [0, 0, 1] * (part * height * share)[:, None]
         base = _at_height(body.distance, row, 0.0)
         away = unit(0.9 * outward + [0, 0, 0.1])
@@ -179,9 +186,16 @@ def hood(garment: Garment, loop: np.ndarray, size: float, folds: np.ndarray) -> 
     scale = size * (0.24 + 0.84 * behind) * (1 + 0.12 * folds)
     rows = []
     for out, up in (
-        (0.000, -0.004), (0.002, 0.012), (0.010, 0.026), (0.022, 0.032), (0.038, 0.026),
-        (0.052, 0.010), (0.058, -0.010), (0.052, -0.030), (0.036, -0.040),
-    ):  # fmt: skip
+        (0.000, -0.004),
+        (0.002, 0.012),
+        (0.010, 0.026),
+        (0.022, 0.032),
+        (0.038, 0.026),
+        (0.052, 0.010),
+        (0.058, -0.010),
+        (0.052, -0.030),
+        (0.036, -0.040),
+    ):
         row = loop + outward * (out * scale)[:, None] + [0, 0, 1] * (up * scale)[:, None]
         rows.append(garment.field.pushed_out(row, 0.003))
     return swept(np.array(rows), closed=True)

@@ -16,13 +16,43 @@ if TYPE_CHECKING:
 
 # sRGB.  Muted colors are drawn more often: that is what people wear.
 MUTED = (
-    "f0efea", "1d1f24", "2c3e63", "3b3b3b", "5b6470", "c9b79c", "d9d4c7", "8a7f72", "22303c",
-    "4b5a4a", "6e6259", "b8bcc0", "101114", "39424e", "7a6a5a", "e4ddd0",
-)  # fmt: skip
+    "f0efea",
+    "1d1f24",
+    "2c3e63",
+    "3b3b3b",
+    "5b6470",
+    "c9b79c",
+    "d9d4c7",
+    "8a7f72",
+    "22303c",
+    "4b5a4a",
+    "6e6259",
+    "b8bcc0",
+    "101114",
+    "39424e",
+    "7a6a5a",
+    "e4ddd0",
+)
 VIVID = (
-    "8c2f39", "4a6b57", "6b4e71", "d98f4e", "7fa3b8", "b8c4a8", "e0c3c3", "274b40", "a33b2c",
-    "c9a227", "2f6f8f", "b5485d", "3c5fa8", "88a36b", "d9777f", "5a3d6a", "e8c9a0", "197a72",
-)  # fmt: skip
+    "8c2f39",
+    "4a6b57",
+    "6b4e71",
+    "d98f4e",
+    "7fa3b8",
+    "b8c4a8",
+    "e0c3c3",
+    "274b40",
+    "a33b2c",
+    "c9a227",
+    "2f6f8f",
+    "b5485d",
+    "3c5fa8",
+    "88a36b",
+    "d9777f",
+    "5a3d6a",
+    "e8c9a0",
+    "197a72",
+)
 MUTED_SHARE = 0.6
 
 
@@ -64,11 +94,21 @@ REPEATS = {  # meters: shortest and longest period
     "blocks": (0.14, 0.22),
 }
 ROUGHNESS = {
-    "jersey": 0.85, "woven": 0.8, "denim": 0.9, "knit": 0.95, "wool": 0.95, "satin": 0.38,
-}  # fmt: skip
+    "jersey": 0.85,
+    "woven": 0.8,
+    "denim": 0.9,
+    "knit": 0.95,
+    "wool": 0.95,
+    "satin": 0.38,
+}
 RELIEF = {  # meters between the lowest and the highest of a tile
-    "jersey": 0.003, "woven": 0.004, "denim": 0.004, "knit": 0.003, "wool": 0.002, "satin": 0.003,
-}  # fmt: skip
+    "jersey": 0.003,
+    "woven": 0.004,
+    "denim": 0.004,
+    "knit": 0.003,
+    "wool": 0.002,
+    "satin": 0.003,
+}
 TILE_METERS, TILE_SIDE = 0.3, 512
 SHEEN = {"jersey": 0.1, "woven": 0.08, "denim": 0.08, "knit": 0.15, "wool": 0.15, "satin": 0.05}
 

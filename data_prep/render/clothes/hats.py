@@ -33,16 +33,23 @@ EDGES: dict[str, tuple[float, float, float]] = {
 }
 # Shares among women and men who wear one.
 KINDS: dict[str, tuple[float, float]] = {
-    "beanie": (0.20, 0.22), "cuffed beanie": (0.20, 0.20), "cap": (0.12, 0.34),
-    "fedora": (0.08, 0.16), "sun hat": (0.20, 0.02), "bucket hat": (0.08, 0.06),
+    "beanie": (0.20, 0.22),
+    "cuffed beanie": (0.20, 0.20),
+    "cap": (0.12, 0.34),
+    "fedora": (0.08, 0.16),
+    "sun hat": (0.20, 0.02),
+    "bucket hat": (0.08, 0.06),
     "headband": (0.12, 0.0),
-}  # fmt: skip
+}
 WEAVES: dict[str, dict[str, float]] = {
-    "beanie": {"knit": 0.7, "jersey": 0.3}, "cuffed beanie": {"knit": 1},
+    "beanie": {"knit": 0.7, "jersey": 0.3},
+    "cuffed beanie": {"knit": 1},
     "cap": {"woven": 0.7, "denim": 0.3},
-    "fedora": {"wool": 1}, "sun hat": {"wool": 1}, "bucket hat": {"woven": 0.7, "denim": 0.3},
+    "fedora": {"wool": 1},
+    "sun hat": {"wool": 1},
+    "bucket hat": {"woven": 0.7, "denim": 0.3},
     "headband": {"jersey": 0.6, "satin": 0.4},
-}  # fmt: skip
+}
 PATTERNS = {"plain": 0.68, "melange": 0.16, "stripes": 0.1, "houndstooth": 0.06}
 WEARERS = {"female": 0.08, "male": 0.12}  # shares of people
 # Hair gathered where a hat would sit is worn without one.

@@ -20,12 +20,17 @@ if TYPE_CHECKING:
 
 WEARERS = {"female": 0.45, "male": 0.05}  # shares of people
 KINDS = {  # shares of women, of men
-    "stud": (0.34, 0.6), "pearl": (0.16, 0.0), "hoop": (0.28, 0.4), "drop": (0.22, 0.0),
-}  # fmt: skip
+    "stud": (0.34, 0.6),
+    "pearl": (0.16, 0.0),
+    "hoop": (0.28, 0.4),
+    "drop": (0.22, 0.0),
+}
 RADII = {  # meters: of the ball, or of the ring
-    "stud": (0.0015, 0.0030), "pearl": (0.0030, 0.0050), "hoop": (0.006, 0.026),
+    "stud": (0.0015, 0.0030),
+    "pearl": (0.0030, 0.0050),
+    "hoop": (0.006, 0.026),
     "drop": (0.003, 0.006),
-}  # fmt: skip
+}
 METALS = {"d4a94e": 0.45, "d2d5d9": 0.4, "c98f78": 0.15}  # gold, silver, rose gold
 STONES = ("1f4f8a", "7a1226", "116a4b", "e9eef2", "14131a", "c9772b")
 

@@ -23,9 +23,14 @@ WEARERS = {"female": 0.09, "male": 0.06}  # shares of people
 PATTERNS = {"plain": 0.4, "stripes": 0.14, "plaid": 0.22, "floral": 0.08, "melange": 0.16}
 # Outfits that fill the neck already.
 SCARFLESS = (
-    "turtleneck", "hoodie", "shirt", "open shirt", "blazer over shirt", "coat over turtleneck",
+    "turtleneck",
+    "hoodie",
+    "shirt",
+    "open shirt",
+    "blazer over shirt",
+    "coat over turtleneck",
     "blazer over turtleneck",
-)  # fmt: skip
+)
 ALONG, ACROSS = 120, 24
 CLEARANCE = 0.005  # meters off skin and clothes
 

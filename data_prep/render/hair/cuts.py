@@ -247,10 +247,16 @@ def grow_volume(rng: np.random.Generator, choice: HairChoice, scalp: Scalp) -> l
     hairs = interpolated(grown, features[guides], scalp.roots.points, features)
     hairs = trimmed(hairs, rng.uniform(0.7, 1.0, count))
     hairs = finished(
-        rng, choice, hairs, features, scalp.roots.normals,
-        locks=3000 if afro else 700, clump_shape=0.55, curl_begin=0.15,
+        rng,
+        choice,
+        hairs,
+        features,
+        scalp.roots.normals,
+        locks=3000 if afro else 700,
+        clump_shape=0.55,
+        curl_begin=0.15,
         looseness=0.45 if afro else 0.2,
-    )  # fmt: skip
+    )
     hairs = settled(scalp, hairs)
     fine = fine_edge(scalp)
     return [with_color(rng, choice.color, hairs, 7.2e-5, rest=scalp.roots.rest, fine=fine, tip=0.5)]

@@ -296,9 +296,14 @@ def _long_beard(
         return 0.12 * down + hug(points, done)
 
     grown = grow(
-        roots.points[guides], directions[guides], lengths[guides], 9,
-        pull=pull, field=field, clearance=0.0008,
-    )  # fmt: skip
+        roots.points[guides],
+        directions[guides],
+        lengths[guides],
+        9,
+        pull=pull,
+        field=field,
+        clearance=0.0008,
+    )
     mouth = APART_FROM_LIP * (roots.rest[:, 2] > UPPER_LIP)
     features = np.column_stack([roots.points, mouth])
     hairs = interpolated(grown, features[guides], roots.points, features)

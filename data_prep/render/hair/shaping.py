@@ -241,9 +241,15 @@ def finished(
     radius, pitch = choice.wave
     if radius > 0:
         hairs = curled(
-            rng, hairs, lengths, lock,
-            radius=radius, pitch=pitch, begin=curl_begin, looseness=looseness,
-        )  # fmt: skip
+            rng,
+            hairs,
+            lengths,
+            lock,
+            radius=radius,
+            pitch=pitch,
+            begin=curl_begin,
+            looseness=looseness,
+        )
     amplitude = choice.frizz * np.where(strayed, rng.uniform(1, 4, len(hairs)), 1.0)
     hairs = ruffled(rng, hairs, lengths, amplitude)
     reach = np.where(strayed, FLYAWAY, 1.5 * choice.frizz)

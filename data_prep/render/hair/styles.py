@@ -50,9 +50,15 @@ MOST_TURNS = 9  # of a curl: each takes five control points, which cost renderin
 
 # Bright dyes, sRGB, over bleached hair.
 DYES = {
-    "pink": "e86aa0", "rose": "e9a6b4", "blue": "3d6fc4", "turquoise": "2fa7a3",
-    "violet": "7d4bb0", "red": "c2202f", "green": "3f9a58", "silver": "c9ced6",
-}  # fmt: skip
+    "pink": "e86aa0",
+    "rose": "e9a6b4",
+    "blue": "3d6fc4",
+    "turquoise": "2fa7a3",
+    "violet": "7d4bb0",
+    "red": "c2202f",
+    "green": "3f9a58",
+    "silver": "c9ced6",
+}
 AFRICAN, ASIAN, _ = range(3)
 
 

@@ -232,9 +232,7 @@ def read_base_mesh(directory: Path) -> BaseMesh:
     }
     bones = _read_bones(root / "rigs/standard/rig.default.json", groups)
     weights = _read_weights(root / "rigs/standard/weights.default.json", bones, len(vertices))
-    return BaseMesh(
-        directory, vertices, faces, uv, uv_faces, face_groups, groups, bones, weights
-    )
+    return BaseMesh(directory, vertices, faces, uv, uv_faces, face_groups, groups, bones, weights)
 
 
 def _blend(value: float, names: Sequence[str]) -> dict[str, float]:

@@ -20,12 +20,20 @@ EXPRESSIONS: dict[str, dict[str, float]] = {
     "slight smile": {"mouthSmileBoth": 0.6, "cheekSquintBoth": 0.2},
     "smile": {"mouthSmileBoth": 0.95, "cheekSquintBoth": 0.35, "eyeSquintBoth": 0.1},
     "open smile": {
-        "mouthSmileBoth": 0.92, "cheekSquintBoth": 0.4, "eyeSquintBoth": 0.15,
-        "mouthUpperUpBoth": 0.5, "mouthLowerDownBoth": 0.2, "jawOpen": 0.09,
+        "mouthSmileBoth": 0.92,
+        "cheekSquintBoth": 0.4,
+        "eyeSquintBoth": 0.15,
+        "mouthUpperUpBoth": 0.5,
+        "mouthLowerDownBoth": 0.2,
+        "jawOpen": 0.09,
     },
     "laugh": {
-        "mouthSmileBoth": 0.95, "cheekSquintBoth": 0.55, "eyeSquintBoth": 0.3,
-        "mouthUpperUpBoth": 0.5, "mouthLowerDownBoth": 0.3, "jawOpen": 0.22,
+        "mouthSmileBoth": 0.95,
+        "cheekSquintBoth": 0.55,
+        "eyeSquintBoth": 0.3,
+        "mouthUpperUpBoth": 0.5,
+        "mouthLowerDownBoth": 0.3,
+        "jawOpen": 0.22,
     },
     "parted lips": {"jawOpen": 0.09, "mouthLowerDownBoth": 0.1},
     "pressed lips": {"mouthPressBoth": 0.5, "mouthRollLower": 0.25, "mouthDimpleBoth": 0.2},
@@ -34,12 +42,21 @@ EXPRESSIONS: dict[str, dict[str, float]] = {
     "sad": {"browInnerUp": 0.5, "mouthFrownBoth": 0.3},
     "smirk": {"mouthSmileLeft": 0.55, "cheekSquintLeft": 0.3, "mouthDimpleRight": 0.2},
     "pout": {"mouthPucker": 0.35, "browInnerUp": 0.15},
-}  # fmt: skip
+}
 EXPRESSION_SHARES = {
-    "neutral": 0.13, "slight smile": 0.22, "smile": 0.23, "open smile": 0.19, "laugh": 0.05,
-    "parted lips": 0.05, "pressed lips": 0.03, "serious": 0.03, "surprised": 0.02,
-    "sad": 0.01, "smirk": 0.03, "pout": 0.01,
-}  # fmt: skip
+    "neutral": 0.13,
+    "slight smile": 0.22,
+    "smile": 0.23,
+    "open smile": 0.19,
+    "laugh": 0.05,
+    "parted lips": 0.05,
+    "pressed lips": 0.03,
+    "serious": 0.03,
+    "surprised": 0.02,
+    "sad": 0.01,
+    "smirk": 0.03,
+    "pout": 0.01,
+}
 GAZE_SHARES = {"camera": 0.72, "near": 0.18, "away": 0.10}
 GAZE_SPREAD = {"camera": 1.2, "near": 6.0, "away": 16.0}  # degrees
 

@@ -97,7 +97,5 @@ def build_eyes(subject: Subject) -> list[bpy.types.Object]:
     for eye in subject.eyes:
         vertices, faces, angle, place = eyeball(eye)
         attributes = {"angle": angle, "place": place}
-        made.append(
-            mesh_object("eye", vertices, faces, attributes=attributes, material=material)
-        )
+        made.append(mesh_object("eye", vertices, faces, attributes=attributes, material=material))
     return made

@@ -115,9 +115,21 @@ NARROWER = {"torso/torso-scale-horiz-decr": 0.25, "arms/measure-upperarm-circ-de
 
 # Small differences between the halves of a face; nobody is symmetric.
 ASYMMETRIES = (
-    "brown-1", "brown-2", "cheek-1", "eye-3", "eye-6", "jaw-1", "mouth-1", "mouth-2",
-    "nose-1", "nose-2", "nose-4", "ear-1", "ear-2", "temple-1",
-)  # fmt: skip
+    "brown-1",
+    "brown-2",
+    "cheek-1",
+    "eye-3",
+    "eye-6",
+    "jaw-1",
+    "mouth-1",
+    "mouth-2",
+    "nose-1",
+    "nose-2",
+    "nose-4",
+    "ear-1",
+    "ear-2",
+    "temple-1",
+)
 LARGEST_ASYMMETRY = 0.2
 LARGEST_WEIGHT = 0.8  # beyond, faces turn into caricatures
 
@@ -133,14 +145,26 @@ EYE_COLORS = {  # iris, sRGB
 }
 DARK_EYES = {"dark brown": 0.55, "brown": 0.38, "light brown": 0.07}
 MIXED_EYES = {
-    "dark brown": 0.10, "brown": 0.24, "light brown": 0.14, "hazel": 0.14,
-    "green": 0.10, "gray": 0.08, "blue": 0.13, "light blue": 0.07,
-}  # fmt: skip
+    "dark brown": 0.10,
+    "brown": 0.24,
+    "light brown": 0.14,
+    "hazel": 0.14,
+    "green": 0.10,
+    "gray": 0.08,
+    "blue": 0.13,
+    "light blue": 0.07,
+}
 
 # Of hair by Blender's scales: melanin (0.2 pale blond, 1 black) and redness; shares.
 FAIR_HAIR = {
-    "0.24": 0.10, "0.36": 0.14, "0.5": 0.18, "0.62": 0.20, "0.72": 0.18, "0.84": 0.14, "0.95": 0.06,
-}  # fmt: skip
+    "0.24": 0.10,
+    "0.36": 0.14,
+    "0.5": 0.18,
+    "0.62": 0.20,
+    "0.72": 0.18,
+    "0.84": 0.14,
+    "0.95": 0.06,
+}
 HAIR_REDNESS = {"0.05": 0.35, "0.15": 0.35, "0.3": 0.24, "0.7": 0.06}
 DARK_HAIR_REDNESS = 0.1
 

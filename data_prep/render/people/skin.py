@@ -25,9 +25,17 @@ if TYPE_CHECKING:  # the choice and the masks work without Blender
 
 # Skin from pale to dark, sRGB as photographed in white light.
 TONES = (
-    "f0cdb8", "eac0a6", "e0b193", "d3a07f", "c08c69",
-    "a97453", "8c5c40", "704730", "553423", "402719",
-)  # fmt: skip
+    "f0cdb8",
+    "eac0a6",
+    "e0b193",
+    "d3a07f",
+    "c08c69",
+    "a97453",
+    "8c5c40",
+    "704730",
+    "553423",
+    "402719",
+)
 LIPSTICKS = {"none": 0.0, "8c2b36": 0.3, "a34b4b": 0.3, "6e2238": 0.15, "b3616a": 0.25}
 EYE_SHADOWS = {"none": 0.6, "5a4238": 0.16, "4c3f4a": 0.12, "7a5240": 0.12}
 VISIBLE_HEIGHT = -0.02  # rest z in meters; below, no portrait shows a body
@@ -377,6 +385,4 @@ def build_skin(
     regions = skin_regions(subject.rest) | painted_regions(subject.mesh)
     regions["scalp"] = np.zeros(len(subject.rest)) if scalp is None else scalp
     quads = subject.mesh.faces_of("body")[visible_faces(subject, covered)]
-    return body_part(
-        "skin", subject, quads, skin_material(subject, choice, scalp_color), regions
-    )
+    return body_part("skin", subject, quads, skin_material(subject, choice, scalp_color), regions)

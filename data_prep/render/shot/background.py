@@ -51,13 +51,45 @@ BYSTANDER_SHARE = 0.14
 SHARP_SHARE = 0.22
 
 PALETTE = (
-    "e9e6df", "d8d2c4", "b9b2a5", "8d8a86", "5d6063", "2f3236", "17181a", "a8b7bd", "6f8797",
-    "41566a", "27354a", "7d8f78", "4f6350", "2c3d2f", "c9a98a", "a07a58", "6e4e37", "3f2c20",
-    "c98d7a", "9d5a4c", "6c2f2c", "d9b95f", "b98e3a", "8a6f9a", "54456b", "cfc0cf", "e6cfc4",
-)  # fmt: skip
+    "e9e6df",
+    "d8d2c4",
+    "b9b2a5",
+    "8d8a86",
+    "5d6063",
+    "2f3236",
+    "17181a",
+    "a8b7bd",
+    "6f8797",
+    "41566a",
+    "27354a",
+    "7d8f78",
+    "4f6350",
+    "2c3d2f",
+    "c9a98a",
+    "a07a58",
+    "6e4e37",
+    "3f2c20",
+    "c98d7a",
+    "9d5a4c",
+    "6c2f2c",
+    "d9b95f",
+    "b98e3a",
+    "8a6f9a",
+    "54456b",
+    "cfc0cf",
+    "e6cfc4",
+)
 LAMP_COLORS = (  # sRGB; most lamps are warm
-    "ffd9a0", "ffb45e", "ffc98a", "fff1d6", "ffe3b8", "ffd9a0", "9fc4ff", "ff6a4d", "7dffb0",
-)  # fmt: skip
+    "ffd9a0",
+    "ffb45e",
+    "ffc98a",
+    "fff1d6",
+    "ffe3b8",
+    "ffd9a0",
+    "9fc4ff",
+    "ff6a4d",
+    "7dffb0",
+)
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,16 @@ from data_prep.render.people.scalp import scalp_depth
 SKINS = ("f0cbb0", "d9a47e", "b27a54", "7a4c30", "4a2d1c")
 HAIRS = ("17110d", "2e1d12", "5a3a20", "8a6236", "b9b3aa")
 CLOTHES = (
-    "20242b", "3a4756", "6c3030", "d9d4c8", "7b8a6a", "b98b4a", "4b3a63", "a8b4c2", "8f2d3a",
-)  # fmt: skip
+    "20242b",
+    "3a4756",
+    "6c3030",
+    "d9d4c8",
+    "7b8a6a",
+    "b98b4a",
+    "4b3a63",
+    "a8b4c2",
+    "8f2d3a",
+)
 BODY_HEIGHT = 1.7  # meters
 NECK_HEIGHT = 0.60  # rest coordinates: skin above
 # How hair is worn, by share: (thickness in meters, length that hangs, radius of a knot).

@@ -1,9 +1,9 @@
 """From a rendered foreground to the files of a portrait, and onto other backgrounds.
 
-    images/NAME.jpg        the photo
-    mattes/NAME.png        coverage of the foreground
-    foregrounds/NAME.png   its colors, not premultiplied, and the coverage again
-    meta/NAME.json         every choice, and the landmarks
+images/NAME.jpg        the photo
+mattes/NAME.png        coverage of the foreground
+foregrounds/NAME.png   its colors, not premultiplied, and the coverage again
+meta/NAME.json         every choice, and the landmarks
 """
 
 from __future__ import annotations

@@ -69,7 +69,5 @@ def stage(mesh: BaseMesh, choice: PortraitChoice) -> Staging:
     view = view_of(choice.camera, face)
     camera = transform(np.linalg.inv(to_scene), view.to_world[:3, 3])
     rotations = arm_rotations(choice.hand, blind) if choice.hand else None
-    subject = build_subject(
-        mesh, choice.person, choice.pose, camera=camera, rotations=rotations
-    )
+    subject = build_subject(mesh, choice.person, choice.pose, camera=camera, rotations=rotations)
     return Staging(subject, to_scene, view, face)

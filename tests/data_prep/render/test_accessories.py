@@ -73,8 +73,10 @@ def test_older_people_wear_glasses_more_often(drawn):
 def test_shares_are_those_of_the_tables(drawn, sex):
     choices = [choice for person, choice in drawn if person.sex == sex]
     for kind, shares in (
-        ("hat", hats.WEARERS), ("scarf", scarves.WEARERS), ("earrings", jewelry.WEARERS),
-    ):  # fmt: skip
+        ("hat", hats.WEARERS),
+        ("scarf", scarves.WEARERS),
+        ("earrings", jewelry.WEARERS),
+    ):
         worn = np.mean([getattr(choice, kind) is not None for choice in choices])
         spread = np.sqrt(shares[sex] * (1 - shares[sex]) / len(choices))
         assert abs(worn - shares[sex]) < 4 * spread

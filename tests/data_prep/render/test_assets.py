@@ -70,8 +70,20 @@ def test_a_render_opens_no_other_asset(tmp_path):
     allowed = [assets.body_data_dir(), *(assets.fetch(name).parent for name in assets.TEXTURES)]
     allowed += [assets.environment_map_path(name) for name in assets.ENVIRONMENT_MAPS]
     allowed = [path.resolve() for path in allowed]
-    pictures = {".exr", ".hdr", ".png", ".jpg", ".jpeg", ".obj", ".target", ".gz", ".blend",
-                ".npz", ".npy", ".tif"}  # fmt: skip
+    pictures = {
+        ".exr",
+        ".hdr",
+        ".png",
+        ".jpg",
+        ".jpeg",
+        ".obj",
+        ".target",
+        ".gz",
+        ".blend",
+        ".npz",
+        ".npy",
+        ".tif",
+    }
     used = [path for path in files if path.suffix in pictures and out not in path.parents]
     assert any(path.is_relative_to(allowed[0]) for path in used)
     for path in used:

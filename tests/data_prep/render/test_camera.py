@@ -82,7 +82,5 @@ def test_blender_sees_the_same():
     bpy.context.view_layer.update()
     points = FACE + generator(0, 0, "points").uniform(-0.15, 0.15, (20, 3))
     seen = np.array([world_to_camera_view(scene, camera, Vector(p)) for p in points])
-    expected = np.stack(
-        [seen[:, 0] * FRAME[0] - 0.5, (1 - seen[:, 1]) * FRAME[1] - 0.5], axis=1
-    )
+    expected = np.stack([seen[:, 0] * FRAME[0] - 0.5, (1 - seen[:, 1]) * FRAME[1] - 0.5], axis=1)
     np.testing.assert_allclose(view.project(points), expected, atol=0.01)

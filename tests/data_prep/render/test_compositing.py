@@ -63,7 +63,9 @@ def test_the_photo_is_the_composite_to_rounding(rng, bits):
 def test_the_color_of_one_surface_is_recovered_everywhere(disk):
     color = np.array([0.8, 0.3, 0.1], np.float32)
     recovered = unpremultiplied(disk[..., None] * color, disk)
-    np.testing.assert_allclose(recovered[disk > 0.01], np.tile(color, ((disk > 0.01).sum(), 1)), rtol=1e-4)
+    np.testing.assert_allclose(
+        recovered[disk > 0.01], np.tile(color, ((disk > 0.01).sum(), 1)), rtol=1e-4
+    )
 
 
 def test_covered_pixels_keep_their_own_color(rng, disk):

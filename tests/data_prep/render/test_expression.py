@@ -27,9 +27,14 @@ def straight():
     """A neutral pose that looks into the camera."""
     choice = choose_pose(generator(3, 0, "pose"))
     return replace(
-        choice, face_units={}, gaze=(0.0, 0.0), body_yaw=0.0,
-        head_yaw=0.0, head_pitch=0.0, head_roll=0.0,
-    )  # fmt: skip
+        choice,
+        face_units={},
+        gaze=(0.0, 0.0),
+        body_yaw=0.0,
+        head_yaw=0.0,
+        head_pitch=0.0,
+        head_roll=0.0,
+    )
 
 
 def test_poses_keep_the_face_toward_the_camera():

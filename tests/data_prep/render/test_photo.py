@@ -81,8 +81,14 @@ def test_foregrounds_come_back(tmp_path, choice, rendered):
 
 
 def test_metadata_comes_back(tmp_path):
-    write_photo(tmp_path, "p", np.zeros((4, 4, 3), np.uint8), np.zeros((4, 4), np.uint8),
-                {"b": [1, 2.5]}, ".jpg")  # fmt: skip
+    write_photo(
+        tmp_path,
+        "p",
+        np.zeros((4, 4, 3), np.uint8),
+        np.zeros((4, 4), np.uint8),
+        {"b": [1, 2.5]},
+        ".jpg",
+    )
     assert read_meta(tmp_path, "p") == {"b": [1, 2.5]}
 
 

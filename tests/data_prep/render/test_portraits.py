@@ -69,8 +69,10 @@ def test_with_a_fixed_rule_nobody_changes_sides_as_the_set_grows():
     rule = settings(test_every=5, validation_every=16)
     whole = split_people(records(320, 1), rule)
     assert {side: len(stems) for side, stems in whole.items()} == {
-        "train": 240, "test": 60, "validation": 20,
-    }  # fmt: skip
+        "train": 240,
+        "test": 60,
+        "validation": 20,
+    }
     assert len({stem for stems in whole.values() for stem in stems}) == 320
     for people in (5, 37, 299):
         part = split_people(records(people, 1), rule)

@@ -83,9 +83,7 @@ def test_only_women_wear_makeup_and_only_men_have_stubble(person):
     for sex, absent in (("male", "lipstick"), ("female", "stubble")):
         someone = replace(person, sex=sex)
         drawn = [
-            getattr(
-                choose_skin(generator(0, k, "skin"), someone, generator(0, 0, "p")), absent
-            )
+            getattr(choose_skin(generator(0, k, "skin"), someone, generator(0, 0, "p")), absent)
             for k in range(40)
         ]
         assert set(drawn) <= {"none", 0.0}

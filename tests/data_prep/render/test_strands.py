@@ -74,9 +74,12 @@ def test_a_strand_without_pull_is_straight_and_as_long_as_asked():
 
 def test_gravity_bends_strands_down_without_stretching_them():
     grown = grow(
-        np.zeros((1, 3)), np.array([[1.0, 0, 0]]), np.array([0.3]), 40,
+        np.zeros((1, 3)),
+        np.array([[1.0, 0, 0]]),
+        np.array([0.3]),
+        40,
         pull=lambda points, done: np.array([[0, 0, -0.3]]),
-    )  # fmt: skip
+    )
     heading = np.diff(grown[0], axis=0)
     assert heading[-1, 2] / np.linalg.norm(heading[-1]) < -0.99
     np.testing.assert_allclose(lengths_of(grown), 0.3)
@@ -85,9 +88,14 @@ def test_gravity_bends_strands_down_without_stretching_them():
 def test_strands_slide_over_what_they_may_not_enter(sphere):
     start = np.array([[0.0, 0.0, 0.101]])
     grown = grow(
-        start, np.array([[1.0, 0, 0.2]]), np.array([0.25]), 50,
-        pull=lambda points, done: np.array([[0, 0, -0.6]]), field=sphere, clearance=0.004,
-    )  # fmt: skip
+        start,
+        np.array([[1.0, 0, 0.2]]),
+        np.array([0.25]),
+        50,
+        pull=lambda points, done: np.array([[0, 0, -0.6]]),
+        field=sphere,
+        clearance=0.004,
+    )
     radii = np.linalg.norm(grown[0], axis=1)
     assert radii.min() > 0.099
     assert radii[10:30].max() < 0.125  # it follows the ball ...
