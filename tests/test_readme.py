@@ -20,7 +20,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 import cv2
@@ -145,7 +145,7 @@ MENTIONS = [m for path in DOCUMENTS for m in mentions_of(split_document(path)[1]
 # --- programs and their options ---------------------------------------------------
 
 
-@lru_cache(maxsize=None)
+@cache
 def help_of(program: tuple[str, ...], *subcommand: str) -> tuple[int, str]:
     """Exit status and what a program prints when it is asked for --help."""
     command = [INSTEAD.get(program[0], program[0]), *program[1:], *subcommand, "--help"]

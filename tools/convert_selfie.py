@@ -19,15 +19,15 @@ from pathlib import Path
 import numpy as np
 
 os.environ.setdefault("GLOG_minloglevel", "2")  # before caffe is imported
-from caffe.proto import caffe_pb2  # noqa: E402
+from caffe.proto import caffe_pb2
 
-from data_prep.common.assets import fetch  # noqa: E402
-from data_prep.common.errors import InputError, run_program  # noqa: E402
+from data_prep.common.assets import fetch
+from data_prep.common.errors import InputError, run_program
 from data_prep.common.files import atomic_write
 from data_prep.common.images import refuse_overwriting
-from prototxt.catalog import MADE_WEIGHTS, MEAN_BGR, score_weights  # noqa: E402
-from prototxt.netspec import selfie  # noqa: E402
-from tools.training.tflite_reader import WeightedOperator, weighted_operators  # noqa: E402
+from prototxt.catalog import MADE_WEIGHTS, MEAN_BGR, score_weights
+from prototxt.netspec import selfie
+from tools.training.tflite_reader import WeightedOperator, weighted_operators
 from tools.training.weights import bilinear_kernel
 
 DEFAULT_OUTPUT = MADE_WEIGHTS / "selfie.caffemodel"

@@ -145,7 +145,7 @@ def main(argv: list[str] | None = None) -> int:
         "list": str(find_list(dataset, options.list)) if options.list else dataset.list_of("test"),
         "listed_images": len(portraits),
         "region": options.region,
-        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
     results: list[Result] = []
     print(table_head())

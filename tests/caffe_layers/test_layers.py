@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 os.environ.setdefault("GLOG_minloglevel", "2")
-import caffe  # noqa: E402
+import caffe
 
-from caffe_layers.laplacian import matting_laplacian  # noqa: E402
-from caffe_layers.matting import MattingFunction  # noqa: E402
-from caffe_layers.weighted_loss import (  # noqa: E402
+from caffe_layers.laplacian import matting_laplacian
+from caffe_layers.matting import MattingFunction
+from caffe_layers.weighted_loss import (
     default_alpha_distribution,
     loss_weights,
     weighted_loss,

@@ -397,7 +397,7 @@ def test_applied_dataset_can_be_cropped(made, sample, tmp_path):
         write_image(made / "trimaps" / f"{portrait.stem}.png", labelled(matte))
     make(made)
     stems = [p.stem for p in sample.train[:2]]
-    apply(made, choose(made, **{stem: "closed_form" for stem in stems}))
+    apply(made, choose(made, **dict.fromkeys(stems, "closed_form")))
     arguments = [str(made / "out"), "--format", "plain", "--out", str(tmp_path / "cropped")]
     assert import_main([*arguments, "--workers", "1"]) == 0
     dataset = Dataset.open(tmp_path / "cropped")

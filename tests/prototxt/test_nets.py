@@ -8,10 +8,10 @@ import pytest
 from google.protobuf import text_format
 
 os.environ.setdefault("GLOG_minloglevel", "2")
-import caffe  # noqa: E402
-from caffe.proto import caffe_pb2  # noqa: E402
+import caffe
+from caffe.proto import caffe_pb2
 
-from prototxt import generate  # noqa: E402
+from prototxt import generate
 
 # Learned layers of voc-fcn8s: outputs, kernel, pad.
 PUBLISHED_CONVOLUTIONS = {

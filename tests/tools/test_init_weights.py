@@ -1,14 +1,14 @@
 """Initial weights: every number ends where the paper says it should."""
 
-import caffe  # noqa: E402  (after init_weights has quietened its log)
+import caffe
 import numpy as np
 import pytest
-from caffe.proto import caffe_pb2  # noqa: E402
+from caffe.proto import caffe_pb2
 from google.protobuf import text_format
 
 from data_prep.common.errors import InputError
 from prototxt.catalog import NETS
-from prototxt.generate import FOLDER  # noqa: E402
+from prototxt.generate import FOLDER
 from tools.init_weights import main
 from tools.matting.caffe_net import read_caffemodel
 from tools.training.weights import (

@@ -196,7 +196,7 @@ def _mask_levels(values: np.ndarray, name: Path | str) -> Guidance:
     assumed = f"{name} holds {_named(values)}: {white} is taken for white."
     if values.dtype.kind == "f":
         return Guidance(values) if white == 1 else Guidance(values / white, assumed)
-    if white == 65535 or white == 255 and values.dtype == np.uint8:
+    if white == 65535 or (white == 255 and values.dtype == np.uint8):
         return Guidance(_eight_bits(values))
     return Guidance(np.uint8(values * (255 // white)), assumed)
 
@@ -232,7 +232,7 @@ def _trimap_levels(values: np.ndarray, name: Path | str) -> Guidance:
         table = np.zeros(256, np.uint8)
         table[found] = 0, 128, 255
         meant = found[0] <= NEARLY_BLACK and found[1] in GRAYS and found[2] >= NEARLY_WHITE
-        if meant or found == [0, 1, 2] and _lies_between(levels, found):
+        if meant or (found == [0, 1, 2] and _lies_between(levels, found)):
             return Guidance(
                 cv2.LUT(levels, table),
                 f"{name} holds {_named(levels)}: they are taken for background, unknown and "
