@@ -36,7 +36,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from tools.server.requests import OPTIONS, PARTS, Answer, Job, Refusal, job_from, options
 from tools.server.workers import Workers
 
-PAGE = Path(__file__).with_name("serve_page.html")
+PAGE = Path(__file__).with_name("page.html")
 RETRY_SECONDS = 2  # what a refused client is told to wait
 # Of a Host header: an address of IPv6 in brackets or another name, and perhaps a port.
 HOST = re.compile(r"(?:\[([^\]@]*)\]|([^:@\[\]/]*))(?::\d*)?")
