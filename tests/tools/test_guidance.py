@@ -302,7 +302,7 @@ def test_mask_without_anything_certain_is_refused(session, photo):
 # --- on the command line --------------------------------------------------------
 
 
-def test_command_line_says_what_it_assumes_and_refuses_the_rest(tmp_path, photo, person, caplog):
+def test_command_line_says_what_it_assumes_and_refuses_the_rest(tmp_path, photo, person, capsys):
     picture, ones, half = (tmp_path / name for name in ("ann.png", "ones.png", "half.png"))
     write_image(picture, photo)
     write_image(ones, person // 255)
@@ -310,7 +310,7 @@ def test_command_line_says_what_it_assumes_and_refuses_the_rest(tmp_path, photo,
     out = tmp_path / "out"
     arguments = [str(picture), "--output", "alpha", "-o", str(out)]
     assert matte.main([*arguments, "--mask", str(ones)]) == 0
-    assert f"{ones} holds 0 and 1: 1 is taken for white." in caplog.text
+    assert f"{ones} holds 0 and 1: 1 is taken for white." in capsys.readouterr().err
     alpha = cv2.imread(str(out / "ann_alpha.png"), cv2.IMREAD_UNCHANGED)
     assert 50 < alpha.mean() < 200
     for option, kind in (("--mask", "mask"), ("--trimap", "trimap")):

@@ -18,7 +18,6 @@ from tools.benchmarks.robustness import (
 from tools.matting.models import ROOT
 from tools.matting.predictor import Predictor
 from tools.matting.presence import CERTAIN_PERSON, mean_certainty, person_certainty
-from tools.matting.session import MattingSession
 
 
 @functools.cache
@@ -61,14 +60,6 @@ def test_people_whose_face_is_not_found_are_people(model, name, shrink):
     sight = predictor(model).look(photo)
     assert sight.person_found and not sight.faces
     assert sight.certainty > CERTAIN_PERSON
-
-
-def test_an_empty_matte_is_nobody():
-    """A mask that is certain nowhere leaves the solve nothing to begin with."""
-    photo = np.random.default_rng(1).integers(0, 255, (60, 80, 3), np.uint8)
-    matte = MattingSession(None).matte(photo, mask=np.full((60, 80), 0.51))
-    assert not matte.alpha.any()
-    assert not matte.person_found
 
 
 def test_scikit_image_has_24_pictures_without_people():
