@@ -313,6 +313,6 @@ def test_command_line_says_what_it_assumes_and_refuses_the_rest(tmp_path, photo,
     assert f"{ones} holds 0 and 1: 1 is taken for white." in capsys.readouterr().err
     alpha = cv2.imread(str(out / "ann_alpha.png"), cv2.IMREAD_UNCHANGED)
     assert 50 < alpha.mean() < 200
-    for option, kind in (("--mask", "mask"), ("--trimap", "trimap")):
+    for option in ("--mask", "--trimap"):
         with pytest.raises(InputError, match=f"{half} has no foreground: it holds 0 and 127"):
             matte.main([*arguments, option, str(half)])
