@@ -22,7 +22,7 @@ from pathlib import Path
 from data_prep.common.errors import run_program
 from prototxt.catalog import NETS
 from tools.matting.models import ROOT
-from tools.training.weights import ORIGINS, write_initial_weights
+from tools.training.weights import ORIGINS, PUBLISHED_CLASSES, write_initial_weights
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -40,7 +40,10 @@ def main(argv: list[str] | None = None) -> int:
     report = write_initial_weights(
         NETS[arguments.net], arguments.origin, output, arguments.source, arguments.seed
     )
-    for layer, action in report:
+    if report.classes:
+        classes = ", ".join(map(str, report.classes))
+        print(f"chose classes {classes} of {PUBLISHED_CLASSES} (seed {arguments.seed})")
+    for layer, action in report.layers:
         print(f"{layer:15s} {action}")
     print(f"wrote {output}")
     return 0

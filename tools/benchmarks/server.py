@@ -112,7 +112,7 @@ def belongs(cutout: bytes, photo: bytes) -> bool:
 
 @dataclass
 class Tally:
-    """What the clients saw."""
+    """What happened to the requests of the clients."""
 
     seconds: list[float] = field(default_factory=list)  # per answer, without the waits after 429
     turned_away: int = 0
