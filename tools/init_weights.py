@@ -6,9 +6,9 @@
     tools/init_weights.py lite --from nothing    # MSRA throughout
     tools/init_weights.py portrait --from selfie # the converted segmenter's own trimap
 
-Writes data/models/NET_init.caffemodel and prints, layer by layer, what was
-copied, widened, chosen and left.  The file holds the net as far as its scores: lambda
-starts as the MattingLayer's param_str says.
+Writes data/models/NET_init.caffemodel and prints for each layer whether its weights were
+copied, widened, chosen or left as they were.  The file holds the layers up to the scores:
+lambda starts at the value in the MattingLayer's param_str.
 """
 
 from __future__ import annotations

@@ -66,7 +66,7 @@ def sads_by_turn(
 
 
 def pictures_without_people() -> list[Path]:
-    """The pictures that come with scikit-image and show nobody."""
+    """The pictures of scikit-image that show no person."""
     files = sorted(SCIKIT_IMAGE.glob("*.png")) + sorted(SCIKIT_IMAGE.glob("*.jpg"))
     return [path for path in files if path.stem not in WITH_PERSON]
 

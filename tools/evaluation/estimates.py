@@ -24,7 +24,7 @@ class Estimate:
         Over images; None for a single one.
     by_person : float or None
         Cluster-robust standard error, which takes into account that photos of one person
-        are alike; None for a single person, or where nobody knows who is on the images.
+        are alike; None for a single person, or if it is not known who is on the images.
     """
 
     mean: float
