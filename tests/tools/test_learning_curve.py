@@ -12,7 +12,6 @@ from data_prep.common.images import write_image
 from tools.evaluation.estimates import Estimate, estimate
 from tools.evaluation.metrics import MatteErrors
 from tools.experiments import ablation as ablate
-from tools.experiments import learning_curve
 from tools.experiments import learning_rates as tune_lr
 from tools.training import selection
 from tools.training.selection import Point, best_point, validation_portraits
@@ -72,14 +71,14 @@ def test_every_snapshot_is_a_point_of_the_curve(tmp_path, monkeypatch):
         for iteration in (10, 20):
             weights = stage.prefix.with_name(f"{stage.prefix.name}_iter_{iteration}.caffemodel")
             weights.touch(), weights.with_suffix(".solverstate").touch()
-    monkeypatch.setattr(learning_curve, "validation_portraits", lambda *a: [None] * 7)
+    monkeypatch.setattr(selection, "validation_portraits", lambda *a: [None] * 7)
     seen = []
 
     def measured(name, net, weights, *rest):
         seen.append(name)
         return errors(1e-3 * len(seen), 4)
 
-    monkeypatch.setattr(learning_curve, "errors_of_weights", measured)
+    monkeypatch.setattr(selection, "errors_of_weights", measured)
     points = selection.learning_curve("net", stages, tmp_path, out=tmp_path / "out")
     assert [(p.stage, p.iteration) for p in points] == [(0, 10), (0, 20), (1, 10), (1, 20)]
     assert len(set(seen)) == 4
@@ -230,7 +229,7 @@ def test_seeds_and_augmentations_have_databases_of_their_own(tmp_path, monkeypat
 def test_the_recipe_at_its_whole_length_is_not_trained_twice(tmp_path, monkeypatch):
     """It is that of tools/train.py: on the same snapshots."""
     monkeypatch.setattr(ablate, "ROOT", tmp_path)
-    monkeypatch.setattr(ablate, "init_weights", lambda arguments: None)
+    monkeypatch.setattr(ablate, "write_initial_weights", lambda *arguments: None)
     monkeypatch.setattr(ablate, "run_stages", lambda stages: tuple(stages))
     warm, last = stages_of("portrait")
     base, warm_alone, without = ablate.chosen(["base", "warm", "nomask"])
@@ -262,7 +261,7 @@ def test_install_keeps_the_best_snapshot(tmp_path, monkeypatch, name, stem):
         )
         for recipe in ablate.ORIGINS
     }
-    for module in (ablate, learning_curve):
+    for module in (ablate, selection):
         monkeypatch.setattr(module, "ROOT", tmp_path)
     monkeypatch.setattr(ablate, "MODELS", published)
     monkeypatch.setattr(ablate, "train", lambda *a: stage)

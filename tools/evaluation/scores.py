@@ -22,7 +22,7 @@ from prototxt.catalog import MEAN_BGR
 from tools.evaluation.estimates import Scores
 from tools.evaluation.methods import Contender
 from tools.evaluation.metrics import METRICS_VERSION, MatteErrors, evaluate
-from tools.matting.predictor import MATTES_VERSION
+from tools.matting.models import MATTES_VERSION
 
 
 class ScoreFile:
