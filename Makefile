@@ -305,8 +305,9 @@ docs: $(DOCS_STAMPS)/python
 # --- tests --------------------------------------------------------------------
 
 ## test | the tests | 8 to 12 minutes on 2 cores
+# A file a core; threads that wait do not spin, or two files would slow each other down.
 test: setup $(STAMPS)/test-system
-	$(PYTHON) -m pytest tests
+	OMP_WAIT_POLICY=passive $(PYTHON) -m pytest tests -n auto --dist loadfile
 
 # The C++ extensions under AddressSanitizer and UndefinedBehaviourSanitizer.
 # Leaks of the Python interpreter itself are not ours to report.
