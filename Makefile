@@ -49,7 +49,7 @@ TEST_PACKAGES := chromium chromium-driver
 
 .PHONY: all help setup serve serve-bench test test-all caffe-test sanitize bench bench-readme \
   matte-bench data train train-portrait train-fcn8s-half study tune-lr ablation prototxt \
-  clean render-env portraits portrait-set portraits-check render-test test-wheel docs
+  clean render-env portraits portrait-set portraits-check render-test test-wheel docs lint
 
 ## all | `make`: setup, then mattes of the astronaut photo in out/ | 8 minutes on 2 cores, 3 GB of disk; seconds when all is there
 all: setup out/astronaut_sheet.png
@@ -303,6 +303,11 @@ docs: $(DOCS_STAMPS)/python
 	$(DOCS_VENV)/bin/python -m mkdocs build --strict --quiet
 
 # --- tests --------------------------------------------------------------------
+
+## lint | format and lint of the Python code | seconds
+lint: $(STAMPS)/python
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m ruff check .
 
 ## test | the tests | 8 to 12 minutes on 2 cores
 # A file a core; threads that wait do not spin, or two files would slow each other down.

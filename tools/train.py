@@ -4,7 +4,7 @@
     tools/train.py lite            # minutes on a laptop, on the sample
     tools/train.py fcn8s           # the paper's net: days without a GPU
     tools/train.py fcn8s_half      # the same at half size: a night or two
-    tools/train.py portrait        # the default model's, portrait-lite: hours, on rendered portraits
+    tools/train.py portrait        # portrait-lite: hours, on rendered portraits
 
 Stops and starts as you like: a stage that has finished is skipped, one that
 was interrupted goes on from its last snapshot.  Ends with the weights where

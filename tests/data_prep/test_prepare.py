@@ -431,7 +431,7 @@ def test_killed_at_ten_moments_and_run_again_it_ends_with_the_same(dataset, tmp_
     assert ended.stdout.count("killed") == KILLS
     prepare(dataset, out, seed=0)
     assert everything(out) == everything(reference)
-    assert not [path for path in out.rglob(".*")]
+    assert not list(out.rglob(".*"))
 
 
 def test_records_of_a_killed_run_are_not_made_again(dataset, tmp_path):

@@ -85,7 +85,7 @@ def test_21_class_fcn8s_converts_number_by_number(published, tmp_path, capsys):
 
 
 def test_refuses_weights_of_another_net(published, tmp_path):
-    path, source = published
+    _, source = published
     net = filled_net(NETS["lite"], seed=0)
     with pytest.raises(InputError, match="conv1_1.*do not fit|do not fit.*conv1_1"):
         transplant(net, {"conv1_1": source["conv1_1"]})

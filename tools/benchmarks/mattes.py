@@ -1,8 +1,8 @@
 """How good and how fast the cut-outs of tools/matte.py are.
 
-    .venv/bin/python -m tools.benchmarks.mattes quality   mattes and colors of the rendered test portraits
-    .venv/bin/python -m tools.benchmarks.mattes speed     seconds and memory by size, cold and warm
-    .venv/bin/python -m tools.benchmarks.mattes readme    puts both into docs/benchmark.md
+    python -m tools.benchmarks.mattes quality   mattes and colors of rendered portraits
+    python -m tools.benchmarks.mattes speed     seconds and memory by size, cold and warm
+    python -m tools.benchmarks.mattes readme    puts both into docs/benchmark.md
 
 Results are kept in docs/matte_bench.json.  Quality is measured on portraits
 whose mattes and foreground colors are known, against the mask of the raw
@@ -20,7 +20,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -81,14 +80,14 @@ def measure_quality() -> dict:
         photo, truth = read_photo(portrait.photo), read_matte(portrait.matte) / 255
         true_colors = read_photo(SAMPLE / "foregrounds" / f"{portrait.stem}.png")
         mask, matte = segmenter.segment(photo), session.matte(photo)
-        contenders: dict[str, Callable[[], np.ndarray]] = {
-            RAW: lambda: mask,
-            GRABCUT: lambda: grabcut_matte(photo, mask),
-            OURS: lambda: matte.alpha,
-            BOUND: lambda: bound_matte(photo, truth),
+        mattes: dict[str, np.ndarray] = {
+            RAW: mask,
+            GRABCUT: grabcut_matte(photo, mask),
+            OURS: matte.alpha,
+            BOUND: bound_matte(photo, truth),
         }
-        for name, contender in contenders.items():
-            errors[name].append(evaluate(contender(), truth))
+        for name, alpha in mattes.items():
+            errors[name].append(evaluate(alpha, truth))
         colors["photo"].append(color_error(photo, true_colors, truth))
         colors["recovered"].append(color_error(matte.foreground, true_colors, truth))
     means = {

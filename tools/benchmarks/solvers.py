@@ -1,7 +1,7 @@
 """Measure the matting core against everything else that solves the same systems.
 
-    .venv/bin/python -m tools.benchmarks.solvers run [--quick]     measure; writes docs/bench.json and docs/bench.png
-    .venv/bin/python -m tools.benchmarks.solvers readme            puts the table of docs/bench.json into docs/benchmark.md
+    python -m tools.benchmarks.solvers run [--quick]  measure, into docs/bench.json and bench.png
+    python -m tools.benchmarks.solvers readme         put the tables into docs/benchmark.md
 
 All contenders run in one process, in turn, on the same matrices D and the same
 two right-hand sides (forward and adjoint), repeatedly; the figures are medians
@@ -12,6 +12,7 @@ Peak memory is measured in a process of its own for every size.
 from __future__ import annotations
 
 import argparse
+import functools
 import gc
 import json
 import os
@@ -299,7 +300,7 @@ def compare(case: Case, chosen: list[Contender], repeats: int) -> dict[str, dict
             gc.collect()
             time.sleep(SETTLE)
             try:
-                solutions = timing.add(lambda: contender.solve(case))
+                solutions = timing.add(functools.partial(contender.solve, case))
             except ImportError:
                 timing.note = "not installed"
                 continue
@@ -527,7 +528,8 @@ def table(report: dict) -> str:
     for each in report["growth"]:
         megapixels = each["height"] * each["width"] / 1e6
         lines.append(
-            f"| {megapixels:.1f} megapixels | {each['median']:.2f} | {each['peak_bytes'] / 2**30:.1f} GiB |"
+            f"| {megapixels:.1f} megapixels | {each['median']:.2f} | "
+            f"{each['peak_bytes'] / 2**30:.1f} GiB |"
         )
     lines += [
         "",

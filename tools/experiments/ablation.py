@@ -1,9 +1,9 @@
 """What each part of the recipe buys: trainings that leave it out.
 
-    .venv/bin/python -m tools.experiments.ablation list
-    .venv/bin/python -m tools.experiments.ablation run [NAME ...] [--scale 0.25] [--split validation|test]
-    .venv/bin/python -m tools.experiments.ablation install nomask [--scale 0.25]
-    .venv/bin/python -m tools.experiments.ablation docs      # puts the tables into docs/training.md
+    python -m tools.experiments.ablation list
+    python -m tools.experiments.ablation run [NAME ...] [--scale 0.25] [--split test]
+    python -m tools.experiments.ablation install nomask [--scale 0.25]
+    python -m tools.experiments.ablation docs      # puts the tables into docs/training.md
 
 Each experiment is both stages of a recipe with something changed, by real `caffe
 train`, with the last snapshot (none is chosen).  --scale shortens every stage;
@@ -283,7 +283,8 @@ def table(report: dict) -> str:
         f"recipe, negative where leaving the part out is better "
         f"({report['machine']['date']}):",
         "",
-        "| | `.venv/bin/python -m tools.experiments.ablation run` | gradient ×1e-3 | Δ gradient | SAD ×1e3 | Δ SAD |",
+        "| | `.venv/bin/python -m tools.experiments.ablation run` "
+        "| gradient ×1e-3 | Δ gradient | SAD ×1e3 | Δ SAD |",
         "|---|---|---|---|---|---|",
     ]
     for row in report["rows"]:
@@ -344,7 +345,8 @@ def put_into_docs() -> None:
     found = {recipe: reports_of(recipe) for recipe in SECTIONS}
     if not any(found.values()):
         raise InputError(
-            f"{OUT} holds no report; run `.venv/bin/python -m tools.experiments.ablation run` first."
+            f"{OUT} holds no report; "
+            "run `.venv/bin/python -m tools.experiments.ablation run` first."
         )
     for recipe, (section, command) in SECTIONS.items():
         if reports := found[recipe]:

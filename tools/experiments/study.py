@@ -1,8 +1,8 @@
 """The table of the study: every contender on the whole test split, at full size.
 
-    .venv/bin/python -m tools.experiments.study run [--dataset data/portrait_set] [--rows portrait bound ...]
-    .venv/bin/python -m tools.experiments.study worst       # draws the images that portrait-lite is worst at
-    .venv/bin/python -m tools.experiments.study docs        # puts the table into docs/training.md
+    python -m tools.experiments.study run [--dataset FOLDER] [--rows portrait bound]
+    python -m tools.experiments.study worst     # draws the worst images of portrait-lite
+    python -m tools.experiments.study docs      # puts the table into docs/training.md
 
 Contenders whose weights are not there are left out.  Images that are measured
 are kept in out/study/NAME.jsonl: a run that was killed goes on where it was.

@@ -147,7 +147,8 @@ def add_errors(stages: list[Stage], path: Path) -> None:
                 stages[point["stage"]].add(f"error/{measure}", point["iteration"], value["mean"])
     except (OSError, ValueError, KeyError, IndexError, TypeError):
         raise InputError(
-            f"{path} is no learning curve of these logs; write it with tools/experiments/learning_curve.py."
+            f"{path} is no learning curve of these logs; "
+            "write it with `python -m tools.experiments.learning_curve`."
         ) from None
 
 
