@@ -110,3 +110,12 @@ def test_the_site_shows_paths_for_links_that_leave_docs(link, shown):
 
 def test_the_readme_is_short():
     assert len((ROOT / "README.md").read_text().splitlines()) <= MOST_LINES
+
+
+def test_the_index_of_tools_names_every_program_and_every_room():
+    index = (ROOT / "tools/README.md").read_text()
+    folder = ROOT / "tools"
+    programs = [path.name for path in folder.iterdir() if path.suffix in (".py", ".sh")]
+    rooms = [f"{path.parent.name}/" for path in folder.glob("*/__init__.py")]
+    missing = [n for n in [*programs, *rooms] if n != "__init__.py" and f"`{n}`" not in index]
+    assert missing == []
