@@ -140,7 +140,14 @@ def solve_alpha(
 
     Examples
     --------
+    A gray ramp whose ends are known:
+
+    >>> photo = np.repeat(np.linspace(0, 255, 11)[None, :, None], 5, axis=0).repeat(3, axis=2)
+    >>> trimap = np.full((5, 11), 128)
+    >>> trimap[:, 0], trimap[:, -1] = 0, 255
     >>> alpha = solve_alpha(photo, trimap == 255, trimap == 0)
+    >>> alpha[2].round(1).tolist()
+    [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0]
     """
     laplacian = matting_laplacian(np.asarray(image, dtype=np.float64) / 255.0, epsilon)
     alpha = MattingFunction().forward(laplacian, foreground, background, lambda_)

@@ -76,7 +76,7 @@ def timed_command(folder: Path, out: Path, workers: int) -> float:
         If it fails.
     """
     shutil.rmtree(out, ignore_errors=True)
-    command = [sys.executable, "-m", "data_prep.caffe_data.products", "--workers", str(workers)]
+    command = [sys.executable, "-m", "data_prep.prepare", "--workers", str(workers)]
     command += ["--dataset", str(folder), "--out", str(out)]
     start = time.perf_counter()
     run = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)

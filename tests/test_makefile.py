@@ -54,18 +54,16 @@ def test_databases_are_written_again_only_where_they_are_not_complete(tmp_path):
     scratch_checkout(tmp_path)
     manifest = tmp_path / "data/prepared/manifest.json"
     manifest.parent.mkdir()
-    assert "data_prep.caffe_data.products" in make("-n", "setup", folder=tmp_path).stdout
+    assert "data_prep.prepare" in make("-n", "setup", folder=tmp_path).stdout
     manifest.touch()
-    assert "data_prep.caffe_data.products" not in make("-n", "setup", folder=tmp_path).stdout
+    assert "data_prep.prepare" not in make("-n", "setup", folder=tmp_path).stdout
 
 
 @pytest.mark.parametrize("name", ["with spaces", "it's", "$HOME"])
 def test_a_dataset_may_have_any_name(name):
     printed = make("-n", "data", f"DATASET={name.replace('$', '$$')}").stdout
     (line,) = (
-        line
-        for line in printed.replace("\\\n", "").splitlines()
-        if "data_prep.caffe_data.products" in line
+        line for line in printed.replace("\\\n", "").splitlines() if "data_prep.prepare" in line
     )
     line = line.replace(".venv/bin/python3", "printf '%s\\n'")
     words = subprocess.run(["bash", "-c", line], capture_output=True, text=True).stdout

@@ -94,7 +94,9 @@ def main(argv: list[str] | None = None) -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("photos", nargs="+", type=Path, metavar="PHOTO|FOLDER")
-    parser.add_argument("--models", nargs="+", choices=MODELS, default=["selfie", "portrait"])
+    parser.add_argument(
+        "--models", nargs="+", choices=MODELS, default=["selfie", "portrait", "ensemble"]
+    )
     parser.add_argument("-o", "--out", type=Path, default=Path("out/compare.jpg"))
     parser.add_argument("--version", action="version", version=__version__)
     options = parser.parse_args(argv)

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 LIBRARIES = ("caffe_layers", "data_prep", "prototxt", "tools")
 
 
-class InputError(Exception):
-    """Bad input: the message names the file or option and the remedy."""
+class InputError(ValueError):
+    """Bad input: the message names the file or option, or the argument, and the remedy."""
 
 
 class TooLargeError(InputError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 
@@ -67,10 +67,8 @@ def atomic_write(path: Path | str) -> Iterator[Path]:
             "free some space or choose another place."
         ) from error
     finally:
-        try:
+        with suppress(OSError):  # its folder is none: nothing was written either
             scratch.unlink(missing_ok=True)
-        except OSError:  # its folder is none: nothing was written either
-            pass
 
 
 def remove_leftovers(path: Path) -> None:

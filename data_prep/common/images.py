@@ -6,7 +6,7 @@ import io
 import struct
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import cv2
@@ -158,7 +158,7 @@ def open_image(
         with warnings.catch_warnings():
             # Pillow warns of what the checks here refuse or what does no harm.
             warnings.simplefilter("ignore")
-            stream = io.BytesIO(source) if isinstance(source, bytes) else open(source, "rb")
+            stream = io.BytesIO(source) if isinstance(source, bytes) else source.open("rb")
             with stream, Image.open(stream, formats=_formats(stream.read(12), name)) as image:
                 _check_size(image, name, largest, smallest)
                 if image.format in ANIMATED_FORMATS and getattr(image, "is_animated", False):
@@ -207,10 +207,8 @@ def stores_white_as_zero(image: Image.Image) -> bool:
 
 def upright(image: Image.Image) -> Image.Image:
     """Turn an image as its EXIF orientation says, in place; damaged EXIF says nothing."""
-    try:
+    with suppress(Exception):  # it fails in many ways and is not worth the photo
         ImageOps.exif_transpose(image, in_place=True)
-    except Exception:  # it fails in many ways and is not worth the photo
-        pass
     return image
 
 

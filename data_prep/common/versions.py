@@ -2,8 +2,8 @@
 
 Work that is kept between runs (photos, records, measured errors) is named by all that it
 depends on, code included.  For code stands a number beside it, such as
-`data_prep.caffe_data.survey.SURVEY_VERSION`.  Who changes what the code makes raises the number, and
-work of earlier versions is done again.  A comment, a new name or another place of the
+`data_prep.caffe_data.survey.SURVEY_VERSION`.  Who changes what the code makes raises the
+number, and work of earlier versions is done again.  A comment, a new name or another place of the
 code changes no output and no version.
 
 The tests keep, for every version, what was made of a small fixed input: they fail when

@@ -20,7 +20,8 @@ from caffe_layers.weighted_loss import (
 
 def input_layer(name, shape):
     dims = " ".join(f"dim: {d}" for d in shape)
-    return f'layer {{ name: "{name}" type: "Input" top: "{name}" input_param {{ shape {{ {dims} }} }} }}\n'
+    shape = f"input_param {{ shape {{ {dims} }} }}"
+    return f'layer {{ name: "{name}" type: "Input" top: "{name}" {shape} }}\n'
 
 
 def matting_layer(options):

@@ -306,7 +306,7 @@ def test_interrupted_run_goes_on(made, capsys):
 
 
 def test_every_bad_file_is_listed(made, portraits, capsys):
-    stem, photo, _, trimap = portraits[0]
+    _, photo, _, trimap = portraits[0]
     photos, trimaps = made / "photos", made / "trimaps"
     for name in ("size", "grey", "unlabelled", "torn"):
         write_image(photos / f"{name}.jpg", photo)

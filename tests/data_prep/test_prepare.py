@@ -431,21 +431,21 @@ def test_killed_at_ten_moments_and_run_again_it_ends_with_the_same(dataset, tmp_
     assert ended.stdout.count("killed") == KILLS
     prepare(dataset, out, seed=0)
     assert everything(out) == everything(reference)
-    assert not [path for path in out.rglob(".*")]
+    assert not list(out.rglob(".*"))
 
 
 def test_records_of_a_killed_run_are_not_made_again(dataset, tmp_path):
     program = (
         "import os, pathlib, signal, sys\n"
         "from data_prep.caffe_data.caffe_lmdb import RECORDS_PER_COMMIT, AlignedWriter\n"
-        "from data_prep import databases, prepare\n"
+        "from data_prep.caffe_data import databases, products\n"
         "class Killed(AlignedWriter):\n"
         "    def put(self, encoded):\n"
         "        super().put(encoded)\n"
         "        if self.rank > RECORDS_PER_COMMIT:\n"
         "            os.kill(os.getpid(), signal.SIGKILL)\n"
         "databases.AlignedWriter = Killed\n"
-        "prepare.prepare(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]), seed=0)\n"
+        "products.prepare(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]), seed=0)\n"
     )
     out = tmp_path / "out"
     command = [sys.executable, "-c", program, str(dataset), str(out)]

@@ -156,7 +156,7 @@ def test_band_is_free_of_data_terms_and_the_rest_is_certain(tmp_path):
 def test_uncertain_logits_are_unknown(tmp_path):
     logit = np.full((20, 30), 50.0)
     logit[5:9, 5:9] = 0
-    foreground, background, unknown = softmax(head(tmp_path, logit, 0), axis=0)
+    _, _, unknown = softmax(head(tmp_path, logit, 0), axis=0)
     np.testing.assert_allclose(unknown, logit == 0, atol=1e-8)
 
 

@@ -70,7 +70,7 @@ def test_true_layers_give_the_photo_back(scene):
 
 
 def test_plate_continues_the_background_behind_the_person(scene):
-    _, alpha, foreground = scene
+    _, alpha, _ = scene
     share = alpha[:, :, None]
     photo = np.uint8(np.round(share * PERSON + (1 - share) * GROUND))
     person = np.broadcast_to(np.uint8(PERSON), photo.shape)

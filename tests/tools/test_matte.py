@@ -112,7 +112,7 @@ def test_cutout_and_sheet(results):
 
 
 def test_cutout_is_free_of_the_old_background():
-    rows, columns = np.mgrid[:60, :80]
+    _, columns = np.mgrid[:60, :80]
     alpha = np.clip((columns - 30) / 20, 0, 1)
     person, ground = np.array([40, 60, 200]), np.array([30, 220, 40])
     photo = alpha[:, :, None] * person + (1 - alpha[:, :, None]) * ground

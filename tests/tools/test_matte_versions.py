@@ -19,8 +19,7 @@ from tools.evaluation.methods import MattingMethod, net_method, segmenter_method
 from tools.evaluation.metrics import METRICS_VERSION, evaluate
 from tools.experiments.study import study_methods
 from tools.matting.band import own_band_probabilities
-from tools.matting.models import MODELS, ROOT
-from tools.matting.predictor import MATTES_VERSION
+from tools.matting.models import MATTES_VERSION, MODELS, ROOT
 
 SIZE = (210, 280)  # width, height of the portrait in the photo
 AROUND = (80, 0, 170, 150)  # pixels above, below, left and right: small people get a look from near
@@ -29,24 +28,34 @@ AROUND = (80, 0, 170, 150)  # pixels above, below, left and right: small people 
 RECORDED: dict[str, dict[int, list[float]]] = {
     "raw": {
         1: [-45.115, -54.747, -255.049, 0.152, 30.300, -7.184, -73.180, 79.689],
+        2: [-45.115, -54.747, -255.049, 0.152, 30.300, -7.184, -73.180, 79.689],
     },
     "band": {
         1: [-50.577, -46.089, -250.610, -1.351, 34.219, -6.916, -58.557, 88.560],
+        2: [-50.577, -46.089, -250.610, -1.351, 34.219, -6.916, -58.557, 88.560],
     },
     "selfie": {
         1: [-34.101, -57.418, -249.712, -12.953, 16.771, -21.514, -63.816, 85.813],
+        2: [-34.101, -57.418, -249.712, -12.953, 16.771, -21.514, -63.816, 85.813],
     },
     "portrait": {
         1: [-29.765, -90.219, -253.540, -53.278, 34.638, -30.381, -56.025, 80.280],
+        2: [-29.765, -90.219, -253.540, -53.278, 34.638, -30.381, -56.025, 80.280],
+    },
+    "ensemble": {
+        2: [-29.796, -56.286, -244.77, -15.913, 22.785, -22.76, -60.951, 86.511],
     },
     "one look": {
         1: [0.045, -106.808, -233.577, -34.117, 55.586, -26.375, -45.734, 78.394],
+        2: [0.045, -106.808, -233.577, -34.117, 55.586, -26.375, -45.734, 78.394],
     },
     "bound": {
         1: [-29.425, -54.336, -247.439, -14.823, 14.781, -14.991, -65.435, 83.172],
+        2: [-29.425, -54.336, -247.439, -14.823, 14.781, -14.991, -65.435, 83.172],
     },
     "second opinion": {
         1: [71.922, -16.709, -110.219, -46.888, 101.752, 196.909, -17.031, -14.360],
+        2: [71.922, -16.709, -110.219, -46.888, 101.752, 196.909, -17.031, -14.360],
     },
     "measures": {
         1: [-4.418168, -3.411872, -1.633388, -2.313260, -1.956776, -4.394218],
@@ -70,6 +79,7 @@ def ways() -> dict[str, MattingMethod]:
     found = [
         *segmenter_methods(),
         net_method("portrait", "", "portrait"),
+        net_method("ensemble", "", "ensemble"),
         # As nets are asked that get one look and no second opinion.
         net_method("one look", "", "lite", portrait.weights, portrait.deploy, portrait.shape_mask),
         next(each for each in study_methods() if each.name == "bound"),
@@ -82,7 +92,7 @@ def test_a_matte_is_that_of_its_version(portrait, name):
     photo, truth = portrait
     found = fingerprint(255 * ways()[name].load()(photo, truth))
     assert_recorded(
-        found, RECORDED[name], MATTES_VERSION, "MATTES_VERSION in tools/matting/predictor.py", 0.2
+        found, RECORDED[name], MATTES_VERSION, "MATTES_VERSION in tools/matting/models.py", 0.2
     )
 
 
@@ -101,7 +111,7 @@ def test_a_second_opinion_counts_as_in_its_version():
         fingerprint(255 * found),
         RECORDED["second opinion"],
         MATTES_VERSION,
-        "MATTES_VERSION in tools/matting/predictor.py",
+        "MATTES_VERSION in tools/matting/models.py",
         0.1,
     )
 

@@ -13,7 +13,7 @@ import pytest
 
 from data_prep.common.errors import InputError
 from tools import plot_training
-from tools.training import caffe_log
+from tools.training import caffe_log, plots
 
 NET = """
 name: "tiny"
@@ -148,7 +148,7 @@ def test_program_writes_picture_and_numbers(logs, tmp_path):
 
 
 def test_panels_without_series_are_left_out(logs):
-    groups = plot_training.panels(caffe_log.read_logs(logs))
+    groups = plots.panels(caffe_log.read_logs(logs))
     assert set(groups) == {"loss", "learning rate"}
     assert set(groups["loss"]) == {"loss", "test/loss"}
 
@@ -195,7 +195,7 @@ def test_errors_of_snapshots_join_their_stage(logs, tmp_path):
     assert float(rows[20]["error/dapm_gradient"]) == 2e-3 and rows[0]["error/sad"] == ""
     stages = caffe_log.read_logs([logs[0]])
     caffe_log.add_errors(stages, curve)
-    assert plot_training.panels(stages)["gradient error"] == ["error/dapm_gradient"]
+    assert plots.panels(stages)["gradient error"] == ["error/dapm_gradient"]
     point["stage"] = 1  # there is one stage only
     curve.write_text(json.dumps({"points": [point]}))
     with pytest.raises(InputError, match="is no learning curve of these logs"):

@@ -179,6 +179,6 @@ def test_missing_shape_mask_is_named(masked, tmp_path):
 
 
 def test_models_name_committed_definitions():
-    assert set(MODELS) == {"selfie", "portrait", "lite", "fcn8s", "fcn8s_half"}
+    assert set(MODELS) == {"ensemble", "selfie", "portrait", "lite", "fcn8s", "fcn8s_half"}
     for model in MODELS.values():
         assert model.deploy.is_file()

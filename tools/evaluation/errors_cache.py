@@ -22,7 +22,7 @@ from tools.evaluation.estimates import Errors
 from tools.evaluation.methods import MattingMethod
 from tools.evaluation.metrics import METRICS_VERSION, MatteErrors
 from tools.evaluation.portraits import ground_truths
-from tools.matting.predictor import MATTES_VERSION
+from tools.matting.models import MATTES_VERSION
 
 
 class ErrorsFile:

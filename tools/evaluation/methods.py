@@ -136,8 +136,11 @@ def net_method(
         predictor = Predictor(model, deploy, weights, shape_mask)
         return lambda photo, truth: predictor(photo).alpha
 
-    files = files_of(model, weights, deploy, shape_mask)
-    return MattingMethod(name, title, load, files, {"looks_again": MODELS[model].looks_again})
+    known = MODELS[model]
+    settings = {"looks_again": known.looks_again}
+    if known.at_boundary_only:  # left out elsewhere, so that older errors stay valid
+        settings["at_boundary_only"] = True
+    return MattingMethod(name, title, load, files_of(model, weights, deploy, shape_mask), settings)
 
 
 def segmenter_methods() -> list[MattingMethod]:

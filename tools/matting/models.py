@@ -10,6 +10,10 @@ from pathlib import Path
 
 from prototxt.catalog import IS_INSTALLED, MADE_WEIGHTS, NETS, SHIPPED_WEIGHTS
 
+#: Stands for the code of all mattes that are measured (nets, bands and solves): whoever
+#: changes what they are raises it (`data_prep.common.versions`).
+MATTES_VERSION = 2
+
 #: The checkout; in an installed package nothing but the packages is there.
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -27,6 +31,9 @@ class Model:
         a look at small people from near.
     second_opinion : str or None
         A segmenter that is asked too: well inside its people nothing is unknown.
+    at_boundary_only : bool
+        Whether the net's own answer counts near the boundary of that segmenter's people alone
+        (`tools.matting.ensemble`).
     """
 
     deploy: Path
@@ -35,6 +42,7 @@ class Model:
     command: str
     looks_again: bool = False
     second_opinion: str | None = None
+    at_boundary_only: bool = False
 
 
 def _model(name: str, command: str, folder: Path = MADE_WEIGHTS, **how) -> Model:
@@ -51,6 +59,14 @@ MODELS = {
     "selfie": _model(
         "selfie", "python -m tools.convert_selfie" if IS_INSTALLED else "make", looks_again=True
     ),
+    "ensemble": _model(
+        "portrait",
+        "make train-portrait",
+        SHIPPED_WEIGHTS,
+        looks_again=True,
+        second_opinion="selfie",
+        at_boundary_only=True,
+    ),
     "portrait": _model(
         "portrait",
         "make train-portrait",
@@ -62,5 +78,5 @@ MODELS = {
     "fcn8s": _model("fcn8s", "tools/train.py fcn8s"),
     "fcn8s_half": _model("fcn8s_half", "make train-fcn8s-half"),
 }
-#: What every program takes unless told otherwise.
-DEFAULT_MODEL = "portrait"
+#: What every program takes unless told otherwise: the best of them on real photos.
+DEFAULT_MODEL = "ensemble"

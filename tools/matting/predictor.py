@@ -25,6 +25,7 @@ from tools.matting.band import (
     work_size,
 )
 from tools.matting.caffe_net import build_net, load_weights, read_caffemodel, read_net
+from tools.matting.ensemble import near_boundary
 from tools.matting.models import MODELS
 from tools.matting.orientation import (
     CERTAIN_FACE,
@@ -39,9 +40,6 @@ from tools.matting.test_time import mean_of_looks
 
 if TYPE_CHECKING:  # trimaps and masks from outside are matted without Caffe
     from caffe.proto import caffe_pb2
-#: Of all mattes that are measured (nets, bands and solves, in this module and those it
-#: and `tools.evaluation.methods` import): raise it when they change (`data_prep.common.versions`).
-MATTES_VERSION = 1
 
 # Logits and scores are cut off here before they are averaged: a net that is certain
 # beyond measure should not outvote the other looks.
@@ -236,6 +234,7 @@ class Predictor:
         self.segments = "logit" in self._net.blobs
         self._looks_again = files.looks_again
         self._second = Predictor(files.second_opinion) if files.second_opinion else None
+        self._at_boundary_only = files.at_boundary_only
 
     @cached_property
     def _detector(self) -> LandmarkDetector:
@@ -304,6 +303,8 @@ class Predictor:
         """`look` at a photo that is the right way up, whose faces are known."""
         if self.segments:
             return self._look_for_people(photo, faces)
+        if self._at_boundary_only:
+            return self._look_at_boundary(photo, faces)
         if self._looks_again:
             return self._look_for_trimap(photo, faces)
         scores = self._answer(self._picture(photo, faces, self._size))
@@ -312,14 +313,28 @@ class Predictor:
     def _look_for_people(self, photo: np.ndarray, faces: tuple[np.ndarray, ...]) -> Sight:
         """With a net that says where a person is: the band is ours (tools/matting/band.py)."""
         logit = self._repeated_answer(photo, ())
-        if logit is None:
-            return nobody(photo.shape[:2])
+        return nobody(photo.shape[:2]) if logit is None else self._people(photo, faces, logit)
+
+    def _people(self, photo: np.ndarray, faces: tuple[np.ndarray, ...], logit: np.ndarray) -> Sight:
+        """What the logit of a segmenter means: a band around its people, and the color in it."""
         kernel, bias = (blob.data for blob in self._net.params["score"])
         small = seen(photo, logit.shape)
         probabilities, faces = band_probabilities(
             small, logit, faces, photo.shape[:2], (kernel[:, :, 0, 0], bias)
         )
         return Sight(probabilities, faces, True, HAZE)
+
+    def _look_at_boundary(self, photo: np.ndarray, faces: tuple[np.ndarray, ...]) -> Sight:
+        """With this net near the boundary of the people, with the segmenter elsewhere."""
+        logit = self._second._repeated_answer(photo, ())
+        if logit is None:
+            return nobody(photo.shape[:2])
+        people = self._second._people(photo, faces, logit)
+        own = self._look_for_trimap(photo, faces)
+        if own.person_found:
+            near = near_boundary(logit, photo.shape[:2])
+            np.copyto(people.probabilities, own.probabilities, where=near)
+        return people
 
     def _look_for_trimap(self, photo: np.ndarray, faces: tuple[np.ndarray, ...]) -> Sight:
         """With a net that is good at all three classes."""
@@ -329,7 +344,8 @@ class Predictor:
         small = seen(photo, answer.shape[:2])
         scores = np.ascontiguousarray(answer.transpose(2, 0, 1))
         people = None
-        if self._second:  # one look will do: it counts far from the borders only
+        # One look will do, as it counts far from the borders only.
+        if self._second and not self._at_boundary_only:
             people = enlarged(self._second.person_logit(photo), answer.shape[:2])
         probabilities, faces = own_band_probabilities(small, scores, faces, photo.shape[:2], people)
         return Sight(probabilities, faces, True, HAZE)
@@ -368,7 +384,7 @@ class Predictor:
         return self._mean_answer(photo, ())
 
     def _mean_answer(self, photo: np.ndarray, faces: Sequence[np.ndarray]) -> np.ndarray:
-        """Mean of the answers to several looks at a photo (`tools.matting.test_time`), each cut off."""
+        """Mean of the answers to several looks at a photo (`test_time`), each cut off."""
         if not self.segments:
             self._fit_to(photo.shape[:2])
         double = self._picture(photo, faces, (2 * self._size[0], 2 * self._size[1]))

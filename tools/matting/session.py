@@ -1,11 +1,14 @@
 """Mattes from Python: load once, then one call a photo.
 
+>>> from data_prep.common.assets import fetch
 >>> from data_prep.common.images import read_photo
->>> from tools.matting.session import MattingSession
 >>> session = MattingSession()
->>> result = session.matte(read_photo("photo.jpg"))
->>> result.alpha            # (H, W) float64 in [0, 1]
->>> result.foreground       # (H, W, 3) colors without the old background
+>>> photo = read_photo(fetch("astronaut"))    # or the name of your file
+>>> matte = session.matte(photo)
+>>> photo.shape, matte.alpha.shape, matte.foreground.shape
+((512, 512, 3), (512, 512), (512, 512, 3))
+>>> bool(matte.person_found and 0 <= matte.alpha.min() and matte.alpha.max() <= 1)
+True
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ from data_prep.common.pictures import (
     encode_picture,
     read_picture,
 )
-from tools.matting.models import MODELS
+from tools.matting.models import MATTES_VERSION, MODELS
 from tools.outputs import journal
 from tools.outputs.effects import (
     EFFECTS,
@@ -38,7 +38,7 @@ from tools.outputs.rendering import OUTPUTS, PNG_OUTPUTS, Job, Request, Workbenc
 
 # Outputs that show the background that is asked for.
 ON_BACKGROUND = ("composite", "effects")
-#: Raised when the pixels of any output change: files of other versions are made again.
+#: Raised when the rendering of any output changes: files of other versions are made again.
 OUTPUTS_VERSION = 1
 SUFFIXES = {"png": ".png", "webp": ".webp", "tiff": ".tif", "jpg": ".jpg"}
 MEMORY_PER_WORKER = 4 << 30  # bytes
@@ -212,7 +212,7 @@ def request_keys(request: Request) -> dict[str, str]:
     background = _digest(Path(request.background)) if named else request.background
     return {
         kind: content_key(
-            OUTPUTS_VERSION,
+            (OUTPUTS_VERSION, MATTES_VERSION),
             kind,
             request.suffix,
             model,

@@ -4,7 +4,11 @@ Every function is pure and takes a photo, its matte and the person's own colors
 (`tools.matting.session.Matte` has all three).  `EFFECTS` is the table that the command
 line and the web page offer:
 
->>> image = EFFECTS["depth-of-field"].apply(photo, alpha, foreground)
+>>> photo = np.full((40, 30, 3), 90, np.uint8)
+>>> alpha = np.zeros((40, 30))
+>>> alpha[10:, 8:22] = 1
+>>> EFFECTS["depth-of-field"].apply(photo, alpha, photo).shape
+(40, 30, 3)
 
 Notation as in the compositing equation I = alpha F + (1 - alpha) B.
 """

@@ -174,7 +174,7 @@ STEPS = 22
 
 def _cloth(rows: np.ndarray) -> PolygonMesh:
     """A closed sweep with the coordinates that fabric is printed in."""
-    count, around, _ = rows.shape
+    around = rows.shape[1]
     up = np.concatenate(
         [[0], np.cumsum(np.linalg.norm(np.diff(rows, axis=0), axis=2).mean(axis=1))]
     )

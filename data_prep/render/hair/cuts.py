@@ -233,7 +233,7 @@ def grow_volume(rng: np.random.Generator, choice: HairChoice, scalp: Scalp) -> l
         drawn = weight * scalp.down + hug(points, done) + wander(points, done)
         return drawn + 0.6 * below_brow * aside(points, done)
 
-    radius, pitch = choice.wave
+    _, pitch = choice.wave
     grown = grow(
         scalp.roots.points[guides],
         directions[guides] + jitter(rng, len(x[guides]), 0.25),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -138,7 +138,7 @@ class HairChoice:
 
     style: str
     color: HairColor
-    hairline: Hairline = Hairline()
+    hairline: Hairline = field(default_factory=Hairline)
     strands: int = 22000
     length: float = 0.0
     side_length: float = 0.0

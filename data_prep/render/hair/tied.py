@@ -168,7 +168,7 @@ def _tail(
     def pull(points: np.ndarray, done: float) -> np.ndarray:
         return np.broadcast_to(0.26 * scalp.down + swing * (1 - done), points.shape)
 
-    radius, pitch = choice.wave
+    _, pitch = choice.wave
     points = int(np.clip(7 * length / pitch, 20, 44))
     grown = grow(
         roots[:guides],

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import gzip
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -247,7 +248,7 @@ def age_weights(age: float) -> dict[str, float]:
     """Weights of MakeHuman's ages: 0 baby, 0.1875 child, 0.5 young (25 years), 1 old (90)."""
     stages = ((0.0, "baby"), (0.1875, "child"), (0.5, "young"), (1.0, "old"))
     value = float(np.clip(age, 0, 1))
-    for (start, younger), (end, older) in zip(stages, stages[1:]):
+    for (start, younger), (end, older) in itertools.pairwise(stages):
         if value <= end:
             share = (value - start) / (end - start)
             return {younger: 1 - share, older: share}

@@ -300,7 +300,7 @@ def _window(rng, size, colors, detail, blur):
 
 
 def _sky(rng, size, colors, detail, blur):
-    x, y = _grid(size)
+    _, y = _grid(size)
     blue = linear_color(str(rng.choice(["6f9fd0", "9dbbd8", "c9d5de", "e7c7a4", "8593a6"])))
     clouds = 0.6 * _noise(rng, size, 0.3, 0.5) + 0.3 * _noise(rng, size, 0.1, 0.6)
     clouds += 0.15 * _noise(rng, size, 0.03, 0.7)

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
+from data_prep.common.srgb import to_display, to_linear
 from data_prep.render.base.colors import luminance
 from data_prep.render.base.randomness import generator
 from data_prep.render.shot.compositing import (
@@ -29,7 +30,6 @@ NEUTRAL = replace(
     grain=0.0,
     jpeg_quality=100,
 )
-from data_prep.common.srgb import to_display, to_linear
 
 
 @pytest.fixture

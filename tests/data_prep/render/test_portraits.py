@@ -204,7 +204,7 @@ def test_further_backgrounds_and_a_larger_set(rendered, tmp_path):
     dataset = Dataset.open(out)
     assert (len(dataset.train), len(dataset.test)) == (6, 6)
     photos = {portrait.stem: read_photo(portrait.photo) for portrait in dataset.portraits}
-    base = [stem for stem in photos if "_b" not in stem][0]
+    base = next(stem for stem in photos if "_b" not in stem)
     for variant in (1, 2):
         meta = json.loads((out / "meta" / f"{base}_b{variant}.json").read_text())
         assert meta["foreground"] == base

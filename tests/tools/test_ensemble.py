@@ -1,0 +1,48 @@
+"""The default model: the trained net at a person's boundary, the segmenter elsewhere."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from data_prep.common.assets import fetch
+from data_prep.common.images import read_photo
+from tools.matting.ensemble import BOUNDARY_WIDTH, near_boundary
+from tools.matting.models import DEFAULT_MODEL
+from tools.matting.predictor import Predictor
+
+
+def test_a_ring_around_the_boundary_is_near():
+    rows, columns = np.mgrid[:300, :300]
+    radius = 120.0
+    distance = np.hypot(rows - 150, columns - 150) - radius
+    near = near_boundary(np.float32(-distance), (300, 300))
+    width = BOUNDARY_WIDTH * np.sqrt(np.pi) * radius
+    assert near[np.abs(distance) < width - 1.5].all()
+    assert not near[np.abs(distance) > width + 1.5].any()
+
+
+def test_near_is_stretched_to_the_photo():
+    logit = np.full((400, 300), -1, np.float32)
+    logit[100:300, 80:220] = 1
+    near = near_boundary(logit, (800, 600))
+    assert near.shape == (800, 600)
+    assert near[196:204, 300].all() and not near[400, 300]
+
+
+def test_without_a_boundary_nothing_is_near():
+    for value in (-1, 1):
+        assert not near_boundary(np.full((20, 30), value, np.float32), (20, 30)).any()
+
+
+def test_the_default_sees_with_the_net_at_the_boundary_and_with_the_segmenter_elsewhere():
+    photo = np.ascontiguousarray(read_photo(fetch("astronaut"))[:300, 60:360])
+    ensemble, net, segmenter = (
+        Predictor(name).look(photo).probabilities for name in (DEFAULT_MODEL, "portrait", "selfie")
+    )
+    from_net = np.isclose(ensemble, net, atol=1e-6).all(axis=0)
+    from_segmenter = np.isclose(ensemble, segmenter, atol=1e-6).all(axis=0)
+    # The rest is color's opinion in the net's band, which here goes without a second opinion.
+    assert (from_net | from_segmenter).mean() > 0.95
+    assert not from_net.all() and not from_segmenter.all()
+    # The shoulder's edge is the net's, the corner of the room the segmenter's.
+    assert from_segmenter[:20, -20:].all()
