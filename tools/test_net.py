@@ -48,10 +48,10 @@ SHEET_ROWS = 12
 
 def table_line(label: str, values: Mapping[str, float | None]) -> str:
     """One printed line, in the units of `PRINTED`; "-" for values that are None."""
-    cells = (
-        f"{'-':>9}" if values[name] is None else f"{values[name] / unit:9.2f}"
-        for name, (_, unit) in PRINTED.items()
-    )
+    cells = []
+    for name, (_, unit) in PRINTED.items():
+        value = values[name]
+        cells.append(f"{'-':>9}" if value is None else f"{value / unit:9.2f}")
     return f"{label:<24.24}" + " ".join(cells)
 
 

@@ -24,7 +24,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import cv2
 import matplotlib.pyplot as plt
@@ -287,6 +287,9 @@ def solver_methods() -> list[SolverMethod]:
 # --- measuring ------------------------------------------------------------------
 
 
+Returned = TypeVar("Returned")
+
+
 @dataclass
 class Timing:
     """Seconds of several rounds, or a note that says why there are none."""
@@ -295,8 +298,8 @@ class Timing:
     residual: float = 0.0
     note: str = ""
 
-    def add(self, function: Callable[[], object]) -> object:
-        """Time one call and return what it returned."""
+    def add(self, function: Callable[[], Returned]) -> Returned:
+        """Time one call of a function without arguments and return its result."""
         start = time.perf_counter()
         result = function()
         self.seconds.append(time.perf_counter() - start)

@@ -32,12 +32,14 @@ class Estimate:
     by_person: float | None
 
 
-def estimate(values: Sequence[float], people: Sequence[Hashable] | None = None) -> Estimate:
+def estimate(
+    values: Sequence[float] | np.ndarray, people: Sequence[Hashable] | None = None
+) -> Estimate:
     """Mean and standard errors of one measure.
 
     Parameters
     ----------
-    values : (N,) sequence of float
+    values : (N,) sequence or ndarray of float
     people : (N,) sequence, optional
         Who is on each image.
 
@@ -47,16 +49,16 @@ def estimate(values: Sequence[float], people: Sequence[Hashable] | None = None) 
     sqrt(G / (G - 1) sum_g (sum_{i in g} r_i)^2) / N.  If all people have the same number
     of photos, it is the standard error of the means of people.
     """
-    values = np.asarray(values, float)
-    count = len(values)
-    mean = float(values.mean())
+    samples = np.asarray(values, float)
+    count = len(samples)
+    mean = float(samples.mean())
     if count < 2:
         return Estimate(mean, None, None)
-    error = float(values.std(ddof=1) / np.sqrt(count))
+    error = float(samples.std(ddof=1) / np.sqrt(count))
     if people is None:
         return Estimate(mean, error, None)
     _, members = np.unique(np.asarray(people), return_inverse=True)
-    sums = np.bincount(members, values - mean)
+    sums = np.bincount(members, samples - mean)
     groups = len(sums)
     if groups < 2:
         return Estimate(mean, error, None)

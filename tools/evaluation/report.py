@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from data_prep.common.errors import InputError
 from data_prep.common.files import atomic_write
@@ -128,7 +129,7 @@ COLUMNS = (
 
 
 def estimate_cell(
-    value: Mapping[str, float | None],
+    value: Mapping[str, Any],
     unit: float,
     *,
     sign: str = "",

@@ -158,7 +158,8 @@ def settings_of(solver: Path, scale: float) -> dict[str, object]:
     Its test loss is not used here and takes a quarter of a short training's time.
     """
     settings = scaled(solver, scale)
-    return settings | {
+    return {
+        **settings,
         "snapshot": max(settings["snapshot"], min(SNAPSHOT_ITERATIONS, settings["max_iter"])),
         "test_interval": settings["max_iter"] + 1,
         "test_initialization": False,

@@ -69,7 +69,8 @@ def draw(path: Path, stages: list[LoggedStage], title: str) -> None:
 
 def _draw_series(axes: Axes, stages: list[LoggedStage], name: str, color: str) -> None:
     """Draw one series; a dotted line separates stages, and no line connects them."""
-    start, label = 0, name
+    start = 0
+    label: str | None = name  # in the legend once
     for stage in stages:
         if points := sorted(stage.series.get(name, {}).items()):
             iterations, values = zip(*points)
