@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import re
 import statistics
 import subprocess
 import sys
@@ -37,6 +36,7 @@ from tools.evaluation.report import (
     COLUMNS,
     describe_machine,
     markdown_table,
+    peak_bytes,
     read_report,
     renew_section,
     write_report,
@@ -130,8 +130,7 @@ def time_warm(shape: tuple[int, int], rounds: int) -> dict:
         start = time.perf_counter()
         session.matte(photo).foreground  # noqa: B018
         seconds.append(time.perf_counter() - start)
-    peak = re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())
-    return {"seconds": seconds, "peak_bytes": 1024 * int(peak[1])}
+    return {"seconds": seconds, "peak_bytes": peak_bytes()}
 
 
 def time_cold(shape: tuple[int, int], rounds: int) -> dict:

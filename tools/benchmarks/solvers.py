@@ -52,6 +52,7 @@ from tools.evaluation.report import (
     BENCHMARK,
     describe_machine,
     markdown_table,
+    peak_bytes,
     read_report,
     renew_section,
     write_report,
@@ -390,9 +391,7 @@ def forward_alone(shape: tuple[int, int], repeats: int) -> dict:
     for _ in range(repeats + 1):
         timing.add(forward)
     del timing.seconds[0]
-    # Not by getrusage, whose peak is at least that of the parent process.
-    peak = re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())
-    return {**timing.as_json(), "peak_bytes": 1024 * int(peak[1])}
+    return {**timing.as_json(), "peak_bytes": peak_bytes()}
 
 
 def measure_growth(repeats: int) -> list[dict]:

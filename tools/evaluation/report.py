@@ -43,6 +43,13 @@ def describe_machine(packages: Sequence[str] = ()) -> dict:
     }
 
 
+def peak_bytes() -> int:
+    """Largest resident memory of this process so far, in bytes."""
+    # Not by getrusage, whose peak is at least that of the parent process.
+    status = Path("/proc/self/status").read_text()
+    return 1024 * int(re.findall(r"VmHWM:\s*(\d+) kB", status)[0])
+
+
 def write_report(path: Path, report: dict) -> None:
     """Write a report as JSON."""
     with atomic_write(path) as scratch:
