@@ -108,6 +108,21 @@ def test_the_site_shows_paths_for_links_that_leave_docs(link, shown):
     assert hooks.on_page_markdown(f"a {link} b", page=page) == f"a {shown} b"
 
 
+@pytest.mark.parametrize("package", ["data_prep", "prototxt", "tools"])
+def test_the_readme_of_a_package_names_all_its_programs_and_rooms(package):
+    folder = ROOT / package
+    files = {path.name for suffix in (".py", ".sh") for path in folder.glob(f"*{suffix}")}
+    rooms = {
+        f"{path.name}/"
+        for path in folder.iterdir()
+        if (path / "__init__.py").is_file() or any(path.glob("*.prototxt"))
+    }
+    named = set(re.findall(r"`([\w/]+(?:\.py|\.sh|/))`", (folder / "README.md").read_text()))
+    assert not (files | rooms) - {"__init__.py"} - named
+    absent = {name for name in named if not (any(folder.rglob(name)) or (ROOT / name).exists())}
+    assert not absent
+
+
 def test_the_readme_is_short():
     assert len((ROOT / "README.md").read_text().splitlines()) <= MOST_LINES
 

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""What several models make of the same photos, side by side on one sheet.
+"""Mattes of the same photos by several models, side by side on one sheet.
 
     tools/compare.py PHOTO|FOLDER ... [--models selfie portrait] [-o out/compare.jpg]
 
-A row a photo; for each model its trimap (white, black, gray for unknown) and the
-person over green, where a lost arm, a hole or a gray body is seen at once.
+Each photo has a row.  For each model the row shows the trimap (white, black, and gray for
+unknown) and the person over green, where a lost arm, a hole or a gray body is easily seen.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ TILE_HEIGHT = 280
 
 
 def photos_of(places: Sequence[Path]) -> list[Path]:
-    """The photos named, and those of the folders named, by name.
+    """Photos among the given paths, and those inside the given folders, sorted by name there.
 
     Raises
     ------
     InputError
-        If a place does not exist or there is no photo.
+        If a path does not exist, or there is no photo.
     """
     found = []
     for place in places:
@@ -57,14 +57,14 @@ def photos_of(places: Sequence[Path]) -> list[Path]:
 
 
 def row_of(name: str, photo: np.ndarray, mattes: Mapping[str, Matte]) -> np.ndarray:
-    """One photo and what each model makes of it.
+    """Row of the sheet: a photo, and trimap and cut-out by each model.
 
     Parameters
     ----------
     name : str
     photo : (H, W, 3) uint8 ndarray
     mattes : mapping of str to Matte
-        By model.
+        By the name of the model.
 
     Returns
     -------
@@ -82,7 +82,7 @@ def row_of(name: str, photo: np.ndarray, mattes: Mapping[str, Matte]) -> np.ndar
 
 
 def stacked(rows: Sequence[np.ndarray]) -> np.ndarray:
-    """Pictures of several widths below each other, on white."""
+    """Put pictures of different widths below one another, on white."""
     width = max(row.shape[1] for row in rows)
     right = [((0, 0), (0, width - row.shape[1]), (0, 0)) for row in rows]
     return np.vstack([np.pad(row, edge, constant_values=255) for row, edge in zip(rows, right)])
@@ -106,7 +106,9 @@ def main(argv: list[str] | None = None) -> int:
     rows = []
     for path in tqdm(photos, unit="photo"):
         photo = read_picture(path).bgr
-        photo = seen(photo, work_size(photo.shape[:2]))  # no sheet shows more
+        photo = seen(
+            photo, work_size(photo.shape[:2])
+        )  # a larger photo would look the same on the sheet
         mattes = {model: session.matte(photo) for model, session in sessions.items()}
         rows.append(row_of(path.stem, photo, mattes))
     write_image(options.out, stacked(rows))

@@ -6,9 +6,9 @@
     tools/init_weights.py lite --from nothing    # MSRA throughout
     tools/init_weights.py portrait --from selfie # the converted segmenter's own trimap
 
-Writes data/models/NET_init.caffemodel and prints, layer by layer, what was
-copied, widened, chosen and left.  The file holds the net as far as its scores: lambda
-starts as the MattingLayer's param_str says.
+Writes data/models/NET_init.caffemodel and prints for each layer whether its weights were
+copied, widened, chosen or left as they were.  The file holds the layers up to the scores:
+lambda starts at the value in the MattingLayer's param_str.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pathlib import Path
 from data_prep.common.errors import run_program
 from prototxt.catalog import NETS
 from tools.matting.models import ROOT
-from tools.training.weights import ORIGINS, write_initial_weights
+from tools.training.weights import ORIGINS, PUBLISHED_CLASSES, write_initial_weights
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -40,7 +40,10 @@ def main(argv: list[str] | None = None) -> int:
     report = write_initial_weights(
         NETS[arguments.net], arguments.origin, output, arguments.source, arguments.seed
     )
-    for layer, action in report:
+    if report.classes:
+        classes = ", ".join(map(str, report.classes))
+        print(f"chose classes {classes} of {PUBLISHED_CLASSES} (seed {arguments.seed})")
+    for layer, action in report.layers:
         print(f"{layer:15s} {action}")
     print(f"wrote {output}")
     return 0

@@ -3,11 +3,12 @@
 
     tools/plot_training.py LOG [LOG ...] [--errors CURVE] -o out/training.png
 
-The logs are what `caffe train` writes to stderr, in the order of training.  A
-log that resumes from a snapshot replaces what the earlier one wrote after that
-snapshot; a log that starts anew (end to end after the warm start) is drawn
-behind it.  The numbers go beside the picture, as CSV.  CURVE is what
-tools/experiments/learning_curve.py writes: errors of the mattes by snapshot.
+The logs hold what `caffe train` writes to stderr; give them in the order of training.  A
+log that resumes from a snapshot replaces what the earlier log says about the iterations
+after that snapshot.  A log that starts at iteration 0 (end to end after the warm start) is
+drawn to the right of the earlier ones.  The values are also written as CSV beside the
+picture.  CURVE is a file by tools/experiments/learning_curve.py, with the errors of the
+mattes by snapshot.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from tools.training.plots import plot_training
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Draw the training that some logs tell of."""
+    """Draw a training from its logs."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("logs", nargs="+", type=Path, metavar="LOG", help="Caffe log")
     parser.add_argument("--errors", type=Path, metavar="CURVE", help="of snapshots")

@@ -19,7 +19,7 @@ import argparse
 import csv
 import datetime
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -30,13 +30,13 @@ from data_prep.common.errors import run_program
 from data_prep.common.files import atomic_write
 from data_prep.datasets.dataset import Dataset, check_portraits
 from tools.evaluation.contact_sheet import representative, write_contact_sheet
-from tools.evaluation.estimates import mean_and_standard_error
+from tools.evaluation.estimates import Estimate, estimates
 from tools.evaluation.metrics import MatteErrors
 from tools.evaluation.portraits import (
     PRINTED,
     REFERENCE_ALPHA,
-    Result,
-    evaluate_portrait,
+    PortraitResult,
+    evaluate_portraits,
     find_list,
     listed_portraits,
 )
@@ -46,8 +46,8 @@ from tools.matting.predictor import Predictor
 SHEET_ROWS = 12
 
 
-def table_line(label: str, values: dict[str, float | None]) -> str:
-    """One printed line, in the units of `PRINTED`."""
+def table_line(label: str, values: Mapping[str, float | None]) -> str:
+    """One printed line, in the units of `PRINTED`; "-" for values that are None."""
     cells = (
         f"{'-':>9}" if values[name] is None else f"{values[name] / unit:9.2f}"
         for name, (_, unit) in PRINTED.items()
@@ -56,22 +56,32 @@ def table_line(label: str, values: dict[str, float | None]) -> str:
 
 
 def table_head() -> str:
-    """Two lines: the conventions and the measures."""
+    """The conventions and the measures, in two lines."""
     conventions = f"{'':24}{'dapm':>9} {'':9} {'rhemann':>9}"
     return f"{conventions}\n{'image':<24}" + " ".join(f"{h:>9}" for h, _ in PRINTED.values())
 
 
-def summary_lines(results: Sequence[Result]) -> Iterable[str]:
-    """Mean, standard error and the reference, as printed."""
-    means, standard_errors = mean_and_standard_error([each.errors for each in results])
-    references, _ = mean_and_standard_error([each.reference for each in results])
-    yield table_line(f"mean of {len(results)}", means)
-    yield table_line("standard error", standard_errors)
-    yield table_line(f"all-{REFERENCE_ALPHA} matte", references)
+def net_estimates(results: Sequence[PortraitResult]) -> dict[str, Estimate]:
+    """Mean errors of the net's mattes."""
+    return estimates({each.stem: each.errors for each in results})
+
+
+def reference_means(results: Sequence[PortraitResult]) -> dict[str, float]:
+    """Mean errors of the reference mattes."""
+    found = estimates({each.stem: each.reference for each in results})
+    return {measure: each.mean for measure, each in found.items()}
+
+
+def summary_lines(results: Sequence[PortraitResult]) -> Iterable[str]:
+    """Lines with the mean, its standard error and the reference."""
+    found = net_estimates(results)
+    yield table_line(f"mean of {len(results)}", {m: each.mean for m, each in found.items()})
+    yield table_line("standard error", {m: each.standard_error for m, each in found.items()})
+    yield table_line(f"all-{REFERENCE_ALPHA} matte", reference_means(results))
 
 
 def write_results(
-    folder: Path, results: Sequence[Result], about: dict[str, object], title: str
+    folder: Path, results: Sequence[PortraitResult], about: dict[str, object], title: str
 ) -> None:
     """Write errors.csv, errors.json and contact_sheet.png.
 
@@ -79,12 +89,12 @@ def write_results(
     ----------
     folder : Path
         Made if missing.
-    results : sequence of Result
+    results : sequence of PortraitResult
         At least one.
     about : dict
-        What was tested; put at the head of errors.json.
+        Model, weights and dataset; the first entries of errors.json.
     title : str
-        Of the contact sheet.
+        Heading of the contact sheet.
     """
     names = MatteErrors.names()
     with atomic_write(folder / "errors.csv") as scratch:
@@ -96,13 +106,12 @@ def write_results(
                 writer.writerow(
                     [each.stem, int(each.face_found), *(values[name] for name in names)]
                 )
-    means, standard_errors = mean_and_standard_error([each.errors for each in results])
-    references, _ = mean_and_standard_error([each.reference for each in results])
+    found = net_estimates(results)
     report = about | {
         "images": len(results),
-        "mean": means,
-        "standard_error": standard_errors,
-        "reference": {"alpha": REFERENCE_ALPHA, "mean": references},
+        "mean": {measure: each.mean for measure, each in found.items()},
+        "standard_error": {measure: each.standard_error for measure, each in found.items()},
+        "reference": {"alpha": REFERENCE_ALPHA, "mean": reference_means(results)},
         "errors": {each.stem: asdict(each.errors) for each in results},
     }
     with atomic_write(folder / "errors.json") as scratch:
@@ -135,7 +144,7 @@ def main(argv: list[str] | None = None) -> int:
         print(note)
     portraits = listed_portraits(dataset, options.list)
     predictor = Predictor(options.model, options.deploy, options.weights, options.shape_mask)
-    check_portraits(dataset.folder, portraits)  # now, not after hours
+    check_portraits(dataset.folder, portraits)  # bad files are named before hours of work
     about = {
         "model": options.model,
         "deploy": str(predictor.deploy),
@@ -147,14 +156,15 @@ def main(argv: list[str] | None = None) -> int:
         "region": options.region,
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
-    results: list[Result] = []
+    results: list[PortraitResult] = []
     print(table_head())
     try:
-        for portrait in tqdm(portraits, desc=options.model, unit="image"):
-            results.append(evaluate_portrait(predictor, portrait, options.region == "unknown"))
-            tqdm.write(table_line(portrait.stem, asdict(results[-1].errors)))
+        progress = tqdm(portraits, desc=options.model, unit="image")
+        for result in evaluate_portraits(predictor, progress, options.region == "unknown"):
+            results.append(result)
+            tqdm.write(table_line(result.stem, asdict(result.errors)))
     finally:
-        # Also after Ctrl-C or a broken file: what is computed is kept.
+        # Results are kept after Ctrl-C or a broken file, too.
         if results:
             print(*summary_lines(results), sep="\n")
             count = f"{len(results)} of {len(portraits)} images"

@@ -4,16 +4,16 @@
     tools/train.py lite            # minutes on a laptop, on the sample
     tools/train.py fcn8s           # the paper's net: days without a GPU
     tools/train.py fcn8s_half      # the same at half size: a night or two
-    tools/train.py portrait        # portrait-lite: hours, on rendered portraits
+    tools/train.py portrait        # the default model: hours, on rendered portraits
 
-Stops and starts as you like: a stage that has finished is skipped, one that
-was interrupted goes on from its last snapshot.  Ends with the weights where
-tools/matte.py looks for them (data/models/ or, small enough to be committed,
-data/weights/), beside them the shape mask they were trained with, and a picture
-of the run in out/.
+Training may be interrupted: started again, it skips finished stages and continues an
+unfinished one from its last snapshot.  The weights and the shape mask that they were
+trained with are copied to where tools/matte.py looks for them (data/models/, or
+data/weights/ if they are small enough to be committed), and a picture of the training is
+written to out/.
 
-With --choose DATASET it is not the last snapshot that is kept but the one whose
-mattes of the dataset's validation people are best (tools/experiments/learning_curve.py).
+With --choose DATASET, the snapshot whose mattes of the dataset's validation people are
+best is kept in place of the last one (tools/experiments/learning_curve.py).
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def main(argv: list[str] | None = None) -> int:
     if options.choose:
         points = learning_curve(net, stages, options.choose)
         print(describe(points))
-        # The best of the warm start too: end to end has to beat that.
+        # The best snapshot of the warm start, too: training end to end has to improve on it.
         warm, trained = (Path(best_point(points, n).weights) for n in (0, len(stages) - 1))
         draw_curve(net, stages)
     else:

@@ -78,7 +78,7 @@ def test_every_snapshot_is_a_point_of_the_curve(tmp_path, monkeypatch):
         seen.append(name)
         return errors(1e-3 * len(seen), 4)
 
-    monkeypatch.setattr(selection, "errors_of_weights", measured)
+    monkeypatch.setattr(selection, "mean_errors_of_weights", measured)
     points = selection.learning_curve("net", stages, tmp_path, out=tmp_path / "out")
     assert [(p.stage, p.iteration) for p in points] == [(0, 10), (0, 20), (1, 10), (1, 20)]
     assert len(set(seen)) == 4
@@ -110,7 +110,7 @@ def test_the_best_rate_is_a_stable_one(tmp_path):
     assert tune_lr.best_rate(rates) == 1e-4
     assert tune_lr.best_rate(rates[:1]) is None
     report = {"net": "n", "iterations": 9, "images": 3, "machine": {"date": "d"}, "rates": rates}
-    lines = tune_lr.table(report).splitlines()
+    lines = tune_lr.rates_table(report).splitlines()
     assert "blew up" in lines[-3] and "not finite" in lines[-3]
     assert lines[-2].startswith("| 1e-04 (best) | 0.4000 → 0.2000 (-50%) | 0.2000 |")
     assert "| 1.500 ± 0.150 | 4.000 ± 0.400 |" in lines[-2]
@@ -121,7 +121,7 @@ def test_the_best_rate_is_a_stable_one(tmp_path):
 # --- ablation ---------------------------------------------------------------------
 
 
-def scores_like(values):
+def errors_like(values):
     return {f"p{i}": MatteErrors(*[value] * 6) for i, value in enumerate(values)}
 
 
@@ -130,15 +130,15 @@ def test_rows_are_compared_with_the_recipe_image_by_image():
     base = 1e-3 * generator.uniform(1, 2, 8)
     other = base + 1e-4 * generator.uniform(-1, 3, 8)
     experiments = ablate.chosen(["base", "nomask"])
-    scores = {"base": scores_like(base), "nomask": scores_like(other)}
+    measured = {"base": errors_like(base), "nomask": errors_like(other)}
     people = {f"p{i}": i // 2 for i in range(8)}
-    report = ablate.report_of(experiments, scores, people)
+    report = ablate.ablation_report(experiments, measured, people)
     assert report["rows"][0]["difference"] is None
     found = report["rows"][1]["difference"]["dapm_gradient"]
     assert found["mean"] == pytest.approx((other - base).mean())
     assert found["standard_error"] == pytest.approx((other - base).std(ddof=1) / np.sqrt(8))
     assert found == asdict(estimate(other - base, [i // 2 for i in range(8)]))
-    line = ablate.table({"scale": 1, "split": "validation", **report}).splitlines()[-1]
+    line = ablate.ablation_table({"scale": 1, "split": "validation", **report}).splitlines()[-1]
     assert line.startswith("| without shape mask | `nomask` |")
     assert f"| {(other - base).mean() * 1e3:+.2f} ± " in line
 
@@ -175,8 +175,8 @@ def test_every_recipe_and_length_has_a_table_of_its_own(tmp_path, monkeypatch):
     ):
         ablate.put_into_docs()
     experiments = ablate.chosen(["fcn8s_half", "fcn8s_half_nomask"])
-    scores = {each.name: scores_like([1e-3, 2e-3]) for each in experiments}
-    report = ablate.report_of(experiments, scores, {"p0": 0, "p1": 1})
+    measured = {each.name: errors_like([1e-3, 2e-3]) for each in experiments}
+    report = ablate.ablation_report(experiments, measured, {"p0": 0, "p1": 1})
     for scale in (0.2, 1):
         ablate.write_report(
             ablate.results_of("fcn8s_half", scale),
@@ -269,8 +269,8 @@ def test_install_keeps_the_best_snapshot(tmp_path, monkeypatch, name, stem):
     monkeypatch.setattr(ablate, "validation_portraits", lambda *a: portraits)
     monkeypatch.setattr(
         ablate,
-        "score",
-        lambda e, s, weights, p: scores_like([by_weights[int(weights.stem.split("_")[-1])]] * 2),
+        "experiment_errors",
+        lambda e, s, weights, p: errors_like([by_weights[int(weights.stem.split("_")[-1])]] * 2),
     )
     target = ablate.install(*ablate.chosen([name]), 1, tmp_path, 1)
     assert target == models / f"{stem}.caffemodel"

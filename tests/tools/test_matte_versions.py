@@ -15,9 +15,9 @@ from golden import assert_recorded, fingerprint
 
 from data_prep.common.images import read_matte, read_photo
 from data_prep.datasets.dataset import Dataset
-from tools.evaluation.methods import Contender, net_contender, segmenter_contenders
+from tools.evaluation.methods import MattingMethod, net_method, segmenter_methods
 from tools.evaluation.metrics import METRICS_VERSION, evaluate
-from tools.experiments.study import study_contenders
+from tools.experiments.study import study_methods
 from tools.matting.band import own_band_probabilities
 from tools.matting.models import MATTES_VERSION, MODELS, ROOT
 
@@ -73,18 +73,16 @@ def portrait():
     return photo, cv2.copyMakeBorder(matte, *AROUND, cv2.BORDER_CONSTANT, value=0) / 255
 
 
-def ways() -> dict[str, Contender]:
+def ways() -> dict[str, MattingMethod]:
     """Every way to a matte: by name."""
     portrait = MODELS["portrait"]
     found = [
-        *segmenter_contenders(),
-        net_contender("portrait", "", "portrait"),
-        net_contender("ensemble", "", "ensemble"),
+        *segmenter_methods(),
+        net_method("portrait", "", "portrait"),
+        net_method("ensemble", "", "ensemble"),
         # As nets are asked that get one look and no second opinion.
-        net_contender(
-            "one look", "", "lite", portrait.weights, portrait.deploy, portrait.shape_mask
-        ),
-        next(each for each in study_contenders() if each.name == "bound"),
+        net_method("one look", "", "lite", portrait.weights, portrait.deploy, portrait.shape_mask),
+        next(each for each in study_methods() if each.name == "bound"),
     ]
     return {each.name: each for each in found}
 

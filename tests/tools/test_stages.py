@@ -11,7 +11,7 @@ import psutil
 import pytest
 from caffe.proto import caffe_pb2
 
-from data_prep.common.errors import InputError
+from data_prep.common.errors import InputError, collected_warnings
 from tools.matting.caffe_net import read_caffemodel
 from tools.training.stages import Stage, is_whole, keep_files, run_stage
 
@@ -73,18 +73,20 @@ def test_snapshots_of_another_stage_are_not_taken(stage, tmp_path):
     assert [iteration for iteration, _ in stage.snapshots()] == [9, 20]
 
 
-def test_kept_weights_take_no_other_ones_away(tmp_path, capsys):
+def test_kept_weights_take_no_other_ones_away(tmp_path):
     trained, kept = tmp_path / "net_iter_30.caffemodel", tmp_path / "models/net.caffemodel"
-    for content in ("first", "first", "second", "third"):
-        trained.write_text(content)
-        keep_files({kept: trained})
+    with collected_warnings() as warnings:
+        for content in ("first", "first", "second", "third"):
+            trained.write_text(content)
+            keep_files({kept: trained})
     assert kept.read_text() == "third"
     earlier = {path.name: path.read_text() for path in kept.parent.iterdir() if path != kept}
     assert earlier == {
         "net.stale-1.caffemodel": "first",
         "net.stale-2.caffemodel": "second",
     }
-    assert f"it is kept in {kept.with_name('net.stale-2.caffemodel')}." in capsys.readouterr().out
+    aside = kept.with_name("net.stale-2.caffemodel")
+    assert warnings[-1] == f"{kept} was another one; it is kept in {aside}."
 
 
 def small_stage(folder):

@@ -1,4 +1,4 @@
-"""The study's table: scores that survive a kill, statistics, words."""
+"""The study's table: errors that survive a kill, statistics, words."""
 
 import json
 import os
@@ -15,10 +15,10 @@ import pytest
 from data_prep.common.errors import InputError
 from data_prep.common.images import write_image
 from data_prep.datasets.dataset import Portrait
+from tools.evaluation.errors_cache import ErrorsFile, errors_of, method_key
 from tools.evaluation.estimates import compare, estimate, estimates
-from tools.evaluation.methods import Contender, files_of, plain_band_matte
+from tools.evaluation.methods import MattingMethod, files_of, plain_band_matte
 from tools.evaluation.metrics import MatteErrors, evaluate
-from tools.evaluation.scores import ScoreFile, key_of, scores_of
 from tools.evaluation.strata import choices_of
 from tools.experiments import study
 from tools.matting.models import MODELS, ROOT
@@ -26,7 +26,7 @@ from tools.matting.models import MODELS, ROOT
 NAMES = MatteErrors.names()
 
 
-def scores_like(values):
+def errors_like(values):
     """One measure decides all of them."""
     return {
         f"p{i:02d}": MatteErrors(*(value * (k + 1) for k in range(6)))
@@ -57,7 +57,7 @@ def counted(calls, name="half", files=()):
 
         return matte
 
-    return Contender(name, "half", load, files)
+    return MattingMethod(name, "half", load, files)
 
 
 # --- statistics -------------------------------------------------------------------
@@ -83,7 +83,7 @@ def test_one_image_or_one_person_has_no_standard_error():
 
 
 def test_a_comparison_is_of_pairs_on_common_images():
-    first, second = scores_like([1, 2, 3]), scores_like([2, 2.5, 2, 9])
+    first, second = errors_like([1, 2, 3]), errors_like([2, 2.5, 2, 9])
     found = compare(first, second, dict(zip(second, "abcd")))["dapm_gradient"]
     gaps = np.array([-1, -0.5, 1])
     assert found.difference.mean == pytest.approx(gaps.mean())
@@ -98,16 +98,16 @@ def test_nothing_is_measured_twice_and_changes_are(portraits, tmp_path):
     weights = tmp_path / "weights"
     weights.write_text("1")
     calls = []
-    first = scores_of(counted(calls, files=(weights,)), portraits[:3], tmp_path / "out")
+    first = errors_of(counted(calls, files=(weights,)), portraits[:3], tmp_path / "out")
     assert len(calls) == 3
-    whole = scores_of(counted(calls, files=(weights,)), portraits, tmp_path / "out")
+    whole = errors_of(counted(calls, files=(weights,)), portraits, tmp_path / "out")
     assert len(calls) == 5 and list(whole) == [p.stem for p in portraits]
     assert all(whole[stem] == errors for stem, errors in first.items())
     write_image(portraits[0].matte, np.eye(24, 18, dtype=np.uint8) * 255)
-    scores_of(counted(calls, files=(weights,)), portraits, tmp_path / "out")
+    errors_of(counted(calls, files=(weights,)), portraits, tmp_path / "out")
     assert len(calls) == 6
     weights.write_text("2")
-    scores_of(counted(calls, files=(weights,)), portraits, tmp_path / "out")
+    errors_of(counted(calls, files=(weights,)), portraits, tmp_path / "out")
     assert len(calls) == 11
 
 
@@ -115,7 +115,7 @@ def test_going_back_to_earlier_weights_measures_nothing_again(portraits, tmp_pat
     weights, calls = tmp_path / "weights", []
     for content in ("1", "2", "1"):
         weights.write_text(content)
-        scores_of(counted(calls, files=(weights,)), portraits, tmp_path / "out")
+        errors_of(counted(calls, files=(weights,)), portraits, tmp_path / "out")
     assert len(calls) == 10
 
 
@@ -123,26 +123,26 @@ def test_errors_go_by_all_that_they_depend_on(tmp_path, monkeypatch):
     """Files, how they are used, and the versions of what makes and measures mattes."""
     weights = tmp_path / "weights"
     weights.write_text("1")
-    contender = counted([], files=(weights,))
-    keys = {key_of(contender), key_of(replace(contender, settings={"looks_again": True}))}
+    method = counted([], files=(weights,))
+    keys = {method_key(method), method_key(replace(method, settings={"looks_again": True}))}
     weights.write_text("2")
-    keys.add(key_of(contender))
+    keys.add(method_key(method))
     for name, value in (("MATTES_VERSION", 99), ("METRICS_VERSION", 99), ("MEAN_BGR", (1, 2, 3))):
-        monkeypatch.setattr(f"tools.evaluation.scores.{name}", value)
-        keys.add(key_of(contender))
+        monkeypatch.setattr(f"tools.evaluation.errors_cache.{name}", value)
+        keys.add(method_key(method))
     assert len(keys) == 6
 
 
 def test_half_a_line_does_not_spoil_the_file(tmp_path):
     errors = MatteErrors(*map(float, range(6)))
-    stored = ScoreFile(tmp_path / "a.jsonl")
+    stored = ErrorsFile(tmp_path / "a.jsonl")
     stored.add("p1", "key", errors)
     with open(tmp_path / "a.jsonl", "a") as stream:
         stream.write('{"stem": "p2", "k')
-    again = ScoreFile(tmp_path / "a.jsonl")
+    again = ErrorsFile(tmp_path / "a.jsonl")
     assert again.get("p1", "key") == errors and again.get("p1", "other") is None
     again.add("p3", "key", errors)
-    assert ScoreFile(tmp_path / "a.jsonl").get("p3", "key") == errors
+    assert ErrorsFile(tmp_path / "a.jsonl").get("p3", "key") == errors
 
 
 KILLED = """
@@ -150,8 +150,8 @@ import sys, time
 import numpy as np
 from pathlib import Path
 from data_prep.datasets.dataset import Portrait
-from tools.evaluation.methods import Contender
-from tools.evaluation.scores import scores_of
+from tools.evaluation.methods import MattingMethod
+from tools.evaluation.errors_cache import errors_of
 def load():
     def matte(photo, truth):
         time.sleep(0.3)
@@ -159,11 +159,11 @@ def load():
     return matte
 folder = Path(sys.argv[1])
 portraits = [Portrait(f"p{i:02d}", folder / f"{i}.jpg", folder / f"{i}.png") for i in range(5)]
-scores_of(Contender("half", "half", load), portraits, folder / "out")
+errors_of(MattingMethod("half", "half", load), portraits, folder / "out")
 """
 
 
-def test_a_killed_run_ends_with_the_scores_of_one_that_was_not(portraits, tmp_path):
+def test_a_killed_run_ends_with_the_errors_of_one_that_was_not(portraits, tmp_path):
     run = subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path)], start_new_session=True)
     stored = tmp_path / "out/half.jsonl"
     while run.poll() is None and not (stored.is_file() and stored.read_text().count("\n") >= 2):
@@ -172,12 +172,12 @@ def test_a_killed_run_ends_with_the_scores_of_one_that_was_not(portraits, tmp_pa
     assert run.wait() == -signal.SIGKILL
     known = stored.read_text().count("\n")
     calls = []
-    resumed = scores_of(counted(calls), portraits, tmp_path / "out")
+    resumed = errors_of(counted(calls), portraits, tmp_path / "out")
     assert 0 < len(calls) == 5 - known
-    assert resumed == scores_of(counted([]), portraits, tmp_path / "fresh")
+    assert resumed == errors_of(counted([]), portraits, tmp_path / "fresh")
 
 
-# --- contenders -------------------------------------------------------------------
+# --- methods ----------------------------------------------------------------------
 
 
 def test_files_of_a_net_are_those_of_its_second_opinion_too():
@@ -214,42 +214,44 @@ def test_the_plain_band_keeps_what_is_far_from_the_border():
     assert evaluate(alpha, truth).sad < 0.1 * evaluate(mask, truth).sad
 
 
-def test_rows_without_weights_are_told_and_left_out(tmp_path, monkeypatch, capsys):
-    present = Contender("present", "p", lambda: None)
-    absent = Contender("absent", "a", lambda: None, (tmp_path / "absent.caffemodel",))
-    monkeypatch.setattr(study, "study_contenders", lambda: [present, absent])
-    assert study.take_part(None) == [present]
+def test_rows_without_weights_are_named_and_skipped(tmp_path, monkeypatch, capsys):
+    present = MattingMethod("present", "p", lambda: None)
+    absent = MattingMethod("absent", "a", lambda: None, (tmp_path / "absent.caffemodel",))
+    monkeypatch.setattr(study, "study_methods", lambda: [present, absent])
+    assert study.available_methods(None) == [present]
     assert "without absent" in capsys.readouterr().out
     with pytest.raises(InputError, match="absent lacks .*absent.caffemodel"):
-        study.take_part(["absent"])
+        study.available_methods(["absent"])
     with pytest.raises(InputError, match="There is no row other"):
-        study.take_part(["other"])
+        study.available_methods(["other"])
 
 
 # --- failures ---------------------------------------------------------------------
 
 
 def test_the_worst_images_are_of_different_people():
-    scores = scores_like([1, 5, 4, 2, 3])  # gradient error and SAD rise together
-    people = dict(zip(sorted(scores), "abbca"))
-    assert study.worst_of(scores, people, 2) == ["p01", "p04"]
-    assert study.worst_of(scores, people, 9) == ["p01", "p04", "p03"]
+    errors = errors_like([1, 5, 4, 2, 3])  # gradient error and SAD rise together
+    people = dict(zip(sorted(errors), "abbca"))
+    assert study.worst_of(errors, people, 2) == ["p01", "p04"]
+    assert study.worst_of(errors, people, 9) == ["p01", "p04", "p03"]
 
 
 # --- the table --------------------------------------------------------------------
 
 
 def test_the_table_says_what_numpy_says():
-    rows = [Contender(name, f"row {name}", lambda: None) for name in ("portrait", "portrait_warm")]
+    rows = [
+        MattingMethod(name, f"row {name}", lambda: None) for name in ("portrait", "portrait_warm")
+    ]
     values = {"portrait": [1e-3, 2e-3, 3e-3, 2e-3], "portrait_warm": [2e-3, 2e-3, 4e-3, 4e-3]}
-    scores = {name: scores_like(each) for name, each in values.items()}
-    people = dict(zip(scores["portrait"], "aabb"))
-    report = study.report_of(rows, scores, people, {})
+    errors = {name: errors_like(each) for name, each in values.items()}
+    people = dict(zip(errors["portrait"], "aabb"))
+    report = study.study_report(rows, errors, people, {})
     assert json.loads(json.dumps(report)) == report
     assert (report["images"], report["people"]) == (4, 2)
     error = np.std(values["portrait"], ddof=1) / 2
     by_person = np.std([1.5e-3, 2.5e-3], ddof=1) / np.sqrt(2)
-    text = study.table(report)
+    text = study.study_section(report)
     assert (
         f"| {2:.2f} ± {error * 1e3:.2f} ({by_person * 1e3:.2f}) |"
         in text.split("row portrait |")[1]
@@ -258,7 +260,7 @@ def test_the_table_says_what_numpy_says():
     difference = text.splitlines()[-1]
     assert f"| {gaps.mean() * 1e3:+.2f} ± {gaps.std(ddof=1) / 2 * 1e3:.2f}" in difference
     assert difference.endswith("| 75% of images |")
-    assert set(estimates(scores["portrait"], people)) == set(NAMES)
+    assert set(estimates(errors["portrait"], people)) == set(NAMES)
 
 
 def choice(hand=None, bystanders=0, hat=None, resembles_hair=False):
@@ -269,7 +271,7 @@ def choice(hand=None, bystanders=0, hat=None, resembles_hair=False):
     }
 
 
-def test_errors_by_kind_are_counted_once_and_from_the_bound(portraits, tmp_path):
+def test_errors_by_stratum_are_counted_once_and_from_the_bound(portraits, tmp_path):
     made = [choice(hand={}, bystanders=2), choice(bystanders=1), choice(), choice()]
     (tmp_path / "meta").mkdir()
     for portrait, chosen in zip(portraits, made):
@@ -278,13 +280,13 @@ def test_errors_by_kind_are_counted_once_and_from_the_bound(portraits, tmp_path)
     assert list(choices.values()) == made
     # The first measure, the gradient error, is as given, SAD is five times that.
     assert (NAMES.index("dapm_gradient"), NAMES.index("sad")) == (0, 4)
-    scores, bound = (
-        scores_like([9e-3, 5e-3, 4e-3, 2e-3, 7.0]),
-        scores_like([1e-3, 2e-3, 1e-3, 1e-3, 0]),
+    errors, bound = (
+        errors_like([9e-3, 5e-3, 4e-3, 2e-3, 7.0]),
+        errors_like([1e-3, 2e-3, 1e-3, 1e-3, 0]),
     )
-    people = dict(zip(scores, "abbcd"))
-    rows = [Contender(name, f"row {name}", lambda: None) for name in ("portrait", "bound")]
-    report = study.report_of(rows, {"portrait": scores, "bound": bound}, people, choices)
+    people = dict(zip(errors, "abbcd"))
+    rows = [MattingMethod(name, f"row {name}", lambda: None) for name in ("portrait", "bound")]
+    report = study.study_report(rows, {"portrait": errors, "bound": bound}, people, choices)
     assert json.loads(json.dumps(report)) == report
     hands, bystanders, others = report["kinds"]
     assert [row["images"] for row in report["kinds"]] == [1, 1, 2]
@@ -292,21 +294,21 @@ def test_errors_by_kind_are_counted_once_and_from_the_bound(portraits, tmp_path)
     assert hands["sad"]["beyond"]["mean"] == pytest.approx(5 * 8e-3)
     assert bystanders["dapm_gradient"]["share"] == pytest.approx(3 / 15)
     assert others["dapm_gradient"]["mean"] == pytest.approx(3e-3)
-    line = study.table(report).splitlines()[-1]
+    line = study.study_section(report).splitlines()[-1]
     assert line.startswith("| none of these | 2 | ")
     assert line.endswith("| 3.00 | +2.00 ± 1.00 (1.00) | 27% |")
 
 
-def test_without_the_bound_nothing_is_told_by_kind():
-    scores = scores_like([1, 2])
-    rows = [Contender("portrait", "a row", lambda: None)]
-    people, choices = dict(zip(scores, "ab")), {stem: choice() for stem in scores}
-    report = study.report_of(rows, {"portrait": scores}, people, choices)
-    assert report["kinds"] == [] and "beyond" not in study.table(report)
+def test_without_the_bound_there_are_no_errors_by_stratum():
+    errors = errors_like([1, 2])
+    rows = [MattingMethod("portrait", "a row", lambda: None)]
+    people, choices = dict(zip(errors, "ab")), {stem: choice() for stem in errors}
+    report = study.study_report(rows, {"portrait": errors}, people, choices)
+    assert report["kinds"] == [] and "beyond" not in study.study_section(report)
 
 
 def test_docs_hold_what_the_results_say():
     """Run `python -m tools.experiments.study docs` after measuring."""
     if not study.RESULTS.is_file():
         pytest.skip("nothing is measured yet")
-    assert study.table(json.loads(study.RESULTS.read_text())) in study.DOCS.read_text()
+    assert study.study_section(json.loads(study.RESULTS.read_text())) in study.DOCS.read_text()

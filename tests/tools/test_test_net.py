@@ -19,8 +19,9 @@ from data_prep.common.images import read_photo
 from data_prep.common.landmarks import LandmarkDetector
 from data_prep.datasets.dataset import Dataset
 from tools import convert_selfie, test_net
-from tools.evaluation import contact_sheet, estimates
+from tools.evaluation import contact_sheet
 from tools.evaluation import portraits as portrait_errors
+from tools.evaluation.estimates import Estimate
 from tools.evaluation.metrics import MatteErrors, evaluate
 from tools.matting.predictor import Prediction
 from tools.outputs import sheets
@@ -80,9 +81,9 @@ def program(*arguments: object) -> list[str]:
     return [sys.executable, "-u", str(PROGRAM), *map(str, arguments)]
 
 
-def results_of(folder: Path) -> list[portrait_errors.Result]:
+def results_of(folder: Path) -> list[portrait_errors.PortraitResult]:
     portraits = Dataset.open(folder).test
-    return [portrait_errors.evaluate_portrait(oval, each, unknown_only=False) for each in portraits]
+    return list(portrait_errors.evaluate_portraits(oval, portraits))
 
 
 def test_errors_are_those_of_the_files(small_dataset):
@@ -98,8 +99,8 @@ def test_errors_are_those_of_the_files(small_dataset):
 
 def test_unknown_region_counts_less(small_dataset):
     portrait = Dataset.open(small_dataset).test[0]
-    everywhere = portrait_errors.evaluate_portrait(oval, portrait, unknown_only=False)
-    unknown = portrait_errors.evaluate_portrait(oval, portrait, unknown_only=True)
+    (everywhere,) = portrait_errors.evaluate_portraits(oval, [portrait])
+    (unknown,) = portrait_errors.evaluate_portraits(oval, [portrait], unknown_only=True)
     assert 0 < unknown.errors.sad < everywhere.errors.sad
 
 
@@ -127,8 +128,8 @@ def test_written_files_agree_with_each_other(small_dataset, tmp_path):
 
 def test_one_image_has_no_standard_error(small_dataset, tmp_path):
     results = results_of(small_dataset)[:1]
-    means, deviations = estimates.mean_and_standard_error([results[0].errors])
-    assert means["sad"] == results[0].errors.sad and set(deviations.values()) == {None}
+    found = test_net.net_estimates(results)
+    assert found["sad"] == Estimate(results[0].errors.sad, None, None)
     test_net.write_results(tmp_path / "out", results, {}, "one")
     report = json.loads((tmp_path / "out" / "errors.json").read_text())
     assert report["standard_error"]["sad"] is None
@@ -178,13 +179,13 @@ def test_bad_lists_and_mattes_are_one_sentence(small_dataset, tmp_path):
     portrait = dataset.test[0]
     cv2.imwrite(str(portrait.matte), np.eye(133, 100, dtype=np.uint8) * 255)
     with pytest.raises(InputError, match="no fractional pixel"):
-        portrait_errors.evaluate_portrait(oval, portrait, unknown_only=True)
+        list(portrait_errors.evaluate_portraits(oval, [portrait], unknown_only=True))
     cv2.imwrite(str(portrait.matte), np.zeros((133, 99), np.uint8))
     with pytest.raises(InputError, match="is 99x133 pixels, its photo 100x133"):
-        portrait_errors.evaluate_portrait(oval, portrait, unknown_only=False)
+        list(portrait_errors.evaluate_portraits(oval, [portrait]))
     cv2.imwrite(str(portrait.matte), np.eye(133, 100, dtype=np.uint8))
     with pytest.raises(InputError, match="largest value is 1 of 255"):
-        portrait_errors.evaluate_portrait(oval, portrait, unknown_only=False)
+        list(portrait_errors.evaluate_portraits(oval, [portrait]))
 
 
 def test_a_truth_that_the_face_shows_to_be_inverted_is_refused(small_dataset):
@@ -199,7 +200,7 @@ def test_a_truth_that_the_face_shows_to_be_inverted_is_refused(small_dataset):
         return dataclasses.replace(oval(photo), faces=(face,))
 
     with pytest.raises(InputError, match="seems to be inverted: the face is background"):
-        portrait_errors.evaluate_portrait(with_face, portrait, unknown_only=False)
+        list(portrait_errors.evaluate_portraits(with_face, [portrait]))
 
 
 def test_program_on_the_real_segmenter(weights, half_size, tmp_path):

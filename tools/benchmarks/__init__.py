@@ -1,1 +1,1 @@
-"""Programs that measure what the tools promise."""
+"""Programs that measure speed, memory and errors of the product."""

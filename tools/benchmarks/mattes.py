@@ -1,8 +1,8 @@
 """How good and how fast the cut-outs of tools/matte.py are.
 
-    python -m tools.benchmarks.mattes quality   mattes and colors of rendered portraits
-    python -m tools.benchmarks.mattes speed     seconds and memory by size, cold and warm
-    python -m tools.benchmarks.mattes readme    puts both into docs/benchmark.md
+    python -m tools.benchmarks.mattes quality   # errors on the rendered test portraits
+    python -m tools.benchmarks.mattes speed     # seconds and memory, cold and warm
+    python -m tools.benchmarks.mattes readme    # puts both into docs/benchmark.md
 
 Results are kept in docs/matte_bench.json.  Quality is measured on portraits
 whose mattes and foreground colors are known, against the mask of the raw
@@ -27,14 +27,16 @@ import numpy as np
 from tqdm import tqdm
 
 from data_prep.common.errors import run_program
-from data_prep.common.images import read_matte, read_photo, write_image
+from data_prep.common.images import read_photo, write_image
 from data_prep.datasets.dataset import Dataset
+from tools.evaluation.estimates import Errors, estimates
 from tools.evaluation.methods import bound_matte, grabcut_matte
-from tools.evaluation.metrics import MatteErrors, evaluate
+from tools.evaluation.portraits import ground_truths
 from tools.evaluation.report import (
     BENCHMARK,
     COLUMNS,
     describe_machine,
+    markdown_table,
     read_report,
     renew_section,
     write_report,
@@ -42,7 +44,7 @@ from tools.evaluation.report import (
 from tools.matting.session import MattingSession
 
 RESULTS = Path("docs/matte_bench.json")
-SECTION, COMMAND = "matte-bench", "make matte-bench"  # of docs/benchmark.md
+SECTION, COMMAND = "matte-bench", "make matte-bench"  # the section of docs/benchmark.md
 SAMPLE = Path("data/sample")
 OURS, RAW, GRABCUT, BOUND = (
     "ours",
@@ -51,13 +53,9 @@ OURS, RAW, GRABCUT, BOUND = (
     "true trimap + our solve (bound)",
 )
 
-
-#: (height, width) of the speed table.
+#: (height, width) of the photos in the speed table.
 SIZES = ((800, 600), (4000, 3000), (8000, 6250))
 WARM_ROUNDS = 5
-
-
-# --- contenders -------------------------------------------------------------------
 
 
 # --- quality ----------------------------------------------------------------------
@@ -71,31 +69,28 @@ def color_error(colors: np.ndarray, true_colors: np.ndarray, truth: np.ndarray) 
 
 
 def measure_quality() -> dict:
-    """Every contender on every test portrait."""
+    """Errors of every method on every test portrait, and those of the colors."""
     session, segmenter = MattingSession(), MattingSession("selfie")
     portraits = Dataset.open(SAMPLE).test
-    errors: dict[str, list[MatteErrors]] = {name: [] for name in (RAW, GRABCUT, OURS, BOUND)}
+    errors: dict[str, Errors] = {name: {} for name in (RAW, GRABCUT, OURS, BOUND)}
     colors: dict[str, list[float]] = {"photo": [], "recovered": []}
-    for portrait in tqdm(portraits, "portraits"):
-        photo, truth = read_photo(portrait.photo), read_matte(portrait.matte) / 255
-        true_colors = read_photo(SAMPLE / "foregrounds" / f"{portrait.stem}.png")
+    for truth in ground_truths(tqdm(portraits, "portraits")):
+        photo, stem = truth.photo, truth.portrait.stem
         mask, matte = segmenter.segment(photo), session.matte(photo)
-        mattes: dict[str, np.ndarray] = {
+        mattes = {
             RAW: mask,
             GRABCUT: grabcut_matte(photo, mask),
             OURS: matte.alpha,
-            BOUND: bound_matte(photo, truth),
+            BOUND: bound_matte(photo, truth.alpha),
         }
         for name, alpha in mattes.items():
-            errors[name].append(evaluate(alpha, truth))
-        colors["photo"].append(color_error(photo, true_colors, truth))
-        colors["recovered"].append(color_error(matte.foreground, true_colors, truth))
+            errors[name][stem] = truth.errors_of(alpha)
+        true_colors = read_photo(SAMPLE / "foregrounds" / f"{stem}.png")
+        colors["photo"].append(color_error(photo, true_colors, truth.alpha))
+        colors["recovered"].append(color_error(matte.foreground, true_colors, truth.alpha))
     means = {
-        name: {
-            measure: statistics.fmean(getattr(each, measure) for each in values)
-            for measure in MatteErrors.names()
-        }
-        for name, values in errors.items()
+        name: {measure: each.mean for measure, each in estimates(by_stem).items()}
+        for name, by_stem in errors.items()
     }
     color = {name: statistics.fmean(values) for name, values in colors.items()}
     return {
@@ -108,7 +103,7 @@ def measure_quality() -> dict:
 
 
 def reductions(errors: dict[str, dict[str, float]], color: dict[str, float]) -> dict[str, float]:
-    """By which share ours is below the raw mask and the photo's own colors."""
+    """By which share our errors are below those of the raw mask and of the photo's colors."""
     result = {
         measure: 1 - errors[OURS][measure] / errors[RAW][measure]
         for measure in ("sad", "dapm_gradient")
@@ -120,13 +115,13 @@ def reductions(errors: dict[str, dict[str, float]], color: dict[str, float]) -> 
 
 
 def enlarged_portrait(shape: tuple[int, int]) -> np.ndarray:
-    """The first training portrait at (height, width)."""
+    """The first training portrait of the sample, resized to a shape (height, width)."""
     photo = read_photo(Dataset.open(SAMPLE).train[0].photo)
     return cv2.resize(photo, shape[::-1], interpolation=cv2.INTER_CUBIC)
 
 
 def time_warm(shape: tuple[int, int], rounds: int) -> dict:
-    """Matte and colors of one photo in this process, after one that does not count."""
+    """Time matte and colors of one photo in this process, after one matte that does not count."""
     photo = enlarged_portrait(shape)
     session = MattingSession()
     session.matte(enlarged_portrait(SIZES[0])).foreground  # noqa: B018
@@ -140,7 +135,7 @@ def time_warm(shape: tuple[int, int], rounds: int) -> dict:
 
 
 def time_cold(shape: tuple[int, int], rounds: int) -> dict:
-    """tools/matte.py from the start of its process to the files it has written."""
+    """Time tools/matte.py from the start of its process to the end of writing its files."""
     seconds = []
     with tempfile.TemporaryDirectory() as folder:
         photo = Path(folder, "photo.jpg")
@@ -176,26 +171,21 @@ def measure_speed(sizes: list[tuple[int, int]]) -> dict:
     return {"machine": describe_machine(), "cold": time_cold(SIZES[0], 3), "warm": warm}
 
 
-# --- telling ----------------------------------------------------------------------
+# --- reporting --------------------------------------------------------------------
 
 
-def quality_table(report: dict) -> str:
-    """Markdown: the mattes' errors, and the colors'."""
+def quality_text(report: dict) -> str:
+    """Errors of the mattes and of the colors, in Markdown."""
     machine, gains, color = report["machine"], report["reductions"], report["color"]
-    lines = [
-        f"Mattes of the {len(report['portraits'])} rendered test portraits, means "
-        f"({machine['date']}):",
-        "",
-        "| | " + " | ".join(column.heading for column in COLUMNS) + " |",
-        "|---" * (len(COLUMNS) + 1) + "|",
+    rows = [
+        [name, *(f"{values[column.measure] / column.unit:.2f}" for column in COLUMNS)]
+        for name, values in report["errors"].items()
     ]
-    for name, values in report["errors"].items():
-        cells = (f"{values[column.measure] / column.unit:.2f}" for column in COLUMNS)
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    return "\n".join(
+    return "\n\n".join(
         [
-            *lines,
-            "",
+            f"Mattes of the {len(report['portraits'])} rendered test portraits, means "
+            f"({machine['date']}):",
+            markdown_table(["", *(column.heading for column in COLUMNS)], rows),
             f"Against the raw mask, SAD is {gains['sad']:.0%} and the gradient error "
             f"{gains['dapm_gradient']:.0%} lower. The recovered foreground colors are off by "
             f"{color['recovered']:.1f} gray levels on fractional pixels, the photo's own by "
@@ -204,41 +194,42 @@ def quality_table(report: dict) -> str:
     )
 
 
-def speed_table(report: dict) -> str:
-    """Markdown: seconds and memory by size."""
+def speed_text(report: dict) -> str:
+    """Seconds and memory by size, in Markdown."""
     machine = report["machine"]
-    lines = [
+    heading = (
         f"Matte and colors of a portrait, on {machine['cores']} cores of an "
-        f"{machine['processor']} ({machine['date']}):",
-        "",
-        "| | seconds | peak memory |",
-        "|---|---|---|",
-    ]
+        f"{machine['processor']} ({machine['date']}):"
+    )
+    rows = []
     for each in report["warm"]:
         megapixels = each["height"] * each["width"] / 1e6
-        lines.append(
-            f"| {each['width']} x {each['height']} ({megapixels:.1f} megapixels) | "
-            f"{statistics.median(each['seconds']):.2f} | {each['peak_bytes'] / 2**30:.1f} GiB |"
+        rows.append(
+            [
+                f"{each['width']} x {each['height']} ({megapixels:.1f} megapixels)",
+                f"{statistics.median(each['seconds']):.2f}",
+                f"{each['peak_bytes'] / 2**30:.1f} GiB",
+            ]
         )
     cold = statistics.median(report["cold"]["seconds"])
     width, height = SIZES[0][::-1]
-    lines.append(f"| {width} x {height}, cold: from the command to the files | {cold:.2f} | |")
-    return "\n".join(lines)
+    rows.append([f"{width} x {height}, cold: from the command to the files", f"{cold:.2f}", ""])
+    return f"{heading}\n\n{markdown_table(['', 'seconds', 'peak memory'], rows)}"
 
 
-def table(report: dict) -> str:
-    """The section of docs/benchmark.md, Markdown."""
-    parts = (("quality", quality_table), ("speed", speed_table))
+def mattes_section(report: dict) -> str:
+    """Section of docs/benchmark.md, in Markdown; parts that were not measured are omitted."""
+    parts = (("quality", quality_text), ("speed", speed_text))
     return "\n\n".join(write(report[name]) for name, write in parts if name in report)
 
 
 def read_results() -> dict:
-    """docs/matte_bench.json; empty where there is none yet."""
+    """Content of docs/matte_bench.json; empty if the file does not exist."""
     return json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
 
 
 def keep(part: str, report: dict) -> None:
-    """Renew one part of docs/matte_bench.json."""
+    """Replace one part of docs/matte_bench.json."""
     write_report(RESULTS, read_results() | {part: report})
 
 
@@ -256,15 +247,15 @@ def main(argv: list[str] | None = None) -> int:
     options = parser.parse_args(argv)
     if options.command == "quality":
         keep("quality", measure_quality())
-        print(quality_table(read_results()["quality"]))
+        print(quality_text(read_results()["quality"]))
     elif options.command == "speed":
         keep("speed", measure_speed([s for s in SIZES if s[0] * s[1] <= options.largest * 1e6]))
-        print(speed_table(read_results()["speed"]))
+        print(speed_text(read_results()["speed"]))
     elif options.command == "warm":
         print(json.dumps(time_warm((options.height, options.width), options.rounds)))
     else:
         report = read_report(RESULTS, COMMAND)
-        renew_section(BENCHMARK, SECTION, COMMAND, table(report))
+        renew_section(BENCHMARK, SECTION, COMMAND, mattes_section(report))
     return 0
 
 

@@ -1,10 +1,10 @@
 """Photos that are not upright, and photos without people.
 
     python -m tools.benchmarks.robustness turned     test portraits of a dataset, turned
-    python -m tools.benchmarks.robustness presence   who is taken for a person, who is missed
+    python -m tools.benchmarks.robustness presence   persons found by mistake, persons missed
 
 `turned` mattes portraits turned by 90, 180 and 270 degrees and compares the errors with
-those of the upright ones.  `presence` looks for people in pictures without any (default:
+those of the upright ones.  `presence` looks for people in pictures that show none (default:
 the pictures that come with scikit-image) and in photos of people (default: data/sample);
 where no face is found, the certainty that decides is printed too.
 
@@ -22,10 +22,11 @@ import skimage
 from tqdm import tqdm
 
 from data_prep.common.errors import InputError, run_program
-from data_prep.common.images import IMAGE_SUFFIXES, read_matte, read_photo
+from data_prep.common.images import IMAGE_SUFFIXES
 from data_prep.common.pictures import read_picture
 from data_prep.datasets.dataset import Dataset
 from tools.evaluation.metrics import sad
+from tools.evaluation.portraits import ground_truths
 from tools.matting.models import DEFAULT_MODEL, MODELS, ROOT
 from tools.matting.orientation import turned
 from tools.matting.predictor import Predictor
@@ -65,7 +66,7 @@ def sads_by_turn(
 
 
 def pictures_without_people() -> list[Path]:
-    """The pictures that come with scikit-image and show nobody."""
+    """The pictures of scikit-image that show no person."""
     files = sorted(SCIKIT_IMAGE.glob("*.png")) + sorted(SCIKIT_IMAGE.glob("*.jpg"))
     return [path for path in files if path.stem not in WITH_PERSON]
 
@@ -90,14 +91,14 @@ def photos_in(folders: Sequence[Path]) -> list[Path]:
 
 
 def described(path: Path, sight: Sight) -> str:
-    """A line that tells what was seen in a photo."""
+    """A line that says what the model finds in a photo."""
     found = "person" if sight.person_found else "nobody"
     certainty = "" if sight.certainty is None else f", certainty {sight.certainty:.2f}"
     return f"{found:8}{path.name}: faces {len(sight.faces)}{certainty}"
 
 
 def found_among(predictor: Predictor, photos: Sequence[Path]) -> int:
-    """Look for people in photos, print a line for each; how many have one."""
+    """Look for people in photos and print a line for each; return how many show a person."""
     count = 0
     for path in photos:
         sight = predictor.look(read_picture(path).bgr)
@@ -107,11 +108,10 @@ def found_among(predictor: Predictor, photos: Sequence[Path]) -> int:
 
 
 def measure_turned(predictor: Predictor, dataset: Path, count: int) -> int:
-    """Print the errors of turned portraits; exit status."""
+    """Print the errors of turned portraits and return the exit status."""
     portraits = Dataset.open(dataset).test[:count]
     pairs = (
-        (read_photo(portrait.photo), read_matte(portrait.matte) / 255)
-        for portrait in tqdm(portraits, unit="portrait")
+        (truth.photo, truth.alpha) for truth in ground_truths(tqdm(portraits, unit="portrait"))
     )
     sads = sads_by_turn(predictor, pairs)
     print(f"{'SAD':12}{'0':>8}{'90':>8}{'180':>8}{'270':>8} degrees")
@@ -125,7 +125,7 @@ def measure_turned(predictor: Predictor, dataset: Path, count: int) -> int:
 
 
 def measure_presence(predictor: Predictor, without: Sequence[Path], people: Sequence[Path]) -> int:
-    """Print what is taken for a person; exit status."""
+    """Print which pictures are taken for a person and return the exit status."""
     false = found_among(predictor, without)
     missed = len(people) - found_among(predictor, people)
     print(

@@ -5,7 +5,7 @@
 Starts tools/serve.py on a free port and sends it small photos, each of its own
 size, from many clients at once.  What one photo gives when the server has
 nothing else to do is what it has to give, byte for byte, under load.  A client
-that is turned away (429) waits as told and tries again.
+that is turned away (429) waits for the time in the answer and tries again.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def belongs(cutout: bytes, photo: bytes) -> bool:
 
 @dataclass
 class Tally:
-    """What the clients saw."""
+    """What happened to the requests of the clients."""
 
     seconds: list[float] = field(default_factory=list)  # per answer, without the waits after 429
     turned_away: int = 0

@@ -1,9 +1,9 @@
-"""Measure the matting core against everything else that solves the same systems.
+"""Measure our linear solver against other methods that solve the same systems.
 
-    python -m tools.benchmarks.solvers run [--quick]  measure, into docs/bench.json and bench.png
-    python -m tools.benchmarks.solvers readme         put the tables into docs/benchmark.md
+    python -m tools.benchmarks.solvers run [--quick]   # writes docs/bench.{json,png}
+    python -m tools.benchmarks.solvers readme          # and docs/benchmark.md
 
-All contenders run in one process, in turn, on the same matrices D and the same
+All methods run in one process, in turn, on the same matrices D and the same
 two right-hand sides (forward and adjoint), repeatedly; the figures are medians
 with their spread.  Every solution must reach a true relative residual of 1e-8.
 Peak memory is measured in a process of its own for every size.
@@ -12,7 +12,6 @@ Peak memory is measured in a process of its own for every size.
 from __future__ import annotations
 
 import argparse
-import functools
 import gc
 import json
 import os
@@ -23,8 +22,9 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
+from typing import Protocol
 
 import cv2
 import matplotlib.pyplot as plt
@@ -51,6 +51,7 @@ from prototxt.catalog import NETS
 from tools.evaluation.report import (
     BENCHMARK,
     describe_machine,
+    markdown_table,
     read_report,
     renew_section,
     write_report,
@@ -58,10 +59,12 @@ from tools.evaluation.report import (
 
 LAMBDA = 100.0
 RESULTS, CHART = Path("docs/bench.json"), Path("docs/bench.png")
-SECTION, COMMAND = "bench", "make bench-readme"  # of docs/benchmark.md
-# Threads of the contender before spin for up to 0.2 s (MKL's OpenMP).
+SECTION, COMMAND = "bench", "make bench-readme"  # the section of docs/benchmark.md
+# Pause in seconds before a method is timed: the threads of the one before it keep spinning
+# for up to 0.2 s (OpenMP of MKL).
 SETTLE = 0.3
-REPEATS, SECONDS = 5, 12.0  # at most so many rounds, and no further one after so long
+# Largest number of rounds, and the time in seconds after which a method gets no further one.
+REPEATS, SECONDS = 5, 12.0
 
 #: (height, width)
 SIZES = ((400, 300), (800, 600), (1600, 1200), (4000, 3000))
@@ -69,7 +72,7 @@ SHARES = (0.05, 0.15, 0.3, 0.5, 1.0)
 MAIN_SIZE, MAIN_SHARE = (800, 600), 0.15
 GROWTH_SIZES = ((800, 600), (1600, 1200), (2832, 2124), (4000, 3000), (5656, 4242))
 
-# Whose versions the figures depend on.
+# Packages whose versions the figures depend on.
 PACKAGES = ("numpy", "scipy", "pypardiso", "mkl", "pymatting", "numba", "pyamg", "scikit-sparse")
 
 OURS, TUNED = "hybrid (ours)", "PARDISO, tuned, analysis cached"
@@ -86,9 +89,9 @@ class Case:
     ----------
     shape : (height, width)
     share : float
-        Of unknown pixels.
+        Share of unknown pixels.
     kind : {"trimap", "soft"}
-        F and B are 0 and 1, or fall off smoothly as a net's do.
+        Whether F and B are 0 and 1, or fall off smoothly as the outputs of a net.
     photo : (H, W, 3) float64 ndarray
     system : MattingSystem
     rhs : pair of (H, W) float64 ndarray
@@ -104,18 +107,28 @@ class Case:
 
     @cached_property
     def matrix(self) -> sp.csr_matrix:
-        """D as other libraries take it."""
+        """D in the format of other libraries."""
         return (self.system.laplacian.to_csr() + sp.diags(self.system.data.ravel())).tocsr()
 
 
 def probabilities(matte: np.ndarray, share: float, kind: str) -> tuple[np.ndarray, np.ndarray]:
-    """F and B of which a share of the pixels, around the fractional ones, is unknown."""
+    """F and B with a given share of unknown pixels, which lie around the fractional ones.
+
+    Parameters
+    ----------
+    matte : (H, W) float ndarray
+        In [0, 1].
+    share : float
+        In (0, 1].
+    kind : {"trimap", "soft"}
+        See `Case`.
+    """
     foreground = (matte >= 0.5).astype(float)
     if share >= 1:  # nothing certain, only a hint
         return 1e-4 * foreground, 1e-4 * (1 - foreground)
     fractional = (matte > 0) & (matte < 1)
     distance = cv2.distanceTransform((~fractional).astype(np.uint8), cv2.DIST_L2, 5)
-    # Where they are more than the share, the most fractional ones are taken.
+    # If there are more fractional pixels than that, those nearest to 0.5 are unknown.
     distance[fractional] = np.abs(matte[fractional] - 0.5) - 0.5
     edge = np.quantile(distance, share)
     if kind == "trimap":
@@ -128,7 +141,7 @@ def probabilities(matte: np.ndarray, share: float, kind: str) -> tuple[np.ndarra
 
 
 def make_case(shape: tuple[int, int], share: float, kind: str = "trimap") -> Case:
-    """A system of the first training portrait of the sample, resized."""
+    """System of the first training portrait of the sample, resized to a shape (height, width)."""
     portrait = Dataset.open(Path("data/sample"), seed=0).train[0]
     size = shape[::-1]
     photo = cv2.resize(read_photo(portrait.photo), size, interpolation=cv2.INTER_CUBIC) / 255
@@ -139,13 +152,34 @@ def make_case(shape: tuple[int, int], share: float, kind: str = "trimap") -> Cas
     return Case(shape, share, kind, photo, system, (LAMBDA * foreground, gradient))
 
 
-# --- contenders -----------------------------------------------------------------
+# --- methods --------------------------------------------------------------------
 
 Solutions = tuple[np.ndarray, np.ndarray]
 
 
-def by_solver(solver: LinearSolver) -> Callable[[Case], Solutions]:
-    """Forward and adjoint with one of our solvers, its analysis done beforehand."""
+class SystemSolver(Protocol):
+    """Solves the system of a case for both of its right-hand sides."""
+
+    def __call__(self, case: Case) -> Solutions:
+        """Two (H, W) float64 ndarrays, in the order of ``case.rhs``."""
+
+
+class VectorSolver(Protocol):
+    """Solves a system for one right-hand side."""
+
+    def __call__(self, rhs: np.ndarray) -> np.ndarray:
+        """The solution (N,) for a right-hand side (N,), both float64, N = H W."""
+
+
+class Preconditioner(Protocol):
+    """Makes an approximate inverse of a matrix, as `pymatting.cg` takes it."""
+
+    def __call__(self, case: Case) -> object:
+        """Approximate inverse of ``case.matrix``."""
+
+
+def by_solver(solver: LinearSolver) -> SystemSolver:
+    """Forward and adjoint solve by one of our solvers, which keeps its analysis."""
 
     def solve(case: Case) -> Solutions:
         solver.factorise(case.system)
@@ -154,8 +188,8 @@ def by_solver(solver: LinearSolver) -> Callable[[Case], Solutions]:
     return solve
 
 
-def each_rhs(case: Case, solve: Callable[[np.ndarray], np.ndarray]) -> Solutions:
-    """`solve`, which takes and gives flat vectors, for both right-hand sides."""
+def each_rhs(case: Case, solve: VectorSolver) -> Solutions:
+    """Apply `solve` to both right-hand sides."""
     first, second = (solve(rhs.ravel()).reshape(case.shape) for rhs in case.rhs)
     return first, second
 
@@ -173,12 +207,12 @@ def scipy_spsolve(case: Case) -> Solutions:
     return each_rhs(case, lambda rhs: spsolve(matrix, rhs))
 
 
-def pymatting_cg(preconditioner: Callable[[Case], object]) -> Callable[[Case], Solutions]:
+def pymatting_cg(preconditioner: Preconditioner) -> SystemSolver:
     """PyMatting's conjugate gradients with one of its preconditioners."""
 
     def solve(case: Case) -> Solutions:
         approximate_inverse = preconditioner(case)
-        # A little below the tolerance: theirs is not the true residual.
+        # A little below the tolerance, because PyMatting does not check the true residual.
         return each_rhs(
             case,
             lambda rhs: pymatting.cg(
@@ -206,47 +240,47 @@ def cholmod(case: Case) -> Solutions:
 
 
 @dataclass(frozen=True)
-class Contender:
-    """A way to solve D x = b, and the largest systems it is asked for.
+class SolverMethod:
+    """A way to solve D x = b, and the largest systems that it is timed on.
 
     Attributes
     ----------
     name : str
-    solve : callable
+    solve : SystemSolver
     most_pixels, most_pixels_everywhere : int
-        At the main share of unknown pixels, and at all the others.
+        Largest number of pixels at the main share of unknown pixels, and at the other shares.
     """
 
     name: str
-    solve: Callable[[Case], Solutions]
+    solve: SystemSolver
     most_pixels: int
     most_pixels_everywhere: int = 0
 
 
-def contenders() -> list[Contender]:
-    """Everything that is compared."""
+def solver_methods() -> list[SolverMethod]:
+    """All methods that are compared."""
     small, middle, large = 500_000, 2_000_000, 13_000_000
     return [
-        Contender(OURS, by_solver(HybridSolver()), large, large),
-        Contender(TUNED, by_solver(PardisoSolver()), middle, middle),
-        Contender("pypardiso.spsolve, twice", pypardiso_spsolve, small),
-        Contender("CHOLMOD (scikit-sparse)", cholmod, middle),
-        Contender(
+        SolverMethod(OURS, by_solver(HybridSolver()), large, large),
+        SolverMethod(TUNED, by_solver(PardisoSolver()), middle, middle),
+        SolverMethod("pypardiso.spsolve, twice", pypardiso_spsolve, small),
+        SolverMethod("CHOLMOD (scikit-sparse)", cholmod, middle),
+        SolverMethod(
             "PyMatting cg + ichol",
             pymatting_cg(lambda case: pymatting.ichol(case.matrix.tocsc())),
             middle,
             small,
         ),
-        Contender(
+        SolverMethod(
             "PyMatting cg + jacobi", pymatting_cg(lambda case: pymatting.jacobi(case.matrix)), small
         ),
-        Contender(
+        SolverMethod(
             "PyMatting cg + vcycle",
             pymatting_cg(lambda case: pymatting.vcycle(case.matrix, case.shape)),
             middle,
         ),
-        Contender("pyamg cg + smoothed aggregation", pyamg_cg, small),
-        Contender("scipy.sparse.linalg.spsolve", scipy_spsolve, small // 4),
+        SolverMethod("pyamg cg + smoothed aggregation", pyamg_cg, small),
+        SolverMethod("scipy.sparse.linalg.spsolve", scipy_spsolve, small // 4),
     ]
 
 
@@ -255,7 +289,7 @@ def contenders() -> list[Contender]:
 
 @dataclass
 class Timing:
-    """Seconds of several rounds, or why there are none."""
+    """Seconds of several rounds, or a note that says why there are none."""
 
     seconds: list[float] = field(default_factory=list)
     residual: float = 0.0
@@ -269,7 +303,7 @@ class Timing:
         return result
 
     def as_json(self) -> dict:
-        """What goes into docs/bench.json."""
+        """The timing as docs/bench.json holds it."""
         if self.note:
             return {"note": self.note}
         return {
@@ -289,36 +323,36 @@ def true_residual(case: Case, solutions: Solutions) -> float:
     )
 
 
-def compare(case: Case, chosen: list[Contender], repeats: int) -> dict[str, dict]:
-    """Rounds in which every contender has its turn, so that none has the quiet ones."""
-    timings = {contender.name: Timing() for contender in chosen}
+def time_methods(case: Case, methods: list[SolverMethod], repeats: int) -> dict[str, dict]:
+    """Time methods in turns, so that background load hits all alike."""
+    timings = {method.name: Timing() for method in methods}
     for round_ in range(repeats + 1):
-        for contender in chosen:
-            timing = timings[contender.name]
+        for method in methods:
+            timing = timings[method.name]
             if timing.note or (sum(timing.seconds) > SECONDS):
                 continue
             gc.collect()
             time.sleep(SETTLE)
             try:
-                solutions = timing.add(functools.partial(contender.solve, case))
+                solutions = timing.add(partial(method.solve, case))
             except ImportError:
                 timing.note = "not installed"
                 continue
-            except Exception as error:  # a contender's failure is a result
+            except Exception as error:  # a method's failure is a result
                 timing.note = f"failed: {error}".splitlines()[0][:60]
                 continue
             timing.residual = max(timing.residual, true_residual(case, solutions))
             if timing.residual > RESIDUAL_TOLERANCE:
                 timing.note = f"stopped at a residual of {timing.residual:.0e}"
-            # The first round compiles, analyses and touches fresh memory; it is
-            # dropped unless it is so long that there will be no other.
+            # The first round also compiles, analyzes and allocates memory.  It is dropped
+            # unless it takes so long that it is the only one.
             if round_ == 0 and timing.seconds[0] < SECONDS / 2:
                 timing.seconds.clear()
     return {name: timing.as_json() for name, timing in timings.items()}
 
 
 def compare_assembly(repeats: int) -> dict[str, dict]:
-    """Matting Laplacian of the main size, ours against PyMatting's."""
+    """Time the assembly of the matting Laplacian at the main size, ours and PyMatting's."""
     photo = make_case(MAIN_SIZE, MAIN_SHARE).photo
     ways = {
         OURS: lambda: matting_laplacian(photo),
@@ -336,7 +370,7 @@ def compare_assembly(repeats: int) -> dict[str, dict]:
 
 
 def forward_alone(shape: tuple[int, int], repeats: int) -> dict:
-    """Assembly and forward solve of one photo: seconds, and peak memory in bytes."""
+    """Time assembly and forward solve of one photo; also peak memory in bytes."""
     case = make_case(shape, MAIN_SHARE)
     foreground = case.rhs[0] / LAMBDA
     background = case.system.data / LAMBDA - foreground
@@ -353,7 +387,7 @@ def forward_alone(shape: tuple[int, int], repeats: int) -> dict:
     for _ in range(repeats + 1):
         timing.add(forward)
     del timing.seconds[0]
-    # Not getrusage: its peak is at least that of the process this was started by.
+    # Not by getrusage, whose peak is at least that of the parent process.
     peak = re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())
     return {**timing.as_json(), "peak_bytes": 1024 * int(peak[1])}
 
@@ -381,7 +415,7 @@ def measure_growth(repeats: int) -> list[dict]:
 
 
 def growth_exponent(results: list[dict], most_pixels: int = 12_000_000) -> float:
-    """k of the power law time = n**k from the smallest size to `most_pixels`."""
+    """Exponent k of time = n**k, from the smallest size to the largest within `most_pixels`."""
     inside = [r for r in results if r["height"] * r["width"] <= most_pixels]
     pixels = [np.log(r["height"] * r["width"]) for r in (inside[0], inside[-1])]
     times = [np.log(r["median"]) for r in (inside[0], inside[-1])]
@@ -389,7 +423,7 @@ def growth_exponent(results: list[dict], most_pixels: int = 12_000_000) -> float
 
 
 def training_share(net: str, iterations: int) -> dict:
-    """The matting layer's part of a training iteration, by `caffe time`."""
+    """Seconds of the matting layer and of a whole training iteration, by `caffe time`."""
     environment = {k: v for k, v in os.environ.items() if k != "GLOG_minloglevel"}
     log = subprocess.run(
         [
@@ -426,8 +460,8 @@ def run(quick: bool) -> None:
         for shape in (SIZES[:2] if quick else SIZES)
         for share in SHARES
         for kind in ("trimap", "soft")
-        # The largest size at the main share alone.  A band as narrow as the
-        # hair itself has no soft edge, and where nothing is known there is none.
+        # The largest size is measured at the main share only.  "soft" makes no sense for a
+        # band as narrow as the hair itself, nor where nothing is known.
         if (shape != SIZES[-1] or share == MAIN_SHARE)
         and (MAIN_SHARE <= share < 1 or kind == "trimap")
     ]
@@ -437,22 +471,22 @@ def run(quick: bool) -> None:
     report["training"] = {net: training_share(net, n) for net, n in (("lite", 5), ("fcn8s", 1))}
     write_report(RESULTS, report)
     draw(report)
-    print(table(report))
+    print(solvers_section(report))
 
 
 def measure_systems(plan: list[tuple[tuple[int, int], float, str]], repeats: int) -> list[dict]:
-    """`compare` for every shape, share and kind of the plan."""
-    everyone = contenders()
+    """`time_methods` for every shape, share and kind of the plan."""
+    methods = solver_methods()
     results = []
     for shape, share, kind in tqdm(plan, "systems"):
         main = share == MAIN_SHARE and kind == "trimap"
         case = make_case(shape, share, kind)
         chosen = [
             c
-            for c in everyone
+            for c in methods
             if np.prod(shape) <= (c.most_pixels if main else c.most_pixels_everywhere)
         ]
-        times = compare(case, chosen, repeats)
+        times = time_methods(case, chosen, repeats)
         results.append(
             {"height": shape[0], "width": shape[1], "share": share, "kind": kind, "times": times}
         )
@@ -462,7 +496,7 @@ def measure_systems(plan: list[tuple[tuple[int, int], float, str]], repeats: int
     return results
 
 
-# --- telling --------------------------------------------------------------------
+# --- reporting ------------------------------------------------------------------
 
 
 def _seconds(timing: dict) -> str:
@@ -473,7 +507,13 @@ def _seconds(timing: dict) -> str:
 
 
 def find(report: dict, size: tuple[int, int], share: float, kind: str) -> dict[str, dict]:
-    """Timings of one system of a report."""
+    """Timings of one system of a report.
+
+    Raises
+    ------
+    InputError
+        If the report does not hold the system.
+    """
     wanted = (*size, share, kind)
     for each in report["systems"]:
         if (each["height"], each["width"], each["share"], each["kind"]) == wanted:
@@ -481,72 +521,73 @@ def find(report: dict, size: tuple[int, int], share: float, kind: str) -> dict[s
     raise InputError(f"{RESULTS} has no system {wanted}; run `make bench` again.")
 
 
-def table(report: dict) -> str:
-    """The section of docs/benchmark.md, Markdown."""
+def _method_row(name: str, timing: dict, ours: float) -> list[str]:
+    faster = "" if name == OURS or "note" in timing else f"{timing['median'] / ours:.1f} x"
+    return [name, _seconds(timing), faster]
+
+
+def _share_cell(report: dict, size: tuple[int, int], share: float, kind: str) -> str:
+    """Seconds of our solver and of PARDISO; empty if the system was not measured."""
+    try:
+        times = find(report, size, share, kind)
+    except InputError:
+        return ""
+    pair = [times[name]["median"] for name in (OURS, TUNED) if name in times]
+    return " / ".join(f"{seconds:.2f}" for seconds in pair)
+
+
+def _share_rows(report: dict) -> list[list[str]]:
+    """Sizes and kinds of systems with their `_share_cell`s; those never measured are omitted."""
+    rows = []
+    for size in SIZES:
+        for kind in ("trimap", "soft"):
+            cells = [_share_cell(report, size, share, kind) for share in SHARES]
+            if any(cells):
+                rows.append([f"{size[1]} x {size[0]}, {kind}", *cells])
+    return rows
+
+
+def _growth_row(each: dict) -> list[str]:
+    megapixels = each["height"] * each["width"] / 1e6
+    memory = f"{each['peak_bytes'] / 2**30:.1f} GiB"
+    return [f"{megapixels:.1f} megapixels", f"{each['median']:.2f}", memory]
+
+
+def solvers_section(report: dict) -> str:
+    """Section of docs/benchmark.md, in Markdown."""
     machine, assembly = report["machine"], report["assembly"]
     main = find(report, MAIN_SIZE, MAIN_SHARE, "trimap")
     ours = main[OURS]["median"]
-    lines = [
+    laplacian = assembly[OURS]["median"]
+    theirs = assembly["PyMatting cf_laplacian"]["median"]
+    shares = " and ".join(
+        f"{each['layer_seconds']:.2f} of {each['iteration_seconds']:.1f} s ({net})"
+        for net, each in report["training"].items()
+    )
+    parts = [
         f"Measured {machine['date']} by `make bench` on {machine['cores']} cores of an "
         f"{machine['processor']}; medians (least-most), every solution at a true relative "
         "residual below 1e-8. Forward and adjoint solve, 600 x 800, 15 % unknown:",
-        "",
-        "| | seconds | ours is faster |",
-        "|---|---|---|",
-    ]
-    for name, timing in main.items():
-        ratio = "" if name == OURS or "note" in timing else f"{timing['median'] / ours:.1f} x"
-        lines.append(f"| {name} | {_seconds(timing)} | {ratio} |")
-    laplacian = assembly[OURS]["median"]
-    theirs = assembly["PyMatting cf_laplacian"]["median"]
-    lines += [
-        "",
+        markdown_table(
+            ["", "seconds", "ours is faster"],
+            [_method_row(name, timing, ours) for name, timing in main.items()],
+        ),
         f"The Laplacian of the same photo takes {1e3 * laplacian:.0f} ms, PyMatting's "
         f"{1e3 * theirs:.0f} ms ({theirs / laplacian:.1f} x).",
-        "",
         "Against PARDISO with cached analysis, by size and share of unknown pixels "
         "(ours / PARDISO, seconds; PARDISO is not asked at 12 megapixels):",
-        "",
-        "| | " + " | ".join(f"{share:.0%}" for share in SHARES) + " |",
-        "|---" * (len(SHARES) + 1) + "|",
-    ]
-    for size in SIZES:
-        for kind in ("trimap", "soft"):
-            cells = []
-            for share in SHARES:
-                try:
-                    times = find(report, size, share, kind)
-                except InputError:
-                    cells.append("")
-                    continue
-                pair = [times[n]["median"] for n in (OURS, TUNED) if n in times]
-                cells.append(" / ".join(f"{seconds:.2f}" for seconds in pair))
-            if any(cells):
-                lines.append(f"| {size[1]} x {size[0]}, {kind} | " + " | ".join(cells) + " |")
-    lines += ["", "Forward pass alone, Laplacian included, 15 % unknown:", ""]
-    lines += ["| | seconds | peak memory |", "|---|---|---|"]
-    for each in report["growth"]:
-        megapixels = each["height"] * each["width"] / 1e6
-        lines.append(
-            f"| {megapixels:.1f} megapixels | {each['median']:.2f} | "
-            f"{each['peak_bytes'] / 2**30:.1f} GiB |"
-        )
-    lines += [
-        "",
+        markdown_table(["", *(f"{share:.0%}" for share in SHARES)], _share_rows(report)),
+        "Forward pass alone, Laplacian included, 15 % unknown:",
+        markdown_table(["", "seconds", "peak memory"], map(_growth_row, report["growth"])),
         f"From 0.5 to 12 megapixels time grows as n^{report['growth_exponent']:.2f}. "
-        "Of a training iteration from fresh weights the matting layer takes "
-        + " and ".join(
-            f"{each['layer_seconds']:.2f} of {each['iteration_seconds']:.1f} s ({net})"
-            for net, each in report["training"].items()
-        )
-        + ".",
+        f"Of a training iteration from fresh weights the matting layer takes {shares}.",
+        "![Times by method, size and unknown share](bench.png)",
     ]
-    lines += ["", "![Times by method, size and unknown share](bench.png)"]
-    return "\n".join(lines)
+    return "\n\n".join(parts)
 
 
 def draw(report: dict) -> None:
-    """Bars by method, lines by share, growth with size."""
+    """Draw times by method, by share of unknown pixels, and by size."""
     figure, (bars, shares, growth) = plt.subplots(1, 3, figsize=(15, 4.6), layout="constrained")
     main = find(report, MAIN_SIZE, MAIN_SHARE, "trimap")
     timed = {name: t["median"] for name, t in main.items() if "median" in t}
@@ -596,7 +637,9 @@ def main(argv: list[str] | None = None) -> int:
     elif options.command == "forward":
         print(json.dumps(forward_alone((options.height, options.width), options.repeats)))
     else:
-        renew_section(BENCHMARK, SECTION, COMMAND, table(read_report(RESULTS, "make bench")))
+        renew_section(
+            BENCHMARK, SECTION, COMMAND, solvers_section(read_report(RESULTS, "make bench"))
+        )
     return 0
 
 

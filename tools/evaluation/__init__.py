@@ -1,1 +1,1 @@
-"""Errors of mattes, methods that are compared, and reports."""
+"""Errors of mattes: measures, methods that are compared, estimates, and reports."""

@@ -1,7 +1,7 @@
-"""One picture that shows a test run: photo, trimap, matte, truth and error.
+"""Contact sheet of a test run: photo, trimap, matte, truth and error.
 
-The sheet holds one row a portrait.  Trimaps are drawn by the most probable of
-the three channels: white foreground, black background, grey unknown.  The
+The sheet has a row for each portrait.  Trimaps are drawn by the most probable of
+the three channels: white foreground, black background, gray unknown.  The
 error is |A - Agt| on a fixed scale, so that sheets can be compared.
 """
 
@@ -35,7 +35,7 @@ class SheetRow:
     caption : str
         Printed above the row.
     badness : float
-        What rows are sorted by, best first.
+        Rows are sorted by it, best first.
     photo : (h, w, 3) uint8 array, RGB
     trimap : (h, w) uint8 array
     matte, truth, error : (h, w) arrays in [0, 1]
@@ -88,7 +88,7 @@ def sheet_row(
 
 
 def representative(rows: Sequence[SheetRow], count: int) -> list[SheetRow]:
-    """At most `count` rows from best to worst, evenly spread between the two."""
+    """Choose at most `count` rows, evenly spread from the best to the worst."""
     ranked = sorted(rows, key=lambda row: row.badness)
     if len(ranked) <= count:
         return ranked
@@ -96,7 +96,7 @@ def representative(rows: Sequence[SheetRow], count: int) -> list[SheetRow]:
 
 
 def write_contact_sheet(path: Path | str, rows: Sequence[SheetRow], title: str) -> None:
-    """Compose the rows into one picture.
+    """Draw the rows into one picture.
 
     Parameters
     ----------
@@ -123,7 +123,7 @@ def write_contact_sheet(path: Path | str, rows: Sequence[SheetRow], title: str) 
     figure.text(gap / width, 1 - 0.2 / height, title, va="center", weight="bold")
     lefts = [gap + column * (tile_width + gap) for column in range(len(COLUMNS))]
     for left, name in zip(lefts, COLUMNS):
-        figure.text(left / width, 1 - 0.48 / height, name, va="center", color="dimgrey")
+        figure.text(left / width, 1 - 0.48 / height, name, va="center", color="dimgray")
     top = height - title_height
     for row, row_height in zip(rows, heights):
         caption_middle = (top - caption_height / 2) / height
@@ -132,7 +132,7 @@ def write_contact_sheet(path: Path | str, rows: Sequence[SheetRow], title: str) 
         for left, tile in zip(lefts, _tiles(row)):
             tile_box = np.array([left, bottom, tile.shape[1] / dpi, row_height])
             axes = figure.add_axes(tuple(tile_box / (width, height, width, height)))
-            axes.imshow(tile, cmap="grey", vmin=0, vmax=1, aspect="auto")
+            axes.imshow(tile, cmap="gray", vmin=0, vmax=1, aspect="auto")
             axes.set_xticks([])
             axes.set_yticks([])
         top = bottom
@@ -141,6 +141,6 @@ def write_contact_sheet(path: Path | str, rows: Sequence[SheetRow], title: str) 
 
 
 def _tiles(row: SheetRow) -> list[np.ndarray]:
-    """The five pictures of a row, as imshow wants them."""
+    """The five pictures of a row, in the formats of matplotlib's imshow."""
     color_error = colormaps[ERROR_COLORS](np.clip(row.error / LARGEST_ERROR, 0, 1))
     return [row.photo, row.trimap / 255.0, row.matte, row.truth, color_error]

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from tools.evaluation.metrics import MatteErrors
-from tools.evaluation.portraits import PRINTED
 
-Scores = dict[str, MatteErrors]  # by stem
+#: Errors of the mattes of several portraits, by the portraits' stems.
+Errors = dict[str, MatteErrors]
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean over images and how sure it is.
+    """A mean over images and its uncertainty.
 
     Attributes
     ----------
@@ -23,8 +23,8 @@ class Estimate:
     standard_error : float or None
         Over images; None for a single one.
     by_person : float or None
-        Standard error that knows that photos of one person are alike (cluster
-        robust); None for a single person.
+        Cluster-robust standard error, which takes into account that photos of one person
+        are alike; None for a single person, or if it is not known who is on the images.
     """
 
     mean: float
@@ -32,20 +32,20 @@ class Estimate:
     by_person: float | None
 
 
-def estimate(values: Sequence[float], people: Sequence) -> Estimate:
-    """Mean and standard errors.
+def estimate(values: Sequence[float], people: Sequence[Hashable] | None = None) -> Estimate:
+    """Mean and standard errors of one measure.
 
     Parameters
     ----------
     values : (N,) sequence of float
-    people : (N,) sequence
+    people : (N,) sequence, optional
         Who is on each image.
 
     Notes
     -----
     With r the residuals and G people, the second error is
-    sqrt(G / (G - 1) sum_g (sum_{i in g} r_i)^2) / N; with as many photos of
-    everybody it is the standard error of the means of people.
+    sqrt(G / (G - 1) sum_g (sum_{i in g} r_i)^2) / N.  If all people have the same number
+    of photos, it is the standard error of the means of people.
     """
     values = np.asarray(values, float)
     count = len(values)
@@ -53,6 +53,8 @@ def estimate(values: Sequence[float], people: Sequence) -> Estimate:
     if count < 2:
         return Estimate(mean, None, None)
     error = float(values.std(ddof=1) / np.sqrt(count))
+    if people is None:
+        return Estimate(mean, error, None)
     _, members = np.unique(np.asarray(people), return_inverse=True)
     sums = np.bincount(members, values - mean)
     groups = len(sums)
@@ -62,39 +64,47 @@ def estimate(values: Sequence[float], people: Sequence) -> Estimate:
     return Estimate(mean, error, by_person)
 
 
-def measure_values(scores: Scores, measure: str, stems: Sequence[str]) -> np.ndarray:
-    """One measure of some images."""
-    return np.array([getattr(scores[stem], measure) for stem in stems])
+def measure_values(errors: Errors, measure: str, stems: Sequence[str]) -> np.ndarray:
+    """One measure of the images with these stems, in their order."""
+    return np.array([getattr(errors[stem], measure) for stem in stems])
 
 
-def estimates(scores: Scores, people: Mapping[str, object]) -> dict[str, Estimate]:
-    """`Estimate` of every measure; ``people`` says who is on an image."""
-    stems = sorted(scores)
-    who = [people[stem] for stem in stems]
+def estimates(errors: Errors, people: Mapping[str, Hashable] | None = None) -> dict[str, Estimate]:
+    """`Estimate` of every measure.
+
+    Parameters
+    ----------
+    errors : Errors
+        At least one image.
+    people : mapping, optional
+        Who is on an image, by stem.
+    """
+    stems = sorted(errors)
+    who = None if people is None else [people[stem] for stem in stems]
     return {
-        measure: estimate(measure_values(scores, measure, stems), who)
+        measure: estimate(measure_values(errors, measure, stems), who)
         for measure in MatteErrors.names()
     }
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One contender minus another on the same images.
+    """The errors of one method minus those of another on the same images.
 
     Attributes
     ----------
     difference : Estimate
-        Negative where the first is better.
+        Negative where the first method is better.
     better : float
-        Share of images on which the first is.
+        Share of the images on which the first method is better.
     """
 
     difference: Estimate
     better: float
 
 
-def compare(first: Scores, second: Scores, people: Mapping[str, object]) -> dict[str, Comparison]:
-    """By measure, on the images that both have."""
+def compare(first: Errors, second: Errors, people: Mapping[str, Hashable]) -> dict[str, Comparison]:
+    """`Comparison` of every measure, on the images that both have."""
     stems = sorted(first.keys() & second.keys())
     who = [people[stem] for stem in stems]
     result = {}
@@ -102,15 +112,3 @@ def compare(first: Scores, second: Scores, people: Mapping[str, object]) -> dict
         gap = measure_values(first, measure, stems) - measure_values(second, measure, stems)
         result[measure] = Comparison(estimate(gap, who), float((gap < 0).mean()))
     return result
-
-
-def mean_and_standard_error(
-    errors: Sequence[MatteErrors],
-) -> tuple[dict[str, float], dict[str, float | None]]:
-    """Mean of each measure and its standard error (None for a single image)."""
-    table = np.array([[getattr(each, name) for name in PRINTED] for each in errors])
-    means = dict(zip(PRINTED, table.mean(axis=0).tolist()))
-    if len(errors) < 2:
-        return means, dict.fromkeys(PRINTED)
-    deviations = table.std(axis=0, ddof=1) / np.sqrt(len(errors))
-    return means, dict(zip(PRINTED, deviations.tolist()))

@@ -1,10 +1,11 @@
-"""Ways to get a matte that can be compared: masks, bands, and nets."""
+"""Matting methods that are compared: masks of a segmenter, bands around them, and nets."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -18,20 +19,35 @@ from tools.matting.session import MattingSession
 from tools.matting.solve import smoothed
 
 GRABCUT_ROUNDS = 5
-GRABCUT_BAND = 10  # pixels of a 600 x 800 portrait on either side of the border
-TRUE_BAND = 3  # pixels around the fractional ones
-
-
-#: From a BGR photo (H, W, 3) and its true matte (H, W) to a matte; only the bound
-#: looks at the truth.
-Matter = Callable[[np.ndarray, np.ndarray], np.ndarray]
-
-# Pixels of a 600 x 800 portrait on either side of the segmenter's border.
+# Half the width of a band around a person's border, in pixels of a 600 x 800 portrait:
+# around the border that GrabCut finds, and around that of the segmenter's mask.
+GRABCUT_BAND = 10
 PLAIN_BAND = 10
+TRUE_BAND = 3  # pixels around the fractional ones of a true matte
+
+
+class MatteFunction(Protocol):
+    """How a method is called once its weights are loaded."""
+
+    def __call__(self, photo: np.ndarray, truth: np.ndarray) -> np.ndarray:
+        """Matte of a photo.
+
+        Parameters
+        ----------
+        photo : (H, W, 3) uint8 ndarray
+            BGR.
+        truth : (H, W) float64 ndarray
+            The true matte, in [0, 1].  Only the bound uses it.
+
+        Returns
+        -------
+        (H, W) ndarray
+            In [0, 1].
+        """
 
 
 @dataclass(frozen=True)
-class Contender:
+class MattingMethod:
     """One way to get a matte.
 
     Attributes
@@ -39,29 +55,29 @@ class Contender:
     name : str
         Short, for files and options.
     title : str
-        In tables.
+        What tables call it.
     load : callable
-        () to `Matter`; weights are read here.
+        Reads the weights and returns a `MatteFunction`; takes no arguments.
     files : tuple of Path
-        What decides its mattes besides the code; it takes part where all exist.
+        All files that decide its mattes, besides the code.
     settings : mapping
-        How the files are used, as JSON holds it.
+        How the files are used, in types that JSON holds.
     """
 
     name: str
     title: str
-    load: Callable[[], Matter]
+    load: Callable[[], MatteFunction]
     files: tuple[Path, ...] = ()
     settings: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def missing(self) -> list[Path]:
-        """Files that are not there."""
+        """Those of its files that do not exist; it can be used where there are none."""
         return [path for path in self.files if not path.is_file()]
 
 
 def plain_band_matte(photo: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Our solve of a band of one width around the border of a mask.
+    """Our solve inside a band of constant width around the border of a mask.
 
     Parameters
     ----------
@@ -79,12 +95,12 @@ def files_of(
     deploy: Path | None = None,
     shape_mask: Path | None = None,
 ) -> tuple[Path, ...]:
-    """Every file that decides what a net sees in a photo, those of its second opinion too.
+    """All files that decide a net's mattes, including those of its second opinion.
 
     Parameters
     ----------
     model : str
-        A key of `tools.matting.models.MODELS`; names the files not given below.
+        A key of `tools.matting.models.MODELS`; its files are used where none is given.
     weights, deploy, shape_mask : Path, optional
     """
     known = MODELS[model]
@@ -97,60 +113,69 @@ def files_of(
     return tuple(files)
 
 
-def net_contender(
+def net_method(
     name: str,
     title: str,
     model: str,
     weights: Path | None = None,
     deploy: Path | None = None,
     shape_mask: Path | None = None,
-) -> Contender:
-    """The matte of a net; what is not given is the model's (`tools.matting.models`)."""
+) -> MattingMethod:
+    """The mattes of a net.
 
-    def load() -> Matter:
+    Parameters
+    ----------
+    name, title : str
+        See `MattingMethod`.
+    model : str
+        A key of `tools.matting.models.MODELS`; its files are used where none is given.
+    weights, deploy, shape_mask : Path, optional
+    """
+
+    def load() -> MatteFunction:
         predictor = Predictor(model, deploy, weights, shape_mask)
         return lambda photo, truth: predictor(photo).alpha
 
     files = files_of(model, weights, deploy, shape_mask)
-    return Contender(name, title, load, files, {"looks_again": MODELS[model].looks_again})
+    return MattingMethod(name, title, load, files, {"looks_again": MODELS[model].looks_again})
 
 
-def segmenter_contenders() -> list[Contender]:
-    """The raw segmenter, and what two bands make of its mask."""
+def segmenter_methods() -> list[MattingMethod]:
+    """The segmenter's raw mask, and two bands that are made from it."""
     files = files_of("selfie")
 
-    def raw() -> Matter:
+    def raw() -> MatteFunction:
         session = MattingSession("selfie")
         return lambda photo, truth: session.segment(photo)
 
-    def band() -> Matter:
+    def band() -> MatteFunction:
         session = MattingSession("selfie")
         return lambda photo, truth: plain_band_matte(photo, session.segment(photo))
 
-    def ours() -> Matter:
+    def ours() -> MatteFunction:
         session = MattingSession("selfie")
         return lambda photo, truth: session.matte(photo).alpha
 
     return [
-        Contender("raw", "segmenter, raw mask", raw, files),
-        Contender("band", "segmenter, plain band, our solve", band, files),
-        Contender("selfie", "segmenter, our band, our solve (`--model selfie`)", ours, files),
+        MattingMethod("raw", "segmenter, raw mask", raw, files),
+        MattingMethod("band", "segmenter, plain band, our solve", band, files),
+        MattingMethod("selfie", "segmenter, our band, our solve (`--model selfie`)", ours, files),
     ]
 
 
 def disk(radius: int) -> np.ndarray:
-    """Structuring element."""
+    """Round structuring element for OpenCV's morphology, ``2 * radius + 1`` pixels wide."""
     return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
 
 
 def grabcut_matte(photo: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Closed-form matte of a plain band around the GrabCut of a mask.
+    """Closed-form matte inside a band around the border that GrabCut finds.
 
     Parameters
     ----------
     photo : (H, W, 3) uint8 ndarray
     mask : (H, W) float ndarray
-        Of the segmenter, in [0, 1].
+        The segmenter's, in [0, 1]; GrabCut starts from it.
     """
     person = np.uint8(mask > 0.5)
     labels = np.where(person, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
@@ -166,11 +191,11 @@ def grabcut_matte(photo: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 
 def true_trimap(truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Certain foreground and background: unknown is what is fractional, and a little more."""
+    """Certain foreground and background; pixels near fractional ones are in neither."""
     known = ~unknown_region(truth, TRUE_BAND)
     return known & (truth == 1), known & (truth == 0)
 
 
 def bound_matte(photo: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Our solve of the true trimap."""
+    """Our solve of the true trimap: the bound for every method that predicts a trimap."""
     return solve_alpha(smoothed(photo), *true_trimap(truth))

@@ -5,13 +5,13 @@
     do not depend on the image size.  Table 1 prints them in units of 1e-3
     (gradient) and 1e-4 (connectivity).
 ``rhemann_*``, `sad`, `mse`
-    The habit of the alphamatting.com benchmark and of the papers after it:
+    The convention of the alphamatting.com benchmark and of later papers:
     sums over all pixels, divided by 1000 (`mse` is a mean).
 
 Both rest on Rhemann et al., "A Perceptually Motivated Online Benchmark for
 Image Matting", CVPR 2009.  Mattes are (H, W) arrays in [0, 1]; a region is an
-(H, W) boolean array that restricts which pixels are counted, never which are
-looked at: gradients and connected components always see the whole matte.
+(H, W) boolean array of the pixels that are counted; gradients and connected components
+are always those of the whole matte.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ import cv2
 import numpy as np
 from scipy import ndimage
 
-#: Of the measures in `MatteErrors`: raise it when one changes (`data_prep.common.versions`).
+#: Version of the measures in `MatteErrors`; raise it when a measure changes
+#: (`data_prep.common.versions`).
 METRICS_VERSION = 1
 
 GRADIENT_SIGMA = 1.4  # pixels

@@ -1,23 +1,26 @@
-"""Mattes of listed portraits against the truth."""
+"""The evaluation loop: mattes of a dataset's portraits, compared with the true ones."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
 from data_prep.common.errors import InputError
 from data_prep.datasets.dataset import Dataset, Portrait, load_portrait
 from data_prep.datasets.lists import PortraitIndex, read_entries, repetitions
+from data_prep.datasets.manifest import DatasetManifest
 from data_prep.datasets.matte_checks import check_matte
 from tools.evaluation.contact_sheet import SheetRow, sheet_row
 from tools.evaluation.metrics import MatteErrors, evaluate, unknown_region
 from tools.matting.predictor import Prediction
 
 REFERENCE_ALPHA = 0.5
-# Heading and unit of each measure in print; files hold the bare numbers.
+#: By measure: heading and unit of the printed values.  Files hold values without units.
 PRINTED = {
     "dapm_gradient": ("grad e-3", 1e-3),
     "dapm_connectivity": ("conn e-4", 1e-4),
@@ -28,29 +31,8 @@ PRINTED = {
 }
 
 
-@dataclass(frozen=True)
-class Result:
-    """One portrait of the test list.
-
-    Attributes
-    ----------
-    stem : str
-    errors, reference : MatteErrors
-        Of the net's matte and of the all-0.5 matte.
-    face_found : bool
-    row : SheetRow
-        For the contact sheet.
-    """
-
-    stem: str
-    errors: MatteErrors
-    reference: MatteErrors
-    face_found: bool
-    row: SheetRow
-
-
 def find_list(dataset: Dataset, list_file: Path) -> Path:
-    """A list, looked for in the dataset's folder where it is not found as it is named.
+    """Path of a list, which may also be given relative to the dataset's folder.
 
     Raises
     ------
@@ -68,7 +50,7 @@ def find_list(dataset: Dataset, list_file: Path) -> Path:
 
 
 def listed_portraits(dataset: Dataset, list_file: Path | None) -> list[Portrait]:
-    """Portraits of a list; of the dataset's test list where none is given.
+    """Portraits of a list; without one, those of the dataset's test list.
 
     Parameters
     ----------
@@ -97,46 +79,147 @@ def listed_portraits(dataset: Dataset, list_file: Path | None) -> list[Portrait]
     return [known[stem] for _, stem in entries]
 
 
-def evaluate_portrait(
-    predict: Callable[[np.ndarray], Prediction], portrait: Portrait, unknown_only: bool
-) -> Result:
-    """Predict the matte of one portrait and measure it against the truth.
+class PortraitPredictor(Protocol):
+    """A model as the evaluation calls it: `tools.matting.predictor.Predictor` is one."""
+
+    def __call__(self, photo: np.ndarray) -> Prediction:
+        """Matte, trimap and faces of a photo.
+
+        Parameters
+        ----------
+        photo : (H, W, 3) uint8 ndarray
+            BGR.
+        """
+
+
+@dataclass(frozen=True)
+class GroundTruth:
+    """A portrait with its true matte.
+
+    Attributes
+    ----------
+    portrait : Portrait
+    photo : (H, W, 3) uint8 ndarray
+        BGR.
+    matte : (H, W) uint8 ndarray
+        The true matte as it is stored.
+    region : (H, W) boolean ndarray or None
+        Pixels that count; None for all.
+    """
+
+    portrait: Portrait
+    photo: np.ndarray
+    matte: np.ndarray
+    region: np.ndarray | None = None
+
+    @cached_property
+    def alpha(self) -> np.ndarray:
+        """The true matte in [0, 1], (H, W) float64."""
+        return self.matte / 255.0
+
+    def errors_of(self, alpha: np.ndarray) -> MatteErrors:
+        """Errors of a matte (H, W) in [0, 1] in the pixels that count."""
+        return evaluate(alpha, self.alpha, self.region)
+
+
+def ground_truths(
+    portraits: Iterable[Portrait], unknown_only: bool = False
+) -> Iterator[GroundTruth]:
+    """Read portraits one by one: every evaluation in this project loops over these.
 
     Parameters
     ----------
-    predict : callable
-        BGR photo to Prediction.
-    portrait : Portrait
+    portraits : iterable of Portrait
     unknown_only : bool
         Count the unknown region of the true trimap only.
 
     Raises
     ------
     InputError
-        If `load_portrait` refuses the portrait, its matte is inverted, or it has no
-        unknown region where only that counts.
+        If `load_portrait` refuses a portrait, or one has no unknown region where only
+        that counts.
     """
-    photo, matte = load_portrait(portrait)
-    truth = matte / 255.0
-    region = unknown_region(truth) if unknown_only else None
-    if region is not None and not region.any():
-        raise InputError(
-            f"{portrait.matte} has no fractional pixel, so no unknown region; "
-            "test with --region all."
-        )
-    prediction = predict(photo)
-    if prediction.faces:
-        check_matte(matte, portrait.matte, prediction.faces[0])
-    errors = evaluate(prediction.alpha, truth, region)
-    caption = f"{portrait.stem}   " + "   ".join(
+    for portrait in portraits:
+        photo, matte = load_portrait(portrait)
+        if not unknown_only:
+            yield GroundTruth(portrait, photo, matte)
+            continue
+        region = unknown_region(matte / 255.0)
+        if not region.any():
+            raise InputError(
+                f"{portrait.matte} has no fractional pixel, so no unknown region; "
+                "test with --region all."
+            )
+        yield GroundTruth(portrait, photo, matte, region)
+
+
+@dataclass(frozen=True)
+class PortraitResult:
+    """What a model makes of one portrait.
+
+    Attributes
+    ----------
+    stem : str
+    errors, reference : MatteErrors
+        Errors of the model's matte, and those of the all-0.5 matte.
+    face_found : bool
+    row : SheetRow
+        Row of the contact sheet.
+    """
+
+    stem: str
+    errors: MatteErrors
+    reference: MatteErrors
+    face_found: bool
+    row: SheetRow
+
+
+def evaluate_portraits(
+    predict: PortraitPredictor, portraits: Iterable[Portrait], unknown_only: bool = False
+) -> Iterator[PortraitResult]:
+    """Predict the mattes of portraits and compare them with the true ones, one by one.
+
+    Parameters
+    ----------
+    predict : PortraitPredictor
+    portraits : iterable of Portrait
+    unknown_only : bool
+        Count the unknown region of the true trimap only.
+
+    Raises
+    ------
+    InputError
+        As `ground_truths`, and if a face shows that a true matte is inverted.
+    """
+    for truth in ground_truths(portraits, unknown_only):
+        prediction = predict(truth.photo)
+        if prediction.faces:
+            check_matte(truth.matte, truth.portrait.matte, prediction.faces[0])
+        yield _result_of(truth, prediction)
+
+
+def _result_of(truth: GroundTruth, prediction: Prediction) -> PortraitResult:
+    """Errors and contact-sheet row of one prediction."""
+    stem, errors = truth.portrait.stem, truth.errors_of(prediction.alpha)
+    caption = f"{stem}   " + "   ".join(
         f"{heading} {getattr(errors, name) / unit:.2f}" for name, (heading, unit) in PRINTED.items()
     )
-    return Result(
-        stem=portrait.stem,
+    probabilities, alpha = prediction.probabilities, prediction.alpha
+    return PortraitResult(
+        stem=stem,
         errors=errors,
-        reference=evaluate(np.full_like(truth, REFERENCE_ALPHA), truth, region),
+        reference=truth.errors_of(np.full_like(truth.alpha, REFERENCE_ALPHA)),
         face_found=prediction.face_found,
-        row=sheet_row(
-            caption, errors.sad, photo, prediction.probabilities, prediction.alpha, truth
-        ),
+        row=sheet_row(caption, errors.sad, truth.photo, probabilities, alpha, truth.alpha),
     )
+
+
+def people_of(folder: Path, portraits: Sequence[Portrait]) -> dict[str, Hashable]:
+    """Who is on each photo, by stem.
+
+    The dataset's manifest says so; photos that it does not mention count as photos of
+    different people.
+    """
+    manifest = DatasetManifest.load(folder) or DatasetManifest()
+    known = manifest.portraits
+    return {each.stem: known.get(each.stem, {}).get("person", each.stem) for each in portraits}

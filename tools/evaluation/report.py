@@ -1,4 +1,4 @@
-"""What reports of measurements share: the machine, their file, tables inside documents."""
+"""Reports of measurements: the machine, JSON files, Markdown tables, sections of documents."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import os
 import platform
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -15,12 +15,18 @@ from pathlib import Path
 from data_prep.common.errors import InputError
 from data_prep.common.files import atomic_write
 
-#: Where the tables of `tools/benchmarks/solvers.py` and `tools/benchmarks/mattes.py` stand.
+#: The document with the tables of the programs in `tools/benchmarks`.
 BENCHMARK = Path("docs/benchmark.md")
 
 
 def describe_machine(packages: Sequence[str] = ()) -> dict:
-    """What figures depend on besides the code: date, processor, cores, versions."""
+    """Date, processor, cores and versions, which measured figures depend on besides the code.
+
+    Parameters
+    ----------
+    packages : sequence of str
+        Distributions whose versions are included.
+    """
     model = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text())
     versions = {}
     for package in packages:
@@ -43,13 +49,13 @@ def write_report(path: Path, report: dict) -> None:
 
 
 def read_report(path: Path, command: str) -> dict:
-    """What `write_report` wrote.
+    """Read a report that `write_report` wrote.
 
     Parameters
     ----------
     path : Path
     command : str
-        That measures.
+        The command that writes it, for the error message.
 
     Raises
     ------
@@ -62,19 +68,19 @@ def read_report(path: Path, command: str) -> dict:
 
 
 def replace_section(text: str, name: str, command: str, content: str, file: Path) -> str:
-    """Text with what stands between two marker lines renewed.
+    """Replace what stands between the two marker lines of a section.
 
     Parameters
     ----------
     text : str
     name : str
-        Of the section: it begins with ``<!-- NAME: written by `COMMAND` -->``
+        The section's: it begins with ``<!-- NAME: written by `COMMAND` -->``
         and ends with ``<!-- /NAME -->``.
     command : str
-        That writes it.
+        The command that writes the section.
     content : str
     file : Path
-        Where the text is from.
+        The text's file, for the error message.
 
     Raises
     ------
@@ -89,7 +95,7 @@ def replace_section(text: str, name: str, command: str, content: str, file: Path
 
 
 def renew_section(file: Path, name: str, command: str, content: str) -> None:
-    """Write `replace_section` into a file."""
+    """Replace the content of a section of a file, see `replace_section`."""
     text = replace_section(file.read_text(), name, command, content, file)
     with atomic_write(file) as scratch:
         scratch.write_text(text)
@@ -97,7 +103,16 @@ def renew_section(file: Path, name: str, command: str, content: str) -> None:
 
 @dataclass(frozen=True)
 class Column:
-    """A measure of the quality table."""
+    """A measure as a column of a table.
+
+    Attributes
+    ----------
+    measure : str
+        A field of `tools.evaluation.metrics.MatteErrors`.
+    heading : str
+    unit : float
+        The table shows values divided by it.
+    """
 
     measure: str
     heading: str
@@ -112,11 +127,53 @@ COLUMNS = (
 )
 
 
-def cell(value: dict, unit: float, sign: str = "") -> str:
-    """``mean ± standard error (the one by person)``."""
-    text = f"{value['mean'] / unit:{sign}.2f}"
+def estimate_cell(
+    value: Mapping[str, float | None],
+    unit: float,
+    *,
+    sign: str = "",
+    digits: int = 2,
+    by_person: bool = True,
+) -> str:
+    """A table's cell: ``mean ± standard error (standard error by person)``.
+
+    Parameters
+    ----------
+    value : mapping
+        `tools.evaluation.estimates.Estimate` as a dict; errors that are None are left out.
+    unit : float
+        Everything is divided by it.
+    sign : {"", "+"}
+        "+" writes the sign of positive means, too.
+    digits : int
+        Digits after the point.
+    by_person : bool
+        Whether the second error is shown.
+    """
+    text = f"{value['mean'] / unit:{sign}.{digits}f}"
     if value["standard_error"] is not None:
-        text += f" ± {value['standard_error'] / unit:.2f}"
-    if value["by_person"] is not None:
-        text += f" ({value['by_person'] / unit:.2f})"
+        text += f" ± {value['standard_error'] / unit:.{digits}f}"
+    if by_person and value["by_person"] is not None:
+        text += f" ({value['by_person'] / unit:.{digits}f})"
     return text
+
+
+def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown, without a newline at its end.
+
+    Parameters
+    ----------
+    head : sequence of str
+        Headings of the columns, possibly empty.
+    rows : iterable of sequences of str
+        The cells, as many as there are columns.
+
+    >>> print(markdown_table(["", "SAD"], [["ours", "1.20"]]))
+    | | SAD |
+    |---|---|
+    | ours | 1.20 |
+    """
+    lines = ["|" + "".join(f" {heading} |" if heading else " |" for heading in head)]
+    lines.append("|---" * len(head) + "|")
+    lines += ["| " + " | ".join(cells) + " |" for cells in rows]
+    return "\n".join(lines)

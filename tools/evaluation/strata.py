@@ -1,45 +1,59 @@
-"""How errors depend on what is on a rendered portrait.
+"""Errors by stratum: how they depend on what a rendered portrait shows.
 
-The studio writes down what it chose (`meta/STEM.json`).  What counts is how far a
-matte is from the bound, the true trimap's: the rest no trimap can take away.
+The studio records its choices for each portrait in `meta/STEM.json`.  A stratum is judged
+by how far its mattes are from the bound, the mattes of the true trimap: no better trimap
+can remove the rest of the error.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Protocol
 
 from data_prep.datasets.dataset import Portrait
-from tools.evaluation.estimates import Scores, compare, estimates
+from tools.evaluation.estimates import Errors, compare, estimates
 
-#: What is told of a kind.
+#: Measures that are reported for each stratum.
 MEASURES = ("dapm_gradient", "sad")
 
 
+class Condition(Protocol):
+    """Decides whether a portrait is in a stratum."""
+
+    def __call__(self, choice: Mapping) -> bool:
+        """Whether it is.
+
+        Parameters
+        ----------
+        choice : mapping
+            The entry ``choice`` of the portrait's `meta` file.
+        """
+
+
 @dataclass(frozen=True)
-class Kind:
-    """Portraits with something on them.
+class Stratum:
+    """A group of portraits that show the same thing.
 
     Attributes
     ----------
     title : str
-        In the table.
-    holds : callable
-        Whether a portrait is one, from the ``choice`` of its `meta` file.
+        What tables call it.
+    holds : Condition
     """
 
     title: str
-    holds: Callable[[Mapping], bool]
+    holds: Condition
 
 
-#: A portrait is of the first one that holds.
-KINDS = (
-    Kind("a hand at head, hair or collar", lambda choice: choice["hand"] is not None),
-    Kind("otherwise bystanders", lambda choice: choice["background"]["bystanders"] > 0),
-    Kind("otherwise a hat", lambda choice: choice["accessories"]["hat"] is not None),
-    Kind(
+#: The first stratum whose condition holds is a portrait's.
+STRATA = (
+    Stratum("a hand at head, hair or collar", lambda choice: choice["hand"] is not None),
+    Stratum("otherwise bystanders", lambda choice: choice["background"]["bystanders"] > 0),
+    Stratum("otherwise a hat", lambda choice: choice["accessories"]["hat"] is not None),
+    Stratum(
         "otherwise a background of the hair's color",
         lambda choice: choice["background"]["resembles_hair"],
     ),
@@ -48,8 +62,8 @@ OTHERS = "none of these"
 
 
 def choices_of(folder: Path, portraits: Sequence[Portrait]) -> dict[str, dict]:
-    """What the studio chose for each portrait, by stem; of those that it rendered."""
-    # Read as files: the product runs where the studio, another environment, is not installed.
+    """What the studio chose for the portraits that it rendered, by stem."""
+    # The files are read without the studio's modules, which need another environment.
     files = {each.stem: folder / f"meta/{each.stem}.json" for each in portraits}
     return {
         stem: json.loads(file.read_text())["choice"]
@@ -58,43 +72,45 @@ def choices_of(folder: Path, portraits: Sequence[Portrait]) -> dict[str, dict]:
     }
 
 
-def stems_by_kind(choices: Mapping[str, Mapping]) -> dict[str, list[str]]:
-    """Stems of each kind by its title, at last `OTHERS`; kinds that none is of are left out."""
-    found: dict[str, list[str]] = {title: [] for title in (*(k.title for k in KINDS), OTHERS)}
+def stems_by_stratum(choices: Mapping[str, Mapping]) -> dict[str, list[str]]:
+    """Stems by the strata's titles, `OTHERS` last; empty strata are omitted."""
+    titles = (*(each.title for each in STRATA), OTHERS)
+    found: dict[str, list[str]] = {title: [] for title in titles}
     for stem, choice in choices.items():
-        title = next((kind.title for kind in KINDS if kind.holds(choice)), OTHERS)
+        title = next((each.title for each in STRATA if each.holds(choice)), OTHERS)
         found[title].append(stem)
     return {title: stems for title, stems in found.items() if stems}
 
 
-def report_by_kind(
-    scores: Scores, bound: Scores, choices: Mapping[str, Mapping], people: Mapping[str, object]
+def report_by_stratum(
+    errors: Errors, bound: Errors, choices: Mapping[str, Mapping], people: Mapping[str, Hashable]
 ) -> list[dict]:
-    """Errors of mattes kind by kind, and what of them is beyond the bound.
+    """Errors of each stratum, and how much of them lies beyond the bound.
 
     Parameters
     ----------
-    scores : Scores
-        Of the mattes in question.
-    bound : Scores
-        Of the true trimap's, on the same images.
+    errors : Errors
+        Those of the method in question.
+    bound : Errors
+        Those of the true trimap's mattes, on the same images.
     choices : mapping
-        `choices_of`.
+        See `choices_of`.
     people : mapping
         Who is on an image, by stem.
 
     Returns
     -------
     list of dict
-        Kind by kind its ``title``, ``images``, and by measure ``mean``, ``beyond`` (an
-        `Estimate` of what lies beyond the bound) and ``share`` (of all that does).
+        For each stratum ``title``, ``images``, and by measure a mapping: ``mean``,
+        ``beyond`` (`Estimate` of the error beyond the bound) and ``share`` (the stratum's
+        part of the sum, over all images, of the errors beyond the bound).
     """
-    whole = compare({stem: scores[stem] for stem in choices}, bound, people)
+    whole = compare({stem: errors[stem] for stem in choices}, bound, people)
     rows = []
-    for title, stems in stems_by_kind(choices).items():
-        some = {stem: scores[stem] for stem in stems}
+    for title, stems in stems_by_stratum(choices).items():
+        some = {stem: errors[stem] for stem in stems}
         own, beyond = estimates(some, people), compare(some, bound, people)
-        row = {"title": title, "images": len(stems)}
+        row: dict[str, object] = {"title": title, "images": len(stems)}
         for measure in MEASURES:
             gap, every_gap = beyond[measure].difference, whole[measure].difference
             row[measure] = {

@@ -1,4 +1,4 @@
-"""What each part of the recipe buys: trainings that leave it out.
+"""Ablation: trainings that leave out one part of the recipe, to see what the part is worth.
 
     python -m tools.experiments.ablation list
     python -m tools.experiments.ablation run [NAME ...] [--scale 0.25] [--split test]
@@ -7,18 +7,18 @@
 
 Each experiment is both stages of a recipe with something changed, by real `caffe
 train`, with the last snapshot (none is chosen).  --scale shortens every stage;
-experiments of one table have one scale.  A run that was killed goes on, finished
-experiments are not trained again (snapshots/variants/).  Without names, `run` takes
-those of portrait-lite: FCN-8s takes days.
+experiments of one table have one scale.  A run that was killed continues when it is
+started again, and finished experiments are not trained again (snapshots/variants/).
+Without names, `run` takes the experiments of portrait-lite: FCN-8s takes days.
 
-`install` takes the snapshot that is best on the validation people, as the recipe
-does, for a row of the study's table, into data/models/.
+`install` copies the snapshot that is best on the validation people, as the recipe does,
+into data/models/, for a row of the study's table.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -28,16 +28,23 @@ from data_prep.common.errors import InputError, run_program
 from data_prep.common.parallel import available_workers
 from data_prep.datasets.dataset import Dataset, Portrait
 from prototxt.catalog import NETS
-from tools.evaluation.estimates import Scores, compare, estimates
-from tools.evaluation.report import cell, describe_machine, read_report, renew_section, write_report
-from tools.evaluation.scores import people_of
+from tools.evaluation.estimates import Errors, compare, estimates
+from tools.evaluation.portraits import people_of
+from tools.evaluation.report import (
+    describe_machine,
+    estimate_cell,
+    markdown_table,
+    read_report,
+    renew_section,
+    write_report,
+)
 from tools.matting.models import MODELS, ROOT
 from tools.training.selection import (
     EVERY,
     Point,
     best_point,
     describe,
-    scores_of_weights,
+    errors_of_weights,
     trained_shape_mask,
     validation_portraits,
 )
@@ -46,14 +53,14 @@ from tools.training.variants import scaled, varied_stage
 from tools.training.weights import write_initial_weights
 
 OUT, DOCS = Path("out/ablation"), Path("docs/training.md")
-#: By recipe: the section of its tables in `DOCS`, and the command that writes it.
+#: The section of each recipe's tables in `DOCS`, and the command that writes it.
 SECTIONS = {
     "portrait": ("ablation", "make ablation"),
     "fcn8s_half": ("ablation-fcn8s_half", ".venv/bin/python -m tools.experiments.ablation docs"),
 }
-#: What a recipe's initial weights come from (tools/init_weights.py).
+#: Origin of each recipe's initial weights (tools/init_weights.py).
 ORIGINS = {"portrait": "selfie", "fcn8s_half": "vgg16"}
-#: Snapshots are not closer than this: one of FCN-8s is a third of a gigabyte.
+#: Least distance of two snapshots: one of FCN-8s takes a third of a gigabyte.
 SNAPSHOT_ITERATIONS = 50
 
 
@@ -65,21 +72,21 @@ class Experiment:
     ----------
     name : str
     title : str
-        In the table.
+        What the table calls it.
     net : str
         A net of `prototxt.catalog`.
     recipe : str
-        Whose stages they are (`tools.training.stages.RECIPES`), and whose looks and shape mask
-        (`tools.matting.models.MODELS`).
+        Decides the stages (`tools.training.stages.RECIPES`), and how the net is used and
+        with which shape mask (`tools.matting.models.MODELS`).
     warm, end_to_end : bool
         Which stages are run.
     seed, augment, vary
-        Of the databases (`data_prep.caffe_data.products`): the order of records, the versions of a
-        portrait, and whether they have the variation of photos.  Portrait-lite's
-        training draws nothing else; FCN-8s has dropout, by its solver's seed, and layers
-        that start at random, by that of tools/init_weights.py.
+        Settings of the databases (`data_prep.caffe_data.products`): the order of records,
+        the versions of a portrait, and whether photos are varied.  Nothing else in
+        portrait-lite's training is random.  In FCN-8s, dropout depends on its solver's
+        seed, and layers that start at random on the seed of tools/init_weights.py.
     shares : str or None
-        The experiment whose stages these are, as far as they go.
+        Experiment whose trained stages are reused.
     """
 
     name: str
@@ -95,7 +102,7 @@ class Experiment:
 
     @property
     def installed(self) -> Path:
-        """Where `install` puts its weights."""
+        """Where `install` puts the weights."""
         stem = self.name if self.name.startswith(self.recipe) else f"{self.recipe}_{self.name}"
         return ROOT / f"data/models/{stem}.caffemodel"
 
@@ -126,12 +133,12 @@ EXPERIMENTS = (
 
 
 def label_of(scale: float) -> str:
-    """What tells stages and reports of one scale from those of others."""
+    """Suffix of the names of stages and reports of a scale; empty for the full length."""
     return "" if scale == 1 else f"_{scale:g}"
 
 
 def results_of(recipe: str, scale: float) -> Path:
-    """Where the report on a recipe's experiments of a scale is kept."""
+    """File of the report on a recipe's experiments at a scale."""
     return OUT / f"{recipe}{label_of(scale)}.json"
 
 
@@ -146,9 +153,9 @@ def reports_of(recipe: str) -> list[dict]:
 
 
 def settings_of(solver: Path, scale: float) -> dict[str, object]:
-    """What differs from a solver file: the length, and no tests by Caffe.
+    """Settings that differ from a solver file: the length, and no tests by Caffe.
 
-    Nobody looks at its test loss here, and it takes a quarter of a short training.
+    Its test loss is not used here and takes a quarter of a short training's time.
     """
     settings = scaled(solver, scale)
     return settings | {
@@ -159,7 +166,7 @@ def settings_of(solver: Path, scale: float) -> dict[str, object]:
 
 
 def stages_of_experiment(experiment: Experiment, scale: float) -> list[tuple[str, dict, Path]]:
-    """(name, settings, solver) of what it trains, in order."""
+    """Name, changed settings and solver file of each stage, in order."""
     warm, last = stages_of(experiment.recipe)
     run = [("warm", warm)] * experiment.warm + [("end", last)] * experiment.end_to_end
     return [
@@ -173,7 +180,7 @@ def stages_of_experiment(experiment: Experiment, scale: float) -> list[tuple[str
 
 
 def own_databases(experiment: Experiment, dataset: Path) -> Path | None:
-    """Write the databases of an experiment that wants others; None for the usual ones."""
+    """Write the databases of an experiment and return their folder; None for the usual ones."""
     if (experiment.seed, experiment.augment, experiment.vary) == (0, "all", True):
         return None
     out = ROOT / f"data/prepared_{experiment.name}"
@@ -195,9 +202,9 @@ def net_file(experiment: Experiment, stage_name: str) -> Path:
 
 
 def train(experiment: Experiment, scale: float, dataset: Path) -> Stage:
-    """Run the stages of an experiment that are not finished; the last one.
+    """Run the stages of an experiment that are not finished, and return the last one.
 
-    The recipe at its whole length is that of tools/train.py, and so are its snapshots.
+    The unchanged recipe at full length shares its snapshots with tools/train.py.
     """
     prepared = own_databases(experiment, dataset)
     weights = ROOT / f"data/models/{experiment.net}_init.caffemodel"
@@ -212,22 +219,22 @@ def train(experiment: Experiment, scale: float, dataset: Path) -> Stage:
     return stage
 
 
-def score(
+def experiment_errors(
     experiment: Experiment,
     stage: Stage,
     weights: Path,
     portraits: Sequence[Portrait],
     out: Path = OUT,
-) -> Scores:
-    """Errors of weights that an experiment trained."""
+) -> Errors:
+    """Errors of weights that an experiment trained, on each portrait."""
     deploy = NETS[experiment.net].trimap_deploy
-    return scores_of_weights(
+    return errors_of_weights(
         weights.stem, experiment.recipe, weights, stage, portraits, out, deploy
     )
 
 
 def install(experiment: Experiment, scale: float, dataset: Path, every: int) -> Path:
-    """Train an experiment and keep its best snapshot; where that lies."""
+    """Train an experiment and keep its best snapshot; return its path."""
     stage, portraits = train(experiment, scale, dataset), validation_portraits(dataset, every)
     people = people_of(dataset, portraits)
     points = [
@@ -235,7 +242,7 @@ def install(experiment: Experiment, scale: float, dataset: Path, every: int) -> 
             0,
             iteration,
             str(weights),
-            estimates(score(experiment, stage, weights, portraits), people),
+            estimates(experiment_errors(experiment, stage, weights, portraits), people),
         )
         for iteration, weights in stage.snapshots()
     ]
@@ -249,61 +256,77 @@ def install(experiment: Experiment, scale: float, dataset: Path, every: int) -> 
 
 
 def reference_of(experiment: Experiment) -> str:
-    """The unchanged recipe of an experiment: the first in the table."""
+    """Name of the experiment with the unchanged recipe, the first in the table."""
     return next(each.name for each in EXPERIMENTS if each.recipe == experiment.recipe)
 
 
-def report_of(
-    experiments: Sequence[Experiment], scores: Mapping[str, Scores], people: Mapping[str, object]
+def ablation_report(
+    experiments: Sequence[Experiment],
+    errors: Mapping[str, Errors],
+    people: Mapping[str, Hashable],
 ) -> dict:
-    """Means, and differences from the recipe where that is among them."""
+    """Means, and differences from the unchanged recipe if that was measured, too.
+
+    Parameters
+    ----------
+    experiments : sequence of Experiment
+    errors : mapping
+        By the name of the experiment.
+    people : mapping
+        Who is on an image, by stem.
+    """
     rows = []
     for each in experiments:
         reference = reference_of(each)
         row = {
             "name": each.name,
             "title": each.title,
-            "errors": {m: asdict(v) for m, v in estimates(scores[each.name], people).items()},
+            "errors": {m: asdict(v) for m, v in estimates(errors[each.name], people).items()},
             "difference": None,
         }
-        if reference in scores and each.name != reference:
-            found = compare(scores[each.name], scores[reference], people)
+        if reference in errors and each.name != reference:
+            found = compare(errors[each.name], errors[reference], people)
             row["difference"] = {m: asdict(v.difference) for m, v in found.items()}
         rows.append(row)
-    some = next(iter(scores.values()))
+    some = next(iter(errors.values()))
     return {"machine": describe_machine(), "images": len(some), "rows": rows}
 
 
-def table(report: dict) -> str:
-    """Markdown, a row for each experiment and its command."""
+def ablation_table(report: dict) -> str:
+    """Heading and table in Markdown, a row for each experiment."""
     length = "" if report["scale"] == 1 else f", every stage {report['scale']:g} times as long"
-    lines = [
+    heading = (
         f"Means over {report['images']} {report['split']} images ± the standard error over "
         f"images (in brackets: over people){length}; Δ is the paired difference from the "
         f"recipe, negative where leaving the part out is better "
-        f"({report['machine']['date']}):",
+        f"({report['machine']['date']}):"
+    )
+    head = [
         "",
-        "| | `.venv/bin/python -m tools.experiments.ablation run` "
-        "| gradient ×1e-3 | Δ gradient | SAD ×1e3 | Δ SAD |",
-        "|---|---|---|---|---|---|",
+        "`.venv/bin/python -m tools.experiments.ablation run`",
+        "gradient ×1e-3",
+        "Δ gradient",
+        "SAD ×1e3",
+        "Δ SAD",
     ]
+    rows = []
     for row in report["rows"]:
         cells = [row["title"], f"`{row['name']}`"]
         for measure, unit in (("dapm_gradient", 1e-3), ("sad", 1.0)):
-            cells.append(cell(row["errors"][measure], unit))
+            cells.append(estimate_cell(row["errors"][measure], unit))
             difference = row["difference"]
-            cells.append(cell(difference[measure], unit, "+") if difference else "")
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+            cells.append(estimate_cell(difference[measure], unit, sign="+") if difference else "")
+        rows.append(cells)
+    return f"{heading}\n\n{markdown_table(head, rows)}"
 
 
 def chosen(names: Sequence[str]) -> list[Experiment]:
-    """Experiments by name, in the table's order; if none is named, portrait-lite's.
+    """Experiments with these names, in the table's order; without names, portrait-lite's.
 
     Raises
     ------
     InputError
-        If there is no experiment of a name, or if they are of several recipes.
+        If a name is unknown, or the experiments belong to several recipes.
     """
     known = {each.name for each in EXPERIMENTS}
     if unknown := sorted(set(names) - known):
@@ -319,28 +342,28 @@ def chosen(names: Sequence[str]) -> list[Experiment]:
 
 
 def run(names: Sequence[str], scale: float, split: str, every: int, dataset: Path) -> dict:
-    """Train and measure experiments; the report."""
+    """Train and measure experiments, and return the report."""
     experiments = chosen(names)
     recipe = experiments[0].recipe
     if split == "test":
         portraits = Dataset.open(dataset).test[::every]
     else:
         portraits = validation_portraits(dataset, every)
-    scores = {}
+    errors = {}
     for each in experiments:
         stage = train(each, scale, dataset)
-        scores[each.name] = score(each, stage, stage.result, portraits)
-    report = report_of(experiments, scores, people_of(dataset, portraits))
+        errors[each.name] = experiment_errors(each, stage, stage.result, portraits)
+    report = ablation_report(experiments, errors, people_of(dataset, portraits))
     return {"recipe": recipe, "scale": scale, "split": split, **report}
 
 
 def put_into_docs() -> None:
-    """Renew the tables whose reports are there.
+    """Renew the tables whose reports exist.
 
     Raises
     ------
     InputError
-        If there is none.
+        If no report exists.
     """
     found = {recipe: reports_of(recipe) for recipe in SECTIONS}
     if not any(found.values()):
@@ -350,7 +373,7 @@ def put_into_docs() -> None:
         )
     for recipe, (section, command) in SECTIONS.items():
         if reports := found[recipe]:
-            renew_section(DOCS, section, command, "\n\n".join(map(table, reports)))
+            renew_section(DOCS, section, command, "\n\n".join(map(ablation_table, reports)))
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -365,10 +388,12 @@ def main(argv: list[str] | None = None) -> int:
     study.add_argument("--split", choices=("validation", "test"), default="validation")
     single = commands.add_parser("install", help="train one for the study's table")
     single.add_argument("name")
-    for each in (study, single):
-        each.add_argument("--scale", type=float, default=1.0, help="of every stage's length")
-        each.add_argument("--every", type=int, default=EVERY, help=f"so many-th photo ({EVERY})")
-        each.add_argument("--dataset", type=Path, default=Path("data/portrait_set"))
+    for command in (study, single):
+        command.add_argument("--scale", type=float, default=1.0, help="of every stage's length")
+        command.add_argument(
+            "--every", type=int, default=EVERY, metavar="N", help=f"every N-th photo ({EVERY})"
+        )
+        command.add_argument("--dataset", type=Path, default=Path("data/portrait_set"))
     commands.add_parser("docs", help=f"put the tables into {DOCS}")
     options = parser.parse_args(argv)
     if options.command == "list":
@@ -386,7 +411,7 @@ def main(argv: list[str] | None = None) -> int:
     else:
         report = run(options.names, options.scale, options.split, options.every, options.dataset)
         write_report(results_of(report["recipe"], report["scale"]), report)
-        print(table(report))
+        print(ablation_table(report))
     return 0
 
 

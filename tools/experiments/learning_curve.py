@@ -4,8 +4,8 @@
 
 The mattes are those of validation people, who are neither trained nor tested
 on: a snapshot chosen by the test split would make that split part of training.
-(The paper chooses by test error.)  What has been measured is kept in
-out/curves/, so that a training that goes on only adds snapshots.  Writes
+(The paper chooses by test error.)  Errors are kept in out/curves/, so that only new
+snapshots are measured when the training has continued.  Writes
 out/curves/NET.json and draws it with the logs in out/NET_training.png.
 """
 
@@ -20,7 +20,7 @@ from tools.training.stages import RECIPES, stages_of
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Measure the snapshots that are there and name the best."""
+    """Measure the snapshots that exist and name the best."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -7,7 +7,7 @@
 analyze the loss change and test the performance."  Each rate is a short `caffe
 train` end to end from the warm-started weights, at a fixed rate, all else as in
 the solver file.  The mattes are those of validation people.  Finished rates are
-kept, interrupted ones go on from their last snapshot (snapshots/variants/).
+kept, and interrupted ones continue from their last snapshot (snapshots/variants/).
 """
 
 from __future__ import annotations
@@ -26,9 +26,21 @@ from matplotlib.figure import Figure
 from data_prep.common.errors import InputError, run_program
 from data_prep.common.files import atomic_write
 from tools.evaluation.estimates import Estimate
-from tools.evaluation.report import describe_machine, read_report, renew_section, write_report
+from tools.evaluation.report import (
+    describe_machine,
+    estimate_cell,
+    markdown_table,
+    read_report,
+    renew_section,
+    write_report,
+)
 from tools.training.caffe_log import read_logs
-from tools.training.selection import EVERY, errors_of_weights, selection_error, validation_portraits
+from tools.training.selection import (
+    EVERY,
+    mean_errors_of_weights,
+    selection_error,
+    validation_portraits,
+)
 from tools.training.stages import RECIPES, Stage, check_databases, run_stage, stages_of
 from tools.training.variants import varied_stage
 
@@ -36,14 +48,14 @@ OUT, RESULTS = Path("out/tune_lr"), Path("out/tune_lr/results.json")
 DOCS, FIGURE = Path("docs/training.md"), Path("docs/tune_lr.png")
 SECTION, COMMAND = "tune-lr", "make tune-lr"
 RATES = (1e-3, 1e-4, 1e-5, 1e-6)
-#: How the matting layer says that a rate was too large (and run_stage repeats it).
+#: Words of the matting layer's message about a rate that was too large; `run_stage` repeats it.
 BLOWN_UP = "NaN or infinity"
-TEST_IMAGES = 40  # of Caffe's test loss: to watch, so a few do
+TEST_IMAGES = 40  # for Caffe's test loss, which is only watched: a few suffice
 ENDS = 0.2  # share of a run over which the loss is averaged, at either end
 
 
 def rate_name(net: str, rate: float) -> str:
-    """Of folders and files."""
+    """Name of a rate's folder and files."""
     return f"{net}_rate_{rate:.0e}"
 
 
@@ -65,12 +77,12 @@ def rate_stage(net: str, rate: float, iterations: int) -> Stage:
 
 
 def run_rate(stage: Stage) -> bool:
-    """Train a rate to its end, unless that is done; whether it got there.
+    """Train at a rate unless that is done; return whether the training reached its end.
 
     Raises
     ------
     InputError
-        If it stopped for another reason than its rate.
+        If the training stopped for another reason than its rate.
     """
     if stage.finished:
         return True
@@ -84,15 +96,21 @@ def run_rate(stage: Stage) -> bool:
 
 
 def loss_change(stage: Stage, finished: bool) -> dict:
-    """The losses of a run, as its log has them.
+    """Losses of a training, from its log.
+
+    Parameters
+    ----------
+    stage : Stage
+    finished : bool
+        Whether the training reached its end.
 
     Returns
     -------
     dict
-        ``curve`` (iteration, training loss) pairs; ``train`` is (first, last),
-        means over `ENDS` of the displayed losses; ``test`` the last test loss,
-        which all rates have on the same images (each test of a run has others);
-        ``stable`` whether all were finite.
+        ``curve``: (iteration, training loss) pairs.  ``train``: the means over the first
+        and the last `ENDS` of the displayed losses.  ``test``: the last test loss; all
+        rates are tested on the same images then, whereas the tests of one training use
+        different images.  ``stable``: whether it finished with finite losses.
     """
     series = read_logs([stage.log])[-1].series
     curve = sorted(series["loss"].items())
@@ -114,7 +132,7 @@ def measure_rate(
     stage = rate_stage(net, rate, iterations)
     result = {"rate": rate, **loss_change(stage, run_rate(stage)), "errors": None}
     if result["stable"]:
-        errors = errors_of_weights(
+        errors = mean_errors_of_weights(
             rate_name(net, rate),
             net,
             stage.result,
@@ -127,7 +145,7 @@ def measure_rate(
     return result
 
 
-# --- telling ----------------------------------------------------------------------
+# --- reporting --------------------------------------------------------------------
 
 
 def best_rate(results: Sequence[dict]) -> float | None:
@@ -153,31 +171,37 @@ def _change(pair: Sequence[float]) -> str:
     return f"{_loss(first)} → {_loss(last)} ({last / first - 1:+.0%})"
 
 
-def table(report: dict) -> str:
-    """Markdown, a line for each rate."""
-    lines = [
+def _error_cell(rate: dict, measure: str, unit: float) -> str:
+    if rate["errors"] is None:
+        return "blew up"
+    return estimate_cell(rate["errors"][measure], unit, digits=3, by_person=False)
+
+
+def rates_table(report: dict) -> str:
+    """Heading and table in Markdown, a row for each rate."""
+    heading = (
         f"`{report['net']}`, {report['iterations']} iterations from its warm start; mattes of "
-        f"{report['images']} validation images ({report['machine']['date']}):",
-        "",
-        f"| rate | training loss | at the end, {TEST_IMAGES} test images "
-        "| gradient ×1e-3 | SAD ×1e3 |",
-        "|---|---|---|---|---|",
+        f"{report['images']} validation images ({report['machine']['date']}):"
+    )
+    head = [
+        "rate",
+        "training loss",
+        f"at the end, {TEST_IMAGES} test images",
+        "gradient ×1e-3",
+        "SAD ×1e3",
     ]
     best = best_rate(report["rates"])
-    for each in report["rates"]:
-        label = f"{each['rate']:.0e}" + (" (best)" if each["rate"] == best else "")
-        cells = [label, _change(each["train"]), _loss(each["test"])]
-        for measure, unit in (("dapm_gradient", 1e-3), ("sad", 1.0)):
-            if each["errors"] is None:
-                cells.append("blew up")
-                continue
-            value = each["errors"][measure]
-            spread = value["standard_error"]
-            cells.append(
-                f"{value['mean'] / unit:.3f}" + (f" ± {spread / unit:.3f}" if spread else "")
-            )
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+    rows = [
+        [
+            f"{each['rate']:.0e}" + (" (best)" if each["rate"] == best else ""),
+            _change(each["train"]),
+            _loss(each["test"]),
+            _error_cell(each, "dapm_gradient", 1e-3),
+            _error_cell(each, "sad", 1.0),
+        ]
+        for each in report["rates"]
+    ]
+    return f"{heading}\n\n{markdown_table(head, rows)}"
 
 
 def draw(path: Path, report: dict) -> None:
@@ -204,7 +228,7 @@ def draw(path: Path, report: dict) -> None:
             capsize=3,
             color=color,
         )
-    # Gradient errors alone would praise a gray person.
+    # Two axes, because the gradient error alone is small for a gray matte, too.
     errors.set(xlabel="learning rate", xscale="log")
     errors.set_ylabel("gradient error ×1e-3, validation people", color="C0")
     sad.set_ylabel("SAD ×1e3", color="C1")
@@ -244,9 +268,9 @@ def main(argv: list[str] | None = None) -> int:
         }
         write_report(RESULTS, report)
         draw(RESULTS.with_suffix(".png"), report)
-        print(table(report))
+        print(rates_table(report))
         return 0
-    content = table(read_report(RESULTS, COMMAND)) + f"\n\n![learning rates]({FIGURE.name})"
+    content = rates_table(read_report(RESULTS, COMMAND)) + f"\n\n![learning rates]({FIGURE.name})"
     shutil.copyfile(RESULTS.with_suffix(".png"), FIGURE)
     renew_section(DOCS, SECTION, COMMAND, content)
     return 0

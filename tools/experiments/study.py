@@ -1,11 +1,11 @@
-"""The table of the study: every contender on the whole test split, at full size.
+"""The table of the study: every matting method on the whole test split, at full size.
 
-    python -m tools.experiments.study run [--dataset FOLDER] [--rows portrait bound]
-    python -m tools.experiments.study worst     # draws the worst images of portrait-lite
-    python -m tools.experiments.study docs      # puts the table into docs/training.md
+    python -m tools.experiments.study run [--dataset FOLDER] [--rows portrait bound ...]
+    python -m tools.experiments.study worst    # draws the worst images of portrait-lite
+    python -m tools.experiments.study docs     # puts the table into docs/training.md
 
-Contenders whose weights are not there are left out.  Images that are measured
-are kept in out/study/NAME.jsonl: a run that was killed goes on where it was.
+Methods whose weights do not exist are left out.  Errors of each image are kept in
+out/study/NAME.jsonl, so a run that was killed continues with the next image.
 Writes out/study/errors.csv (every image) and docs/study.json (the table).
 """
 
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import argparse
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -23,27 +23,28 @@ from data_prep.common.files import atomic_write
 from data_prep.datasets.dataset import Dataset
 from prototxt.catalog import NETS
 from tools.evaluation.contact_sheet import write_contact_sheet
-from tools.evaluation.estimates import Scores, compare, estimates
-from tools.evaluation.methods import Contender, bound_matte, net_contender, segmenter_contenders
+from tools.evaluation.errors_cache import errors_of
+from tools.evaluation.estimates import Errors, compare, estimates
+from tools.evaluation.methods import MattingMethod, bound_matte, net_method, segmenter_methods
 from tools.evaluation.metrics import MatteErrors
-from tools.evaluation.portraits import evaluate_portrait
+from tools.evaluation.portraits import evaluate_portraits, people_of
 from tools.evaluation.report import (
     COLUMNS,
-    cell,
     describe_machine,
+    estimate_cell,
+    markdown_table,
     read_report,
     renew_section,
     write_report,
 )
-from tools.evaluation.scores import people_of, scores_of
-from tools.evaluation.strata import MEASURES, choices_of, report_by_kind
+from tools.evaluation.strata import MEASURES, choices_of, report_by_stratum
 from tools.matting.models import ROOT
 from tools.matting.predictor import Predictor
 
 RESULTS, DOCS, OUT = Path("docs/study.json"), Path("docs/training.md"), Path("out/study")
 FAILURES = Path("docs/failures.jpg")
 SECTION, COMMAND = "study", "make study"
-#: What is compared image by image: (first, second, what it tells).
+#: Pairs of methods that are compared image by image: (first, second, title).
 PAIRS = (
     ("fcn8s_half", "fcn8s_half_warm", "FCN-8s at half size, end to end − warm start alone"),
     ("fcn8s_half", "fcn8s_half_nomask", "FCN-8s at half size, with − without shape mask"),
@@ -51,62 +52,67 @@ PAIRS = (
     ("portrait", "portrait_nomask", "portrait-lite, with − without shape mask"),
     ("portrait", "selfie", "portrait-lite − segmenter with our band"),
 )
-#: Whose errors are told by kind, and what they are held against.
+#: The method whose errors are broken down by stratum, and its reference.
 JUDGED, BOUND = "portrait", "bound"
 
 
-def study_contenders() -> list[Contender]:
-    """The rows of the study, the worst knowledge first."""
+def study_methods() -> list[MattingMethod]:
+    """The rows of the study, from least to most information."""
     models = ROOT / "data/models"
     return [
-        *segmenter_contenders(),
-        net_contender(
+        *segmenter_methods(),
+        net_method(
             "fcn8s_half_warm",
             "FCN-8s at half size, warm start alone",
             "fcn8s_half",
             models / "fcn8s_half_warm.caffemodel",
         ),
-        net_contender(
+        net_method(
             "fcn8s_half_nomask",
             "FCN-8s at half size, end to end, without shape mask",
             "fcn8s_half",
             models / "fcn8s_half_nomask.caffemodel",
             NETS["fcn8s_half_nomask"].trimap_deploy,
         ),
-        net_contender("fcn8s_half", "FCN-8s at half size, end to end", "fcn8s_half"),
-        net_contender(
+        net_method("fcn8s_half", "FCN-8s at half size, end to end", "fcn8s_half"),
+        net_method(
             "portrait_nomask",
             "portrait-lite, end to end, without shape mask",
             "portrait",
             models / "portrait_nomask.caffemodel",
             NETS["portrait_nomask"].trimap_deploy,
         ),
-        net_contender(
+        net_method(
             "portrait_warm",
             "portrait-lite, warm start alone",
             "portrait",
             models / "portrait_warm.caffemodel",
         ),
-        net_contender(JUDGED, "portrait-lite, end to end", "portrait"),
-        Contender(BOUND, "true trimap, our solve (bound)", lambda: bound_matte),
+        net_method(JUDGED, "portrait-lite, end to end", "portrait"),
+        MattingMethod(BOUND, "true trimap, our solve (bound)", lambda: bound_matte),
     ]
 
 
-def take_part(rows: Sequence[str] | None) -> list[Contender]:
-    """Contenders of these names (default all) whose files are there; others are told.
+def available_methods(rows: Sequence[str] | None) -> list[MattingMethod]:
+    """Methods whose files exist; prints those it skips.
+
+    Parameters
+    ----------
+    rows : sequence of str or None
+        Names of the methods; None for all.
 
     Raises
     ------
     InputError
-        If a name is unknown, a named contender lacks a file, or none is left.
+        If a name is unknown, a method that was named lacks a file, or none is left.
     """
-    everyone = study_contenders()
-    unknown = sorted(set(rows or ()) - {each.name for each in everyone})
+    methods = study_methods()
+    unknown = sorted(set(rows or ()) - {each.name for each in methods})
     if unknown:
-        names = ", ".join(each.name for each in everyone)
+        names = ", ".join(each.name for each in methods)
         raise InputError(f"There is no row {unknown[0]}; there are {names}.")
     present = []
-    for each in everyone:
+    for each in methods:
         if rows and each.name not in rows:
             continue
         if not each.missing:
@@ -120,23 +126,23 @@ def take_part(rows: Sequence[str] | None) -> list[Contender]:
     return present
 
 
-def report_of(
-    contenders: Sequence[Contender],
-    scores: Mapping[str, Scores],
-    people: Mapping[str, object],
+def study_report(
+    methods: Sequence[MattingMethod],
+    errors: Mapping[str, Errors],
+    people: Mapping[str, Hashable],
     choices: Mapping[str, Mapping],
 ) -> dict:
-    """What docs/study.json holds: means, standard errors, differences, errors by kind.
+    """Content of docs/study.json: means, standard errors, differences, errors by stratum.
 
     Parameters
     ----------
-    contenders : sequence of Contender
-    scores : mapping
-        Of every contender's name.
+    methods : sequence of MattingMethod
+    errors : mapping
+        By the name of the method.
     people : mapping
         Who is on an image, by stem.
     choices : mapping
-        What the studio chose for it (`tools.evaluation.strata`), if it is from there.
+        What the studio chose for the images that it rendered (`tools.evaluation.strata`).
     """
     rows = {
         each.name: {
@@ -144,10 +150,10 @@ def report_of(
             "files": {path.name: sha256_of(path) for path in each.files},
             "errors": {
                 measure: asdict(value)
-                for measure, value in estimates(scores[each.name], people).items()
+                for measure, value in estimates(errors[each.name], people).items()
             },
         }
-        for each in contenders
+        for each in methods
     }
     pairs = [
         {
@@ -156,117 +162,116 @@ def report_of(
             "title": title,
             "errors": {
                 measure: asdict(value)
-                for measure, value in compare(scores[first], scores[second], people).items()
+                for measure, value in compare(errors[first], errors[second], people).items()
             },
         }
         for first, second, title in PAIRS
         if first in rows and second in rows
     ]
-    kinds = []
+    strata = []
     if choices and rows.keys() >= {JUDGED, BOUND}:
-        kinds = report_by_kind(scores[JUDGED], scores[BOUND], choices, people)
-    some = next(iter(scores.values()))
+        strata = report_by_stratum(errors[JUDGED], errors[BOUND], choices, people)
+    some = next(iter(errors.values()))
     return {
         "machine": describe_machine(),
         "images": len(some),
         "people": len({people[stem] for stem in some}),
         "rows": rows,
         "pairs": pairs,
-        "kinds": kinds,
+        "kinds": strata,  # the name in reports that were committed before
     }
 
 
-def write_csv(path: Path, scores: Mapping[str, Scores], people: Mapping[str, object]) -> None:
-    """Every error of every image."""
+def write_csv(path: Path, errors: Mapping[str, Errors], people: Mapping[str, Hashable]) -> None:
+    """Write every error of every image as CSV; ``errors`` is by the name of the method."""
     names = MatteErrors.names()
     with atomic_write(path) as scratch, open(scratch, "w", newline="") as stream:
         writer = csv.writer(stream)
         writer.writerow(["row", "image", "person", *names])
-        for row, by_stem in scores.items():
+        for row, by_stem in errors.items():
             for stem in sorted(by_stem):
                 values = asdict(by_stem[stem])
                 writer.writerow([row, stem, people[stem], *(values[name] for name in names)])
 
 
-# --- telling ----------------------------------------------------------------------
+# --- reporting --------------------------------------------------------------------
 
 
-def table(report: dict) -> str:
-    """Markdown: the contenders, and their differences."""
-    head = "| | " + " | ".join(column.heading for column in COLUMNS)
-    rule = "|---" * (len(COLUMNS) + 1)
-    lines = [
+def study_section(report: dict) -> str:
+    """Section of docs/training.md, in Markdown: means, differences, errors by stratum."""
+    head = ["", *(column.heading for column in COLUMNS)]
+    rows = [
+        [row["title"], *(estimate_cell(row["errors"][c.measure], c.unit) for c in COLUMNS)]
+        for row in report["rows"].values()
+    ]
+    parts = [
         f"Means over {report['images']} test images of {report['people']} people at full size "
         f"({report['machine']['date']}), ± the standard error over images, in brackets the "
         "one that knows that images of one person are alike:",
-        "",
-        head + " |",
-        rule + "|",
+        markdown_table(head, rows),
     ]
-    for row in report["rows"].values():
-        cells = [cell(row["errors"][column.measure], column.unit) for column in COLUMNS]
-        lines.append(f"| {row['title']} | " + " | ".join(cells) + " |")
     if report["pairs"]:
-        lines += [
-            "",
+        parts += [
             "Differences image by image (negative: the first is better):",
-            "",
-            head + " | better gradient |",
-            rule + "|---|",
+            markdown_table([*head, "better gradient"], map(_pair_row, report["pairs"])),
         ]
-    for pair in report["pairs"]:
-        cells = [
-            cell(pair["errors"][column.measure]["difference"], column.unit, "+")
-            for column in COLUMNS
-        ]
-        share = pair["errors"]["dapm_gradient"]["better"]
-        lines.append(f"| {pair['title']} | " + " | ".join(cells) + f" | {share:.0%} of images |")
     if report["kinds"]:
-        lines += ["", *kinds_table(report)]
-    return "\n".join(lines)
+        parts += _strata_parts(report)
+    return "\n\n".join(parts)
 
 
-def kinds_table(report: dict) -> list[str]:
-    """Lines of Markdown: what lies between a row and the bound, by what is on the image."""
+def _pair_row(pair: dict) -> list[str]:
+    """Cells of a pair: its title, the differences, and how often the first is better."""
+    differences = [
+        estimate_cell(pair["errors"][column.measure]["difference"], column.unit, sign="+")
+        for column in COLUMNS
+    ]
+    share = pair["errors"]["dapm_gradient"]["better"]
+    return [pair["title"], *differences, f"{share:.0%} of images"]
+
+
+def _strata_parts(report: dict) -> list[str]:
+    """Heading and table of the errors by stratum."""
     title = report["rows"][JUDGED]["title"]
     columns = [column for column in COLUMNS if column.measure in MEASURES]
-    lines = [
-        f"{title} by what is on the image, what of its errors is beyond the bound, and the "
-        "share of all that is:",
-        "",
-        "| | images | " + " | ".join(f"{c.heading} | beyond | share" for c in columns) + " |",
-        "|---" * (2 + 3 * len(columns)) + "|",
-    ]
-    for row in report["kinds"]:
-        cells = [row["title"], str(row["images"])]
+    head = ["", "images"]
+    for column in columns:
+        head += [column.heading, "beyond", "share"]
+    rows = []
+    for stratum in report["kinds"]:
+        cells = [stratum["title"], str(stratum["images"])]
         for column in columns:
-            errors = row[column.measure]
+            errors = stratum[column.measure]
             cells += [
                 f"{errors['mean'] / column.unit:.2f}",
-                cell(errors["beyond"], column.unit, "+"),
+                estimate_cell(errors["beyond"], column.unit, sign="+"),
                 f"{errors['share']:.0%}",
             ]
-        lines.append("| " + " | ".join(cells) + " |")
-    return lines
+        rows.append(cells)
+    return [
+        f"{title} by what is on the image, what of its errors is beyond the bound, and the "
+        "share of all that is:",
+        markdown_table(head, rows),
+    ]
 
 
 def run(dataset_folder: Path, rows: Sequence[str] | None, limit: int | None, out: Path) -> dict:
-    """Measure all contenders and write the errors; the report."""
+    """Measure the methods, write the errors of every image, and return the report."""
     portraits = Dataset.open(dataset_folder).test[:limit]
     people = people_of(dataset_folder, portraits)
-    contenders = take_part(rows)
-    scores = {each.name: scores_of(each, portraits, out) for each in contenders}
-    write_csv(out / "errors.csv", scores, people)
+    methods = available_methods(rows)
+    errors = {each.name: errors_of(each, portraits, out) for each in methods}
+    write_csv(out / "errors.csv", errors, people)
     choices = choices_of(dataset_folder, portraits)
-    return {"dataset": str(dataset_folder), **report_of(contenders, scores, people, choices)}
+    return {"dataset": str(dataset_folder), **study_report(methods, errors, people, choices)}
 
 
 # --- failures ---------------------------------------------------------------------
 
 
-def worst_of(scores: Scores, people: Mapping[str, object], count: int) -> list[str]:
+def worst_of(errors: Errors, people: Mapping[str, Hashable], count: int) -> list[str]:
     """Stems of the worst images by gradient error x SAD, one a person, the worst first."""
-    ranked = sorted(scores, key=lambda stem: -scores[stem].dapm_gradient * scores[stem].sad)
+    ranked = sorted(errors, key=lambda stem: -errors[stem].dapm_gradient * errors[stem].sad)
     worst: dict[object, str] = {}
     for stem in ranked:
         worst.setdefault(people[stem], stem)
@@ -274,14 +279,14 @@ def worst_of(scores: Scores, people: Mapping[str, object], count: int) -> list[s
 
 
 def draw_worst(dataset_folder: Path, model: str, count: int, out: Path, picture: Path) -> None:
-    """Draw the worst images of a model's row; those not measured yet are measured first."""
+    """Draw the worst images of a model; measures the images that were not measured yet."""
     portraits = Dataset.open(dataset_folder).test
-    (contender,) = take_part([model])
-    scores = scores_of(contender, portraits, out)
-    stems = worst_of(scores, people_of(dataset_folder, portraits), count)
+    (method,) = available_methods([model])
+    errors = errors_of(method, portraits, out)
+    stems = worst_of(errors, people_of(dataset_folder, portraits), count)
     known = {portrait.stem: portrait for portrait in portraits}
-    predictor = Predictor(model)
-    rows = [evaluate_portrait(predictor, known[stem], unknown_only=False).row for stem in stems]
+    results = evaluate_portraits(Predictor(model), [known[stem] for stem in stems])
+    rows = [result.row for result in results]
     write_contact_sheet(picture, rows, f"{model}: the worst of {len(portraits)}, one a person")
 
 
@@ -292,7 +297,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     commands = parser.add_subparsers(dest="command", required=True)
     measure = commands.add_parser("run", help="measure and print the table")
-    measure.add_argument("--rows", nargs="+", metavar="NAME", help="contenders (all)")
+    measure.add_argument("--rows", nargs="+", metavar="NAME", help="matting methods (all)")
     measure.add_argument("--limit", type=int, metavar="N", help="the first N images only")
     measure.add_argument("--results", type=Path, default=RESULTS, help=f"the table ({RESULTS})")
     worst = commands.add_parser("worst", help=f"draw the worst images into {FAILURES}")
@@ -307,13 +312,13 @@ def main(argv: list[str] | None = None) -> int:
     if options.command == "run":
         report = run(options.dataset, options.rows, options.limit, options.out)
         write_report(options.results, report)
-        print(table(report))
+        print(study_section(report))
         return 0
     if options.command == "worst":
         draw_worst(options.dataset, options.model, options.count, options.out, options.picture)
         print(f"wrote {options.picture}")
         return 0
-    renew_section(DOCS, SECTION, COMMAND, table(read_report(RESULTS, COMMAND)))
+    renew_section(DOCS, SECTION, COMMAND, study_section(read_report(RESULTS, COMMAND)))
     return 0
 
 

@@ -1,1 +1,1 @@
-"""Training with `caffe train`: its stages, their logs and what they end with."""
+"""Training with `caffe train`: stages, logs, initial weights and choice of a snapshot."""

@@ -25,17 +25,17 @@ PAIR = re.compile(rf"(?P<key>\w+)=(?P<value>{NUMBER})")
 
 
 @dataclass
-class Stage:
-    """One training from its iteration 0, through any number of resumes.
+class LoggedStage:
+    """The values that one stage of a training logged, from iteration 0 through all resumes.
 
     Attributes
     ----------
     series : dict of str to dict of int to float
-        Iteration to value.  ``loss`` is Caffe's smoothed training loss, ``lr``
-        the learning rate, ``train/NAME`` and ``test/NAME`` are net outputs,
-        ``matting/KEY`` what the matting layer reports.
+        Values by iteration, for each series: ``loss`` is Caffe's smoothed training loss,
+        ``lr`` the learning rate, ``train/NAME`` and ``test/NAME`` are outputs of the net,
+        and ``matting/KEY`` is a value that the matting layer prints.
     losses : set of str
-        The net outputs among them that are losses.
+        Names of the series that are losses among the net's outputs.
     """
 
     series: dict[str, dict[int, float]] = field(default_factory=dict)
@@ -50,33 +50,33 @@ class Stage:
         return max((max(values) for values in self.series.values() if values), default=0)
 
     def forget_from(self, iteration: int) -> None:
-        """Drop what a resumed training is about to compute again."""
+        """Drop the values that a resumed training computes again."""
         for values in self.series.values():
             for known in [known for known in values if known >= iteration]:
                 del values[known]
 
 
-def parse_log(lines: Iterable[str], stages: list[Stage]) -> int:
-    """Add the lines of one log to what earlier logs told.
+def parse_log(lines: Iterable[str], stages: list[LoggedStage]) -> int:
+    """Add the values of one log to those of earlier logs.
 
     Parameters
     ----------
     lines : iterable of str
-        glog lines of `caffe train`; anything else in between is ignored.
-    stages : list of Stage
-        Extended in place: a resumed training continues the last stage, one
-        that starts anew opens another.
+        The log of `caffe train`; lines that do not come from glog are ignored.
+    stages : list of LoggedStage
+        Extended in place: a resumed training continues the last stage, a training
+        that starts at iteration 0 adds a stage.
 
     Returns
     -------
     int
-        How many iterations were displayed.
+        Number of iterations that the log displays.
     """
     iteration: int | None = None
     resuming = starting = False
     displayed = 0
-    # The matting layer speaks during a forward pass, before Caffe says which
-    # iteration that pass belongs to.
+    # The matting layer prints its values during a forward pass, before Caffe prints the
+    # iteration that the pass belongs to.
     waiting: dict[str, float] = {}
     for line in lines:
         if RESUMING.search(line):
@@ -86,7 +86,7 @@ def parse_log(lines: Iterable[str], stages: list[Stage]) -> int:
         elif match := ITERATION.search(line):
             iteration = int(match["iteration"])
             if not stages or (starting and not resuming):
-                stages.append(Stage())
+                stages.append(LoggedStage())
             elif starting:
                 stages[-1].forget_from(iteration)
             starting = resuming = False
@@ -109,15 +109,15 @@ def parse_log(lines: Iterable[str], stages: list[Stage]) -> int:
     return displayed
 
 
-def read_logs(paths: Iterable[Path]) -> list[Stage]:
+def read_logs(paths: Iterable[Path]) -> list[LoggedStage]:
     """Read Caffe logs in the order of training.
 
     Raises
     ------
     InputError
-        If a log cannot be read or holds no iteration.
+        If a log cannot be read, or displays no iteration.
     """
-    stages: list[Stage] = []
+    stages: list[LoggedStage] = []
     for path in paths:
         try:
             text = path.read_text(errors="replace")
@@ -133,13 +133,13 @@ def read_logs(paths: Iterable[Path]) -> list[Stage]:
     return stages
 
 
-def add_errors(stages: list[Stage], path: Path) -> None:
+def add_errors(stages: list[LoggedStage], path: Path) -> None:
     """Add the errors of snapshots as series ``error/MEASURE``.
 
     Raises
     ------
     InputError
-        If the file is no learning curve of such a training.
+        If the file is not the learning curve of this training.
     """
     try:
         for point in json.loads(path.read_text())["points"]:
@@ -148,10 +148,10 @@ def add_errors(stages: list[Stage], path: Path) -> None:
     except (OSError, ValueError, KeyError, IndexError, TypeError):
         raise InputError(
             f"{path} is no learning curve of these logs; "
-            "write it with `python -m tools.experiments.learning_curve`."
+            "write it with tools/experiments/learning_curve.py."
         ) from None
 
 
-def series_names(stages: Iterable[Stage]) -> list[str]:
-    """Every series of any stage, in order of appearance."""
+def series_names(stages: Iterable[LoggedStage]) -> list[str]:
+    """Names of the series of all stages, in order of appearance."""
     return list(dict.fromkeys(name for stage in stages for name in stage.series))

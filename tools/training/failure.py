@@ -1,8 +1,8 @@
-"""Why `caffe train` failed: the line of its log that says so.
+"""Why `caffe train` failed, as found in its log.
 
-Caffe ends with a stack trace, whose last line says nothing.  The reason stands above:
-in glog's fatal line, in a layer's own sentence, in a Python or C++ exception, or in the
-signal that ended the program.
+Caffe ends with a stack trace, whose last line does not help.  The reason stands above it,
+in glog's fatal line, in the message of a layer, or in a Python or C++ exception; otherwise
+the signal that ended the program is the reason.
 """
 
 from __future__ import annotations
@@ -11,27 +11,27 @@ import re
 import signal
 from collections.abc import Sequence
 
-#: What a layer of this project prints before it ends the program (`layer_support.fail`).
+#: Message of a layer of this project before it ends the program (`layer_support.fail`).
 SENTENCE = re.compile(r"caffe: (?P<reason>.+)")
 #: F20261128 04:33:40.746963 17195 db_lmdb.hpp:15] Check failed: ...
 FATAL = re.compile(r"F\d+ [\d:.]+ +\d+ \S+:\d+\] (?P<reason>.+)")
-#: Where Caffe's readers of prototxt files say what is wrong in them.
+#: Message of protobuf's parser about a mistake in a prototxt file.
 PARSER = re.compile(r"\[libprotobuf ERROR [^\]]*\] (?P<reason>.+)")
 CREATING = re.compile(r"I\d+ [\d:.]+ +\d+ \S+:\d+\] Creating layer (?P<layer>.+)")
 CREATED = re.compile(r"I\d+ [\d:.]+ +\d+ \S+:\d+\] Network initialization done")
-#: The last line of a Python traceback; Caffe prints no more of some exceptions.
+#: Last line of a Python traceback; of some exceptions, Caffe prints only this line.
 PYTHON = re.compile(r"(?P<reason>[A-Za-z_][\w.]*(?:Error|Exception)(?:: .*)?)")
 CPP = re.compile(r"terminate called after throwing an instance of '(?P<type>.+)'")
 WHAT = re.compile(r"\s*what\(\):\s+(?P<reason>.+)")
 #: Stack frames and the lines around them.
 TRACE = re.compile(r"\s*@ |\*\*\* |PC: @")
 
-#: C++ exceptions that say nothing themselves.
+#: Explanations of C++ exceptions that have no message.
 EXCEPTIONS = {
     "std::bad_alloc": "memory did not suffice",
     "boost::python::error_already_set": "a Python layer raised an exception",
 }
-#: What signals that a program does not send itself on purpose are most often about.
+#: The most frequent causes of signals that a program does not send to itself.
 SIGNALS = {
     signal.SIGBUS: "a file that it reads is shorter than it was, or the disk is full",
     signal.SIGSEGV: "a defect of the program or of a library",
@@ -45,7 +45,7 @@ def _last(pattern: re.Pattern[str], lines: Sequence[str]) -> re.Match[str] | Non
 
 
 def _fatal_reason(lines: Sequence[str]) -> str | None:
-    """The message of glog's fatal line, and what it leaves out: the place in a file, the layer."""
+    """Message of glog's fatal line, with the place in a prototxt file or the layer added."""
     fatal = _last(FATAL, lines)
     if fatal is None:
         return None
@@ -59,7 +59,7 @@ def _fatal_reason(lines: Sequence[str]) -> str | None:
 
 
 def _exception_reason(lines: Sequence[str]) -> str | None:
-    """What an exception that nobody caught says, of Python or of C++."""
+    """Message of an uncaught Python or C++ exception."""
     if python := _last(PYTHON, lines):
         return python["reason"]
     thrown = _last(CPP, lines)
@@ -72,14 +72,14 @@ def _exception_reason(lines: Sequence[str]) -> str | None:
 
 
 def failure_reason(lines: Sequence[str], returncode: int) -> str:
-    """The reason of a failed `caffe train`, without a period at its end.
+    """Reason why `caffe train` failed, without a period at its end.
 
     Parameters
     ----------
     lines : sequence of str
-        The end of what it printed, 200 lines or more.
+        The last lines of its output, at least 200.
     returncode : int
-        As `subprocess` tells it: negative for a signal.
+        As in `subprocess`: negative for a signal.
 
     Returns
     -------

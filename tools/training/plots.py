@@ -13,12 +13,12 @@ from matplotlib.figure import Figure
 from data_prep.common.errors import InputError, printable
 from data_prep.common.files import atomic_write
 from data_prep.common.images import refuse_overwriting
-from tools.training.caffe_log import Stage, add_errors, read_logs, series_names
+from tools.training.caffe_log import LoggedStage, add_errors, read_logs, series_names
 
 PICTURE_SUFFIXES = (".png", ".pdf", ".svg")
 
 
-def write_series(path: Path, stages: list[Stage]) -> None:
+def write_series(path: Path, stages: list[LoggedStage]) -> None:
     """Write every series as CSV: a line for each iteration, a column for each series."""
     names = series_names(stages)
     with atomic_write(path) as scratch, open(scratch, "w", newline="") as stream:
@@ -30,12 +30,12 @@ def write_series(path: Path, stages: list[Stage]) -> None:
                 writer.writerow([number, iteration, *values])
 
 
-def panels(stages: Iterable[Stage]) -> dict[str, list[str]]:
-    """Which series share one panel: axis label to names; panels without any are left out."""
+def panels(stages: Iterable[LoggedStage]) -> dict[str, list[str]]:
+    """Names of the series in each panel, by the label of its axis; empty panels are omitted."""
     names = series_names(stages)
     losses = set().union(*(stage.losses for stage in stages))
     groups = {
-        # Caffe's smoothed loss sums the train outputs: drawn instead of them.
+        # Caffe's smoothed loss is the sum of the train outputs and stands for them.
         "loss": [n for n in names if n == "loss" or (n in losses and n.startswith("test/"))],
         "gradient error": [n for n in names if n == "error/dapm_gradient"],
         "SAD": [n for n in names if n == "error/sad"],
@@ -46,8 +46,8 @@ def panels(stages: Iterable[Stage]) -> dict[str, list[str]]:
     return {label: group for label, group in groups.items() if group}
 
 
-def draw(path: Path, stages: list[Stage], title: str) -> None:
-    """Draw the panels one above the other, the stages one behind the other."""
+def draw(path: Path, stages: list[LoggedStage], title: str) -> None:
+    """Draw the panels one above the other; in each, the stages follow one another."""
     groups = panels(stages)
     figure = Figure(figsize=(9, 1 + 2.4 * len(groups)), dpi=100, layout="constrained")
     FigureCanvasAgg(figure)
@@ -67,8 +67,8 @@ def draw(path: Path, stages: list[Stage], title: str) -> None:
         figure.savefig(scratch)
 
 
-def _draw_series(axes: Axes, stages: list[Stage], name: str, color: str) -> None:
-    """One curve; stages are divided by dotted lines and joined by none."""
+def _draw_series(axes: Axes, stages: list[LoggedStage], name: str, color: str) -> None:
+    """Draw one series; a dotted line separates stages, and no line connects them."""
     start, label = 0, name
     for stage in stages:
         if points := sorted(stage.series.get(name, {}).items()):
@@ -84,26 +84,26 @@ def _draw_series(axes: Axes, stages: list[Stage], name: str, color: str) -> None
             )
             label = None
         if start:
-            axes.axvline(start, color="grey", linestyle=":", linewidth=1)
+            axes.axvline(start, color="gray", linestyle=":", linewidth=1)
         start += stage.last_iteration()
 
 
-def plot_training(logs: Sequence[Path], out: Path, errors: Path | None = None) -> list[Stage]:
-    """Draw the training that some logs tell of, and write its numbers as CSV beside it.
+def plot_training(logs: Sequence[Path], out: Path, errors: Path | None = None) -> list[LoggedStage]:
+    """Draw a training from its logs, and write the values as CSV beside the picture.
 
     Parameters
     ----------
     logs : sequence of Path
-        What `caffe train` logged, in the order of training.
+        Logs of `caffe train`, in the order of training.
     out : Path
-        The picture; its suffix is one of `PICTURE_SUFFIXES`.
+        Path of the picture, with one of `PICTURE_SUFFIXES`.
     errors : Path, optional
         Errors of snapshots, as `tools.training.selection.learning_curve` writes them.
 
     Returns
     -------
-    list of Stage
-        What was drawn.
+    list of LoggedStage
+        The stages that were drawn.
 
     Raises
     ------

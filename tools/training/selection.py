@@ -8,16 +8,17 @@ from pathlib import Path
 
 from data_prep.common.errors import InputError
 from data_prep.datasets.dataset import Dataset, Portrait
-from tools.evaluation.estimates import Estimate, Scores, estimates
-from tools.evaluation.methods import net_contender
+from tools.evaluation.errors_cache import errors_of
+from tools.evaluation.estimates import Errors, Estimate, estimates
+from tools.evaluation.methods import net_method
+from tools.evaluation.portraits import people_of
 from tools.evaluation.report import write_report
-from tools.evaluation.scores import people_of, scores_of
 from tools.matting.models import ROOT
 from tools.training.plots import plot_training
 from tools.training.stages import Stage, databases
 
 OUT = Path("out/curves")
-# Every so many-th validation photo: backgrounds of one person tell much the same.
+# Every N-th validation photo is measured: those of one person differ in the background only.
 EVERY = 2
 
 
@@ -28,7 +29,7 @@ class Point:
     Attributes
     ----------
     stage : int
-        Its place in the training, from 0.
+        Number of the stage within the training, from 0.
     iteration : int
     weights : str
     errors : dict of str to Estimate
@@ -42,7 +43,7 @@ class Point:
 
 
 def validation_portraits(folder: Path, every: int = EVERY) -> list[Portrait]:
-    """Every so many-th portrait of the validation list.
+    """Every N-th portrait of the validation list, N being ``every``.
 
     Raises
     ------
@@ -59,11 +60,11 @@ def validation_portraits(folder: Path, every: int = EVERY) -> list[Portrait]:
 
 
 def trained_shape_mask(stage: Stage) -> Path:
-    """The shape mask that lies beside a stage's databases."""
+    """Path of the shape mask that lies beside a stage's databases."""
     return ROOT / databases(stage.net)[0].parent / "shape_mask.npz"
 
 
-def scores_of_weights(
+def errors_of_weights(
     name: str,
     model: str,
     weights: Path,
@@ -71,7 +72,7 @@ def scores_of_weights(
     portraits: Sequence[Portrait],
     out: Path,
     deploy: Path | None = None,
-) -> Scores:
+) -> Errors:
     """Errors of some weights on each portrait, measured once (``out``/NAME.jsonl).
 
     Parameters
@@ -81,17 +82,17 @@ def scores_of_weights(
         Key of `tools.matting.models.MODELS`.
     weights : Path
     stage : Stage
-        That trained them; its shape mask is used.
+        The stage that trained them; its shape mask is used.
     portraits : sequence of Portrait
     out : Path
     deploy : Path, optional
-        In place of the model's.
+        A net definition in place of the model's.
     """
-    contender = net_contender(name, name, model, weights, deploy, trained_shape_mask(stage))
-    return scores_of(contender, portraits, out)
+    method = net_method(name, name, model, weights, deploy, trained_shape_mask(stage))
+    return errors_of(method, portraits, out)
 
 
-def errors_of_weights(
+def mean_errors_of_weights(
     name: str,
     model: str,
     weights: Path,
@@ -100,22 +101,30 @@ def errors_of_weights(
     portraits: Sequence[Portrait],
     out: Path,
 ) -> dict[str, Estimate]:
-    """Mean errors of some weights on portraits of a dataset, as `scores_of_weights`."""
-    scores = scores_of_weights(name, model, weights, stage, portraits, out)
-    return estimates(scores, people_of(dataset, portraits))
+    """Mean errors of some weights on portraits of a dataset.
+
+    Parameters
+    ----------
+    name, model, weights, stage, portraits, out
+        See `errors_of_weights`.
+    dataset : Path
+        The portraits' folder, which says who is on them.
+    """
+    errors = errors_of_weights(name, model, weights, stage, portraits, out)
+    return estimates(errors, people_of(dataset, portraits))
 
 
 def learning_curve(
     net: str, stages: Sequence[Stage], dataset: Path, every: int = EVERY, out: Path = OUT
 ) -> list[Point]:
-    """Errors of every snapshot of a training, in its order; also written to ``out``/NET.json."""
+    """Errors of every snapshot of a training, in order; also written to ``out``/NET.json."""
     portraits = validation_portraits(dataset, every)
     points = [
         Point(
             number,
             iteration,
             str(weights),
-            errors_of_weights(
+            mean_errors_of_weights(
                 f"{net}_{number}_{iteration}", net, weights, stage, dataset, portraits, out
             ),
         )
@@ -128,15 +137,15 @@ def learning_curve(
 
 
 def selection_error(errors: Mapping[str, Estimate]) -> float:
-    """What decides between weights: the geometric mean of gradient error and SAD.
+    """Geometric mean of gradient error and SAD, by which weights are chosen.
 
-    Not the gradient error alone, which a gray person has little of.
+    The gradient error alone would prefer weights whose mattes are gray: it is small there.
     """
     return (errors["dapm_gradient"].mean * errors["sad"].mean) ** 0.5
 
 
 def best_point(points: Sequence[Point], stage: int) -> Point:
-    """The snapshot of a stage with the smallest `selection_error`; of equals the earliest.
+    """Snapshot of a stage with the smallest `selection_error`; the earliest of equal ones.
 
     Raises
     ------
@@ -150,7 +159,7 @@ def best_point(points: Sequence[Point], stage: int) -> Point:
 
 
 def describe(points: Sequence[Point]) -> str:
-    """One line a snapshot."""
+    """Table in plain text, one line for each snapshot."""
     lines = [f"{'stage':>5} {'iteration':>9} {'grad e-3':>16} {'SAD':>14}"]
     for point in points:
         gradient, sad = point.errors["dapm_gradient"], point.errors["sad"]

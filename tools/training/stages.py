@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import filecmp
+import logging
 import os
 import re
 import shutil
@@ -23,7 +24,9 @@ from tools.matting.models import ROOT
 from tools.training.caffe_log import ITERATION, LOSS
 from tools.training.failure import failure_reason
 
-#: Of Caffe's log: a stack trace and what stands above it.
+logger = logging.getLogger(__name__)
+
+#: Lines at the end of Caffe's log that hold a stack trace and its cause above it.
 LAST_LINES = 200
 
 #: Solver files of a net's stages, in order.
@@ -36,9 +39,9 @@ RECIPES = {
 
 
 def is_whole(state: Path) -> bool:
-    """Whether a solver state was written to its end.
+    """Whether a solver state was written completely.
 
-    ``current_step`` is the last field that Caffe writes, and it always does.
+    Caffe always writes the field ``current_step``, and writes it last.
     """
     from caffe.proto import caffe_pb2
     from google.protobuf.message import DecodeError
@@ -91,8 +94,8 @@ class Stage:
     def snapshots(self) -> list[tuple[int, Path]]:
         """Iteration and weights of every snapshot, the oldest first.
 
-        Caffe writes the weights, then the solver state: where there is a state,
-        the weights are whole.
+        Caffe writes the solver state after the weights: if there is a state, the weights
+        are complete.
         """
         pattern = re.compile(re.escape(self.prefix.name) + r"_iter_(\d+)\.caffemodel")
         return sorted(
@@ -102,7 +105,7 @@ class Stage:
         )
 
     def last_snapshot(self) -> tuple[int, Path] | None:
-        """Iteration and solver state of the newest snapshot that is whole."""
+        """Iteration and solver state of the newest snapshot that is complete, if any."""
         for iteration, weights in reversed(self.snapshots()):
             state = weights.with_suffix(".solverstate")
             if is_whole(state):
@@ -111,7 +114,7 @@ class Stage:
 
     @property
     def finished(self) -> bool:
-        """Whether the last iteration's weights are there, all of them."""
+        """Whether there is a complete snapshot of the last iteration."""
         last = self.last_snapshot()
         return last is not None and last[0] >= self.iterations
 
@@ -122,12 +125,12 @@ def stages_of(net: str) -> list[Stage]:
 
 
 def databases(net: Path) -> list[Path]:
-    """The databases that a net definition reads, as they are written there."""
+    """Databases that a net definition reads, as paths relative to the checkout."""
     return [Path(source) for source in re.findall(r'source: "([^"]+)"', net.read_text())]
 
 
 def check_databases(net: Path) -> None:
-    """Refuse what would make Caffe abort with a stack trace.
+    """Refuse databases with which Caffe would abort and print a stack trace.
 
     Raises
     ------
@@ -156,7 +159,7 @@ def run_stage(stage: Stage, weights: Path | None) -> None:
     elif weights:
         command += ["-weights", str(weights)]
     stage.prefix.parent.mkdir(parents=True, exist_ok=True)
-    # Caffe logs what we plot at level 0; our own tools silence it.
+    # Caffe logs the values that we plot at level 0, which our programs silence.
     environment = {k: v for k, v in os.environ.items() if k != "GLOG_minloglevel"}
     last_lines: deque[str] = deque(maxlen=LAST_LINES)
     with (
@@ -189,7 +192,7 @@ def run_stage(stage: Stage, weights: Path | None) -> None:
     if caffe.returncode:
         reason = failure_reason(last_lines, caffe.returncode)
         raise InputError(f"Training stopped: {reason} (whole log: {stage.log}).")
-    if not stage.finished:  # Caffe takes SIGINT for "write a snapshot and stop"
+    if not stage.finished:  # on SIGINT, Caffe writes a snapshot and ends with status 0
         raise InputError(
             f"Training was stopped before iteration {stage.iterations}; the same command goes "
             f"on from the last snapshot (whole log: {stage.log})."
@@ -197,12 +200,12 @@ def run_stage(stage: Stage, weights: Path | None) -> None:
 
 
 def run_stages(stages: Sequence[Stage]) -> Stage:
-    """Run what is not finished of a training, each stage from the result of the one before.
+    """Run the unfinished stages of a training, each from the result of the one before.
 
     Parameters
     ----------
     stages : sequence of Stage
-        In order; the first one's solver names its weights.
+        In order; the first one's solver file names the weights to start from.
 
     Returns
     -------
@@ -219,14 +222,14 @@ def run_stages(stages: Sequence[Stage]) -> Stage:
 
 
 def keep_files(sources: Mapping[Path, Path]) -> None:
-    """Copy what a training made, each file complete or not at all.
+    """Copy files that a training made, each completely or not at all.
 
-    A file of another content that is there already is moved aside, and a line tells where.
+    An existing file with another content is moved aside, and a warning says where it is.
 
     Parameters
     ----------
     sources : mapping
-        From where a file goes to where it is.
+        The file to copy, by the path of its copy.
 
     Raises
     ------
@@ -239,4 +242,4 @@ def keep_files(sources: Mapping[Path, Path]) -> None:
         with atomic_write(target) as scratch:
             shutil.copyfile(source, scratch)
             if target.is_file():
-                print(f"{target} was another one; it is kept in {move_aside(target)}.")
+                logger.warning("%s was another one; it is kept in %s.", target, move_aside(target))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,17 +15,33 @@ from prototxt.catalog import NETS, Net
 from tools.matting.caffe_net import Weights, read_caffemodel
 from tools.matting.models import ROOT
 
-#: What initial weights can be made from.
+#: Sources that initial weights can be made from.
 ORIGINS = ("fcn8s", "vgg16", "selfie", "nothing")
 SEGMENTER = ROOT / "data/models/selfie.caffemodel"
 #: The published FCN-8s has 21 classes (20 of PASCAL VOC and background).
 PUBLISHED_CLASSES = 21
 SCORE_LAYERS = ("score_fr", "score_pool4", "score_pool3")
-#: Where the shape mask comes in.
+#: Layers whose input has the shape mask as an additional channel.
 FIRST_LAYERS = ("conv1_1", "conv1")
 UPSAMPLING_LAYERS = ("upscore2", "upscore_pool4", "upscore8")
 #: Convolutions in the five stages of VGG-16.
 VGG16_STAGES = (2, 2, 3, 3, 3)
+
+
+@dataclass(frozen=True)
+class InitialWeightsReport:
+    """How initial weights were made.
+
+    Attributes
+    ----------
+    layers : list of (str, str)
+        Each layer, and what happened to it, as `transplant` returns it.
+    classes : tuple of int
+        Classes of a 21-class FCN-8s that were chosen; empty for other origins.
+    """
+
+    layers: list[tuple[str, str]]
+    classes: tuple[int, ...] = ()
 
 
 def bilinear_kernel(size: int) -> np.ndarray:
@@ -38,8 +55,8 @@ def bilinear_kernel(size: int) -> np.ndarray:
 def bilinear_weights(shape: tuple[int, int, int, int]) -> np.ndarray:
     """Deconvolution weights that upsample every channel by itself.
 
-    The diagonal of a full channels x channels filter, as FCN publishes it;
-    Caffe's own bilinear filler would fill all channel pairs.
+    They are the diagonal of a full channels x channels filter, as in the published FCN;
+    Caffe's own bilinear filler would fill all pairs of channels.
     """
     weights = np.zeros(shape)
     channels = np.arange(shape[0])
@@ -50,8 +67,8 @@ def bilinear_weights(shape: tuple[int, int, int, int]) -> np.ndarray:
 def widen_input(weights: np.ndarray, channels: int) -> np.ndarray:
     """First-layer weights (K, 3, h, w) for an input of `channels` channels.
 
-    The added shape-mask channel starts at zero, so the widened net answers
-    as the original until training says otherwise.
+    The weights of the added shape-mask channel are zero: before training, the widened net
+    has the outputs of the original.
     """
     widened = np.zeros((weights.shape[0], channels, *weights.shape[2:]), weights.dtype)
     widened[:, : weights.shape[1]] = weights
@@ -59,15 +76,15 @@ def widen_input(weights: np.ndarray, channels: int) -> np.ndarray:
 
 
 def choose_classes(source: Weights, classes: np.ndarray) -> Weights:
-    """The score and upsampling layers of FCN-8s reduced to some classes.
+    """Reduce the score and upsampling layers of FCN-8s to some classes.
 
     Parameters
     ----------
     source : Weights
-        Of a net with `PUBLISHED_CLASSES` classes.
+        Weights of a net with `PUBLISHED_CLASSES` classes.
     classes : (3,) int ndarray
-        One draw for every layer, and for both axes of every Deconvolution: a
-        channel then means the same class all the way to the score.
+        The same for all layers and for both axes of every Deconvolution, so that a
+        channel stands for the same class from its first score to the last.
     """
     chosen = dict(source)
     for name in SCORE_LAYERS:
@@ -77,8 +94,14 @@ def choose_classes(source: Weights, classes: np.ndarray) -> Weights:
     return chosen
 
 
-def published_fcn8s(path: Path, seed: int) -> Weights:
-    """Weights of a 21-class FCN-8s, 3 classes chosen at random (the paper's way)."""
+def published_fcn8s(path: Path) -> Weights:
+    """Weights of a 21-class FCN-8s.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read or holds another net.
+    """
     source = read_caffemodel(path)
     for name in SCORE_LAYERS + UPSAMPLING_LAYERS:
         if name not in source or len(source[name][0]) != PUBLISHED_CLASSES:
@@ -86,16 +109,19 @@ def published_fcn8s(path: Path, seed: int) -> Weights:
                 f"{path} is no {PUBLISHED_CLASSES}-class FCN-8s: layer {name} is missing or "
                 "has another number of classes; give voc-fcn8s weights."
             )
-    classes = np.random.default_rng(seed).choice(PUBLISHED_CLASSES, size=3, replace=False)
-    print(f"chose classes {', '.join(map(str, classes))} of {PUBLISHED_CLASSES} (seed {seed})")
-    return choose_classes(source, classes)
+    return source
+
+
+def draw_classes(seed: int) -> np.ndarray:
+    """(3,) classes out of `PUBLISHED_CLASSES`, chosen at random as in the paper."""
+    return np.random.default_rng(seed).choice(PUBLISHED_CLASSES, size=3, replace=False)
 
 
 def vgg16_convolutions() -> Weights:
-    """conv1_1 ... conv5_3 of VGG-16 as carried by a pinned package.
+    """conv1_1 ... conv5_3 of VGG-16, from a Python package of a fixed version.
 
-    They are in Caffe's convention (BGR, the mean of `prototxt.catalog`); Keras
-    stores kernels as (h, w, in, out).
+    They are for images in Caffe's convention (BGR, minus the mean of `prototxt.catalog`).
+    Keras stores kernels as (h, w, in, out).
     """
     import h5py
 
@@ -110,21 +136,26 @@ def vgg16_convolutions() -> Weights:
 
 
 def segmenter(path: Path, channels: int) -> Weights:
-    """Weights of the `portrait` net that make it the segmenter's own trimap.
+    """Weights with which the `portrait` net predicts the segmenter's own trimap.
 
     Parameters
     ----------
     path : Path
         The converted segmenter, see tools/convert_selfie.py.
     channels : int
-        Of the net's input.
+        Number of channels of the net's input.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read or holds another net.
     """
     from prototxt.netspec import portrait
 
     source = read_caffemodel(path)
     if "logit" not in source:
         raise InputError(f"{path} is no converted segmenter; write one with `make`.")
-    # These belong to the segmenter's input and to its trimap head.
+    # The layers left out belong to the segmenter's own input and trimap head.
     weights = {
         name: blobs for name, blobs in source.items() if name not in ("rgb", "logit", "score")
     }
@@ -135,12 +166,12 @@ def segmenter(path: Path, channels: int) -> Weights:
 
 
 def transplant(net, source: Weights) -> list[tuple[str, str]]:
-    """Put `source` into a `caffe.Net`; returns (layer, what happened) pairs.
+    """Put `source` into a `caffe.Net`; return pairs (layer, what happened to it).
 
     Raises
     ------
     InputError
-        If a weight fits neither as it is nor by widening the input.
+        If weights fit neither directly nor after widening the input.
     """
     report = []
     for name, blobs in net.params.items():
@@ -179,10 +210,10 @@ def transplant(net, source: Weights) -> list[tuple[str, str]]:
 
 
 def filled_net(net: Net, seed: int):
-    """A `caffe.Net` from ``data`` to ``score`` with its fillers drawn from `seed`.
+    """A `caffe.Net` from ``data`` to ``score``, its random weights drawn from `seed`.
 
-    Without shape mask all layers that have the same weights with it are drawn as with
-    it, so that a comparison of the two does not compare draws.
+    A net without shape mask gets the weights of its counterpart with shape mask in every
+    layer of the same shape, so that comparing the two does not compare random draws.
     """
     import caffe
 
@@ -203,7 +234,7 @@ def filled_net(net: Net, seed: int):
 
 def write_initial_weights(
     net: Net, origin: str, output: Path, source: Path | None = None, seed: int = 0
-) -> list[tuple[str, str]]:
+) -> InitialWeightsReport:
     """Write a caffemodel to start a training from.
 
     Parameters
@@ -216,17 +247,16 @@ def write_initial_weights(
         The 21-class FCN-8s, which ``"fcn8s"`` needs, or the converted segmenter (default:
         the one that `make` writes).
     seed : int
-        Decides the fillers, and the classes that are taken from an FCN-8s.
+        Decides the random weights, and the classes that are taken from an FCN-8s.
 
     Returns
     -------
-    list of (str, str)
-        By layer, what happened to it: `transplant`.
+    InitialWeightsReport
 
     Raises
     ------
     InputError
-        If the origin needs a source and has none or the other way round, the source is the
+        If a source is missing or is given to an origin that takes none, the source is the
         output, or its weights do not fit.
     """
     if origin == "fcn8s" and source is None:
@@ -238,13 +268,15 @@ def write_initial_weights(
     # Not the whole net: Caffe would load its lambda over that of the layer's param_str.
     filled = filled_net(net, seed)
     weights: Weights = {}
+    classes: tuple[int, ...] = ()
     if origin == "fcn8s":
-        weights = published_fcn8s(source, seed)
+        drawn = draw_classes(seed)
+        weights, classes = choose_classes(published_fcn8s(source), drawn), tuple(drawn.tolist())
     elif origin == "selfie":
         weights = segmenter(source or SEGMENTER, filled.blobs["data"].shape[1])
     elif origin == "vgg16":
         weights = vgg16_convolutions()
-    report = transplant(filled, weights)
+    report = InitialWeightsReport(transplant(filled, weights), classes)
     with atomic_write(output) as path:
         filled.save(str(path))
     return report
