@@ -4,7 +4,7 @@
     tools/train.py lite            # minutes on a laptop, on the sample
     tools/train.py fcn8s           # the paper's net: days without a GPU
     tools/train.py fcn8s_half      # the same at half size: a night or two
-    tools/train.py portrait        # portrait-lite: hours, on rendered portraits
+    tools/train.py portrait        # the default model: hours, on rendered portraits
 
 Training may be interrupted: started again, it skips finished stages and continues an
 unfinished one from its last snapshot.  The weights and the shape mask that they were

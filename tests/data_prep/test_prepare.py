@@ -434,7 +434,19 @@ def test_killed_at_ten_moments_and_run_again_it_ends_with_the_same(dataset, tmp_
     assert not list(out.rglob(".*"))
 
 
-def test_records_of_a_killed_run_are_not_made_again(dataset, tmp_path):
+@pytest.fixture
+def commented(tmp_path) -> Path:
+    """A copy of the code with one more comment in every module."""
+    code = tmp_path / "code"
+    for folder in ("caffe_layers", "data_prep", "prototxt", "tools"):
+        shutil.copytree(ROOT / folder, code / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    for module in code.rglob("*.py"):
+        module.write_text(f"{module.read_text()}\n# An edited comment.\n")
+    return code
+
+
+def test_records_of_a_killed_run_are_not_made_again(dataset, tmp_path, commented):
+    """Not even by code whose comments have been edited since."""
     program = (
         "import os, pathlib, signal, sys\n"
         "from data_prep.caffe_data.caffe_lmdb import RECORDS_PER_COMMIT, AlignedWriter\n"
@@ -458,6 +470,13 @@ def test_records_of_a_killed_run_are_not_made_again(dataset, tmp_path):
         with environment.begin(write=True) as transaction:
             for key in committed:
                 transaction.put(key, b"marked")
-    prepare(dataset, out, seed=0)
-    whole = RECORDS_PER_COMMIT - RECORDS_PER_COMMIT % len(AUGMENTATIONS)  # portraits
-    assert sum(value == b"marked" for _, value in stored(out / "train_matte")) == whole
+    again = [sys.executable, "-m", "data_prep.prepare", "--workers", "1"]
+    again += ["--dataset", str(dataset), "--out", str(out)]
+    environment = {**os.environ, "PYTHONPATH": str(commented)}
+    for _ in range(2):
+        run = subprocess.run(
+            again, cwd=commented, env=environment, capture_output=True, text=True, check=True
+        )
+        whole = RECORDS_PER_COMMIT - RECORDS_PER_COMMIT % len(AUGMENTATIONS)  # portraits
+        assert sum(value == b"marked" for _, value in stored(out / "train_matte")) == whole
+    assert f"{out} is up to date with {dataset}." in run.stdout

@@ -1,7 +1,7 @@
 """Measure our linear solver against other methods that solve the same systems.
 
-    python -m tools.benchmarks.solvers run [--quick]  measure, into docs/bench.json and bench.png
-    python -m tools.benchmarks.solvers readme         put the tables into docs/benchmark.md
+    python -m tools.benchmarks.solvers run [--quick]   # writes docs/bench.{json,png}
+    python -m tools.benchmarks.solvers readme          # and docs/benchmark.md
 
 All methods run in one process, in turn, on the same matrices D and the same
 two right-hand sides (forward and adjoint), repeatedly; the figures are medians

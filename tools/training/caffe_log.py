@@ -148,7 +148,7 @@ def add_errors(stages: list[LoggedStage], path: Path) -> None:
     except (OSError, ValueError, KeyError, IndexError, TypeError):
         raise InputError(
             f"{path} is no learning curve of these logs; "
-            "write it with `python -m tools.experiments.learning_curve`."
+            "write it with tools/experiments/learning_curve.py."
         ) from None
 
 
