@@ -409,4 +409,4 @@ def test_the_test_program_prints_its_table(card_checkout):
     assert "Traceback" not in result.stderr
     stems = (card_checkout / "data/sample/test.txt").read_text().split()
     assert all(re.search(rf"^{stem} +[\d.]+ ", result.stdout, re.MULTILINE) for stem in stems)
-    assert (card_checkout / "out/test_portrait/errors.csv").is_file()
+    assert (card_checkout / "out/test_ensemble/errors.csv").is_file()
