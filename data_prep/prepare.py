@@ -17,11 +17,6 @@ Only training portraits enter the shape mask and p(A).  A second run over
 unchanged files does nothing.  A run that was interrupted at any moment, by
 `kill -9` too, goes on from there when the same command is given again, and ends
 with the same content.
-
-**Passes.** The survey reads every photo and matte, finds the faces and counts
-the alphas; the mattes are read again to be averaged, and both files again to
-make their records.  Nothing that is larger than one portrait stays in memory.
-Workers do the work on portraits; this process writes, in order.
 """
 
 from __future__ import annotations

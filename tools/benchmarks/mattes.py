@@ -28,6 +28,7 @@ from tqdm import tqdm
 from data_prep.common.errors import run_program
 from data_prep.common.images import read_photo, write_image
 from data_prep.datasets.dataset import Dataset
+from tools.benchmarks.own_process import run_alone
 from tools.evaluation.estimates import Errors, estimates
 from tools.evaluation.methods import bound_matte, grabcut_matte
 from tools.evaluation.portraits import ground_truths
@@ -152,21 +153,8 @@ def measure_speed(sizes: list[tuple[int, int]]) -> dict:
     warm = []
     for height, width in tqdm(sizes, "sizes"):
         rounds = WARM_ROUNDS if height * width < 2e6 else 1
-        output = subprocess.run(
-            [
-                sys.executable,
-                "-m",
-                "tools.benchmarks.mattes",
-                "warm",
-                str(height),
-                str(width),
-                str(rounds),
-            ],
-            check=True,
-            capture_output=True,
-            text=True,
-        ).stdout
-        warm.append({"height": height, "width": width, **json.loads(output)})
+        result = run_alone("tools.benchmarks.mattes", "warm", height, width, rounds)
+        warm.append({"height": height, "width": width, **result})
     return {"machine": describe_machine(), "cold": time_cold(SIZES[0], 3), "warm": warm}
 
 

@@ -48,6 +48,7 @@ from data_prep.common.files import atomic_write
 from data_prep.common.images import read_matte, read_photo
 from data_prep.datasets.dataset import Dataset
 from prototxt.catalog import NETS
+from tools.benchmarks.own_process import run_alone
 from tools.evaluation.report import (
     BENCHMARK,
     describe_machine,
@@ -398,21 +399,8 @@ def measure_growth(repeats: int) -> list[dict]:
     """`forward_alone` for every size, each in a process of its own."""
     results = []
     for height, width in tqdm(GROWTH_SIZES, "growth"):
-        output = subprocess.run(
-            [
-                sys.executable,
-                "-m",
-                "tools.benchmarks.solvers",
-                "forward",
-                str(height),
-                str(width),
-                str(repeats),
-            ],
-            check=True,
-            capture_output=True,
-            text=True,
-        ).stdout
-        results.append({"height": height, "width": width, **json.loads(output)})
+        result = run_alone("tools.benchmarks.solvers", "forward", height, width, repeats)
+        results.append({"height": height, "width": width, **result})
     return results
 
 

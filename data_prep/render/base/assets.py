@@ -1,7 +1,4 @@
-"""Everything the studio takes from others; `LICENSES.md` beside this file lists it.
-
-python -m data_prep.render.assets      # fetch what is missing, print where it is
-"""
+"""Everything the studio takes from others, as `data_prep/render/LICENSES.md` lists it."""
 
 from __future__ import annotations
 

@@ -1,0 +1,27 @@
+"""Measuring in a process of its own, so that its peak memory is that of one case."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from typing import Any
+
+
+def run_alone(module: str, *arguments: object) -> dict[str, Any]:
+    """What a module of this project prints as JSON, run in a process of its own.
+
+    Parameters
+    ----------
+    module : str
+        Dotted name.
+    arguments
+        Words of its command line.
+
+    Raises
+    ------
+    CalledProcessError
+        If it ends with another status than 0.
+    """
+    command = [sys.executable, "-m", module, *map(str, arguments)]
+    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
