@@ -1,7 +1,7 @@
 """Whether anybody is in a photo that shows no face.
 
 Segmenters find a shape of a person's size in much that is round and in the middle: a
-cup, a logo, a retina.  What tells people apart is that every look at them agrees.
+cup, a logo, a retina.  What tells people apart is that every view of them agrees.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ def person_certainty(logit: np.ndarray) -> float:
 
     Parameters
     ----------
-    logit : (H, W) ndarray
-        Mean of several looks at the whole photo, each cut off at a value that certain
-        pixels reach (`tools.matting.predictor.bounded`); positive where a person is.
+    logit : ndarray of shape (H, W)
+        Mean over several views of the whole photo, each clipped at a value that certain
+        pixels reach (`tools.matting.predictor.clipped_scores`); positive where a person is.
 
     Returns
     -------
