@@ -170,7 +170,7 @@ def head_scores(
     (3, H, W) float32 ndarray
     """
     scores = np.tensordot(kernel, np.stack([-low, high]), axes=1)
-    return np.float32(scores + bias[:, None, None])
+    return (scores + bias[:, None, None]).astype(np.float32)
 
 
 def reached(region: np.ndarray, other: np.ndarray) -> np.ndarray:
@@ -184,8 +184,8 @@ def reached(region: np.ndarray, other: np.ndarray) -> np.ndarray:
     -------
     (H, W) bool ndarray
     """
-    count, labels = cv2.connectedComponents(np.uint8(region))
-    touched = cv2.dilate(np.uint8(other), np.ones((3, 3), np.uint8)) > 0
+    count, labels = cv2.connectedComponents(region.astype(np.uint8))
+    touched = cv2.dilate(other.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
     kept = np.zeros(count, bool)
     kept[labels[touched]] = True
     kept[0] = False  # what is outside the region
@@ -273,7 +273,7 @@ def well_inside(logit: np.ndarray, heads: Sequence[Face]) -> np.ndarray:
     -------
     (H, W) bool ndarray
     """
-    certain = np.uint8(logit > CERTAIN_LOGIT)
+    certain = (logit > CERTAIN_LOGIT).astype(np.uint8)
     depth = cv2.distanceTransform(certain, cv2.DIST_L2, cv2.DIST_MASK_5)
     return depth > WELL_INSIDE * np.median(eye_distances(logit, heads))
 
@@ -307,8 +307,8 @@ def probabilities_from_scores(
     heads = [Face.of(points, scale) for points in faces]
     if logit is not None:
         inside = well_inside(logit, heads)
-        # A hole in a person is closed; background that goes on outside is somebody else
-        # whom the segmenter took for one of them.
+        # A hole in a person is closed.  Background that continues outside is a bystander
+        # whom the segmenter took for one of the people.
         background = np.argmax(scores, axis=0) == 1
         inside &= ~reached(background, ~inside)
         scores = scores.copy()
@@ -372,7 +372,8 @@ def mask_logit(mask: np.ndarray, shape: tuple[int, int]) -> tuple[np.ndarray, fl
     share = mask.astype(np.float32) / (255 if mask.dtype == np.uint8 else 1)
     share = resized(share, shape)
     least_radius = max(1.0, shape[0] / mask.shape[0], shape[1] / mask.shape[1])
-    return np.float32(CERTAIN_LOGIT * (2 * share - 1) / 0.9), least_radius
+    logit = CERTAIN_LOGIT * (2 * share - 1) / 0.9
+    return logit.astype(np.float32), least_radius
 
 
 def probabilities_from_trimap(trimap: np.ndarray, shape: tuple[int, int]) -> np.ndarray:

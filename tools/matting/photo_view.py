@@ -78,7 +78,7 @@ class PhotoView:
         return self._find_faces(self.eight_bit)
 
     def upright(self, turns: int) -> np.ndarray:
-        """The photo with 8 bits, turned by so many quarters (`orientation.turned`)."""
+        """The photo with 8 bits, turned counterclockwise by quarters (`orientation.turned`)."""
         return turned(self.eight_bit, turns)
 
     def upright_shape(self, turns: int) -> tuple[int, int]:

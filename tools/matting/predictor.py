@@ -267,7 +267,7 @@ class Predictor:
         return mean_over_views(double, lambda picture: clipped_scores(self._output(picture)))
 
     def _fit_to(self, shape: tuple[int, int]) -> tuple[int, int]:
-        """Give the net an input of another (rows, columns)' aspect, of its own area; returns it."""
+        """Reshape the net's input to the aspect of (rows, columns), at about its own area."""
         data = self._net.blobs["data"]
         fitted = shape_like(shape, self._input_shape[0] * self._input_shape[1])
         if tuple(data.shape[2:]) != fitted:
@@ -292,12 +292,12 @@ class Predictor:
         else:
             scale = np.array([shape[1] / photo.shape[1], shape[0] / photo.shape[0]])
             points = (faces[0] + 0.5) * scale - 0.5
-            mask = np.uint8(np.rint(255 * self._mask.warp_to(points, shape)))
+            mask = np.rint(255 * self._mask.warp_to(points, shape)).astype(np.uint8)
         return np.dstack([colors, mask])
 
     def _output(self, picture: np.ndarray) -> np.ndarray:
         """Logit (rows, columns) or scores (rows, columns, 3) of a `_picture`."""
-        offset = np.float32([*MEAN_BGR, NEUTRAL_MASK][: picture.shape[2]])
+        offset = np.array([*MEAN_BGR, NEUTRAL_MASK][: picture.shape[2]], np.float32)
         self._net.blobs["data"].data[0] = (picture - offset).transpose(2, 0, 1)
         self._forward()
         if self.segments:

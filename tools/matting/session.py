@@ -135,9 +135,8 @@ class MattingSession:
             a model nor one of the two, or memory does not suffice.
         """
         view = self._view(photo)
-        if trimap is not None or mask is not None:
-            estimate = self._guided_trimap(view, trimap, mask)
-        else:
+        estimate = guided_trimap(view, trimap, mask)
+        if estimate is None:
             scores = self._scores(view)
             estimate = estimate_trimap(view, scores)
         alpha = solved(photo, estimate, self._lambda)
@@ -204,15 +203,19 @@ class MattingSession:
         with self._lock:
             return self._predictor.scores(view)
 
-    def _guided_trimap(
-        self, view: PhotoView, trimap: np.ndarray | None, mask: np.ndarray | None
-    ) -> TrimapEstimate:
-        """The trimap that a trimap or mask from outside gives in the model's place."""
-        if trimap is None:
-            return trimap_around_mask(view, mask)
-        if mask is None:
-            return trimap_as_given(view, trimap)
+
+def guided_trimap(
+    view: PhotoView, trimap: np.ndarray | None, mask: np.ndarray | None
+) -> TrimapEstimate | None:
+    """What a trimap or mask from outside gives in the model's place; None without either.
+
+    Parameters and errors are those of `MattingSession.matte`.
+    """
+    if trimap is not None and mask is not None:
         raise InputError("Give a trimap or a mask, not both.")
+    if trimap is not None:
+        return trimap_as_given(view, trimap)
+    return None if mask is None else trimap_around_mask(view, mask)
 
 
 def trimap_as_given(view: PhotoView, trimap: np.ndarray) -> TrimapEstimate:

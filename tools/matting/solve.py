@@ -58,8 +58,9 @@ def solved(photo: np.ndarray, estimate: TrimapEstimate, lambda_: float) -> np.nd
     height, width = photo.shape[:2]
     if not estimate.person_found:
         return np.zeros((height, width))
+    foreground, background, _ = estimate.probabilities
     try:
-        alpha = solve_alpha_bounded(smoothed(photo), *estimate.probabilities[:2], lambda_)
+        alpha = solve_alpha_bounded(smoothed(photo), foreground, background, lambda_)
     except (SolveError, MemoryError) as error:
         raise InputError(
             f"The matte of a {width}x{height} photo could not be solved ({error}); "

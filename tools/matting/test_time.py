@@ -91,7 +91,8 @@ def mean_over_views(double: np.ndarray, scores_of: ScoreFunction) -> np.ndarray:
     """
     shape = (double.shape[0] // 2, double.shape[1] // 2)
     smooth = cv2.GaussianBlur(double, (0, 0), ALIAS_SIGMA)
-    total, weight = np.float32(0), np.zeros(shape, np.float32)
+    total: np.ndarray = np.zeros((), np.float32)
+    weight = np.zeros(shape, np.float32)
     for view in VIEWS:
         matrix = view_matrix(view, shape)
         picture = warped_view(smooth, matrix)

@@ -120,7 +120,7 @@ class TrimapEstimate:
     certainty: float | None = None
 
     def turned(self, turns: int) -> TrimapEstimate:
-        """The same for the photo turned by so many quarters (`orientation.turned`)."""
+        """The same for the photo turned counterclockwise by quarters (`orientation.turned`)."""
         if not turns % 4:
             return self
         planes = np.rot90(self.probabilities, turns, axes=(1, 2))
@@ -133,7 +133,7 @@ class TrimapEstimate:
 
 def empty_estimate(shape: tuple[int, int], certainty: float | None = None) -> TrimapEstimate:
     """The trimap of a (rows, columns) photo without people: background everywhere."""
-    background = np.float32([0, 1, 0])[:, None, None]
+    background = np.array([0, 1, 0], np.float32)[:, None, None]
     probabilities = np.broadcast_to(background, (3, *shape))
     return TrimapEstimate(probabilities, (), False, certainty=certainty)
 
