@@ -146,17 +146,17 @@ class Predictor:
         self.segments = "logit" in self._net.blobs
         self._test_time_augmentation = files.test_time_augmentation
         self._at_boundary_only = files.at_boundary_only
-        # The net that says where people are, if there is any.
-        self._segmenter: Predictor | None = None
-        if self.segments:
-            self._segmenter = self
-        elif files.second_opinion:
-            self._segmenter = Predictor(files.second_opinion)
+        self._second_opinion = Predictor(files.second_opinion) if files.second_opinion else None
 
     @property
     def uses_shape_mask(self) -> bool:
         """Whether the net's input has a fourth channel."""
         return self._mask is not None
+
+    @property
+    def _segmenter(self) -> Predictor | None:
+        """The net that says where people are, if there is any."""
+        return self if self.segments else self._second_opinion
 
     def scores(self, view: PhotoView) -> ClassScores:
         """Scores of a photo in the turn that shows a person best.
