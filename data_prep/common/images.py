@@ -183,6 +183,8 @@ def open_image(
             f"{name} is not a readable image: its content is damaged or of no known "
             "kind; save it again as JPEG or PNG."
         ) from None
+    except InputError:  # a ValueError, too, but it says already what is wrong
+        raise
     except DECODER_ERRORS as error:
         reason = " ".join(str(error).split())  # some come on several lines
         raise InputError(
