@@ -23,9 +23,8 @@ from caffe_layers import __version__
 from data_prep.common.errors import InputError, run_program
 from data_prep.common.images import IMAGE_SUFFIXES, refuse_overwriting, write_image
 from data_prep.common.pictures import read_picture
-from tools.matting.band import work_size
 from tools.matting.models import MODELS
-from tools.matting.predictor import reduced, seen
+from tools.matting.photo_view import eight_bit_resized, resized, work_shape
 from tools.matting.session import Matte, MattingSession
 from tools.outputs.effects import composite
 from tools.outputs.sheets import captioned, render_trimap, shrink
@@ -71,13 +70,13 @@ def row_of(name: str, photo: np.ndarray, mattes: Mapping[str, Matte]) -> np.ndar
     (h, w, 3) uint8 ndarray
     """
     scale = TILE_HEIGHT / len(photo)
-    size = TILE_HEIGHT, max(1, round(scale * photo.shape[1]))
-    tiles = [(name, reduced(photo, size))]
+    shape = TILE_HEIGHT, max(1, round(scale * photo.shape[1]))
+    tiles = [(name, resized(photo, shape))]
     for model, matte in mattes.items():
         trimap = np.repeat(render_trimap(matte.probabilities)[:, :, None], 3, axis=2)
         _, alpha, foreground = shrink(photo, matte.alpha, matte.foreground, min(1.0, scale))
         person = composite(foreground, alpha, np.uint8([[GREEN]]))
-        tiles += [(model, reduced(trimap, size)), ("", reduced(person, size))]
+        tiles += [(model, resized(trimap, shape)), ("", resized(person, shape))]
     return captioned(tiles, len(tiles))
 
 
@@ -106,9 +105,8 @@ def main(argv: list[str] | None = None) -> int:
     rows = []
     for path in tqdm(photos, unit="photo"):
         photo = read_picture(path).bgr
-        photo = seen(
-            photo, work_size(photo.shape[:2])
-        )  # a larger photo would look the same on the sheet
+        # A larger photo would look the same on the sheet.
+        photo = eight_bit_resized(photo, work_shape(photo.shape))
         mattes = {model: session.matte(photo) for model, session in sessions.items()}
         rows.append(row_of(path.stem, photo, mattes))
     write_image(options.out, stacked(rows))

@@ -59,7 +59,7 @@ from tools.outputs.batch import (
     write_files,
 )
 from tools.outputs.effects import EFFECTS
-from tools.outputs.rendering import BLUR, OUTPUTS, Request, Workbench, read_background
+from tools.outputs.rendering import BLUR, OUTPUTS, LoadedRequest, Request, read_background
 
 DEFAULT_OUTPUTS = ("alpha", "cutout", "sheet")
 NOBODY_STATUS = 3
@@ -278,7 +278,7 @@ def matte_photo(photo: str, target: Target, request: Request, as_json: bool) -> 
     (job,) = jobs_of([(name_of(photo), source)], [name], [files], request)
     write = write_files(job) if files else _write_to_pipe
     try:
-        result = process(job, Workbench(request), request, write)
+        result = process(job, LoadedRequest(request), request, write)
     except (InputError, OSError) as error:
         if as_json:
             _print_json(Result(job.name, FAILED, str(error)))

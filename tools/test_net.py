@@ -42,6 +42,7 @@ from tools.evaluation.portraits import (
 )
 from tools.matting.models import DEFAULT_MODEL, MODELS
 from tools.matting.predictor import Predictor
+from tools.matting.session import MattingSession
 
 SHEET_ROWS = 12
 
@@ -160,7 +161,8 @@ def main(argv: list[str] | None = None) -> int:
     print(table_head())
     try:
         progress = tqdm(portraits, desc=options.model, unit="image")
-        for result in evaluate_portraits(predictor, progress, options.region == "unknown"):
+        matte_of = MattingSession(predictor).matte
+        for result in evaluate_portraits(matte_of, progress, options.region == "unknown"):
             results.append(result)
             tqdm.write(table_line(result.stem, asdict(result.errors)))
     finally:

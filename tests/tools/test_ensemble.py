@@ -8,7 +8,7 @@ from data_prep.common.assets import fetch
 from data_prep.common.images import read_photo
 from tools.matting.ensemble import BOUNDARY_WIDTH, near_boundary
 from tools.matting.models import DEFAULT_MODEL
-from tools.matting.predictor import Predictor
+from tools.matting.session import MattingSession
 
 
 def test_a_ring_around_the_boundary_is_near():
@@ -34,10 +34,11 @@ def test_without_a_boundary_nothing_is_near():
         assert not near_boundary(np.full((20, 30), value, np.float32), (20, 30)).any()
 
 
-def test_the_default_sees_with_the_net_at_the_boundary_and_with_the_segmenter_elsewhere():
+def test_the_default_takes_the_trimap_of_the_net_at_the_boundary_and_with_the_segmenter_elsewhere():
     photo = np.ascontiguousarray(read_photo(fetch("astronaut"))[:300, 60:360])
     ensemble, net, segmenter = (
-        Predictor(name).look(photo).probabilities for name in (DEFAULT_MODEL, "portrait", "selfie")
+        MattingSession(name).estimate_trimap(photo).probabilities
+        for name in (DEFAULT_MODEL, "portrait", "selfie")
     )
     from_net = np.isclose(ensemble, net, atol=1e-6).all(axis=0)
     from_segmenter = np.isclose(ensemble, segmenter, atol=1e-6).all(axis=0)

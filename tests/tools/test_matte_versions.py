@@ -18,11 +18,11 @@ from data_prep.datasets.dataset import Dataset
 from tools.evaluation.methods import MattingMethod, net_method, segmenter_methods
 from tools.evaluation.metrics import METRICS_VERSION, evaluate
 from tools.experiments.study import study_methods
-from tools.matting.band import own_band_probabilities
+from tools.matting.band import probabilities_from_scores
 from tools.matting.models import MATTES_VERSION, MODELS, ROOT
 
 SIZE = (210, 280)  # width, height of the portrait in the photo
-AROUND = (80, 0, 170, 150)  # pixels above, below, left and right: small people get a look from near
+AROUND = (80, 0, 170, 150)  # pixels above, below, left and right: small people get a close-up
 
 #: By way and version; what is recorded for a version is never changed.
 RECORDED: dict[str, dict[int, list[float]]] = {
@@ -106,7 +106,7 @@ def test_a_second_opinion_counts_as_in_its_version():
     face = np.full((68, 2), 60.0)
     face[36:42, 0], face[42:48, 0], face[8, 1] = 50, 70, 80
     photo = np.random.default_rng(0).integers(0, 256, (160, 120, 3), np.uint8)
-    found, _ = own_band_probabilities(photo, scores, [face], (160, 120), logit)
+    found = probabilities_from_scores(photo, scores, [face], (160, 120), logit)
     assert_recorded(
         fingerprint(255 * found),
         RECORDED["second opinion"],

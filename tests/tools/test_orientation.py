@@ -12,23 +12,23 @@ from data_prep.datasets.dataset import Dataset
 from tools.evaluation.metrics import sad
 from tools.matting.models import ROOT
 from tools.matting.orientation import surest_turn, turned, turned_points
-from tools.matting.predictor import Predictor, detected_faces
+from tools.matting.photo_view import detected_faces
 from tools.matting.session import MattingSession
-from tools.matting.solve import Sight, nobody
+from tools.matting.trimap import TrimapEstimate, empty_estimate
 
 # Upside down, dlib takes the chin of p0124 (0.49) and of p0143 (0.23) for a forehead.
 PORTRAITS = ("p0124", "p0143")
 
 
 class CountingDetector(LandmarkDetector):
-    """A detector that counts the pictures it has looked at."""
+    """A detector that counts the pictures it has searched."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.looks = 0
+        self.searches = 0
 
     def detect_faces(self, photo: np.ndarray):
-        self.looks += 1
+        self.searches += 1
         return super().detect_faces(photo)
 
 
@@ -62,13 +62,15 @@ def test_points_go_with_the_pixels_of_a_turned_image(turns):
 
 
 @pytest.mark.parametrize("turns", range(4))
-def test_what_was_seen_is_turned_back_exactly(turns):
+def test_a_trimap_is_turned_back_exactly(turns):
     random = np.random.default_rng(turns)
-    sight = Sight(random.random((3, 5, 7), np.float32), (random.uniform(0, 5, (68, 2)),), True)
-    back = sight.turned(turns).turned(-turns)
-    np.testing.assert_array_equal(back.probabilities, sight.probabilities)
-    np.testing.assert_allclose(back.faces[0], sight.faces[0], atol=1e-12)
-    assert nobody((5, 7)).turned(turns).probabilities.shape[1:] == ((5, 7), (7, 5))[turns % 2]
+    planes, face = random.random((3, 5, 7), np.float32), random.uniform(0, 5, (68, 2))
+    estimate = TrimapEstimate(planes, (face,), True)
+    back = estimate.turned(turns).turned(-turns)
+    np.testing.assert_array_equal(back.probabilities, estimate.probabilities)
+    np.testing.assert_allclose(back.faces[0], estimate.faces[0], atol=1e-12)
+    empty = empty_estimate((5, 7)).turned(turns)
+    assert empty.probabilities.shape[1:] == ((5, 7), (7, 5))[turns % 2]
 
 
 @pytest.mark.parametrize(
@@ -98,25 +100,25 @@ def test_the_face_of_a_turned_photo_is_the_upright_one(portraits, detector, stem
     np.testing.assert_allclose(faces[0], upright[0], atol=1e-6)
 
 
-def test_other_turns_are_looked_at_only_without_a_sure_face(portraits, detector):
-    detector.looks = 0
+def test_other_turns_are_searched_only_without_a_sure_face(portraits, detector):
+    detector.searches = 0
     detected_faces(detector, portraits["p0143"][0])
-    assert detector.looks == 1
+    assert detector.searches == 1
     assert detected_faces(detector, np.full((120, 90, 3), 128, np.uint8)) == (0, ())
-    assert detector.looks == 5
+    assert detector.searches == 5
 
 
 @pytest.mark.parametrize("model, all_turns", [("portrait", (1, 2, 3)), ("selfie", (2,))])
 def test_a_turned_portrait_has_the_matte_of_the_upright_one(portraits, model, all_turns):
-    predictor = Predictor(model)
+    session = MattingSession(model)
     photo, truth = portraits["p0143"]
-    upright = sad(predictor(photo).alpha, truth)
+    upright = sad(session.matte(photo).alpha, truth)
     for turns in all_turns:
-        prediction = predictor(turned(photo, turns))
-        assert prediction.alpha.shape == turned(truth, turns).shape
-        assert prediction.person_found and prediction.face_found
-        assert sad(prediction.alpha, turned(truth, turns)) < 1.1 * upright
-        nose = np.rint(prediction.faces[0][30]).astype(int)
+        matte = session.matte(turned(photo, turns))
+        assert matte.alpha.shape == turned(truth, turns).shape
+        assert matte.person_found and matte.faces
+        assert sad(matte.alpha, turned(truth, turns)) < 1.1 * upright
+        nose = np.rint(matte.faces[0][30]).astype(int)
         assert turned(truth, turns)[nose[1], nose[0]] == 1
 
 

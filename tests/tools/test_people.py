@@ -1,4 +1,4 @@
-"""Boxes around people, for the second look."""
+"""Boxes around people, for close-ups."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def test_nobody():
     assert people_boxes(logit_with((slice(0, 3), slice(0, 3)))) == []
 
 
-def test_a_small_person_is_worth_a_second_look_and_a_large_one_is_not():
+def test_a_small_person_needs_a_close_up_and_a_large_one_does_not():
     (small,) = people_boxes(logit_with((slice(50, 90), slice(50, 80))))
-    assert small.worth_a_look
+    assert small.needs_close_up
     assert small.rows == slice(38, 102) and small.columns == slice(41, 89)
-    assert small.of(np.zeros((400, 600, 3))).shape == (128, 96, 3)
+    assert small.crop(np.zeros((400, 600, 3))).shape == (128, 96, 3)
     assert small.corner((400, 600, 3)).tolist() == [82, 76]
     (large,) = people_boxes(logit_with((slice(20, 200), slice(40, 260))))
-    assert not large.worth_a_look
+    assert not large.needs_close_up
 
 
 def test_people_apart_have_boxes_of_their_own_and_neighbors_share_one():

@@ -16,13 +16,13 @@ from tools.benchmarks.robustness import (
     pictures_without_people,
 )
 from tools.matting.models import ROOT
-from tools.matting.predictor import Predictor
 from tools.matting.presence import CERTAIN_PERSON, mean_certainty, person_certainty
+from tools.matting.session import MattingSession
 
 
 @functools.cache
-def predictor(model: str) -> Predictor:
-    return Predictor(model)
+def session(model: str) -> MattingSession:
+    return MattingSession(model)
 
 
 def test_certainty_is_that_of_the_people_alone():
@@ -45,9 +45,9 @@ def test_doubt_around_a_certain_person_does_not_count():
 )
 def test_things_and_animals_are_nobody(model, name):
     (path,) = SCIKIT_IMAGE.glob(f"{name}.*")
-    sight = predictor(model).look(read_photo(path))
-    assert not sight.person_found
-    assert not sight.probabilities[0].any()
+    estimate = session(model).estimate_trimap(read_photo(path))
+    assert not estimate.person_found
+    assert not estimate.probabilities[0].any()
 
 
 @pytest.mark.parametrize(
@@ -57,9 +57,9 @@ def test_things_and_animals_are_nobody(model, name):
 def test_people_whose_face_is_not_found_are_people(model, name, shrink):
     photo = read_photo(SCIKIT_IMAGE / f"{name}.png")
     photo = cv2.resize(photo, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
-    sight = predictor(model).look(photo)
-    assert sight.person_found and not sight.faces
-    assert sight.certainty > CERTAIN_PERSON
+    estimate = session(model).estimate_trimap(photo)
+    assert estimate.person_found and not estimate.faces
+    assert estimate.certainty > CERTAIN_PERSON
 
 
 def test_scikit_image_has_24_pictures_without_people():

@@ -23,7 +23,7 @@ from tools.evaluation import contact_sheet
 from tools.evaluation import portraits as portrait_errors
 from tools.evaluation.estimates import Estimate
 from tools.evaluation.metrics import MatteErrors, evaluate
-from tools.matting.predictor import Prediction
+from tools.matting.session import Matte
 from tools.outputs import sheets
 
 PROGRAM = Path(test_net.__file__)
@@ -31,14 +31,14 @@ ROOT = PROGRAM.parents[1]
 SAMPLE = ROOT / "data" / "sample"
 
 
-def oval(photo: np.ndarray) -> Prediction:
+def oval(photo: np.ndarray) -> Matte:
     """A soft oval, whatever the photo shows: a real matte with real errors."""
     height, width = photo.shape[:2]
     y, x = np.mgrid[:height, :width]
     radius = np.hypot((x / width - 0.5) * 2.2, (y / height - 0.75) * 1.8)
     alpha = np.clip((1.1 - radius) * 4, 0, 1)
     probabilities = np.stack([alpha == 1, alpha == 0, (alpha > 0) & (alpha < 1)])
-    return Prediction(alpha, probabilities.astype(float), faces=(), person_found=True)
+    return Matte(photo, alpha, probabilities.astype(float), faces=(), person_found=True)
 
 
 def shrunken(folder: Path, size: tuple[int, int], train: list[str], test: list[str]) -> Path:
@@ -196,7 +196,7 @@ def test_a_truth_that_the_face_shows_to_be_inverted_is_refused(small_dataset):
     cv2.circle(wide, np.rint(face.mean(axis=0)).astype(int).tolist(), 30, 255, -1)
     cv2.imwrite(str(portrait.matte), 255 - wide)
 
-    def with_face(photo: np.ndarray) -> Prediction:
+    def with_face(photo: np.ndarray) -> Matte:
         return dataclasses.replace(oval(photo), faces=(face,))
 
     with pytest.raises(InputError, match="seems to be inverted: the face is background"):

@@ -8,6 +8,7 @@ from data_prep.common.assets import fetch
 from data_prep.common.images import read_photo
 from tools.matting.models import MODELS
 from tools.matting.predictor import Predictor
+from tools.matting.session import MattingSession
 
 PORTRAIT = MODELS["portrait"]
 
@@ -20,7 +21,7 @@ def test_they_matte_a_person():
     photo = np.ascontiguousarray(read_photo(fetch("astronaut"))[:300, 60:360])
     predictor = Predictor("portrait")
     assert 10 < predictor.lambda_ < 1000
-    prediction = predictor(photo)
-    assert prediction.face_found and prediction.person_found
-    assert prediction.alpha[60:290, 140:190].min() > 0.95
-    assert prediction.alpha[:100, 255:].max() < 0.05
+    matte = MattingSession(predictor).matte(photo)
+    assert matte.faces and matte.person_found
+    assert matte.alpha[60:290, 140:190].min() > 0.95
+    assert matte.alpha[:100, 255:].max() < 0.05

@@ -29,8 +29,8 @@ from tools.evaluation.metrics import sad
 from tools.evaluation.portraits import ground_truths
 from tools.matting.models import DEFAULT_MODEL, MODELS, ROOT
 from tools.matting.orientation import turned
-from tools.matting.predictor import Predictor
-from tools.matting.solve import Sight
+from tools.matting.session import MattingSession
+from tools.matting.trimap import TrimapEstimate
 
 SAMPLE = ROOT / "data/sample"
 SCIKIT_IMAGE = Path(skimage.__file__).parent / "data"
@@ -42,13 +42,13 @@ MOST_FALSE = 2  # pictures without people that may be taken for one
 
 
 def sads_by_turn(
-    predictor: Predictor, portraits: Iterable[tuple[np.ndarray, np.ndarray]]
+    session: MattingSession, portraits: Iterable[tuple[np.ndarray, np.ndarray]]
 ) -> np.ndarray:
     """Errors of portraits that are turned by 0 to 3 quarters.
 
     Parameters
     ----------
-    predictor : Predictor
+    session : MattingSession
     portraits : iterable of (photo, truth)
         (H, W, 3) uint8 and (H, W) float ndarray in [0, 1].
 
@@ -59,7 +59,10 @@ def sads_by_turn(
     """
     return np.array(
         [
-            [sad(predictor(turned(photo, turns)).alpha, turned(truth, turns)) for turns in range(4)]
+            [
+                sad(session.matte(turned(photo, turns)).alpha, turned(truth, turns))
+                for turns in range(4)
+            ]
             for photo, truth in portraits
         ]
     )
@@ -90,30 +93,30 @@ def photos_in(folders: Sequence[Path]) -> list[Path]:
     return photos
 
 
-def described(path: Path, sight: Sight) -> str:
+def described(path: Path, estimate: TrimapEstimate) -> str:
     """A line that says what the model finds in a photo."""
-    found = "person" if sight.person_found else "nobody"
-    certainty = "" if sight.certainty is None else f", certainty {sight.certainty:.2f}"
-    return f"{found:8}{path.name}: faces {len(sight.faces)}{certainty}"
+    found = "person" if estimate.person_found else "nobody"
+    certainty = "" if estimate.certainty is None else f", certainty {estimate.certainty:.2f}"
+    return f"{found:8}{path.name}: faces {len(estimate.faces)}{certainty}"
 
 
-def found_among(predictor: Predictor, photos: Sequence[Path]) -> int:
+def found_among(session: MattingSession, photos: Sequence[Path]) -> int:
     """Look for people in photos and print a line for each; return how many show a person."""
     count = 0
     for path in photos:
-        sight = predictor.look(read_picture(path).bgr)
-        print(described(path, sight))
-        count += sight.person_found
+        estimate = session.estimate_trimap(read_picture(path).bgr)
+        print(described(path, estimate))
+        count += estimate.person_found
     return count
 
 
-def measure_turned(predictor: Predictor, dataset: Path, count: int) -> int:
+def measure_turned(session: MattingSession, dataset: Path, count: int) -> int:
     """Print the errors of turned portraits and return the exit status."""
     portraits = Dataset.open(dataset).test[:count]
     pairs = (
         (truth.photo, truth.alpha) for truth in ground_truths(tqdm(portraits, unit="portrait"))
     )
-    sads = sads_by_turn(predictor, pairs)
+    sads = sads_by_turn(session, pairs)
     print(f"{'SAD':12}{'0':>8}{'90':>8}{'180':>8}{'270':>8} degrees")
     for portrait, row in zip(portraits, sads):
         print(f"{portrait.stem:12}" + "".join(f"{value:8.2f}" for value in row))
@@ -124,10 +127,12 @@ def measure_turned(predictor: Predictor, dataset: Path, count: int) -> int:
     return int(ratio > LARGEST_RATIO)
 
 
-def measure_presence(predictor: Predictor, without: Sequence[Path], people: Sequence[Path]) -> int:
+def measure_presence(
+    session: MattingSession, without: Sequence[Path], people: Sequence[Path]
+) -> int:
     """Print which pictures are taken for a person and return the exit status."""
-    false = found_among(predictor, without)
-    missed = len(people) - found_among(predictor, people)
+    false = found_among(session, without)
+    missed = len(people) - found_among(session, people)
     print(
         f"{false} of {len(without)} pictures without people are taken for a person "
         f"(at most {MOST_FALSE}); {missed} of {len(people)} photos of people are "
@@ -160,11 +165,11 @@ def main(argv: list[str] | None = None) -> int:
     options = parser.parse_args(argv)
     if options.command == "turned" and options.count < 1:
         raise InputError(f"--count {options.count} measures nothing; give 1 or more.")
-    predictor = Predictor(options.model)
+    session = MattingSession(options.model)
     if options.command == "turned":
-        return measure_turned(predictor, options.dataset, options.count)
+        return measure_turned(session, options.dataset, options.count)
     without = photos_in(options.without) if options.without else pictures_without_people()
-    return measure_presence(predictor, without, photos_in(options.people))
+    return measure_presence(session, without, photos_in(options.people))
 
 
 if __name__ == "__main__":

@@ -133,11 +133,12 @@ def net_method(
     """
 
     def load() -> MatteFunction:
-        predictor = Predictor(model, deploy, weights, shape_mask)
-        return lambda photo, truth: predictor(photo).alpha
+        session = MattingSession(Predictor(model, deploy, weights, shape_mask))
+        return lambda photo, truth: session.matte(photo).alpha
 
     known = MODELS[model]
-    settings = {"looks_again": known.looks_again}
+    # Errors are stored under these settings: another name of a key would orphan them.
+    settings = {"looks_again": known.test_time_augmentation}
     if known.at_boundary_only:  # left out elsewhere, so that older errors stay valid
         settings["at_boundary_only"] = True
     return MattingMethod(name, title, load, files_of(model, weights, deploy, shape_mask), settings)

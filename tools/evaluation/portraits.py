@@ -17,7 +17,7 @@ from data_prep.datasets.manifest import DatasetManifest
 from data_prep.datasets.matte_checks import check_matte
 from tools.evaluation.contact_sheet import SheetRow, sheet_row
 from tools.evaluation.metrics import MatteErrors, evaluate, unknown_region
-from tools.matting.predictor import Prediction
+from tools.matting.session import Matte
 
 REFERENCE_ALPHA = 0.5
 #: By measure: heading and unit of the printed values.  Files hold values without units.
@@ -79,10 +79,10 @@ def listed_portraits(dataset: Dataset, list_file: Path | None) -> list[Portrait]
     return [known[stem] for _, stem in entries]
 
 
-class PortraitPredictor(Protocol):
-    """A model as the evaluation calls it: `tools.matting.predictor.Predictor` is one."""
+class PhotoMatting(Protocol):
+    """A model as the evaluation calls it: `MattingSession.matte` is one."""
 
-    def __call__(self, photo: np.ndarray) -> Prediction:
+    def __call__(self, photo: np.ndarray) -> Matte:
         """Matte, trimap and faces of a photo.
 
         Parameters
@@ -175,13 +175,13 @@ class PortraitResult:
 
 
 def evaluate_portraits(
-    predict: PortraitPredictor, portraits: Iterable[Portrait], unknown_only: bool = False
+    matte_of: PhotoMatting, portraits: Iterable[Portrait], unknown_only: bool = False
 ) -> Iterator[PortraitResult]:
     """Predict the mattes of portraits and compare them with the true ones, one by one.
 
     Parameters
     ----------
-    predict : PortraitPredictor
+    matte_of : PhotoMatting
     portraits : iterable of Portrait
     unknown_only : bool
         Count the unknown region of the true trimap only.
@@ -192,25 +192,26 @@ def evaluate_portraits(
         As `ground_truths`, and if a face shows that a true matte is inverted.
     """
     for truth in ground_truths(portraits, unknown_only):
-        prediction = predict(truth.photo)
-        if prediction.faces:
-            check_matte(truth.matte, truth.portrait.matte, prediction.faces[0])
-        yield _result_of(truth, prediction)
+        matte = matte_of(truth.photo)
+        if matte.faces:
+            check_matte(truth.matte, truth.portrait.matte, matte.faces[0])
+        yield _result_of(truth, matte)
 
 
-def _result_of(truth: GroundTruth, prediction: Prediction) -> PortraitResult:
-    """Errors and contact-sheet row of one prediction."""
-    stem, errors = truth.portrait.stem, truth.errors_of(prediction.alpha)
+def _result_of(truth: GroundTruth, matte: Matte) -> PortraitResult:
+    """Errors and contact-sheet row of one matte."""
+    stem, errors = truth.portrait.stem, truth.errors_of(matte.alpha)
     caption = f"{stem}   " + "   ".join(
         f"{heading} {getattr(errors, name) / unit:.2f}" for name, (heading, unit) in PRINTED.items()
     )
-    probabilities, alpha = prediction.probabilities, prediction.alpha
     return PortraitResult(
         stem=stem,
         errors=errors,
         reference=truth.errors_of(np.full_like(truth.alpha, REFERENCE_ALPHA)),
-        face_found=prediction.face_found,
-        row=sheet_row(caption, errors.sad, truth.photo, probabilities, alpha, truth.alpha),
+        face_found=bool(matte.faces),
+        row=sheet_row(
+            caption, errors.sad, truth.photo, matte.probabilities, matte.alpha, truth.alpha
+        ),
     )
 
 

@@ -39,7 +39,7 @@ from tools.evaluation.report import (
 )
 from tools.evaluation.strata import MEASURES, choices_of, report_by_stratum
 from tools.matting.models import ROOT
-from tools.matting.predictor import Predictor
+from tools.matting.session import MattingSession
 
 RESULTS, DOCS, OUT = Path("docs/study.json"), Path("docs/training.md"), Path("out/study")
 FAILURES = Path("docs/failures.jpg")
@@ -285,7 +285,7 @@ def draw_worst(dataset_folder: Path, model: str, count: int, out: Path, picture:
     errors = errors_of(method, portraits, out)
     stems = worst_of(errors, people_of(dataset_folder, portraits), count)
     known = {portrait.stem: portrait for portrait in portraits}
-    results = evaluate_portraits(Predictor(model), [known[stem] for stem in stems])
+    results = evaluate_portraits(MattingSession(model).matte, [known[stem] for stem in stems])
     rows = [result.row for result in results]
     write_contact_sheet(picture, rows, f"{model}: the worst of {len(portraits)}, one a person")
 

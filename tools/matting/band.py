@@ -1,13 +1,12 @@
-"""From a person mask to what the matting solve takes: F, B and the unknown band.
+"""From scores or a mask to class probabilities: foreground, background and the unknown band.
 
-A mask says where a person is, to within a few pixels; hair it cuts off.  The
-band that is left open around its border is wide where hair can be (around a
-head, outwards above all) and narrow at shoulders, in units of the distance
-between the eyes.  Inside the band nearby colors give a weak opinion on alpha,
-which helps where the band is wide and the Laplacian alone would fade.
+A mask says where a person is, to within a few pixels, and cuts off hair.  The band that is
+left open around its border is wide where hair can be (around a head, outwards above all)
+and narrow at shoulders, in units of the distance between the eyes.  Inside the band nearby
+colors give a weak opinion on alpha, which helps where the band is wide and the Laplacian
+alone would fade.
 
-All of it happens on a reduced photo, of at most `WORK_SIDE` pixels: a
-segmenter does not know more, and the band of a large photo is as smooth.
+All of it happens on a reduced photo, see `tools.matting.photo_view.work_shape`.
 """
 
 from __future__ import annotations
@@ -21,8 +20,7 @@ import numpy as np
 from caffe_layers.color_models import sampled_alpha
 from prototxt.catalog import CERTAIN_LOGIT
 from tools.matting.guidance import KNOWN_BLACK, KNOWN_WHITE
-
-WORK_SIDE = 800
+from tools.matting.photo_view import resized
 
 # Half widths of the band in distances between the eyes.  These and the
 # constants of the head (prototxt/catalog.py) and of the color samples were
@@ -40,16 +38,16 @@ FACELESS = 0.12
 COLOR_WEIGHT = 1e-5
 COLOR_REACH = 0.5  # in distances between the eyes
 
-# A net that has learned the band on renders doubts suits that no render wears.  This
-# far inside a segmenter's person, in distances between the eyes, doubt is not hair.
-# On ten rendered validation portraits 0.2 costs 3 % of the matte, 0.4 half a percent,
+# A net that has learned the band on renders marks clothes unseen in the renders unknown.
+# This deep inside the segmenter's person, in distances between the eyes, unknown cannot be
+# hair.  On ten rendered validation portraits 0.2 costs 3 % of the matte, 0.4 half a percent,
 # 0.7 nothing.
 WELL_INSIDE = 0.5
-CERTAIN_LEAD = 10.0  # of the score of foreground there
+CERTAIN_LEAD = 10.0  # by which the score of foreground leads there
 
-# Alpha this near to 0 and 1 is haze: where the band is wide the solve fades
-# towards the known regions instead of reaching them.
-HAZE = 0.03
+# Alpha this near to 0 and 1 is snapped to them after the solve: where the band is wide, the
+# solve fades towards the known regions instead of reaching them.
+SNAP_MARGIN = 0.03
 
 
 @dataclass(frozen=True)
@@ -80,20 +78,37 @@ class Face:
         return cls(float(x), float(y), float(np.linalg.norm(left - right)), float(points[8, 1]))
 
     def is_inside(self, logit: np.ndarray) -> bool:
-        """Whether the middle of the eyes is a person's."""
+        """Whether the logit is positive (a person) at the middle of the eyes."""
         height, width = logit.shape
         row, column = np.clip((round(self.y), round(self.x)), 0, (height - 1, width - 1))
         return bool(logit[row, column] > 0)
 
 
-def work_size(shape: tuple[int, int]) -> tuple[int, int]:
-    """(rows, columns) of the reduced photo, at most `WORK_SIDE`."""
-    scale = min(1.0, WORK_SIDE / max(shape))
-    return max(3, round(scale * shape[0])), max(3, round(scale * shape[1]))
+def faces_of_people(
+    person: np.ndarray, faces: Sequence[np.ndarray], shape: tuple[int, int]
+) -> tuple[np.ndarray, ...]:
+    """Those faces that belong to a person.
+
+    Parameters
+    ----------
+    person : ndarray of shape (h, w)
+        Positive where a person is.
+    faces : sequence of ndarray of shape (68, 2)
+        Landmarks in pixels of the photo.
+    shape : (rows, columns)
+        The photo's.
+    """
+    scale = _scale_of(person, shape)
+    return tuple(points for points in faces if Face.of(points, scale).is_inside(person))
+
+
+def _scale_of(plane: np.ndarray, shape: tuple[int, int]) -> tuple[float, float]:
+    """Factors in x and y from pixels of a photo of a shape to those of a smaller plane."""
+    return plane.shape[1] / shape[1], plane.shape[0] / shape[0]
 
 
 def eye_distances(logit: np.ndarray, faces: Sequence[Face]) -> list[float]:
-    """Of every face; without one a guess from the area where the logit is positive."""
+    """Eye distance of every face; without one, a guess from the area of positive logit."""
     return [face.eyes for face in faces] or [EYES_TO_PERSON * np.count_nonzero(logit > 0) ** 0.5]
 
 
@@ -140,14 +155,14 @@ def widened(
 def head_scores(
     low: np.ndarray, high: np.ndarray, kernel: np.ndarray, bias: np.ndarray
 ) -> np.ndarray:
-    """Scores of F, B and unknown (`prototxt.netspec.selfie.trimap_head`).
+    """Scores of foreground, background and unknown (`prototxt.netspec.selfie.trimap_head`).
 
     Parameters
     ----------
     low, high : (H, W) ndarray
         From `widened`.
     kernel : (3, 2) ndarray
-        Of the head's layer ``score``, applied to (-low, high).
+        The kernel of the head's layer ``score``, applied to (-low, high).
     bias : (3,) ndarray
 
     Returns
@@ -155,7 +170,7 @@ def head_scores(
     (3, H, W) float32 ndarray
     """
     scores = np.tensordot(kernel, np.stack([-low, high]), axes=1)
-    return np.float32(scores + bias[:, None, None])
+    return (scores + bias[:, None, None]).astype(np.float32)
 
 
 def reached(region: np.ndarray, other: np.ndarray) -> np.ndarray:
@@ -169,8 +184,8 @@ def reached(region: np.ndarray, other: np.ndarray) -> np.ndarray:
     -------
     (H, W) bool ndarray
     """
-    count, labels = cv2.connectedComponents(np.uint8(region))
-    touched = cv2.dilate(np.uint8(other), np.ones((3, 3), np.uint8)) > 0
+    count, labels = cv2.connectedComponents(region.astype(np.uint8))
+    touched = cv2.dilate(other.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
     kept = np.zeros(count, bool)
     kept[labels[touched]] = True
     kept[0] = False  # what is outside the region
@@ -180,7 +195,7 @@ def reached(region: np.ndarray, other: np.ndarray) -> np.ndarray:
 def color_opinion(
     photo: np.ndarray, scores: np.ndarray, logit: np.ndarray, faces: Sequence[Face]
 ) -> np.ndarray:
-    """Weak F and B of the unknown band, from the photo's colors.
+    """Weak foreground and background of the unknown band, from the photo's colors.
 
     Parameters
     ----------
@@ -206,45 +221,42 @@ def color_opinion(
     return np.stack([weight * alpha, weight * (1 - alpha)])
 
 
-def band_probabilities(
+def probabilities_from_logit(
     photo: np.ndarray,
     logit: np.ndarray,
     faces: Sequence[np.ndarray],
-    size: tuple[int, int],
+    shape: tuple[int, int],
     score_weights: tuple[np.ndarray, np.ndarray],
     least_radius: float = 1.0,
-) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
-    """F, B and unknown of a photo from the logit of its people.
+) -> np.ndarray:
+    """Class probabilities of a photo from a segmenter's logit, with a band around its people.
 
     Parameters
     ----------
-    photo : (h, w, 3) uint8 ndarray
-        Reduced (see `work_size`).
-    logit : (h, w) float32 ndarray
-    faces : sequence of (68, 2) ndarray
-        Landmarks in pixels of the photo of `size`.
-    size : (rows, columns)
-        Of the result.
-    score_weights : (3, 2) and (3,) ndarray
-        Kernel and bias of the head, see `head_scores`.
+    photo : ndarray of shape (h, w, 3), uint8
+        Reduced.
+    logit : ndarray of shape (h, w), float32
+        Positive where a person is.
+    faces : sequence of ndarray of shape (68, 2)
+        Those of people (`faces_of_people`), in pixels of the full photo.
+    shape : (rows, columns)
+        The full photo's.
+    score_weights : (kernel, bias), ndarrays of shape (3, 2) and (3,)
+        See `head_scores`.
     least_radius : float
         See `widened`.
 
     Returns
     -------
-    probabilities : (3, rows, columns) float32 ndarray
-    faces : tuple of (68, 2) ndarray
-        Those that belong to a person of the logit.
+    ndarray of shape (3, rows, columns), float32
+        Foreground, background and unknown.
     """
-    scale = logit.shape[1] / size[1], logit.shape[0] / size[0]
+    scale = _scale_of(logit, shape)
     heads = [Face.of(points, scale) for points in faces]
-    inside = [head.is_inside(logit) for head in heads]
-    heads = [head for head, kept in zip(heads, inside) if kept]
     low, high = widened(logit, heads, least_radius)
     scores = head_scores(low, high, *score_weights)
     opinion = color_opinion(photo, scores, logit, heads)
-    kept_faces = tuple(points for points, kept in zip(faces, inside) if kept)
-    return probabilities_from(scores, size, opinion), kept_faces
+    return softmax_at(scores, shape, opinion)
 
 
 def well_inside(logit: np.ndarray, heads: Sequence[Face]) -> np.ndarray:
@@ -261,123 +273,125 @@ def well_inside(logit: np.ndarray, heads: Sequence[Face]) -> np.ndarray:
     -------
     (H, W) bool ndarray
     """
-    certain = np.uint8(logit > CERTAIN_LOGIT)
+    certain = (logit > CERTAIN_LOGIT).astype(np.uint8)
     depth = cv2.distanceTransform(certain, cv2.DIST_L2, cv2.DIST_MASK_5)
     return depth > WELL_INSIDE * np.median(eye_distances(logit, heads))
 
 
-def own_band_probabilities(
+def probabilities_from_scores(
     photo: np.ndarray,
     scores: np.ndarray,
     faces: Sequence[np.ndarray],
-    size: tuple[int, int],
+    shape: tuple[int, int],
     logit: np.ndarray | None = None,
-) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
-    """F, B and unknown of a photo from a net that has learned the band.
+) -> np.ndarray:
+    """Class probabilities of a photo from a net that has learned the band.
 
     Parameters
     ----------
-    photo : (h, w, 3) uint8 ndarray
-        Reduced (see `work_size`).
-    scores : (3, h, w) float32 ndarray
-        Of foreground, background and unknown.
-    faces, size
-        As `band_probabilities` takes them and gives them back.
-    logit : (h, w) float32 ndarray, optional
-        Of a segmenter, as a second opinion (`well_inside`).
+    photo : ndarray of shape (h, w, 3), uint8
+        Reduced.
+    scores : ndarray of shape (3, h, w), float32
+        Foreground, background and unknown.
+    faces, shape
+        See `probabilities_from_logit`.
+    logit : ndarray of shape (h, w), float32, optional
+        A segmenter's, as a second opinion (`well_inside`).
+
+    Returns
+    -------
+    ndarray of shape (3, rows, columns), float32
     """
-    scale = scores.shape[2] / size[1], scores.shape[1] / size[0]
     person = scores[0] - scores[1]
-    heads = [(Face.of(points, scale), points) for points in faces]
-    heads = [(head, points) for head, points in heads if head.is_inside(person)]
-    faces_inside = [head for head, _ in heads]
+    scale = _scale_of(person, shape)
+    heads = [Face.of(points, scale) for points in faces]
     if logit is not None:
-        inside = well_inside(logit, faces_inside)
-        # A hole in a person is closed; background that goes on outside is somebody else
-        # whom the segmenter took for one of them.
+        inside = well_inside(logit, heads)
+        # A hole in a person is closed.  Background that continues outside is a bystander
+        # whom the segmenter took for one of the people.
         background = np.argmax(scores, axis=0) == 1
         inside &= ~reached(background, ~inside)
         scores = scores.copy()
         scores[0, inside] = scores.max(axis=0)[inside] + CERTAIN_LEAD
-    opinion = color_opinion(photo, scores, person, faces_inside)
-    return probabilities_from(scores, size, opinion), tuple(points for _, points in heads)
+    opinion = color_opinion(photo, scores, person, heads)
+    return softmax_at(scores, shape, opinion)
 
 
-def probabilities_from(
-    scores: np.ndarray, size: tuple[int, int], opinion: np.ndarray | None = None
+def softmax_at(
+    scores: np.ndarray, shape: tuple[int, int], opinion: np.ndarray | None = None
 ) -> np.ndarray:
-    """Softmax (eq. 3) of scores enlarged to (rows, columns).
+    """Softmax (eq. 3) of scores that are enlarged first.
 
     Scores, not probabilities, are interpolated: between a certain pixel and
     an unknown one the probability then falls as steeply as the net meant.
 
     Parameters
     ----------
-    scores : (3, h, w) float32 ndarray
-    size : (rows, columns)
-    opinion : (2, h, w) float32 ndarray, optional
-        From `color_opinion`: moved from "unknown" to F and B.
+    scores : ndarray of shape (3, h, w), float32
+    shape : (rows, columns)
+        The result's.
+    opinion : ndarray of shape (2, h, w), float32, optional
+        From `color_opinion`; moved from unknown to foreground and background.
 
     Returns
     -------
-    (3, rows, columns) float32 ndarray
+    ndarray of shape (3, rows, columns), float32
     """
-    probabilities = np.empty((3, *size), np.float32)
+    probabilities = np.empty((3, *shape), np.float32)
     for score, plane in zip(scores, probabilities):
-        cv2.resize(score, size[::-1], dst=plane, interpolation=cv2.INTER_LINEAR)
+        cv2.resize(score, shape[::-1], dst=plane, interpolation=cv2.INTER_LINEAR)
     probabilities -= probabilities.max(axis=0)
     np.exp(probabilities, out=probabilities)
     probabilities /= probabilities.sum(axis=0)
     if opinion is not None:
         unknown = probabilities[2].copy()
         for plane, known in zip(opinion, probabilities):
-            share = cv2.resize(plane, size[::-1], interpolation=cv2.INTER_LINEAR) * unknown
+            share = cv2.resize(plane, shape[::-1], interpolation=cv2.INTER_LINEAR) * unknown
             known += share
             probabilities[2] -= share
     return probabilities
 
 
-def mask_logit(mask: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, float]:
-    """A logit that says what a mask from outside says.
+def mask_logit(mask: np.ndarray, shape: tuple[int, int]) -> tuple[np.ndarray, float]:
+    """The logit of a segmenter that says what a mask from outside says.
 
     Parameters
     ----------
-    mask : (h, w) uint8 or float ndarray
+    mask : ndarray of shape (h, w), uint8 or float
         0 background to 255 (float: 1) foreground.
-    size : (rows, columns)
+    shape : (rows, columns)
         To which it is stretched.
 
     Returns
     -------
-    logit : (rows, columns) float32 ndarray
+    logit : ndarray of shape (rows, columns), float32
         Certain where the mask is below 5 % or above 95 %.
     least_radius : float
         Pixels of the result that a mask pixel covers, at least 1.
     """
     share = mask.astype(np.float32) / (255 if mask.dtype == np.uint8 else 1)
-    smaller = size[0] <= mask.shape[0] and size[1] <= mask.shape[1]
-    filter_ = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
-    share = cv2.resize(share, size[::-1], interpolation=filter_)
-    least_radius = max(1.0, size[0] / mask.shape[0], size[1] / mask.shape[1])
-    return np.float32(CERTAIN_LOGIT * (2 * share - 1) / 0.9), least_radius
+    share = resized(share, shape)
+    least_radius = max(1.0, shape[0] / mask.shape[0], shape[1] / mask.shape[1])
+    logit = CERTAIN_LOGIT * (2 * share - 1) / 0.9
+    return logit.astype(np.float32), least_radius
 
 
-def trimap_probabilities(trimap: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """F, B and unknown of a trimap from outside.
+def probabilities_from_trimap(trimap: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Class probabilities of a trimap from outside.
 
     Parameters
     ----------
-    trimap : (h, w) uint8 ndarray
+    trimap : ndarray of shape (h, w), uint8
         At least `KNOWN_WHITE` foreground, at most `KNOWN_BLACK` background, else
         unknown.
-    size : (rows, columns)
+    shape : (rows, columns)
         To which it is stretched.
 
     Returns
     -------
-    (3, rows, columns) float32 ndarray
+    ndarray of shape (3, rows, columns), float32
         Zeros and ones.
     """
-    stretched = cv2.resize(trimap, size[::-1], interpolation=cv2.INTER_NEAREST)
+    stretched = cv2.resize(trimap, shape[::-1], interpolation=cv2.INTER_NEAREST)
     foreground, background = stretched >= KNOWN_WHITE, stretched <= KNOWN_BLACK
     return np.stack([foreground, background, ~(foreground | background)]).astype(np.float32)

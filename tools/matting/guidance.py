@@ -32,8 +32,8 @@ KNOWN_WHITE, KNOWN_BLACK = 250, 5
 
 # A mask whose white is darker, or whose black is brighter, gives an empty or a full matte:
 # at 225 and 30 foreground and background have a ten-thousandth (`tools.matting.band.mask_logit`),
-# which still holds the matte; at 210 and 40 they no longer do.  Of a trimap that has one
-# level each of black, gray and white, the levels that are meant so (video: 16 and 235).
+# which still holds the matte; at 210 and 40 they no longer do.  A trimap with one level each
+# of black, gray and white may have these levels too (video: 16 and 235).
 NEARLY_WHITE, NEARLY_BLACK = 225, 30
 GRAYS = range(64, 192)
 # Labels 0, 1, 2 are background, unknown, foreground only where 1 lies between the others:
@@ -44,9 +44,9 @@ DIRECT_BORDER = 0.1
 # noise fill most of the picture, and less than half of them lie near their median.
 MOST_GRAY, NEAR_MEDIAN = 0.5, 16
 
-# To the photo's shape: what rounding a reduced size takes.
-LARGEST_STRETCH = 0.03
-# Between the color channels of a gray picture: what lossy compression leaves of equal ones.
+# Log ratio of the aspects of guidance and photo, from rounding a reduced size.
+LARGEST_ASPECT_ERROR = 0.03
+# Largest difference between the color channels of a gray picture, from lossy compression.
 LARGEST_TINT = 4
 MOST_NAMED = 4  # values or colors in a message
 
@@ -125,7 +125,7 @@ def check_shape(
     name : Path or str
         What messages call it.
     shape : (rows, columns, ...)
-        Of the photo, upright.
+        The upright photo's.
     photo : Path or str
         What messages call that.
 
@@ -136,7 +136,7 @@ def check_shape(
     (height, width), (rows, columns) = guidance.values.shape, shape[:2]
 
     def differs(rows: int, columns: int) -> bool:
-        return abs(np.log(width * rows / (height * columns))) > LARGEST_STRETCH
+        return abs(np.log(width * rows / (height * columns))) > LARGEST_ASPECT_ERROR
 
     if differs(rows, columns):
         remedy = "give one of the same shape" if differs(columns, rows) else "turn it by 90 degrees"

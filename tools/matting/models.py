@@ -26,13 +26,13 @@ class Model:
     ----------
     deploy, weights, shape_mask : Path
     command : str
-    looks_again : bool
-        Whether its scores are good enough for the means of several looks, and for
-        a look at small people from near.
+    test_time_augmentation : bool
+        Whether its scores are averaged over several views (`tools.matting.test_time`), and
+        small people get a close-up: worth it only where the scores are good.
     second_opinion : str or None
         A segmenter that is asked too: well inside its people nothing is unknown.
     at_boundary_only : bool
-        Whether the net's own answer counts near the boundary of that segmenter's people alone
+        Whether the net's own scores count only near the boundary of that segmenter's people
         (`tools.matting.ensemble`).
     """
 
@@ -40,7 +40,7 @@ class Model:
     weights: Path
     shape_mask: Path
     command: str
-    looks_again: bool = False
+    test_time_augmentation: bool = False
     second_opinion: str | None = None
     at_boundary_only: bool = False
 
@@ -57,13 +57,15 @@ def _model(name: str, command: str, folder: Path = MADE_WEIGHTS, **how) -> Model
 
 MODELS = {
     "selfie": _model(
-        "selfie", "python -m tools.convert_selfie" if IS_INSTALLED else "make", looks_again=True
+        "selfie",
+        "python -m tools.convert_selfie" if IS_INSTALLED else "make",
+        test_time_augmentation=True,
     ),
     "ensemble": _model(
         "portrait",
         "make train-portrait",
         SHIPPED_WEIGHTS,
-        looks_again=True,
+        test_time_augmentation=True,
         second_opinion="selfie",
         at_boundary_only=True,
     ),
@@ -71,7 +73,7 @@ MODELS = {
         "portrait",
         "make train-portrait",
         SHIPPED_WEIGHTS,
-        looks_again=True,
+        test_time_augmentation=True,
         second_opinion="selfie",
     ),
     "lite": _model("lite", "make train"),

@@ -1,8 +1,8 @@
 """Which way up a photo is, where its file does not say.
 
-Nets and face detectors have seen upright people only.  A photo of somebody who lies,
-or whose camera forgot to say how it was held, is looked at in the turn that shows a
-person best; what was seen is then turned back.  Turns are whole quarters, so that no
+Nets and face detectors know upright people only.  A photo of somebody who lies, or whose
+camera did not record how it was held, is turned so that it shows a person best; its trimap
+is then turned back.  Turns are whole quarters, so that no
 pixel is interpolated.
 """
 
@@ -14,14 +14,14 @@ import numpy as np
 
 from tools.matting.presence import mean_certainty, person_certainty
 
-# dlib's confidence above which an upright face is believed without a look at the other
+# dlib's confidence above which an upright face is believed without a search of the other
 # turns.  Upside down, 8 of the 30 portraits of data/sample show a "face" of 0.05 to 0.49
-# (chin for forehead), while their true faces have 1.17 to 2.23.  Of 42 photos of a frontal
+# (chin for forehead), while their true faces have 1.17 to 2.23.  Among 42 photos of a frontal
 # face two have less than 0.8: 0.01 (p0166) and 0.51.  Measured on 2026-11-28.
 CERTAIN_FACE = 0.8
 
 # A photo without a face is turned only where the segmenter is beyond doubt in another turn
-# (median, of at most 12) and leads (mean).  Of 27 photos of people (scikit-image's two, 8
+# (median, of at most 12) and leads (mean).  Among 27 photos of people (scikit-image's two, 8
 # with blurred faces, small copies, photos of other packages) 26 have the highest mean
 # upright, 1.01 to 3.5 times that of the best other turn, and 22 a median of 12.  One, bent
 # down to a shoe, has 1.14 times as much lying and must not be turned.  A cat looks like
@@ -31,18 +31,18 @@ TURN_LEAD = 1.2
 
 
 def turned(image: np.ndarray, turns: int) -> np.ndarray:
-    """An image turned counterclockwise by so many quarters.
+    """An image turned counterclockwise by quarters.
 
     Parameters
     ----------
-    image : (H, W) or (H, W, K) ndarray
+    image : ndarray of shape (H, W) or (H, W, K)
     turns : int
         Negative ones go clockwise.
 
     Returns
     -------
-    (W, H[, K]) ndarray for odd turns, else of the image's shape
-        A copy in rows.
+    ndarray of shape (W, H[, K]) for odd turns, else of the image's shape
+        C-contiguous.
     """
     return np.ascontiguousarray(np.rot90(image, turns))
 
@@ -52,15 +52,15 @@ def turned_points(points: np.ndarray, turns: int, shape: Sequence[int]) -> np.nd
 
     Parameters
     ----------
-    points : (N, 2) ndarray
+    points : ndarray of shape (N, 2)
         x and y in pixels; pixel centers are at whole numbers.
     turns : int
-    shape : (height, width, ...)
-        Of the image before it is turned.
+    shape : (rows, columns, ...)
+        The image's before it is turned.
 
     Returns
     -------
-    (N, 2) float64 ndarray
+    ndarray of shape (N, 2), float64
     """
     height, width = shape[:2]
     x, y = np.asarray(points, float).T
@@ -75,8 +75,8 @@ def surest_turn(logits: Sequence[np.ndarray]) -> int:
 
     Parameters
     ----------
-    logits : sequence of (H, W) ndarray
-        Of the photo turned by 0, 1, 2 and 3 quarters, see `presence.person_certainty`.
+    logits : sequence of ndarray of shape (H, W)
+        Those of the photo turned by 0, 1, 2 and 3 quarters, see `presence.person_certainty`.
 
     Returns
     -------

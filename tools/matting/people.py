@@ -1,4 +1,4 @@
-"""Where people are in the logit of a segmenter, for a second look at small ones."""
+"""Where people are in the logit of a segmenter, so that small ones get a close-up."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import numpy as np
 SMALLEST_PERSON = 1e-3
 # Blobs this much smaller than the largest are mistakes of the segmenter.
 SMALLEST_BLOB = 0.05
-# A second look sees the box of a person and this much around it, in sides of the box.
+# A close-up shows the box of a person and this much around it, in sides of the box.
 MARGIN = 0.3
-# ... if that is at most this share of the photo: else it shows nothing new.
-WORTH_A_LOOK = 0.6
+# A close-up of more than this share of the photo would show nothing new.
+LARGEST_CLOSE_UP = 0.6
 
 
 @dataclass(frozen=True)
@@ -25,15 +25,15 @@ class Box:
     ----------
     top, bottom, left, right : int
         Rows and columns, the second of each pair exclusive.
-    shape : (int, int)
-        Height and width of the image.
+    image_shape : (rows, columns)
+        The whole image's.
     """
 
     top: int
     bottom: int
     left: int
     right: int
-    shape: tuple[int, int]
+    image_shape: tuple[int, int]
 
     @property
     def rows(self) -> slice:
@@ -44,37 +44,37 @@ class Box:
         return slice(self.left, self.right)
 
     @property
-    def size(self) -> tuple[int, int]:
-        """Height and width of the part."""
+    def shape(self) -> tuple[int, int]:
+        """(rows, columns) of the part."""
         return self.bottom - self.top, self.right - self.left
 
     @property
-    def worth_a_look(self) -> bool:
+    def needs_close_up(self) -> bool:
         """Whether a net sees more of the people in the part than in the whole."""
-        return np.prod(self.size) <= WORTH_A_LOOK * np.prod(self.shape)
+        return bool(np.prod(self.shape) <= LARGEST_CLOSE_UP * np.prod(self.image_shape))
 
-    def of(self, photo: np.ndarray) -> np.ndarray:
-        """The same part of the image at another size."""
-        y, x = photo.shape[0] / self.shape[0], photo.shape[1] / self.shape[1]
+    def crop(self, photo: np.ndarray) -> np.ndarray:
+        """The same part of the image at another resolution."""
+        y, x = photo.shape[0] / self.image_shape[0], photo.shape[1] / self.image_shape[1]
         return photo[
             round(self.top * y) : round(self.bottom * y),
             round(self.left * x) : round(self.right * x),
         ]
 
     def corner(self, shape: tuple[int, ...]) -> np.ndarray:
-        """(x, y) of the part's first pixel in an image of (height, width, ...)."""
-        y, x = shape[0] / self.shape[0], shape[1] / self.shape[1]
+        """(x, y) of the part's first pixel in an image of shape (rows, columns, ...)."""
+        y, x = shape[0] / self.image_shape[0], shape[1] / self.image_shape[1]
         return np.array([round(self.left * x), round(self.top * y)])
 
     def grown(self) -> Box:
         """With `MARGIN` on every side."""
-        rows, columns = (round(MARGIN * side) for side in self.size)
+        rows, columns = (round(MARGIN * side) for side in self.shape)
         return Box(
             max(0, self.top - rows),
-            min(self.shape[0], self.bottom + rows),
+            min(self.image_shape[0], self.bottom + rows),
             max(0, self.left - columns),
-            min(self.shape[1], self.right + columns),
-            self.shape,
+            min(self.image_shape[1], self.right + columns),
+            self.image_shape,
         )
 
     def meets(self, other: Box) -> bool:
@@ -93,7 +93,7 @@ class Box:
             max(self.bottom, other.bottom),
             min(self.left, other.left),
             max(self.right, other.right),
-            self.shape,
+            self.image_shape,
         )
 
 

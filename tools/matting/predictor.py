@@ -1,10 +1,9 @@
-"""From a photo to its matte: net, scores, and the matting solve at full size."""
+"""What a model's nets say of a photo: class scores, before any trimap or matte."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,64 +13,26 @@ import numpy as np
 from caffe_layers.matting import DEFAULT_LAMBDA, LAMBDA_FLOOR
 from data_prep.caffe_data.shape_mask import NEUTRAL_MASK, ShapeMask
 from data_prep.common.errors import InputError
-from data_prep.common.landmarks import DETECTION_SIDE, DetectedFace, LandmarkDetector
-from data_prep.common.pictures import eight_bits
 from prototxt.catalog import CERTAIN_LOGIT, MEAN_BGR
-from tools.matting.band import (
-    HAZE,
-    band_probabilities,
-    own_band_probabilities,
-    probabilities_from,
-    work_size,
-)
 from tools.matting.caffe_net import build_net, load_weights, read_caffemodel, read_net
-from tools.matting.ensemble import near_boundary
 from tools.matting.models import MODELS
-from tools.matting.orientation import (
-    CERTAIN_FACE,
-    TURN_LEAD,
-    surest_turn,
-    turned,
-)
+from tools.matting.orientation import TURN_LEAD, surest_turn, turned
 from tools.matting.people import people_boxes
+from tools.matting.photo_view import PhotoView, eight_bit_resized, work_shape
 from tools.matting.presence import CERTAIN_PERSON, mean_certainty, person_certainty
-from tools.matting.solve import Sight, nobody, solved
-from tools.matting.test_time import mean_of_looks
+from tools.matting.test_time import mean_over_views
+from tools.matting.trimap import ClassScores, SegmenterScores, TrimapScores
 
 if TYPE_CHECKING:  # trimaps and masks from outside are matted without Caffe
     from caffe.proto import caffe_pb2
 
-# Logits and scores are cut off here before they are averaged: a net that is certain
-# beyond measure should not outvote the other looks.
+# Logits and scores are clipped here before they are averaged, to keep one overconfident
+# view from dominating the mean.
 MOST_LOGIT = 2 * CERTAIN_LOGIT
 MOST_SCORE = 20.0
 
-
 # Longer photos are stretched for the net.
 LONGEST_ASPECT = 2.5
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """The matte of one photo.
-
-    Attributes
-    ----------
-    alpha : (H, W) float64 ndarray
-        In [0, 1], at the photo's size.
-    probabilities, faces, person_found
-        See `Sight`.
-    """
-
-    alpha: np.ndarray
-    probabilities: np.ndarray
-    faces: tuple[np.ndarray, ...]
-    person_found: bool
-
-    @property
-    def face_found(self) -> bool:
-        """Whether there is any face."""
-        return bool(self.faces)
 
 
 def takes_shape_mask(definition: caffe_pb2.NetParameter) -> bool:
@@ -80,95 +41,46 @@ def takes_shape_mask(definition: caffe_pb2.NetParameter) -> bool:
     return any(shape.dim[1] == 4 for shapes in inputs for shape in shapes)
 
 
-def reduced(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Resize to (rows, columns); averages pixels where it makes smaller."""
-    rows, columns = size
-    smaller = rows <= image.shape[0] and columns <= image.shape[1]
-    filter_ = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
-    return cv2.resize(image, (columns, rows), interpolation=filter_)
+def enlarged(scores: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """A net's logit or scores at (rows, columns)."""
+    return cv2.resize(scores, shape[::-1], interpolation=cv2.INTER_LINEAR)
 
 
-def seen(photo: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """A photo resized to (rows, columns), as nets and detectors see it: with 8 bits.
-
-    Rounded first, so that a photo looks the same stored with 16 bits.
-    """
-    return reduced(eight_bits(photo), size)
-
-
-def detected_faces(
-    detector: LandmarkDetector, photo: np.ndarray
-) -> tuple[int, tuple[np.ndarray, ...]]:
-    """The faces of a photo, in the turn that shows the surest one.
-
-    Other turns are looked at where no upright face is certain.
+def clipped_scores(scores: np.ndarray) -> np.ndarray:
+    """A net's output, clipped to +-`MOST_LOGIT` or +-`MOST_SCORE`.
 
     Parameters
     ----------
-    detector : LandmarkDetector
-    photo : (H, W, 3) uint8 or uint16 ndarray
+    scores : ndarray of shape (H, W) or (H, W, 3)
+        A logit, or scores of foreground, background and unknown.
 
     Returns
     -------
-    turns : int
-        Quarters by which the photo has to be turned (`orientation.turned`); 0 without a
-        face.
-    faces : tuple of (68, 2) float64 ndarray
-        Landmarks in pixels of the turned photo, the largest face first.
+    ndarray of the same shape
+        The score of unknown is subtracted from the others first.
     """
-    scale = min(1.0, DETECTION_SIDE / max(photo.shape[:2]))
-    rows, columns = (max(1, round(scale * side)) for side in photo.shape[:2])
-    small = seen(photo, (rows, columns))
-    found = [detector.detect_faces(small)]
-    if _surest(found[0]) < CERTAIN_FACE:
-        found += [detector.detect_faces(turned(small, turns)) for turns in (1, 2, 3)]
-    turns = int(np.argmax([_surest(faces) for faces in found]))
-    stretch = np.array([photo.shape[1] / columns, photo.shape[0] / rows])
-    if turns % 2:
-        stretch = stretch[::-1]
-    return turns, tuple((face.landmarks + 0.5) * stretch - 0.5 for face in found[turns])
+    if scores.ndim == 2:
+        return np.clip(scores, -MOST_LOGIT, MOST_LOGIT)
+    return np.clip(scores - scores[:, :, 2:], -MOST_SCORE, MOST_SCORE)
 
 
-def _surest(faces: Sequence[DetectedFace]) -> float:
-    """Confidence of the surest face; 0 without one."""
-    return max((face.confidence for face in faces), default=0.0)
-
-
-def judged(sight: Sight, certainty: float) -> Sight:
-    """What was seen without a face; nobody where the certainty does not suffice."""
-    if certainty < CERTAIN_PERSON:
-        return nobody(sight.probabilities.shape[1:], certainty)
-    return replace(sight, certainty=certainty)
-
-
-def enlarged(answer: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """A net's answer at (rows, columns)."""
-    return cv2.resize(answer, size[::-1], interpolation=cv2.INTER_LINEAR)
-
-
-def bounded(answer: np.ndarray) -> np.ndarray:
-    """A logit, or scores (H, W, 3) against that of unknown, without extremes."""
-    if answer.ndim == 2:
-        return np.clip(answer, -MOST_LOGIT, MOST_LOGIT)
-    return np.clip(answer - answer[:, :, 2:], -MOST_SCORE, MOST_SCORE)
-
-
-def person_of(answer: np.ndarray) -> np.ndarray:
-    """(H, W), positive where a logit, or scores (H, W, 3), say that a person is."""
-    if answer.ndim == 2:
-        return answer
-    return answer[:, :, 0] - answer[:, :, 1]
+def person_margin(scores: np.ndarray) -> np.ndarray:
+    """(H, W) of a logit or of (H, W, 3) scores, positive where person is likelier than not."""
+    if scores.ndim == 2:
+        return scores
+    return scores[:, :, 0] - scores[:, :, 1]
 
 
 def is_inside(points: np.ndarray, shape: tuple[int, ...]) -> bool:
-    """Whether the middle of (N, 2) points lies within an image of (height, width, ...)."""
-    return bool((points.mean(axis=0) >= 0).all() and (points.mean(axis=0) < shape[1::-1]).all())
+    """Whether the middle of (N, 2) points lies within an image of shape (rows, columns, ...)."""
+    middle = points.mean(axis=0)
+    return bool((middle >= 0).all() and (middle < shape[1::-1]).all())
 
 
-def size_like(shape: tuple[int, int], area: int, multiple: int = 16) -> tuple[int, int]:
-    """(rows, columns) of about an area and the aspect of (height, width).
+def shape_like(shape: tuple[int, int], area: int, multiple: int = 16) -> tuple[int, int]:
+    """(rows, columns) of about an area and the aspect of another (rows, columns).
 
-    Whole multiples of what a net's strides want; photos longer than `LONGEST_ASPECT`
+    They are multiples of what a net's strides want; photos longer than `LONGEST_ASPECT`
     are stretched.
     """
     aspect = float(np.clip(shape[0] / shape[1], 1 / LONGEST_ASPECT, LONGEST_ASPECT))
@@ -178,7 +90,7 @@ def size_like(shape: tuple[int, int], area: int, multiple: int = 16) -> tuple[in
 
 
 class Predictor:
-    """A loaded net that turns photos into mattes.
+    """The loaded nets of a model: from a photo to class scores.
 
     Parameters
     ----------
@@ -195,9 +107,9 @@ class Predictor:
     deploy, weights : Path
         The files in use.
     segments : bool
-        Whether the net has a ``logit`` of people; the band is then ours.
+        Whether the net has a ``logit`` of people and learned no unknown band.
     lambda_ : float
-        As learned, else the paper's initial value.
+        Weight of the known pixels in the solve: as learned, else the paper's initial value.
 
     Raises
     ------
@@ -227,195 +139,165 @@ class Predictor:
         learned = trained.get("alpha")  # the MattingLayer's blob
         # The layer applies the floor when it runs: a snapshot may be below.
         self.lambda_ = max(float(learned[0].item()), LAMBDA_FLOOR) if learned else DEFAULT_LAMBDA
-        self._size = tuple(self._net.blobs["data"].shape[2:])
-        self._area = self._size[0] * self._size[1]
+        rows, columns = self._net.blobs["data"].shape[2:]
+        self._input_shape = rows, columns
         masked = takes_shape_mask(self._definition)
         self._mask = ShapeMask.load(shape_mask or files.shape_mask) if masked else None
         self.segments = "logit" in self._net.blobs
-        self._looks_again = files.looks_again
-        self._second = Predictor(files.second_opinion) if files.second_opinion else None
+        self._test_time_augmentation = files.test_time_augmentation
         self._at_boundary_only = files.at_boundary_only
-
-    @cached_property
-    def _detector(self) -> LandmarkDetector:
-        return LandmarkDetector()
+        self._second_opinion = Predictor(files.second_opinion) if files.second_opinion else None
 
     @property
     def uses_shape_mask(self) -> bool:
         """Whether the net's input has a fourth channel."""
         return self._mask is not None
 
-    def __call__(self, photo: np.ndarray) -> Prediction:
-        """Matte of a photo.
+    @property
+    def _segmenter(self) -> Predictor | None:
+        """The net that says where people are, if there is any."""
+        return self if self.segments else self._second_opinion
+
+    def scores(self, view: PhotoView) -> ClassScores:
+        """Scores of a photo in the turn that shows a person best.
 
         Parameters
         ----------
-        photo : (H, W, 3) uint8 or uint16 ndarray
-            BGR.
+        view : PhotoView
+
+        Returns
+        -------
+        ClassScores
+            Without scores where nobody is found.
 
         Raises
         ------
         InputError
-            If the net's scores are not finite (the message names the layer)
-            or the photo is too large to solve.
+            If a net's scores are not finite (the message names the layer).
         """
-        sight = self.look(photo)
-        alpha = solved(photo, sight, self.lambda_)
-        return Prediction(alpha, sight.probabilities, sight.faces, bool(alpha.any()))
-
-    def look(self, photo: np.ndarray) -> Sight:
-        """What the net sees; parameters and errors as `__call__`.
-
-        It sees the photo in the turn that shows a person best; the answer is turned back.
-        """
-        turns, faces = detected_faces(self._detector, photo)
-        certainty = None
-        if not faces and self._segmenter:
-            turns, certainty = self._turn_of_people(photo)
+        turns, certainty = view.turns, None
+        if not view.faces and self._segmenter:
+            turns, certainty = _turn_of_people(view, self._segmenter)
             if certainty < CERTAIN_PERSON:
-                return nobody(photo.shape[:2], certainty)
-        upright = turned(photo, turns)
-        sight = self._look_upright(upright, faces)
-        if not sight.faces and self._segmenter:
+                return ClassScores(turns, certainty=certainty)
+        upright = view.upright(turns)
+        scores = replace(self._upright_scores(upright, view.faces), turns=turns)
+        if self._segmenter and not scores.faces_of_people(view.faces, view.upright_shape(turns)):
             if certainty is None:  # faces that are no person's: a poster, a mistake
                 certainty = person_certainty(self._segmenter.mean_logit(upright))
-            sight = judged(sight, certainty)
-        return sight.turned(-turns)
-
-    @property
-    def _segmenter(self) -> Predictor | None:
-        """The net that says where people are, if there is any."""
-        return self if self.segments else self._second
-
-    def _turn_of_people(self, photo: np.ndarray) -> tuple[int, float]:
-        """The turn of a photo without faces, and how certain people are in it.
-
-        By the segmenter, which has to be there.
-        """
-        small = seen(photo, work_size(photo.shape[:2]))
-        logits = [self._segmenter.mean_logit(small)]
-        if mean_certainty(logits[0]) * TURN_LEAD < MOST_LOGIT:  # else no other can lead
-            logits += [self._segmenter.mean_logit(turned(small, turns)) for turns in (1, 2, 3)]
-        turns = surest_turn(logits)
-        return turns, person_certainty(logits[turns])
-
-    def _look_upright(self, photo: np.ndarray, faces: tuple[np.ndarray, ...]) -> Sight:
-        """`look` at a photo that is the right way up, whose faces are known."""
-        if self.segments:
-            return self._look_for_people(photo, faces)
-        if self._at_boundary_only:
-            return self._look_at_boundary(photo, faces)
-        if self._looks_again:
-            return self._look_for_trimap(photo, faces)
-        scores = self._answer(self._picture(photo, faces, self._size))
-        return Sight(probabilities_from(scores.transpose(2, 0, 1), photo.shape[:2]), faces, True)
-
-    def _look_for_people(self, photo: np.ndarray, faces: tuple[np.ndarray, ...]) -> Sight:
-        """With a net that says where a person is: the band is ours (tools/matting/band.py)."""
-        logit = self._repeated_answer(photo, ())
-        return nobody(photo.shape[:2]) if logit is None else self._people(photo, faces, logit)
-
-    def _people(self, photo: np.ndarray, faces: tuple[np.ndarray, ...], logit: np.ndarray) -> Sight:
-        """What the logit of a segmenter means: a band around its people, and the color in it."""
-        kernel, bias = (blob.data for blob in self._net.params["score"])
-        small = seen(photo, logit.shape)
-        probabilities, faces = band_probabilities(
-            small, logit, faces, photo.shape[:2], (kernel[:, :, 0, 0], bias)
-        )
-        return Sight(probabilities, faces, True, HAZE)
-
-    def _look_at_boundary(self, photo: np.ndarray, faces: tuple[np.ndarray, ...]) -> Sight:
-        """With this net near the boundary of the people, with the segmenter elsewhere."""
-        logit = self._second._repeated_answer(photo, ())
-        if logit is None:
-            return nobody(photo.shape[:2])
-        people = self._second._people(photo, faces, logit)
-        own = self._look_for_trimap(photo, faces)
-        if own.person_found:
-            near = near_boundary(logit, photo.shape[:2])
-            np.copyto(people.probabilities, own.probabilities, where=near)
-        return people
-
-    def _look_for_trimap(self, photo: np.ndarray, faces: tuple[np.ndarray, ...]) -> Sight:
-        """With a net that is good at all three classes."""
-        answer = self._repeated_answer(photo, faces)
-        if answer is None:
-            return nobody(photo.shape[:2])
-        small = seen(photo, answer.shape[:2])
-        scores = np.ascontiguousarray(answer.transpose(2, 0, 1))
-        people = None
-        # One look will do, as it counts far from the borders only.
-        if self._second and not self._at_boundary_only:
-            people = enlarged(self._second.person_logit(photo), answer.shape[:2])
-        probabilities, faces = own_band_probabilities(small, scores, faces, photo.shape[:2], people)
-        return Sight(probabilities, faces, True, HAZE)
-
-    def _repeated_answer(
-        self, photo: np.ndarray, faces: tuple[np.ndarray, ...]
-    ) -> np.ndarray | None:
-        """What many looks at a photo say, at its `work_size`; None if nobody is there.
-
-        Small people are looked at from near.
-        """
-        size = work_size(photo.shape[:2])
-        answer = enlarged(self._mean_answer(photo, faces), size)
-        boxes = people_boxes(person_of(answer))
-        for box in boxes:
-            if not box.worth_a_look:
-                continue
-            near, corner = box.of(photo), box.corner(photo.shape)
-            seen = [points - corner for points in faces]
-            seen = [points for points in seen if is_inside(points, near.shape)]
-            answer[box.rows, box.columns] = enlarged(self._mean_answer(near, seen), box.size)
-        return answer if boxes else None
+            if certainty < CERTAIN_PERSON:
+                return ClassScores(turns, certainty=certainty)
+        return replace(scores, certainty=certainty)
 
     def person_logit(self, photo: np.ndarray) -> np.ndarray:
-        """What the segmenter says of a photo: positive where a person is.
+        """A segmenter's logit of one view of a photo.
+
+        Parameters
+        ----------
+        photo : ndarray of shape (H, W, 3), uint8
 
         Returns
         -------
-        (rows, columns) float32 ndarray
-            At the net's size.
+        ndarray of shape (rows, columns), float32
+            At the net's shape; positive where a person is.
         """
-        return self._answer(self._picture(photo, (), self._size))
+        return self._output(self._picture(photo, (), self._input_shape))
 
     def mean_logit(self, photo: np.ndarray) -> np.ndarray:
-        """`person_logit` as the mean of several looks, each cut off (`bounded`)."""
-        return self._mean_answer(photo, ())
+        """`person_logit` as the mean over several views, each clipped (`clipped_scores`)."""
+        return self._mean_scores(photo, ())
 
-    def _mean_answer(self, photo: np.ndarray, faces: Sequence[np.ndarray]) -> np.ndarray:
-        """Mean of the answers to several looks at a photo (`test_time`), each cut off."""
-        if not self.segments:
-            self._fit_to(photo.shape[:2])
-        double = self._picture(photo, faces, (2 * self._size[0], 2 * self._size[1]))
-        return mean_of_looks(double, lambda seen: bounded(self._answer(seen)))
+    def _upright_scores(self, photo: np.ndarray, faces: Sequence[np.ndarray]) -> ClassScores:
+        """Scores of an (H, W, 3) uint8 photo that is the right way up, whose faces are known."""
+        if self.segments:
+            return ClassScores(segmenter=self._segmenter_scores(photo))
+        if not self._test_time_augmentation:
+            output = self._output(self._picture(photo, faces, self._input_shape))
+            return ClassScores(net=TrimapScores(output.transpose(2, 0, 1), is_final=True))
+        if self._segmenter is None or not self._at_boundary_only:
+            return ClassScores(net=self._trimap_scores(photo, faces))
+        people = self._segmenter._segmenter_scores(photo)
+        if people is None:
+            return ClassScores()
+        return ClassScores(segmenter=people, net=self._trimap_scores(photo, faces))
 
-    def _fit_to(self, shape: tuple[int, int]) -> None:
-        """Give the net an input of (rows, columns)' aspect and of its own area."""
+    def _segmenter_scores(self, photo: np.ndarray) -> SegmenterScores | None:
+        """Scores of a net that says where people are; None where it finds nobody."""
+        logit = self._scores_with_close_ups(photo, ())
+        if logit is None:
+            return None
+        kernel, bias = (blob.data.copy() for blob in self._net.params["score"])
+        return SegmenterScores(logit, (kernel[:, :, 0, 0], bias))
+
+    def _trimap_scores(self, photo: np.ndarray, faces: Sequence[np.ndarray]) -> TrimapScores | None:
+        """Scores of a net that has learned the unknown band; None where it finds nobody."""
+        output = self._scores_with_close_ups(photo, faces)
+        if output is None:
+            return None
+        second_opinion = None
+        # One view suffices, as it counts far from the borders only.
+        if self._segmenter is not None and not self._at_boundary_only:
+            logit = self._segmenter.person_logit(photo)
+            second_opinion = enlarged(logit, work_shape(photo.shape))
+        return TrimapScores(np.ascontiguousarray(output.transpose(2, 0, 1)), second_opinion)
+
+    def _scores_with_close_ups(
+        self, photo: np.ndarray, faces: Sequence[np.ndarray]
+    ) -> np.ndarray | None:
+        """Mean scores at a photo's `work_shape`; None where nobody is found.
+
+        Where people are small, the scores are those of a close-up.
+        """
+        scores = enlarged(self._mean_scores(photo, faces), work_shape(photo.shape))
+        boxes = people_boxes(person_margin(scores))
+        for box in boxes:
+            if not box.needs_close_up:
+                continue
+            close_up, corner = box.crop(photo), box.corner(photo.shape)
+            moved = [points - corner for points in faces]
+            moved = [points for points in moved if is_inside(points, close_up.shape)]
+            found = self._mean_scores(close_up, moved)
+            scores[box.rows, box.columns] = enlarged(found, box.shape)
+        return scores if boxes else None
+
+    def _mean_scores(self, photo: np.ndarray, faces: Sequence[np.ndarray]) -> np.ndarray:
+        """Mean of the clipped scores of several views of a photo (`test_time`)."""
+        shape = self._input_shape if self.segments else self._fit_to(photo.shape[:2])
+        double = self._picture(photo, faces, (2 * shape[0], 2 * shape[1]))
+        return mean_over_views(double, lambda picture: clipped_scores(self._output(picture)))
+
+    def _fit_to(self, shape: tuple[int, int]) -> tuple[int, int]:
+        """Reshape the net's input to the aspect of (rows, columns), at about its own area."""
         data = self._net.blobs["data"]
-        self._size = size_like(shape, self._area)
-        if tuple(data.shape[2:]) != self._size:
-            data.reshape(1, data.shape[1], *self._size)
+        fitted = shape_like(shape, self._input_shape[0] * self._input_shape[1])
+        if tuple(data.shape[2:]) != fitted:
+            data.reshape(1, data.shape[1], *fitted)
             self._net.reshape()
+        return fitted
 
     def _picture(
-        self, photo: np.ndarray, faces: Sequence[np.ndarray], size: tuple[int, int]
+        self, photo: np.ndarray, faces: Sequence[np.ndarray], shape: tuple[int, int]
     ) -> np.ndarray:
-        """(rows, columns, 3 or 4) uint8: a reduced photo and, if the net wants it, its mask."""
-        colors = seen(photo, size)
+        """The photo at a (rows, columns), uint8, and the shape mask beside it if the net wants one.
+
+        Returns
+        -------
+        ndarray of shape (rows, columns, 3 or 4), uint8
+        """
+        colors = eight_bit_resized(photo, shape)
         if self._mask is None:
             return colors
         if not faces:
-            mask = np.full(size, NEUTRAL_MASK, np.uint8)
+            mask = np.full(shape, NEUTRAL_MASK, np.uint8)
         else:
-            scale = np.array([size[1] / photo.shape[1], size[0] / photo.shape[0]])
+            scale = np.array([shape[1] / photo.shape[1], shape[0] / photo.shape[0]])
             points = (faces[0] + 0.5) * scale - 0.5
-            mask = np.uint8(np.rint(255 * self._mask.warp_to(points, size)))
+            mask = np.rint(255 * self._mask.warp_to(points, shape)).astype(np.uint8)
         return np.dstack([colors, mask])
 
-    def _answer(self, picture: np.ndarray) -> np.ndarray:
+    def _output(self, picture: np.ndarray) -> np.ndarray:
         """Logit (rows, columns) or scores (rows, columns, 3) of a `_picture`."""
-        offset = np.float32([*MEAN_BGR, NEUTRAL_MASK][: picture.shape[2]])
+        offset = np.array([*MEAN_BGR, NEUTRAL_MASK][: picture.shape[2]], np.float32)
         self._net.blobs["data"].data[0] = (picture - offset).transpose(2, 0, 1)
         self._forward()
         if self.segments:
@@ -437,3 +319,12 @@ class Predictor:
             f"{self.weights} gives scores that are not finite, first in layer {layer}; "
             "train again with a smaller learning rate."
         )
+
+
+def _turn_of_people(view: PhotoView, segmenter: Predictor) -> tuple[int, float]:
+    """The turn of a photo without faces, and how certain a segmenter is of people in it."""
+    logits = [segmenter.mean_logit(view.reduced)]
+    if mean_certainty(logits[0]) * TURN_LEAD < MOST_LOGIT:  # else no other can lead
+        logits += [segmenter.mean_logit(turned(view.reduced, turns)) for turns in (1, 2, 3)]
+    turns = surest_turn(logits)
+    return turns, person_certainty(logits[turns])

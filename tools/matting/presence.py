@@ -1,16 +1,16 @@
 """Whether anybody is in a photo that shows no face.
 
 Segmenters find a shape of a person's size in much that is round and in the middle: a
-cup, a logo, a retina.  What tells people apart is that every look at them agrees.
+cup, a logo, a retina.  What tells people apart is that every view of them agrees.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-# Of the 24 pictures of scikit-image without people, upright, the next below have 7.84 (a
+# Among the 24 pictures of scikit-image without people, upright, the next below have 7.84 (a
 # logo), 6.96 (a cat) and 6.42 (a cell); above are a retina, 8.47, and coins, 8.61, in which
-# the portrait net sees nobody.  Of 15 photos of people without a face that dlib finds, 11
+# the portrait net finds nobody.  Among 15 photos of people without a face that dlib finds, 11
 # have 12, the most there is, the others 11.94, 11.1 (a street), 9.41 and 9.10 (two frames
 # with two small gray people).  Nearer to the things than to the people: a lost person is
 # worse than a cut-out cup.  A round apple has 12 and is a person.  Measured on 2026-11-28.
@@ -22,9 +22,9 @@ def person_certainty(logit: np.ndarray) -> float:
 
     Parameters
     ----------
-    logit : (H, W) ndarray
-        Mean of several looks at the whole photo, each cut off at a value that certain
-        pixels reach (`tools.matting.predictor.bounded`); positive where a person is.
+    logit : ndarray of shape (H, W)
+        Mean over several views of the whole photo, each clipped at a value that certain
+        pixels reach (`tools.matting.predictor.clipped_scores`); positive where a person is.
 
     Returns
     -------
@@ -36,6 +36,6 @@ def person_certainty(logit: np.ndarray) -> float:
 
 
 def mean_certainty(logit: np.ndarray) -> float:
-    """Mean where `person_certainty` takes the median: also tells how much of a person is sure."""
+    """Mean where `person_certainty` takes the median; depends on how much of a person is sure."""
     people = logit[logit > 0]
     return float(people.mean()) if people.size else 0.0

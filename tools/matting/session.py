@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -29,35 +28,37 @@ from data_prep.common.landmarks import LandmarkDetector
 from prototxt.catalog import score_weights
 from tools.matting.band import (
     COLOR_WEIGHT,
-    HAZE,
-    Face,
-    band_probabilities,
+    SNAP_MARGIN,
+    faces_of_people,
     mask_logit,
-    trimap_probabilities,
-    work_size,
+    probabilities_from_logit,
+    probabilities_from_trimap,
 )
 from tools.matting.guidance import MASK, TRIMAP, Guidance, covers_border, levels_of
 from tools.matting.models import DEFAULT_MODEL
 from tools.matting.orientation import turned
-from tools.matting.predictor import Predictor, detected_faces, seen
-from tools.matting.solve import Sight, solved
+from tools.matting.photo_view import Faces, PhotoView, detected_faces, work_shape
+from tools.matting.predictor import Predictor
+from tools.matting.solve import solved
+from tools.matting.trimap import ClassScores, TrimapEstimate, estimate_trimap
 
 SMALLEST_SIDE = 3  # one window of the matting Laplacian
 
 
 @dataclass(frozen=True)
 class Matte:
-    """What a session makes of one photo.
+    """One photo and its matte.
 
     Attributes
     ----------
-    photo : (H, W, 3) uint8 or uint16 ndarray
+    photo : ndarray of shape (H, W, 3), uint8 or uint16
         As it was given, BGR.
-    alpha : (H, W) float64 ndarray
+    alpha : ndarray of shape (H, W), float64
         In [0, 1]; all 0 where nobody was found.
-    probabilities : (3, H, W) float32 ndarray
-        Of foreground, background and unknown (eq. 3), as they were solved.
-    faces : tuple of (68, 2) float64 ndarray
+    probabilities : ndarray of shape (3, H, W), float32
+        Class probabilities of foreground, background and unknown (eq. 3), as they were
+        solved.
+    faces : tuple of ndarray of shape (68, 2), float64
         Landmarks in pixels (x, y), the largest face first; those that the net
         (or the mask) takes for people.  Empty where a trimap came from outside.
     person_found : bool
@@ -67,14 +68,15 @@ class Matte:
     photo: np.ndarray
     alpha: np.ndarray
     probabilities: np.ndarray
-    faces: tuple[np.ndarray, ...]
+    faces: Faces
     person_found: bool
 
     @cached_property
     def foreground(self) -> np.ndarray:
         """Colors of the person free of the old background, of the photo's shape and type.
 
-        Not premultiplied; without meaning where alpha is 0.
+        They are estimated when first asked for, are not premultiplied, and mean nothing
+        where alpha is 0.
         """
         return foreground_colors(self.photo, self.alpha)
 
@@ -86,8 +88,8 @@ class MattingSession:
 
     Parameters
     ----------
-    model : str or None
-        A key of `tools.matting.models.MODELS`.
+    model : str, Predictor or None
+        A key of `tools.matting.models.MODELS`, or nets that are loaded already.
         None loads nothing: trimaps and masks come from outside.
 
     Raises
@@ -96,9 +98,10 @@ class MattingSession:
         If a file of the model is missing or damaged, or Caffe is not built.
     """
 
-    def __init__(self, model: str | None = DEFAULT_MODEL) -> None:
-        self._predictor = Predictor(model) if model else None
-        self._turn = threading.Lock()
+    def __init__(self, model: str | Predictor | None = DEFAULT_MODEL) -> None:
+        self._predictor = Predictor(model) if isinstance(model, str) else model
+        # Reentrant, because a predictor asks its view for faces.
+        self._lock = threading.RLock()
 
     @cached_property
     def _detector(self) -> LandmarkDetector:
@@ -114,13 +117,13 @@ class MattingSession:
 
         Parameters
         ----------
-        photo : (H, W, 3) uint8 or uint16 ndarray
+        photo : ndarray of shape (H, W, 3), uint8 or uint16
             BGR.
-        trimap : (h, w) uint8 ndarray, optional
+        trimap : ndarray of shape (h, w), uint8, optional
             White foreground, black background, else unknown; stretched to the
             photo.  What it calls known is kept.
-        mask : (h, w) uint8 or float ndarray, optional
-            Of any segmenter, 0 background to 255 (float: 1) foreground;
+        mask : ndarray of shape (h, w), uint8 or float, optional
+            From any segmenter, 0 background to 255 (float: 1) foreground;
             stretched to the photo.  Its border is refined as the model's is.
 
         Raises
@@ -131,32 +134,42 @@ class MattingSession:
             is inverted or leaves no foreground or background, there is neither
             a model nor one of the two, or memory does not suffice.
         """
-        check_photo(photo)
-        if trimap is not None and mask is not None:
-            raise InputError("Give a trimap or a mask, not both.")
-        if trimap is not None:
-            sight = self._sight_of_trimap(trimap, photo)
-        elif mask is not None:
-            sight = self._sight_of_mask(mask, photo)
-        elif self._predictor is not None:
-            with self._turn:
-                sight = self._predictor.look(photo)
-        else:
-            raise InputError("This session has no model; give a trimap or a mask.")
-        lambda_ = self._predictor.lambda_ if self._predictor else DEFAULT_LAMBDA
-        alpha = solved(photo, sight, lambda_)
-        return Matte(photo, alpha, sight.probabilities, sight.faces, bool(alpha.any()))
+        view = self._view(photo)
+        estimate = guided_trimap(view, trimap, mask)
+        if estimate is None:
+            scores = self._scores(view)
+            estimate = estimate_trimap(view, scores)
+        alpha = solved(photo, estimate, self._lambda)
+        # `Matte.foreground` is estimated from photo and alpha when it is asked for.
+        return Matte(photo, alpha, estimate.probabilities, estimate.faces, bool(alpha.any()))
+
+    def estimate_trimap(self, photo: np.ndarray) -> TrimapEstimate:
+        """The trimap of one photo by the model, without the solve.
+
+        Parameters
+        ----------
+        photo : ndarray of shape (H, W, 3), uint8 or uint16
+            BGR.
+
+        Raises
+        ------
+        InputError
+            If the array is no photo, there is no model, or its scores are not finite.
+        """
+        view = self._view(photo)
+        return estimate_trimap(view, self._scores(view))
 
     def segment(self, photo: np.ndarray) -> np.ndarray:
         """The raw mask of the person segmenter, before any trimap or matting.
 
         Parameters
         ----------
-        photo : (H, W, 3) uint8 or uint16 ndarray
+        photo : ndarray of shape (H, W, 3), uint8 or uint16
+            BGR.
 
         Returns
         -------
-        (H, W) float32 ndarray
+        ndarray of shape (H, W), float32
             In [0, 1].
 
         Raises
@@ -164,76 +177,103 @@ class MattingSession:
         InputError
             If the model is no segmenter.
         """
-        check_photo(photo)
+        view = self._view(photo)
         if self._predictor is None or not self._predictor.segments:
             raise InputError("This session's model is no segmenter; take `selfie`.")
-        with self._turn:
-            logit = self._predictor.person_logit(photo)
+        with self._lock:
+            logit = self._predictor.person_logit(view.eight_bit)
         share = 1 / (1 + np.exp(-np.clip(logit, -50, 50)))
         return cv2.resize(share, photo.shape[1::-1], interpolation=cv2.INTER_LINEAR)
 
-    def _sight_of_trimap(self, trimap: np.ndarray, photo: np.ndarray) -> Sight:
-        check_trimap(trimap)
-        size = photo.shape[:2]
-        stretched = cv2.resize(trimap, size[::-1], interpolation=cv2.INTER_NEAREST)
-        levels = levels_of(TRIMAP, Guidance(stretched), "The trimap").values
-        probabilities = trimap_probabilities(levels, size)
-        person = probabilities[0] - probabilities[1]
-        if covers_border(person):  # faces are looked for only where it matters
-            turns, faces = self._faces(photo)
-            shape = np.rot90(photo, turns).shape[:2]
-            refuse_inverted(TRIMAP, turned(person, turns), faces, shape)
-        return Sight(probabilities, (), True)
+    @property
+    def _lambda(self) -> float:
+        return self._predictor.lambda_ if self._predictor else DEFAULT_LAMBDA
 
-    def _sight_of_mask(self, mask: np.ndarray, photo: np.ndarray) -> Sight:
-        check_mask(mask)
-        mask = levels_of(MASK, Guidance(mask), "The mask").values
-        size = work_size(photo.shape[:2])
-        logit, least_radius = mask_logit(mask, size)
-        turns, faces = self._faces(photo)
-        upright, shape = turned(logit, turns), np.rot90(photo, turns).shape[:2]
-        if covers_border(logit):
-            refuse_inverted(MASK, upright, faces, shape)
-        probabilities, faces = band_probabilities(
-            turned(seen(photo, size), turns), upright, faces, shape, score_weights(), least_radius
-        )
-        for name, plane in zip(("foreground", "background"), probabilities):
-            if plane.max() < COLOR_WEIGHT:  # less than a guess: the matte would fade away
-                raise InputError(
-                    f"The mask has no {name} wider than the doubt around its border, as where "
-                    "it is noise; give a mask of the whole person."
-                )
-        return Sight(probabilities, faces, True, HAZE).turned(-turns)
+    def _view(self, photo: np.ndarray) -> PhotoView:
+        check_photo(photo)
+        return PhotoView(photo, self._find_faces)
 
-    def _faces(self, photo: np.ndarray) -> tuple[int, tuple[np.ndarray, ...]]:
-        """As `detected_faces`: quarters to turn the photo by, and its faces then."""
-        with self._turn:
+    def _find_faces(self, photo: np.ndarray) -> tuple[int, Faces]:
+        with self._lock:
             return detected_faces(self._detector, photo)
 
+    def _scores(self, view: PhotoView) -> ClassScores:
+        if self._predictor is None:
+            raise InputError("This session has no model; give a trimap or a mask.")
+        with self._lock:
+            return self._predictor.scores(view)
 
-def refuse_inverted(
-    kind: str, person: np.ndarray, faces: Sequence[np.ndarray], size: tuple[int, int]
-) -> None:
+
+def guided_trimap(
+    view: PhotoView, trimap: np.ndarray | None, mask: np.ndarray | None
+) -> TrimapEstimate | None:
+    """What a trimap or mask from outside gives in the model's place; None without either.
+
+    Parameters and errors are those of `MattingSession.matte`.
+    """
+    if trimap is not None and mask is not None:
+        raise InputError("Give a trimap or a mask, not both.")
+    if trimap is not None:
+        return trimap_as_given(view, trimap)
+    return None if mask is None else trimap_around_mask(view, mask)
+
+
+def trimap_as_given(view: PhotoView, trimap: np.ndarray) -> TrimapEstimate:
+    """A trimap from outside, checked; parameters and errors as `MattingSession.matte`."""
+    check_trimap(trimap)
+    stretched = cv2.resize(trimap, view.shape[::-1], interpolation=cv2.INTER_NEAREST)
+    levels = levels_of(TRIMAP, Guidance(stretched), "The trimap").values
+    probabilities = probabilities_from_trimap(levels, view.shape)
+    margin = probabilities[0] - probabilities[1]
+    if covers_border(margin):  # faces are looked for only where it matters
+        refuse_inverted(TRIMAP, margin, view)
+    return TrimapEstimate(probabilities, (), True)
+
+
+def trimap_around_mask(view: PhotoView, mask: np.ndarray) -> TrimapEstimate:
+    """A band around the border of a mask from outside, as around a segmenter's.
+
+    Parameters and errors are those of `MattingSession.matte`.
+    """
+    check_mask(mask)
+    levels = levels_of(MASK, Guidance(mask), "The mask").values
+    logit, least_radius = mask_logit(levels, work_shape(view.shape))
+    if covers_border(logit):
+        refuse_inverted(MASK, logit, view)
+    turns = view.turns
+    upright, shape = turned(logit, turns), view.upright_shape(turns)
+    small = turned(view.reduced, turns)
+    faces = faces_of_people(upright, view.faces, shape)
+    probabilities = probabilities_from_logit(
+        small, upright, faces, shape, score_weights(), least_radius
+    )
+    for name, plane in zip(("foreground", "background"), probabilities):
+        if plane.max() < COLOR_WEIGHT:  # less than a guess: the matte would fade away
+            raise InputError(
+                f"The mask has no {name} wider than the doubt around its border, as where "
+                "it is noise; give a mask of the whole person."
+            )
+    return TrimapEstimate(probabilities, faces, True, SNAP_MARGIN).turned(-turns)
+
+
+def refuse_inverted(kind: str, margin: np.ndarray, view: PhotoView) -> None:
     """Refuse guidance that covers the border of a photo and calls its faces background.
 
     Parameters
     ----------
     kind : {"trimap", "mask"}
-    person : (h, w) float32 ndarray
+    margin : ndarray of shape (h, w), float32
         Positive where a person is, negative in the background; covers the border.
-    faces : sequence of (68, 2) ndarray
-        Landmarks in pixels of the photo.
-    size : (rows, columns)
-        Of the photo.
+    view : PhotoView
 
     Raises
     ------
     InputError
         If there are faces, and all of them lie in the background.
     """
-    scale = person.shape[1] / size[1], person.shape[0] / size[0]
-    heads = [Face.of(points, scale) for points in faces]
-    if heads and all(head.is_inside(-person) for head in heads):
+    background = turned(-margin, view.turns)
+    inside = faces_of_people(background, view.faces, view.upright_shape(view.turns))
+    if view.faces and len(inside) == len(view.faces):
         raise InputError(
             f"The {kind} is inverted: white covers the border of the photo, and the face is "
             "black; exchange black and white."
@@ -261,6 +301,7 @@ def check_photo(photo: np.ndarray) -> None:
     Raises
     ------
     InputError
+        If it is no (H, W, 3) array of uint8 or uint16, or too small.
     """
     if photo.ndim != 3 or photo.shape[2] != 3 or photo.dtype not in (np.uint8, np.uint16):
         raise InputError(
@@ -280,6 +321,7 @@ def check_mask(mask: np.ndarray) -> None:
     Raises
     ------
     InputError
+        If it is no (h, w) array of uint8 or float, or its floats are not in [0, 1].
     """
     if mask.ndim != 2 or not mask.size or not (mask.dtype == np.uint8 or mask.dtype.kind == "f"):
         raise InputError(
@@ -301,12 +343,12 @@ def matte(image: np.ndarray) -> np.ndarray:
 
     Parameters
     ----------
-    image : (H, W, 3) uint8 or uint16 ndarray
+    image : ndarray of shape (H, W, 3), uint8 or uint16
         BGR.
 
     Returns
     -------
-    (H, W) float64 ndarray
+    ndarray of shape (H, W), float64
         In [0, 1]; all 0 where nobody was found.
     """
     return _default_session().matte(image).alpha

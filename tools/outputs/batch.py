@@ -34,7 +34,7 @@ from tools.outputs.effects import (
     EFFECTS,
 )
 from tools.outputs.folders import Companions, list_photos, some, unique_targets
-from tools.outputs.rendering import OUTPUTS, PNG_OUTPUTS, Job, Request, Workbench, is_image_file
+from tools.outputs.rendering import OUTPUTS, PNG_OUTPUTS, Job, LoadedRequest, Request, is_image_file
 
 # Outputs that show the background that is asked for.
 ON_BACKGROUND = ("composite", "effects")
@@ -44,7 +44,7 @@ SUFFIXES = {"png": ".png", "webp": ".webp", "tiff": ".tif", "jpg": ".jpg"}
 MEMORY_PER_WORKER = 4 << 30  # bytes
 
 PIPE = "-"
-STREAM_STEM = "stdin"  # of outputs of what has no name of its own
+STREAM_STEM = "stdin"  # in the names of outputs of a photo that has no name
 
 DONE, SKIPPED, NOBODY, FAILED = "done", "skipped", "nobody", "failed"
 NOBODY_FOUND = "nobody was found in {}; point out the person with --mask or --trimap."
@@ -59,13 +59,13 @@ class Result:
     photo : str
     status : {"done", "skipped", "nobody", "failed"}
     message : str
-        Of a failure, or that there is nobody.
+        Why it failed, or that there is nobody.
     files : dict of str to str
-        Of the job, by kind of output; written if the status is "done".
+        The job's, by kind of output; written if the status is "done".
     width, height, faces : int
     seconds : float
     warnings : tuple of str
-        What of the input was left out or assumed.
+        Parts of the input that were left out, and assumptions about it.
     """
 
     photo: str
@@ -85,14 +85,14 @@ def suffix_of(kind: str, request: Request) -> str:
 
 
 def process(
-    job: Job, bench: Workbench, request: Request, write: Callable[[str, bytes], None]
+    job: Job, loaded: LoadedRequest, request: Request, write: Callable[[str, bytes], None]
 ) -> Result:
     """Matte one photo.
 
     Parameters
     ----------
     job : Job
-    bench : Workbench
+    loaded : LoadedRequest
         Made of `request`.
     request : Request
     write : callable
@@ -113,12 +113,12 @@ def process(
     if job.problem:
         raise InputError(job.problem)
     start = time.monotonic()
-    with collected_warnings() as told, _faults_named(job.name):
+    with collected_warnings() as warnings, _faults_named(job.name):
         photo = read_picture(job.source, job.name)
-        matte = bench.matte(photo, job)
+        matte = loaded.matte(photo, job)
         if matte.person_found:
             for kind in request.kinds:
-                pixels = bench.render(kind, photo, matte)
+                pixels = loaded.render(kind, photo, matte)
                 suffix = job.files[kind].suffix if job.files else suffix_of(kind, request)
                 write(kind, encode_picture(pixels, suffix, photo))
     height, width = photo.bgr.shape[:2]
@@ -131,7 +131,7 @@ def process(
         faces=len(matte.faces),
         seconds=round(time.monotonic() - start, 3),
         message="" if matte.person_found else NOBODY_FOUND.format(job.name),
-        warnings=tuple(told),
+        warnings=tuple(warnings),
     )
 
 
@@ -172,10 +172,10 @@ def write_files(job: Job) -> Callable[[str, bytes], None]:
 
 
 @functools.cache
-def _workbench(request: Request) -> Workbench:
+def _loaded(request: Request) -> LoadedRequest:
     """What a worker process serves many jobs with; its warnings were shown before."""
     with collected_warnings():
-        return Workbench(request)
+        return LoadedRequest(request)
 
 
 def run_job(job: Job, request: Request, out: Path) -> Result:
@@ -184,13 +184,13 @@ def run_job(job: Job, request: Request, out: Path) -> Result:
     Raises
     ------
     InputError
-        As `Workbench`: what concerns every photo.
+        As `LoadedRequest`: what concerns every photo.
     """
-    bench = _workbench(request)
+    loaded = _loaded(request)
     try:
         is_file = isinstance(job.source, Path) and job.source.is_file()
         photo = journal.state_of(job.source) if is_file else None
-        result = process(job, bench, request, write_files(job))
+        result = process(job, loaded, request, write_files(job))
         if result.status == DONE and photo is not None:
             keys = {path: job.keys[kind] for kind, path in job.files.items()}
             journal.add_entry(out, photo, keys)
@@ -417,7 +417,7 @@ def run_jobs(
     InputError
         As `run_job`, and if a worker process died.
     """
-    _workbench.cache_clear()  # the files of the request may have changed
+    _loaded.cache_clear()  # the files of the request may have changed
     entries = {} if overwrite else journal.read_entries(out)
     done = {job.name for job in jobs if job.is_done(entries, out)}
     fresh = [job for job in jobs if job.name not in done]

@@ -26,7 +26,7 @@ from data_prep.common.srgb import to_display, to_linear
 
 Image = np.ndarray
 #: From (H, W, 3) float32 BGR in [0, 1] to the same.
-Look = Callable[[Image], Image]
+Style = Callable[[Image], Image]
 
 # Filter sizes are shares of the photo's size (square root of its area), so
 # that a photo and its reduced copy look the same.
@@ -39,7 +39,7 @@ OUTLINE_SIGMA = 0.0018
 # Before a lens blurs them, lights are stretched to this: white in a photo is
 # anything that was bright enough.
 BRIGHTEST_LIGHT = 3.0
-# Of a pixel that the person covers, in the blur of the background: where
+# Weight of a pixel that the person covers, in the blur of the background: where
 # everything is covered, the filled-in background shows.
 COVERED_WEIGHT = 1e-4
 
@@ -112,7 +112,7 @@ def composite(foreground: Image, alpha: Image, ground: Image) -> Image:
     Returns
     -------
     (H, W, 3) ndarray
-        Of the type of `foreground`.
+        Typed as `foreground`.
     """
     opacity = np.float32(alpha)[:, :, None]
     values = opacity * to_float(foreground) + (1 - opacity) * to_float(ground)
@@ -160,9 +160,9 @@ def _filled(premultiplied: Image, weight: Image) -> Image:
 # --- background replacement ---------------------------------------------------
 
 
-def cover(image: Image, size: tuple[int, int]) -> Image:
+def cover(image: Image, shape: tuple[int, int]) -> Image:
     """Scale an image to cover (rows, columns), and crop what is too much, centered."""
-    rows, columns = size
+    rows, columns = shape
     scale = max(rows / image.shape[0], columns / image.shape[1])
     width, height = (max(1, round(side * scale)) for side in image.shape[1::-1])
     filter_ = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
@@ -217,16 +217,16 @@ def replace_background(
     return composite(foreground, alpha, ground)
 
 
-def studio(size: tuple[int, int], light: Image, dark: Image) -> Image:
+def studio(shape: tuple[int, int], light: Image, dark: Image) -> Image:
     """A backdrop lit behind the head: (rows, columns, 3) uint16, BGR.
 
     Parameters
     ----------
-    size : (int, int)
+    shape : (rows, columns)
     light, dark : (3,) array
         BGR in [0, 1], at the middle of the light and at the far corners.
     """
-    rows, columns = size
+    rows, columns = shape
     down = (np.arange(rows, dtype=np.float32)[:, None] / rows - 0.4) / 0.8
     across = (np.arange(columns, dtype=np.float32)[None, :] / columns - 0.5) / 0.8
     share = np.clip(np.sqrt(down**2 + across**2), 0, 1)[:, :, None]
@@ -268,7 +268,7 @@ def depth_of_field(
     photo, alpha, foreground
         See `Effect.apply`.
     radius : float
-        Of the disc, in units of the photo's size.
+        The disc's, in units of the photo's size.
     """
     visible = 1 - np.float32(alpha)[:, :, None] + np.float32(COVERED_WEIGHT)
     light = to_linear(background_plate(photo, alpha, foreground))
@@ -352,17 +352,17 @@ def oil(image: Image) -> Image:
     return np.clip(total[:, :, :3] / total[:, :, 3:], 0, 1)
 
 
-def stylize_person(photo: Image, alpha: Image, foreground: Image, look: Look) -> Image:
-    """Apply a look to the person; the background stays."""
+def stylize_person(photo: Image, alpha: Image, foreground: Image, style: Style) -> Image:
+    """Apply a style to the person; the background stays."""
     opacity = np.float32(alpha)[:, :, None]
-    values = opacity * look(to_float(foreground)) + remainder(photo, alpha, foreground)
+    values = opacity * style(to_float(foreground)) + remainder(photo, alpha, foreground)
     return from_float(values, photo.dtype)
 
 
-def stylize_background(photo: Image, alpha: Image, foreground: Image, look: Look) -> Image:
-    """Apply a look to the background; the person stays."""
+def stylize_background(photo: Image, alpha: Image, foreground: Image, style: Style) -> Image:
+    """Apply a style to the background; the person stays."""
     opacity = np.float32(alpha)[:, :, None]
-    ground = look(background_plate(photo, alpha, foreground))
+    ground = style(background_plate(photo, alpha, foreground))
     values = opacity * to_float(foreground) + (1 - opacity) * ground
     return from_float(values, photo.dtype)
 
@@ -386,7 +386,7 @@ WARM, COOL = (0.72, 0.97, 1.12), (1.05, 0.72, 0.5)
 GRAY_STUDIO = {"light": (0.82, 0.80, 0.78), "dark": (0.30, 0.28, 0.26)}
 SUNSET_STUDIO = {"light": (0.45, 0.66, 0.98), "dark": (0.36, 0.18, 0.40)}
 
-LOOKS: dict[str, Look] = {"sketch": sketch, "cartoon": cartoon, "oil": oil}
+STYLES: dict[str, Style] = {"sketch": sketch, "cartoon": cartoon, "oil": oil}
 EFFECTS: dict[str, Effect] = {
     "studio": Effect("Studio", "Background", partial(before_studio, **GRAY_STUDIO)),
     "sunset": Effect(
@@ -394,17 +394,19 @@ EFFECTS: dict[str, Effect] = {
     ),
     "depth-of-field": Effect("Depth of field", "Background", depth_of_field),
     "gray-background": Effect(
-        "Black-and-white background", "Color", partial(stylize_background, look=gray)
+        "Black-and-white background", "Color", partial(stylize_background, style=gray)
     ),
     "warm-person": Effect(
-        "Warm person", "Color", partial(stylize_person, look=partial(tone, gains=WARM))
+        "Warm person", "Color", partial(stylize_person, style=partial(tone, gains=WARM))
     ),
     "cool-background": Effect(
-        "Cool background", "Color", partial(stylize_background, look=partial(tone, gains=COOL))
+        "Cool background", "Color", partial(stylize_background, style=partial(tone, gains=COOL))
     ),
     **{
-        f"{name}-{part}": Effect(f"{name.capitalize()} {part}", "Look", partial(stylize, look=look))
-        for name, look in LOOKS.items()
+        f"{name}-{part}": Effect(
+            f"{name.capitalize()} {part}", "Look", partial(stylize, style=style)
+        )
+        for name, style in STYLES.items()
         for part, stylize in (("person", stylize_person), ("background", stylize_background))
     },
 }

@@ -105,7 +105,7 @@ class Tree:
 
 @dataclass(frozen=True)
 class Listing:
-    """What a folder holds for a run, and what of it is passed over.
+    """Photos in a folder, and the files beside them that are passed over.
 
     Attributes
     ----------
@@ -143,9 +143,9 @@ class Listing:
 
 def some(names: Sequence[object]) -> str:
     """The first names and how many more there are."""
-    told = ", ".join(map(str, names[:EXAMPLES]))
+    listed = ", ".join(map(str, names[:EXAMPLES]))
     more = len(names) - EXAMPLES
-    return f"{told} and {more} more" if more > 0 else told
+    return f"{listed} and {more} more" if more > 0 else listed
 
 
 def list_photos(folder: Path, out: Path | None, kinds: Collection[str]) -> Listing:
@@ -161,7 +161,7 @@ def list_photos(folder: Path, out: Path | None, kinds: Collection[str]) -> Listi
     out : Path or None
         The output folder.
     kinds : collection of str
-        Of outputs.
+        Those of outputs.
     """
     tree = Tree.of(folder, out)
     written = set(_written(tree.folders, folder))
@@ -249,7 +249,7 @@ class Companions:
         A file for every photo, or a folder with one of the photo's name for each.
     kind : {"trimap", "mask"}
     targets : sequence of Path
-        Of all photos, as `unique_targets` makes them.
+        Those of all photos, as `unique_targets` makes them.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""What an output folder remembers: which request and photo each of its files was made of.
+"""Journal of an output folder: the request and the photo that each file was made from.
 
 A line of JSON is added for every photo that is done, so a killed run is remembered up
 to there.  A file is current if it and its photo are what they were and the same was
@@ -17,7 +17,7 @@ from data_prep.datasets.resume import Journal
 NAME = ".matte.jsonl"
 
 State = dict[str, Any]
-#: Of a folder: by the name of a file in it, the key of its request, its state, its photo's.
+#: Key of its request, its state and its photo's state, by the name of a file in the folder.
 Entries = dict[str, dict[str, Any]]
 
 
@@ -57,9 +57,9 @@ def is_current(entry: Mapping[str, Any] | None, key: str, file: Path, photo: Pat
     Parameters
     ----------
     entry : mapping or None
-        Of the file, as `read_entries` gives it.
+        The file's, as `read_entries` gives it.
     key : str
-        Of what is asked now.
+        Stands for what is asked now.
     file, photo : Path
     """
     return (
@@ -79,7 +79,7 @@ def add_entry(folder: Path, photo: State, keys: Mapping[Path, str]) -> None:
     photo : dict
         State of the photo that was read.
     keys : mapping of Path to str
-        Of what was asked, by file in `folder`.
+        Stand for what was asked, by file in `folder`.
     """
     files = {
         path.relative_to(folder).as_posix(): {"key": key, "state": state_of(path)}

@@ -55,9 +55,9 @@ class Request:
     Attributes
     ----------
     kinds : tuple of str
-        Of `OUTPUTS` and `EFFECTS`.
+        Entries of `OUTPUTS` and `EFFECTS`.
     suffix : str
-        Of the files, as in `data_prep.common.pictures.encode_picture`.
+        The files', as in `data_prep.common.pictures.encode_picture`.
     model : str
         See `tools.matting.session.MattingSession`.
     background : str or None
@@ -84,7 +84,7 @@ class Job:
     Attributes
     ----------
     name : str
-        Of the photo, in messages.
+        What messages call the photo.
     source : Path or bytes
     files : dict of str to Path
         By kind of output; empty where they go elsewhere.
@@ -116,8 +116,8 @@ class Job:
         )
 
 
-class Workbench:
-    """The loaded model, and what a request needs for every photo.
+class LoadedRequest:
+    """A request with its model and background loaded, ready for any number of photos.
 
     Raises
     ------
@@ -158,10 +158,10 @@ class Workbench:
         Parameters
         ----------
         kind : str
-            Of `OUTPUTS` or `EFFECTS`.
+            An entry of `OUTPUTS` or `EFFECTS`.
         photo : Picture
         matte : Matte
-            Of that photo.
+            That photo's.
         """
         if kind == "alpha":
             return from_float(matte.alpha, matte.photo.dtype)

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from tools.outputs.effects import EFFECTS, Effect, composite, from_float, to_float
 
-TRIMAP_GREYS = np.array([255, 0, 128], dtype=np.uint8)  # foreground, background, unknown
+TRIMAP_GRAYS = np.array([255, 0, 128], dtype=np.uint8)  # foreground, background, unknown
 
 
 SHEET_HEIGHT = 800
@@ -55,8 +55,8 @@ def shrink(
     opacity = np.float32(alpha)
     layers = to_float(photo), opacity, to_float(foreground) * opacity[:, :, None]
     if scale < 1:
-        size = tuple(max(1, round(side * scale)) for side in photo.shape[1::-1])
-        layers = [cv2.resize(layer, size, interpolation=cv2.INTER_AREA) for layer in layers]
+        size_wh = tuple(max(1, round(side * scale)) for side in photo.shape[1::-1])
+        layers = [cv2.resize(layer, size_wh, interpolation=cv2.INTER_AREA) for layer in layers]
     small, opacity, premultiplied = layers
     colors = premultiplied / np.maximum(opacity, np.float32(1e-6))[:, :, None]
     return from_float(small, np.uint8), opacity, from_float(colors, np.uint8)
@@ -120,7 +120,7 @@ def captioned(tiles: Sequence[tuple[str, np.ndarray]], across: int) -> np.ndarra
     tiles : sequence of (str, (H, W, 3) uint8 ndarray)
         At least one.
     across : int
-        At most so many a row.
+        Largest number in a row.
 
     Returns
     -------
@@ -157,4 +157,4 @@ def render_trimap(probabilities: np.ndarray) -> np.ndarray:
     (H, W) uint8 array
         255, 0 or 128: the most probable channel of each pixel.
     """
-    return TRIMAP_GREYS[np.argmax(probabilities, axis=0)]
+    return TRIMAP_GRAYS[np.argmax(probabilities, axis=0)]

@@ -37,8 +37,8 @@ from tools.server.requests import OPTIONS, PARTS, Answer, Job, Refusal, job_from
 from tools.server.workers import Workers
 
 PAGE = Path(__file__).with_name("page.html")
-RETRY_SECONDS = 2  # what a refused client is told to wait
-# Of a Host header: an address of IPv6 in brackets or another name, and perhaps a port.
+RETRY_SECONDS = 2  # for which a refused client is asked to wait
+# A Host header has an address of IPv6 in brackets or another name, and perhaps a port.
 HOST = re.compile(r"(?:\[([^\]@]*)\]|([^:@\[\]/]*))(?::\d*)?")
 MULTIPART = "multipart/form-data"
 MOST_PARTS = 32  # of each kind: enough to name the one that is unknown or repeated
@@ -51,9 +51,9 @@ class Limits:
     Attributes
     ----------
     megabytes : float
-        Of a request's body.
+        Largest body of a request.
     megapixels : float
-        Of each image in it, read from its header before it is decoded.
+        Largest image in it; read from its header before it is decoded.
     queue : int
         Requests that may wait besides those that workers are at; their bodies
         are in memory.
@@ -273,8 +273,8 @@ class Server:
             ],
             exception_handlers={
                 Refusal: refused,
-                ClientDisconnect: left_alone,
-                HTTPException: unknown,
+                ClientDisconnect: client_gone,
+                HTTPException: http_error,
                 Exception: failed,
             },
             lifespan=lifespan,
@@ -352,11 +352,11 @@ async def refused(_: Request, refusal: Refusal) -> Response:
     return JSONResponse({"error": refusal.sentence}, refusal.status, headers)
 
 
-async def left_alone(_: Request, __: ClientDisconnect) -> Response:
+async def client_gone(_: Request, __: ClientDisconnect) -> Response:
     return Response(status_code=499)  # nobody reads it
 
 
-async def unknown(request: Request, error: HTTPException) -> Response:
+async def http_error(request: Request, error: HTTPException) -> Response:
     sentence = {
         404: f"There is nothing at {request.url.path[:80]}; mattes are made at /matte.",
         405: f"{request.url.path} does not take {request.method}.",

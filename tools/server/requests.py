@@ -64,7 +64,7 @@ class Refusal(Exception):
     Attributes
     ----------
     status : int
-        Of HTTP.
+        HTTP status.
     sentence : str
         What is wrong and what helps.
     retry : int or None
@@ -84,7 +84,7 @@ class Job:
     ----------
     parts : mapping of str to bytes
         Images by their names in `PARTS`, not decoded; ``"photo"`` is there.
-    look : str
+    output : str
         One of `OUTPUTS`, ``"color"``, ``"background"`` or ``"effect"``.
     color : (blue, green, red) or None
     effect : str or None
@@ -93,11 +93,11 @@ class Job:
     kind : str
         A key of `FORMATS`.
     most_pixels : int
-        Of each image.
+        Limit for each image.
     """
 
     parts: Mapping[str, bytes]
-    look: str
+    output: str
     color: tuple[int, int, int] | None
     effect: str | None
     match: bool
@@ -142,7 +142,7 @@ def job_from(asked: Sequence[tuple[str, str]], parts: Mapping[str, bytes], most_
     parts : mapping of str to bytes
         Images by their names in `PARTS`.
     most_pixels : int
-        Of each image.
+        Limit for each image.
 
     Raises
     ------
@@ -160,27 +160,27 @@ def job_from(asked: Sequence[tuple[str, str]], parts: Mapping[str, bytes], most_
     if sum(name in parts for name in ("trimap", "mask", "cutout")) > 1:
         raise Refusal(400, "Send one of trimap, mask and cutout at a time.")
     kind = _one_of(given.get("format", "png"), FORMATS, "format")
-    look, color, effect = given.get("output", "cutout"), None, None
+    output, color, effect = given.get("output", "cutout"), None, None
     if "background" in given:
         digits = COLOR.fullmatch(given["background"])
         if digits:
-            look, color = "color", tuple(bytes.fromhex(digits[1]))[::-1]
+            output, color = "color", tuple(bytes.fromhex(digits[1]))[::-1]
         elif given["background"] != "image":
             raise Refusal(400, "A background is a color such as ff8800, or image.")
         elif "background" not in parts:
             raise Refusal(400, "The image is missing; send it as the part 'background'.")
         else:
-            look = "background"
+            output = "background"
     elif "effect" in given:
-        look, effect = "effect", _one_of(given["effect"], EFFECTS, "effect")
+        output, effect = "effect", _one_of(given["effect"], EFFECTS, "effect")
     else:
-        _one_of(look, OUTPUTS, "output")
+        _one_of(output, OUTPUTS, "output")
     match = _one_of(given.get("match", "no"), ("yes", "no"), "value of match") == "yes"
-    if match and look != "background":
+    if match and output != "background":
         raise Refusal(400, "Only background=image has colors to match.")
-    if look == "cutout" and kind == "jpeg":
+    if output == "cutout" and kind == "jpeg":
         raise Refusal(400, "JPEG holds no transparency; ask for png, webp or tiff.")
-    return Job(parts, look, color, effect, match, kind, most_pixels)
+    return Job(parts, output, color, effect, match, kind, most_pixels)
 
 
 def _one_of(name: str, names: Sequence[str] | Mapping[str, object], what: str) -> str:
@@ -202,11 +202,11 @@ def perform(job: Job, session: MattingSession) -> Answer:
     photo = _picture(job, "photo")
     try:
         guidance = {kind: _guidance(job, kind, photo) for kind in (TRIMAP, MASK)}
-        image = photo.bgr if job.look == "photo" else _rendered(job, photo, session, guidance)
+        image = photo.bgr if job.output == "photo" else _rendered(job, photo, session, guidance)
         content = encode_picture(image, f".{job.kind}", photo)
     except InputError as error:
         raise Refusal(400, str(error)) from error
-    stem = job.effect or job.look
+    stem = job.effect or job.output
     assumed = "".join(given.assumed for given in guidance.values() if given)
     return Answer(content, FORMATS[job.kind], f"{stem}.{job.kind}", assumed)
 
@@ -219,14 +219,14 @@ def _rendered(
 ) -> np.ndarray:
     """(H, W[, 3 or 4]) uint8 or uint16 image that a job asks for."""
     shot, alpha, foreground = _layers(job, photo, session, guidance)
-    if job.look == "effect":
+    if job.output == "effect":
         return EFFECTS[job.effect].apply(shot, alpha, foreground())
-    if job.look == "color":
+    if job.output == "color":
         return composite(foreground(), alpha, np.uint8([[job.color]]))
-    if job.look == "background":
+    if job.output == "background":
         ground = in_color_space(_picture(job, "background"), photo.icc)
         return replace_background(shot, alpha, foreground(), ground, job.match)
-    return from_float(alpha, shot.dtype) if job.look == "alpha" else cut_out(foreground(), alpha)
+    return from_float(alpha, shot.dtype) if job.output == "alpha" else cut_out(foreground(), alpha)
 
 
 def _layers(
@@ -255,12 +255,12 @@ def _layers(
     return photo.bgr, matte.alpha, lambda: matte.foreground
 
 
-def _cutout(job: Job, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+def _cutout(job: Job, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """Colors (H, W, 3) BGR and opacity (H, W), uint8, of the part `cutout`."""
     content, most = job.parts["cutout"], job.most_pixels
     with _reading(), open_image(content, "The cutout", largest=most) as image:
         pixels = np.asarray(image.convert("RGBA"))
-    if pixels.shape[:2] != size:
+    if pixels.shape[:2] != shape:
         raise Refusal(400, "The cutout belongs to another photo; send the answer to this one.")
     return cv2.cvtColor(pixels, cv2.COLOR_RGBA2BGR), pixels[:, :, 3]
 

@@ -110,7 +110,7 @@ class Worker:
         return self._connection.recv()
 
     def has_ended(self) -> bool:
-        """Whether the process died between two jobs: it has nothing to say then, but its end."""
+        """Whether the process died between two jobs: the pipe is then at end of file."""
         return self._ready and self._connection.poll()
 
     def kill(self) -> None:

@@ -9,9 +9,10 @@ from tools.matting.band import (
     WELL_INSIDE,
     Face,
     color_opinion,
-    own_band_probabilities,
-    probabilities_from,
+    faces_of_people,
+    probabilities_from_scores,
     reached,
+    softmax_at,
     well_inside,
     widened,
 )
@@ -37,7 +38,7 @@ def test_band_is_wide_at_the_head_and_follows_its_size():
 def test_scores_are_interpolated_before_the_softmax():
     scores = np.zeros((3, 1, 2), np.float32)
     scores[0] = [[-100, 100]]
-    foreground, background, unknown = probabilities_from(scores, (1, 8))
+    foreground, background, unknown = softmax_at(scores, (1, 8))
     # Between them the score crosses 0 half-way, and steeply.
     np.testing.assert_allclose(foreground[0, :3], 0, atol=1e-8)
     np.testing.assert_allclose(foreground[0, 5:], 1, atol=1e-8)
@@ -94,8 +95,8 @@ def test_a_second_opinion_closes_what_is_doubted_well_inside_a_person():
     scores[:, 80:90, 60:70] = np.float32([-9, 9, 0])[:, None, None]  # a hole
     logit = np.full((120, 100), -50, np.float32)
     logit[10:, 10:90] = 50
-    alone, _ = own_band_probabilities(photo, scores, (), (240, 200))
-    both, _ = own_band_probabilities(photo, scores, (), (240, 200), logit)
+    alone = probabilities_from_scores(photo, scores, (), (240, 200))
+    both = probabilities_from_scores(photo, scores, (), (240, 200), logit)
     assert alone[0, 180, 90] < 0.01 < 0.99 < both[0, 180, 90]
     assert alone[0, 170, 130] < 0.01 < 0.99 < both[0, 170, 130]
     # Near the segmenter's border the net is believed.
@@ -109,8 +110,17 @@ def test_a_second_opinion_brings_no_bystander_back():
     scores[:, 30:, 50:] = np.float32([10, -10, 0])[:, None, None]
     logit = np.full((120, 100), 50, np.float32)  # the neighbor on the left is a person too
     logit[:15] = -50
-    alone, _ = own_band_probabilities(photo, scores, (), (240, 200))
-    both, _ = own_band_probabilities(photo, scores, (), (240, 200), logit)
+    alone = probabilities_from_scores(photo, scores, (), (240, 200))
+    both = probabilities_from_scores(photo, scores, (), (240, 200), logit)
     assert well_inside(logit, ())[100, 20]
     # Scores are enlarged: the person may gain a pixel.
     np.testing.assert_array_equal(both[:, :, :98], alone[:, :, :98])
+
+
+def test_faces_of_people_have_their_eyes_in_the_person():
+    person = np.full((60, 40), -5, np.float32)
+    person[10:, 5:20] = 5
+    face, poster = np.full((68, 2), 100.0), np.full((68, 2), 350.0)
+    kept = faces_of_people(person, [face, poster], (600, 400))  # ten times as large
+    assert len(kept) == 1 and kept[0] is face
+    assert faces_of_people(-person, [face, poster], (600, 400))[0] is poster

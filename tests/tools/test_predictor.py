@@ -19,6 +19,7 @@ from data_prep.common.images import read_photo
 from tools import convert_selfie
 from tools.matting.models import MODELS
 from tools.matting.predictor import Predictor
+from tools.matting.session import Matte, MattingSession
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +41,10 @@ def weights(tmp_path_factory) -> Path:
     return path
 
 
+def matte_by(predictor: Predictor, photo: np.ndarray) -> Matte:
+    return MattingSession(predictor).matte(photo)
+
+
 def edited(weights: Path, target: Path, edit) -> Path:
     """Copy of a caffemodel; `edit` changes the message in place."""
     model = caffe_pb2.NetParameter.FromString(weights.read_bytes())
@@ -53,29 +58,29 @@ def layer_named(model: caffe_pb2.NetParameter, name: str) -> caffe_pb2.LayerPara
 
 
 def test_person_is_white_and_ground_is_black(weights, photo):
-    prediction = Predictor("selfie", weights=weights)(photo)
-    assert prediction.face_found
-    assert prediction.alpha.shape == (300, 300)
-    assert prediction.probabilities.shape == (3, 300, 300)
-    assert 0 <= prediction.alpha.min() and prediction.alpha.max() <= 1
-    np.testing.assert_allclose(prediction.probabilities.sum(axis=0), 1, atol=1e-5)
-    assert prediction.alpha[60:290, 140:190].min() > 0.95
-    assert prediction.alpha[:100, 255:].max() < 0.05
+    matte = matte_by(Predictor("selfie", weights=weights), photo)
+    assert matte.faces
+    assert matte.alpha.shape == (300, 300)
+    assert matte.probabilities.shape == (3, 300, 300)
+    assert 0 <= matte.alpha.min() and matte.alpha.max() <= 1
+    np.testing.assert_allclose(matte.probabilities.sum(axis=0), 1, atol=1e-5)
+    assert matte.alpha[60:290, 140:190].min() > 0.95
+    assert matte.alpha[:100, 255:].max() < 0.05
 
 
 def test_works_without_a_face(weights, faceless):
-    prediction = Predictor("selfie", weights=weights)(faceless)
-    assert not prediction.face_found
-    assert prediction.alpha.shape == (150, 150)
-    assert prediction.alpha[30:145, 70:95].min() > 0.95
-    assert prediction.alpha[:50, 128:].max() < 0.05
+    matte = matte_by(Predictor("selfie", weights=weights), faceless)
+    assert not matte.faces
+    assert matte.alpha.shape == (150, 150)
+    assert matte.alpha[30:145, 70:95].min() > 0.95
+    assert matte.alpha[:50, 128:].max() < 0.05
 
 
 def test_answer_does_not_depend_on_the_photos_before(weights, photo, faceless):
-    predictor = Predictor("selfie", weights=weights)
-    first = predictor(photo).probabilities
-    predictor(faceless)
-    np.testing.assert_array_equal(predictor(photo).probabilities, first)
+    session = MattingSession(Predictor("selfie", weights=weights))
+    first = session.matte(photo).probabilities
+    session.matte(faceless)
+    np.testing.assert_array_equal(session.matte(photo).probabilities, first)
 
 
 def test_missing_weights_say_how_to_make_them(tmp_path):
@@ -113,7 +118,7 @@ def test_not_a_number_names_its_layer(weights, photo, tmp_path):
 
     path = edited(weights, tmp_path / "nan.caffemodel", poison)
     with pytest.raises(InputError, match="nan.caffemodel.*layer block3_project"):
-        Predictor("selfie", weights=path)(photo)
+        matte_by(Predictor("selfie", weights=path), photo)
 
 
 def test_learned_lambda_comes_with_the_weights(weights, tmp_path):
@@ -161,14 +166,14 @@ def masked(tmp_path_factory) -> dict[str, Path]:
 
 def test_shape_mask_is_used_with_a_face_and_neutral_without(masked, photo, faceless, tmp_path):
     template = np.random.default_rng(1).uniform(60, 120, (68, 2))
-    answers = []
+    found = []
     for name, value in (("empty", 0), ("full", 1)):
         path = tmp_path / f"{name}.npz"
         ShapeMask(np.full((200, 150), value, np.float32), template).save(path)
         predictor = Predictor("lite", **masked, shape_mask=path)
         assert predictor.uses_shape_mask
-        answers.append((predictor(photo).probabilities, predictor(faceless).probabilities))
-    (with_face, without), (other_with_face, other_without) = answers
+        found.append([matte_by(predictor, each).probabilities for each in (photo, faceless)])
+    (with_face, without), (other_with_face, other_without) = found
     assert np.abs(with_face - other_with_face).max() > 1e-3
     np.testing.assert_array_equal(without, other_without)
 

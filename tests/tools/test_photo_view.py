@@ -1,0 +1,61 @@
+"""A photo as the steps of matting share it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tools.matting.orientation import turned
+from tools.matting.photo_view import WORK_SIDE, PhotoView, work_shape
+
+FACE = np.full((68, 2), 30.0)
+
+
+class CountingFinder:
+    """Finds one face in every photo, lying, and keeps the photos it was given."""
+
+    def __init__(self) -> None:
+        self.photos: list[np.ndarray] = []
+
+    def __call__(self, photo: np.ndarray) -> tuple[int, tuple[np.ndarray, ...]]:
+        self.photos.append(photo)
+        return 1, (FACE,)
+
+
+@pytest.fixture
+def photo() -> np.ndarray:
+    return np.random.default_rng(3).integers(0, 256, (1000, 700, 3), np.uint8)
+
+
+def test_faces_are_looked_for_once_and_only_when_asked_for(photo):
+    finder = CountingFinder()
+    view = PhotoView(photo, finder)
+    assert view.reduced.shape == (WORK_SIDE, 560, 3) and not finder.photos
+    assert view.turns == 1 and view.faces == (FACE,) and view.turns == 1
+    assert len(finder.photos) == 1
+
+
+def test_sixteen_bits_look_like_eight(photo):
+    finder = CountingFinder()
+    deep, plain = PhotoView(np.uint16(257) * photo, finder), PhotoView(photo, finder)
+    assert deep.faces == plain.faces
+    np.testing.assert_array_equal(*finder.photos)
+    np.testing.assert_array_equal(deep.reduced, plain.reduced)
+    assert deep.photo.dtype == np.uint16
+
+
+@pytest.mark.parametrize("turns", range(-1, 4))
+def test_an_upright_view_is_the_turned_photo(photo, turns):
+    view = PhotoView(photo, CountingFinder())
+    upright = turned(photo, turns)
+    np.testing.assert_array_equal(view.upright(turns), upright)
+    assert view.upright_shape(turns) == upright.shape[:2]
+    small = view.upright_reduced(turns)
+    assert small.shape[:2] == work_shape(upright.shape)
+    # Up to rounding, as the order of summation differs.
+    assert np.abs(small.astype(int) - turned(view.reduced, turns)).max() <= 1
+
+
+def test_small_photos_are_not_reduced():
+    assert work_shape((300, 200, 3)) == (300, 200)
+    assert work_shape((1600, 2)) == (WORK_SIDE, 3)

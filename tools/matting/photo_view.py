@@ -1,0 +1,154 @@
+"""One photo as every step of matting needs it: as given, with 8 bits, reduced, turned upright."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Protocol
+
+import cv2
+import numpy as np
+
+from data_prep.common.landmarks import DETECTION_SIDE, DetectedFace, LandmarkDetector
+from data_prep.common.pictures import eight_bits
+from tools.matting.orientation import CERTAIN_FACE, turned
+
+#: Longest side of the reduced photo, on which trimaps are made.
+WORK_SIDE = 800
+
+Faces = tuple[np.ndarray, ...]
+
+
+class FaceFinder(Protocol):
+    """What a view asks for its faces; `detected_faces` with a loaded detector is one."""
+
+    def __call__(self, photo: np.ndarray) -> tuple[int, Faces]:
+        """Turn and faces of an (H, W, 3) uint8 photo, see `detected_faces`."""
+
+
+class PhotoView:
+    """One photo, made ready once for all steps from the net to the matte.
+
+    Copies and faces are made when they are first asked for, and kept.
+
+    Parameters
+    ----------
+    photo : ndarray of shape (H, W, 3), uint8 or uint16
+        BGR.
+    find_faces : FaceFinder
+
+    Attributes
+    ----------
+    photo : ndarray of shape (H, W, 3), uint8 or uint16
+        As it was given.
+    """
+
+    def __init__(self, photo: np.ndarray, find_faces: FaceFinder) -> None:
+        self.photo = photo
+        self._find_faces = find_faces
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(rows, columns) of the photo."""
+        rows, columns = self.photo.shape[:2]
+        return rows, columns
+
+    @cached_property
+    def eight_bit(self) -> np.ndarray:
+        """The photo with 8 bits, so that it gives the same stored with 16 bits."""
+        return eight_bits(self.photo)
+
+    @cached_property
+    def reduced(self) -> np.ndarray:
+        """The photo with 8 bits at its `work_shape`."""
+        return resized(self.eight_bit, work_shape(self.shape))
+
+    @property
+    def turns(self) -> int:
+        """Quarters by which the photo has to be turned to show its surest face upright."""
+        return self._turns_and_faces[0]
+
+    @property
+    def faces(self) -> Faces:
+        """Landmarks (68, 2) in pixels of the photo turned by `turns`, the largest face first."""
+        return self._turns_and_faces[1]
+
+    @cached_property
+    def _turns_and_faces(self) -> tuple[int, Faces]:
+        return self._find_faces(self.eight_bit)
+
+    def upright(self, turns: int) -> np.ndarray:
+        """The photo with 8 bits, turned counterclockwise by quarters (`orientation.turned`)."""
+        return turned(self.eight_bit, turns)
+
+    def upright_shape(self, turns: int) -> tuple[int, int]:
+        """(rows, columns) of `upright`."""
+        rows, columns = self.shape
+        return (columns, rows) if turns % 2 else (rows, columns)
+
+    def upright_reduced(self, turns: int) -> np.ndarray:
+        """`upright` at its `work_shape`."""
+        if turns % 4 == 0:
+            return self.reduced
+        upright = self.upright(turns)
+        return resized(upright, work_shape(upright.shape))
+
+
+def work_shape(shape: Sequence[int]) -> tuple[int, int]:
+    """(rows, columns) of the reduced copy of a (rows, columns, ...) photo.
+
+    Its sides are at most `WORK_SIDE`: a segmenter does not know more, and the unknown
+    region of a large photo is as smooth.
+    """
+    rows, columns = shape[:2]
+    scale = min(1.0, WORK_SIDE / max(rows, columns))
+    return max(3, round(scale * rows)), max(3, round(scale * columns))
+
+
+def resized(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Resize to (rows, columns); averages pixels where the result is smaller."""
+    rows, columns = shape
+    smaller = rows <= image.shape[0] and columns <= image.shape[1]
+    filter_ = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
+    return cv2.resize(image, (columns, rows), interpolation=filter_)
+
+
+def eight_bit_resized(photo: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """A photo rounded to 8 bits, then `resized` to (rows, columns)."""
+    return resized(eight_bits(photo), shape)
+
+
+def detected_faces(detector: LandmarkDetector, photo: np.ndarray) -> tuple[int, Faces]:
+    """Faces of a photo, in the turn that shows the surest one.
+
+    The other turns are tried only where no upright face is certain.
+
+    Parameters
+    ----------
+    detector : LandmarkDetector
+    photo : ndarray of shape (H, W, 3), uint8 or uint16
+
+    Returns
+    -------
+    turns : int
+        Quarters by which the photo has to be turned (`orientation.turned`); 0 without a
+        face.
+    faces : tuple of ndarray of shape (68, 2), float64
+        Landmarks in pixels of the turned photo, the largest face first.
+    """
+    scale = min(1.0, DETECTION_SIDE / max(photo.shape[:2]))
+    rows, columns = (max(1, round(scale * side)) for side in photo.shape[:2])
+    small = eight_bit_resized(photo, (rows, columns))
+    found = [detector.detect_faces(small)]
+    if _highest_confidence(found[0]) < CERTAIN_FACE:
+        found += [detector.detect_faces(turned(small, turns)) for turns in (1, 2, 3)]
+    turns = int(np.argmax([_highest_confidence(faces) for faces in found]))
+    stretch = np.array([photo.shape[1] / columns, photo.shape[0] / rows])
+    if turns % 2:
+        stretch = stretch[::-1]
+    return turns, tuple((face.landmarks + 0.5) * stretch - 0.5 for face in found[turns])
+
+
+def _highest_confidence(faces: Sequence[DetectedFace]) -> float:
+    """Confidence of the surest face; 0 without one."""
+    return max((face.confidence for face in faces), default=0.0)
