@@ -13,9 +13,7 @@ what a full set would take.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import cProfile
-import io
 import os
 import pstats
 import shutil
@@ -100,10 +98,9 @@ def profiled(folder: Path, warm: Path, out: Path) -> cProfile.Profile:
     """
     # Wall clock: to ask for the processor's time takes longer than a small function.
     profile = cProfile.Profile()
-    with contextlib.redirect_stdout(io.StringIO()):
-        prepare(warm, out, seed=0)
-        shutil.rmtree(out)
-        profile.runcall(prepare, folder, out, seed=0)
+    prepare(warm, out, seed=0)
+    shutil.rmtree(out)
+    profile.runcall(prepare, folder, out, seed=0)
     return profile
 
 

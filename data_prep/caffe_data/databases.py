@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +23,8 @@ from data_prep.caffe_data.records import PARTS, Face, RecordEncoder
 from data_prep.common.errors import InputError
 from data_prep.common.files import atomic_write
 from data_prep.common.parallel import OrderedMap
+
+logger = logging.getLogger(__name__)
 
 SPLITS = ("train", "test")
 SAMPLED = 8  # portraits of each split whose records tell the size of all
@@ -121,7 +124,7 @@ def check_space(out: Path, needed: int) -> None:
 
 
 def announce_size(out: Path, splits: Sequence[Split]) -> None:
-    """Estimate the databases from a few portraits; print it and check the disk.
+    """Estimate the databases from a few portraits, log it and check the disk.
 
     Raises
     ------
@@ -139,7 +142,7 @@ def announce_size(out: Path, splits: Sequence[Split]) -> None:
             total += size
             needed += max(0, size - written)
     counts = " + ".join(f"{len(split.names):,} {split.name}" for split in splits)
-    print(f"{out}: {counts} records, about {total / 1e9:.2f} GB.")
+    logger.info("%s: %s records, about %.2f GB.", out, counts, total / 1e9)
     check_space(out, needed)
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -56,6 +57,8 @@ from data_prep.common.parallel import OrderedMap, open_workers
 from data_prep.datasets.dataset import FRAME, Dataset, DatasetError
 from data_prep.datasets.duplicates import duplicate_problems, equal_photos
 from data_prep.datasets.notes import notes_on_mattes
+
+logger = logging.getLogger(__name__)
 
 GROUP = 8  # mattes that one worker adds up
 PICTURED = 12  # alignments in shape_mask.png
@@ -195,7 +198,7 @@ def prepare(
         dataset_folder = dataset_folder.absolute()
     dataset = Dataset.open(dataset_folder, seed)
     for note in dataset.notes:
-        print(note)
+        logger.info("%s", note)
     sources = as_noted(out, describe_sources(dataset, augmentations, vary, seed))
     if is_current(out, sources):
         return False
@@ -254,15 +257,17 @@ def _make_products(
     ]
     faceless = [portrait.stem for portrait, landmarks in faces if landmarks is None]
     if faceless:
-        print(
-            f"No face in {len(faceless)} of {len(faces)} portraits, their shape mask is "
-            f"neutral: {', '.join(faceless)}"
+        logger.info(
+            "No face in %d of %d portraits, their shape mask is neutral: %s",
+            len(faceless),
+            len(faces),
+            ", ".join(faceless),
         )
     split_faces = {"train": faces[: len(dataset.train)], "test": faces[len(dataset.train) :]}
     train = surveys[: len(dataset.train)]
     mattes = [portrait.matte for portrait in dataset.train]
     for note in notes_on_mattes(mattes, [survey.alpha_counts for survey in train]):
-        print(note)
+        logger.info("%s", note)
 
     distribution = alpha_distribution(survey.alpha_counts for survey in train)
     save_alpha_distribution(out / "p_alpha.txt", distribution)
