@@ -90,7 +90,7 @@ def open_split(
         As `AlignedWriter` takes it.
     seed : int
         Of the order of the records.
-    ordered_map : callable
+    ordered_map : OrderedMap
         `open_workers` gives it.
 
     Raises

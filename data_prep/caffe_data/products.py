@@ -129,7 +129,7 @@ def make_shape_mask(
     faces : sequence of Face
     centers : sequence of (2,) ndarray
         `center_of_gravity` of their mattes.
-    ordered_map : callable
+    ordered_map : OrderedMap
 
     Raises
     ------

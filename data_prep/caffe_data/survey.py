@@ -116,7 +116,7 @@ def survey_portraits(
     keys : sequence of str
         One a portrait, made from the content of its files.
     cache : SurveyCache
-    ordered_map : callable
+    ordered_map : OrderedMap
         `open_workers` gives it.
 
     Returns

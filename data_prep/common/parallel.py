@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from functools import lru_cache, partial
 from itertools import count, islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import cv2
 
@@ -23,8 +23,23 @@ from data_prep.common.errors import InputError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-#: Like `map`: a function at the top level of a module, and its arguments.
-OrderedMap = Callable[[Callable[[Item], Result], Iterable[Item]], Iterator[Result]]
+
+
+class OrderedMap(Protocol):
+    """A `map` that may work in several processes, as `open_workers` gives it."""
+
+    def __call__(
+        self, function: Callable[[Item], Result], items: Iterable[Item], /
+    ) -> Iterator[Result]:
+        """Results of a function, in the order of the items.
+
+        Parameters
+        ----------
+        function : callable
+            At the top level of a module, so that it can be sent to a worker.
+        items : iterable
+        """
+
 
 # Results that wait for the consumer, and items that wait for a worker: enough
 # that nobody idles, few enough for the memory.
