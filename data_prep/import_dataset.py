@@ -96,7 +96,7 @@ def _crop_as_listed(pair: Pair, photo: np.ndarray, matte: np.ndarray) -> np.ndar
             f"{pair.matte} is {matte.shape[1]}x{matte.shape[0]} pixels, not "
             f"{FRAME[1]}x{FRAME[0]}; take it from the release again"
         )
-    check_enlargement(c1 - c0, r1 - r0)
+    check_enlargement((r1 - r0, c1 - c0))
     return resize_to_frame(photo[r0:r1, c0:c1])
 
 

@@ -29,7 +29,7 @@ SHAPE_MASK_VERSION = 1
 
 
 MASK_ALPHA = 0.5  # contour drawn in pictures
-TILE_SIZE = (240, 320)  # width, height
+TILE_SHAPE = (320, 240)  # (H, W)
 TILES_A_ROW = 6
 #: Mask value (of 0-255) where no face was found: "no information", 0 to the net.
 NEUTRAL_MASK = 128
@@ -248,9 +248,11 @@ def draw_alignments(
         draw_alignment(photo, mask.warp_to(points, photo.shape[:2]), points)
         for photo, points in portraits
     ]
-    tiles = [cv2.resize(each, TILE_SIZE, interpolation=cv2.INTER_AREA) for each in pictures]
+    tiles = [cv2.resize(each, TILE_SHAPE[::-1], interpolation=cv2.INTER_AREA) for each in pictures]
     tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % TILES_A_ROW)
     rows = [np.hstack(tiles[i : i + TILES_A_ROW]) for i in range(0, len(tiles), TILES_A_ROW)]
     # As high as all rows together.
-    size = (TILE_SIZE[0] * len(rows), TILE_SIZE[1] * len(rows))
-    return np.hstack([cv2.resize(mean, size, interpolation=cv2.INTER_AREA), np.vstack(rows)])
+    height, width = (len(rows) * side for side in TILE_SHAPE)
+    return np.hstack(
+        [cv2.resize(mean, (width, height), interpolation=cv2.INTER_AREA), np.vstack(rows)]
+    )

@@ -44,8 +44,7 @@ class Survey(NamedTuple):
 
 def survey_portrait(portrait: Portrait) -> Survey | list[Problem]:
     """Read a photo and a matte of `FRAME` once; what is wrong with them, if anything."""
-    height, width = FRAME
-    images, problems = read_portrait(portrait, size=(width, height))
+    images, problems = read_portrait(portrait, FRAME)
     if problems:
         return problems
     photo, matte = images

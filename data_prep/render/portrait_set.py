@@ -139,12 +139,12 @@ def render_portrait(task: Task) -> list[str]:
     settings = task.settings
     choice = choose_portrait(settings.seed, task.number, settings.per_person)
     staging = stage(_body(), choice)
-    size = settings.quality.size
+    shape = settings.quality.shape
     rendered = render_foreground(choice, staging, settings.quality, task.threads)
     foreground = develop(
         rendered.color,
         rendered.matte,
-        staging.face_circle(size),
+        staging.face_circle(shape),
         choice.person.skin_tone,
         choice.development,
         settings.bits,
@@ -152,7 +152,7 @@ def render_portrait(task: Task) -> list[str]:
     photo = take_photo(foreground, choice.background, choice.development, _body())
     name = f"foregrounds/{task.stem}.png"
     write_foreground(task.out / name, foreground)
-    landmarks = staging.project(landmark_points(staging.subject, staging.camera), size)
+    landmarks = staging.project(landmark_points(staging.subject, staging.camera), shape)
     meta = _meta(choice, task, landmarks=landmarks.round(2).tolist())
     names = write_photo(task.out, task.stem, photo, foreground.matte, meta, settings.suffix)
     return [name, *names]

@@ -33,6 +33,7 @@ from pathlib import Path
 
 from data_prep.common.errors import InputError, run_program
 from data_prep.common.parallel import available_workers
+from data_prep.datasets.dataset import FRAME
 from data_prep.datasets.manifest import DatasetManifest, rejection_lines
 from data_prep.render.portrait_set import (
     SHEET,
@@ -44,7 +45,6 @@ from data_prep.render.portrait_set import (
     settings_of,
     with_hands,
 )
-from data_prep.render.shot.camera import FRAME
 from data_prep.render.shot.quality import Quality
 
 # --- the set --------------------------------------------------------------------
@@ -103,7 +103,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--per-person", type=int, default=4, help="photos of each person")
-    parser.add_argument("--scale", type=float, default=1.0, help=f"of {FRAME[0]}x{FRAME[1]}")
+    parser.add_argument("--scale", type=float, default=1.0, help=f"of {FRAME[1]}x{FRAME[0]}")
     parser.add_argument("--samples", type=int, help="a pixel of the color pass")
     parser.add_argument("--lens-positions", type=int, help="of the matte, 32 samples each")
     parser.add_argument("--format", choices=("jpg", "png"), default="jpg", help="of photos")

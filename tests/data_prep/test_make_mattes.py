@@ -401,7 +401,7 @@ def test_applied_dataset_can_be_cropped(made, sample, tmp_path):
     arguments = [str(made / "out"), "--format", "plain", "--out", str(tmp_path / "cropped")]
     assert import_main([*arguments, "--workers", "1"]) == 0
     dataset = Dataset.open(tmp_path / "cropped")
-    dataset.check_pixels(size=(600, 800))
+    dataset.check_pixels(shape=(800, 600))
     assert sorted(p.stem for p in dataset.portraits) == stems
 
 

@@ -67,7 +67,7 @@ def coverage(
     geometry: Geometry,
     view: View,
     lens: Lens,
-    size: tuple[int, int],
+    shape: tuple[int, int],
     positions: int,
     threads: int = 1,
 ) -> np.ndarray:
@@ -79,7 +79,8 @@ def coverage(
         All of it ahead of the camera.
     view : View
     lens : Lens
-    size : (width, height)
+    shape : (H, W)
+        Of the photo, in pixels.
     positions : int
         On the lens; each brings 32 samples a pixel.
     threads : int
@@ -104,7 +105,7 @@ def coverage(
         raise ValueError("sizes, points and radii of the strands do not agree")
     if geometry.triangles.size and geometry.triangles.max() >= len(vertices):
         raise ValueError("a triangle has a vertex that does not exist")
-    width, height = size
+    height, width = shape
     stages = [stage for stage in STAGES if stage < positions] + [positions]
     return _coverage.coverage(
         vertices,

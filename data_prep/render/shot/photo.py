@@ -105,8 +105,7 @@ def take_photo(
     (H, W, 3) uint8 ndarray
         RGB.
     """
-    height, width = foreground.matte.shape
-    painted = render_background(background, (width, height), foreground.hair_color, mesh)
+    painted = render_background(background, foreground.matte.shape, foreground.hair_color, mesh)
     behind = quantized(develop_background(painted, development))
     return camera_effects(composite(foreground.colors, behind, foreground.matte), development)
 

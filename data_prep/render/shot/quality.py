@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from data_prep.render.shot.camera import FRAME
+from data_prep.datasets.dataset import FRAME
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,7 @@ class Quality:
     lens_positions: int = 64
 
     @property
-    def size(self) -> tuple[int, int]:
-        """Width and height in pixels."""
-        return round(FRAME[0] * self.scale), round(FRAME[1] * self.scale)
+    def shape(self) -> tuple[int, int]:
+        """Shape (H, W) of the photo, in pixels."""
+        height, width = FRAME
+        return round(height * self.scale), round(width * self.scale)
