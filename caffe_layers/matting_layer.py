@@ -3,7 +3,7 @@
 layer {
   name: "alpha"  type: "Python"
   bottom: "prob"  bottom: "image"  top: "alpha"
-  param { lr_mult: 1 decay_mult: 0 }          # lambda
+  param { lr_mult: 1e5 decay_mult: 0 }        # lambda; 1e2 to 1e3 under Adam
   python_param { module: "caffe_layers.matting_layer" layer: "MattingLayer"
                  param_str: '{"lambda": 100}' }
 }
