@@ -38,7 +38,7 @@ def foreground_colors(photo: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     Returns
     -------
     (H, W, 3) ndarray
-        Of the photo's type; the photo itself where alpha is 1, smooth where
+        Colors of the photo's type; the photo itself where alpha is 1, smooth where
         alpha does not determine it, without meaning where alpha is 0.
     """
     white = np.float32(np.iinfo(photo.dtype).max)

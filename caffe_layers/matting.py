@@ -1,6 +1,6 @@
 """The matting function f(F, B; lambda) of the paper and its derivatives.
 
-Forward (eq. 4, 5): the alpha matte A minimises
+Forward (eq. 4, 5): the alpha matte A minimizes
 
     lambda A' diag(B) A + lambda (A - 1)' diag(F) (A - 1) + A' L A,
 
@@ -13,7 +13,7 @@ respect to A, one adjoint solve  z = D^-1 g  (D is symmetric) gives
     dloss/dF      =  lambda (1 - A) z
     dloss/dlambda =  sum z (F - (F + B) A)
 
-(element-wise products), with the factorisation of the forward pass.
+(element-wise products), with the factorization of the forward pass.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ LAMBDA_FLOOR = 1e-3
 class MattingFunction:
     """f(F, B; lambda) with its vector-Jacobian product.
 
-    One instance per image: it keeps the factorisation between `forward` and
+    One instance per image: it keeps the factorization between `forward` and
     `backward`.
 
     Parameters
@@ -61,7 +61,7 @@ class MattingFunction:
         Parameters
         ----------
         laplacian : MattingLaplacian
-            Of the image.
+            The image's.
         foreground, background : (H, W) ndarray
             Probabilities F and B in [0, 1] (eq. 3).
         lambda_ : float
@@ -131,7 +131,7 @@ def solve_alpha(
     lambda_ : float
         Weight of the data term.
     epsilon : float
-        Of the matting Laplacian, for colors in [0, 1].
+        Regularization of the matting Laplacian, for colors in [0, 1].
 
     Returns
     -------

@@ -42,7 +42,7 @@ PARAMETERS = {
     "radius": Parameter(1, lambda v: is_number(v) and v in (1, 2, 3, 4), "1, 2, 3 or 4"),
     # Colors of the image blob times this are in units of [0, 1].
     "color_scale": positive(1.0 / 255.0),
-    # How D is solved (see linear_solver): "hybrid" factorises the unknown part,
+    # How D is solved (see linear_solver): "hybrid" factorizes the unknown part,
     # "pardiso" all of D as the paper does.
     "solver": Parameter(
         "hybrid", lambda v: isinstance(v, str) and v in SOLVERS, " or ".join(map(repr, SOLVERS))

@@ -49,7 +49,7 @@ from data_prep.datasets.resume import (
     run_resumable,
 )
 
-#: Of the photos and mattes that an import writes: raise it when they change
+#: Version of the photos and mattes that an import writes: raise it when they change
 #: (`data_prep.common.versions`).
 IMPORT_VERSION = 1
 
@@ -246,7 +246,7 @@ def import_dataset(
     origin : dict
         What the manifest says the dataset is made from.
     seed : int
-        Of the split, where the collection has none.
+        Seed of the split, where the collection has none.
     workers : int
         Processes.
 

@@ -50,7 +50,7 @@ class Summary(NamedTuple):
     bytes : dict of str to int
         Encoded, by part.
     fractional_share, foreground_share : float
-        Of the mattes' pixels.
+        Shares of the mattes' pixels.
     defects : list of str
     """
 

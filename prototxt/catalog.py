@@ -44,7 +44,7 @@ def score_weights() -> tuple[np.ndarray, np.ndarray]:
     Returns
     -------
     kernel : ndarray of shape (3, 2)
-        Of the negated least and of the largest logit nearby.
+        Weights of the negated least and of the largest logit nearby.
     bias : ndarray of shape (3,)
     """
     kernel = -SHARPNESS * np.eye(3, 2)

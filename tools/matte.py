@@ -14,7 +14,7 @@ NAME_cutout.png (the person on a transparent ground, free of the old
 background's color) and NAME_sheet.png (photo, cut-out and matte side by side).
 16-bit photos give 16-bit files; color profile and metadata are kept.
 
-Of many photos, the output folder remembers (in .matte.jsonl) what was asked of each:
+For many photos, the output folder remembers (in .matte.jsonl) what was asked of each:
 run again, what is there and unchanged is skipped.
 
 Exit status: 0, 1 after a failure, 2 after a wrong option, 3 if nobody is in the
@@ -180,7 +180,7 @@ class Target:
     path : Path or None
         None is standard output.
     suffix : str or None
-        Of the file; None for a folder and for standard output.
+        Suffix of the file; None for a folder and for standard output.
     """
 
     path: Path | None

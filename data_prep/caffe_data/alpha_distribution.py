@@ -15,7 +15,7 @@ from caffe_layers.weighted_loss import BINS, loss_weights
 from data_prep.common.errors import InputError
 from data_prep.common.files import atomic_write
 
-#: Of p(alpha): raise it when it changes (`data_prep.common.versions`).
+#: Version of p(alpha): raise it when p(alpha) changes (`data_prep.common.versions`).
 ALPHA_DISTRIBUTION_VERSION = 1
 
 # Counted into every bin on top of the data, so that -log p is finite everywhere.

@@ -61,7 +61,7 @@ class Augmentation:
     scale : float
         Above 1 enlarges.
     gamma : float
-        Of the photo alone; below 1 brightens.
+        Exponent for the photo's levels alone; below 1 brightens.
     """
 
     name: str

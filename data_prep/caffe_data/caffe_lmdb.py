@@ -283,7 +283,7 @@ class AlignedWriter:
     ----------
     keys : sequence of str
     rank : int
-        Of the record that is put next.
+        Rank of the record that is put next.
 
     Raises
     ------

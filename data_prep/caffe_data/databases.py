@@ -49,7 +49,7 @@ class Split:
         What each record is, in the order of the writer's keys: stem and version.
     writer : AlignedWriter
     encoded : iterator of Records
-        Of the portraits that the databases do not have yet, in order.
+        Records of the portraits that the databases do not have yet, in order.
     """
 
     name: str
@@ -89,7 +89,7 @@ def open_split(
     built_from : dict
         As `AlignedWriter` takes it.
     seed : int
-        Of the order of the records.
+        Seed of the records' order.
     ordered_map : OrderedMap
         `open_workers` gives it.
 

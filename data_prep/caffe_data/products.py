@@ -172,7 +172,7 @@ def prepare(
     ----------
     dataset_folder, out : Path
     seed : int
-        Of the split (where the dataset has no lists), the order of the records
+        Seed of the split (where the dataset has no lists), the order of the records
         and the choice of pictured portraits.
     augmentations : sequence of Augmentation
         Versions of each training portrait.

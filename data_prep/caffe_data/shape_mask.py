@@ -23,7 +23,7 @@ from data_prep.common.errors import InputError
 from data_prep.common.files import atomic_write
 from data_prep.common.landmarks import LANDMARK_COUNT
 
-#: Of the mask, its template and how it is laid over a face: raise it when they change
+#: Version of the mask, its template and its place over a face: raise it when they change
 #: (`data_prep.common.versions`).
 SHAPE_MASK_VERSION = 1
 
@@ -46,7 +46,7 @@ def align_matte(
     matrix : (3, 3) ndarray
         Maps the matte's pixels to the template's frame.
     frame : (height, width)
-        Of the template.
+        Shape of the template.
 
     Returns
     -------
@@ -94,9 +94,9 @@ class ShapeMask:
         Parameters
         ----------
         landmarks : (68, 2) ndarray
-            Of the photo, x and y in pixels.
+            The photo's: x and y in pixels.
         frame : (height, width)
-            Of the photo.
+            Shape of the photo.
 
         Returns
         -------

@@ -20,7 +20,7 @@ from data_prep.common.versions import recipe_of
 from data_prep.datasets.dataset import FRAME, Portrait, Problem, read_portrait
 from data_prep.datasets.matte_checks import matte_fault
 
-#: Of the numbers in a `Survey`: raise it when they change (`data_prep.common.versions`).
+#: Version of the numbers in a `Survey`: raise it when they change (`data_prep.common.versions`).
 SURVEY_VERSION = 1
 
 

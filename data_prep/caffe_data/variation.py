@@ -29,7 +29,7 @@ class Variation:
     shift : (float, float)
         To the right and down, in widths and heights of the frame.
     gains : (3,) tuple of float
-        Of B, G and R.
+        Factors of B, G and R.
     contrast : float
         About middle gray.
     saturation : float

@@ -61,7 +61,7 @@ TIFF_DEFLATE, TIFF_UNASSOCIATED_ALPHA, TIFF_HORIZONTAL_PREDICTOR = 8, 2, 2
 TIFF_COMPRESSION_LEVEL = 1  # higher ones gain little on the noise of 16 bits
 TIFF_STRIP_ROWS = 64
 
-# Of ICC profiles: header and entries of the table of tags, in bytes; the classes of
+# ICC profiles: bytes of the header and of an entry in the table of tags; the classes of
 # profiles that describe images, and the spaces that colors are converted through.
 ICC_HEADER, ICC_TAG = 128, 12
 ICC_IMAGE_CLASSES = (b"scnr", b"mntr", b"prtr", b"spac")

@@ -83,7 +83,7 @@ def face_rectangle(landmarks: np.ndarray, shape: tuple[int, int]) -> Rectangle:
     landmarks : (68, 2) ndarray
         x and y of pixel centers.
     shape : (H, W)
-        Of the photo.
+        Shape of the photo.
     """
     # Pixel centers lie half a pixel inside.
     inside = np.clip(landmarks + 0.5, 0, shape[::-1])
@@ -170,7 +170,7 @@ def crop_around_face(face: Rectangle, shape: tuple[int, int], target: Target = T
     face : Rectangle
         Inside the photo.
     shape : (H, W)
-        Of the photo.
+        Shape of the photo.
     target : Target
 
     Raises

@@ -153,7 +153,7 @@ def check_portraits(
     Parameters
     ----------
     folder : Path
-        Of the dataset.
+        The dataset's.
     portraits : sequence of Portrait
     shape : (H, W), optional
         That all photos must have.
@@ -265,7 +265,7 @@ class Dataset:
         ----------
         folder : path
         seed : int
-            Of the split, where the folder has no lists.
+            Seed of the split, where the folder has no lists.
 
         Raises
         ------

@@ -74,7 +74,7 @@ class ImageFolder:
         ----------
         stem : str
         name : str
-            Of the file that there should be.
+            Name of the file that there should be.
         what : str
             "the photo" or "the matte".
         """

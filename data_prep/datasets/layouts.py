@@ -178,7 +178,7 @@ def pair_folders(
     ----------
     photos, mattes : Path
     split : {"train", "test"}, optional
-        Of all pairs.
+        Split that all pairs belong to.
     partner : str
         What a photo's counterpart is called.
     """

@@ -91,7 +91,7 @@ class PortraitIndex:
     places : iterable of Path
         Folders of photos and mattes: paths lead there.
     stems : iterable of str
-        Of the portraits that a list may name.
+        Stems of the portraits that a list may name.
     described : str
         What a list has to name, for messages: "a portrait of ...".
     """

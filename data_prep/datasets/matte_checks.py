@@ -43,7 +43,7 @@ def matte_fault(matte: np.ndarray, landmarks: np.ndarray | None = None) -> str |
     ----------
     matte : (H, W) uint8 ndarray
     landmarks : (68, 2) ndarray, optional
-        Of the face in the photo: x and y in pixels.
+        Landmarks of the face in the photo: x and y in pixels.
 
     Returns
     -------

@@ -34,7 +34,7 @@ def notes_on_equal_photos(
     Parameters
     ----------
     groups : sequence of sequence of Path
-        Of equal photos.
+        Photos that are equal, by group.
     side_of : mapping of Path to str
         "train", "test" or "validation".
     """

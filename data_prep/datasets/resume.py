@@ -38,7 +38,7 @@ class Journal:
     folder : Path
         The journal lies there until `close`.
     name : str, optional
-        Of its file.
+        Name of the journal's file.
     """
 
     def __init__(self, folder: Path, name: str = JOURNAL) -> None:
@@ -86,7 +86,7 @@ def known_records(out: Path, manifest: DatasetManifest | None, foreign: str) -> 
     ----------
     out : Path
     manifest : DatasetManifest or None
-        Of the folder.
+        The folder's.
     foreign : str
         What to say of a folder that no such run made.
 
@@ -157,7 +157,7 @@ def run_resumable(
     workers : int
         Processes.
     label : str
-        Of the progress bar.
+        What the progress bar says.
 
     Returns
     -------

@@ -53,9 +53,9 @@ class Settings:
     seed, per_person : int
     quality : Quality
     suffix : str
-        Of the photos: ".jpg" or ".png".
+        Suffix of the photos: ".jpg" or ".png".
     bits : int
-        Of mattes and foregrounds, 8 or 16.
+        Bits of mattes and foregrounds, 8 or 16.
     test_every : int or None
         Each so many-th person is a test person; None: a random share is.
     validation_every : int or None
@@ -88,7 +88,7 @@ class Task:
     Attributes
     ----------
     number : int
-        Of the portrait.
+        Number of the portrait.
     variant : int
         0 to render it; of the further background, from 1.
     settings : Settings

@@ -56,7 +56,7 @@ def summarize(manifest: DatasetManifest, out: Path, times: Sequence[Sequence[flo
     Parameters
     ----------
     manifest : DatasetManifest
-        Of the last one.
+        Manifest of the last one.
     out : Path
     times : sequence of sequence of float
         Seconds of the new photos of each run.

@@ -50,19 +50,19 @@ class Shape:
     widths : tuple of int
         Channels of the five convolution stages.
     fc_width, fc_kernel : int
-        Of fc6 (and fc7, whose kernel is 1).
+        Channels and kernel of fc6, and channels of fc7, whose kernel is 1.
     pad : int
-        Of conv1_1: wide enough that every crop lies inside what it crops.
+        Padding of conv1_1: so wide that every crop lies inside what it crops.
     reduction : int
         Factor by which 600 x 800 portraits are reduced before the net.
     batch_size : int
     lambda_rate : float
-        See `prototxt.netspec.blocks.matting`; Adam normalises the gradient by itself
+        See `prototxt.netspec.blocks.matting`; Adam normalizes the gradient by itself
         and wants less.
     prepared : str
         Folder of the databases.
     trimap_weight : float
-        Of a trimap loss beside the matte loss (`prototxt.netspec.blocks.TRIMAP_WEIGHT`); the
+        Weight of a trimap loss beside the matte loss (`prototxt.netspec.blocks.TRIMAP_WEIGHT`); the
         paper has none.
     """
 

@@ -280,7 +280,7 @@ def test_new_checksums_keep_the_rest_of_the_manifest(folder):
     assert len(manifest.files) == 8
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{", '{"files": 3}', '{"colour": {}}'])
+@pytest.mark.parametrize("content", ["", "[]", "{", '{"files": 3}', '{"color": {}}'])
 def test_file_that_is_no_manifest_is_named_and_can_be_replaced(folder, content):
     (folder / "dataset.json").write_text(content)
     with pytest.raises(InputError, match="dataset.json is no dataset manifest"):

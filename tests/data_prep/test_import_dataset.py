@@ -237,7 +237,7 @@ def test_portrait_segmentation_release(released, tmp_path, portraits):
         mask = read_matte(tmp_path / "out" / "mattes" / f"{number:05d}.png")
         np.testing.assert_array_equal(mask, 255 * (matte > 127))
         found = read_photo(tmp_path / "out" / "images" / f"{number:05d}.jpg").astype(int)
-        # The crop, and no row or column of the grey around it.
+        # The crop, and no row or column of the gray around it.
         assert np.abs(found - photo).mean() < 5
         border = [found[0], found[-1], found[:, 0], found[:, -1]]
         true = [photo[0], photo[-1], photo[:, 0], photo[:, -1]]

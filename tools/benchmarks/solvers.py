@@ -573,7 +573,7 @@ def solvers_section(report: dict) -> str:
         "Forward pass alone, Laplacian included, 15 % unknown:",
         markdown_table(["", "seconds", "peak memory"], map(_growth_row, report["growth"])),
         f"From 0.5 to 12 megapixels time grows as n^{report['growth_exponent']:.2f}. "
-        f"Of a training iteration from fresh weights the matting layer takes {shares}.",
+        f"In a training iteration from fresh weights the matting layer takes {shares}.",
         "![Times by method, size and unknown share](bench.png)",
     ]
     return "\n\n".join(parts)

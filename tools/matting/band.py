@@ -46,7 +46,7 @@ WELL_INSIDE = 0.5
 CERTAIN_LEAD = 10.0  # by which the score of foreground leads there
 
 # Alpha this near to 0 and 1 is snapped to them after the solve: where the band is wide, the
-# solve fades towards the known regions instead of reaching them.
+# solve fades toward the known regions instead of reaching them.
 SNAP_MARGIN = 0.03
 
 
@@ -130,7 +130,7 @@ def widened(
     -------
     low, high : (H, W) float32 ndarray
         Surroundings are disks: smaller ones below the heads, and above the
-        chin wider ones, for `high` (the band towards the background) more so.
+        chin wider ones, for `high` (the band toward the background) more so.
     """
 
     def disk(radius: float) -> np.ndarray:

@@ -94,9 +94,9 @@ class OutputWriter(Protocol):
         Parameters
         ----------
         kind : str
-            Of the output, such as "alpha" or "cutout".
+            Kind of the output, such as "alpha" or "cutout".
         content : bytes
-            Of its file.
+            Content of its file.
         """
 
 

@@ -73,7 +73,7 @@ class EffectFunction(Protocol):
         Returns
         -------
         (H, W, 3) ndarray
-            Of the photo's type.
+            Image of the photo's type.
         """
 
 

@@ -115,7 +115,7 @@ class StandingBody:
 
     @cached_property
     def elbows(self) -> tuple[np.ndarray, np.ndarray]:
-        """Of the left and the right arm, (3,) each."""
+        """Elbows of the left and the right arm, (3,) each."""
         mesh = self.subject.mesh
         return tuple(mesh.joint(self.vertices, f"joint-{side}-elbow") for side in "lr")
 

@@ -113,7 +113,7 @@ def sample_roots(
     Returns
     -------
     Roots
-        Of length `count`, or 0 where the density is 0 everywhere.
+        As many as `count`, or none where the density is 0 everywhere.
     """
     shares = density[skin.faces].mean(axis=1)
     faces, shares = skin.faces[shares > 0], shares[shares > 0]
@@ -289,10 +289,10 @@ def curled(
     Parameters
     ----------
     lengths : (N,) ndarray
-        Of the hairs, in meters.
+        Lengths of the hairs, in meters.
     lock : (N,) int ndarray
     radius, pitch : float
-        Of the helix and along it, in meters.
+        Radius of the helix and length of one turn along it, in meters.
     begin : float
         Share of the hair over which the curl sets in.
     looseness : float
@@ -417,7 +417,7 @@ def rope(
         Middle lines.
     hairs_each : int
     radius : (K,) ndarray
-        Of a rope along its length, in meters.
+        Radius of a rope along its length, in meters.
     pitch : float
         Length of one turn, in meters.
 

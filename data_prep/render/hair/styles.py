@@ -77,7 +77,7 @@ class HairColor:
     dye : str
         Key of `DYES`, or "" for a color that people are born with.
     roughness : float
-        Of the shine along the hair: low is glossy.
+        Roughness of the shine along the hair: low is glossy.
     """
 
     melanin: float
@@ -164,7 +164,7 @@ class HairChoice:
 def choose_color(rng: np.random.Generator, person: PersonChoice) -> HairColor:
     """Draw a color: mostly the person's own, sometimes dyed.
 
-    Of women from 40 on half color gray hair over.  One person in twenty wears a
+    Half of the women from 40 on color gray hair over.  One person in twenty wears a
     color that nobody is born with, one woman in seven lightened tips.
     """
     female = person.sex == "female"

@@ -85,10 +85,10 @@ def choose_skin(
     Parameters
     ----------
     rng : Generator
-        Of the photo.
+        Random numbers of the photo.
     person : PersonChoice
     pattern : Generator
-        Of the person: decides where freckles and spots are.
+        Random numbers of the person: decides where freckles and spots are.
     """
     made_up = person.sex == "female" and rng.random() < 0.6
     stubbled = person.sex == "male" and person.years > 17

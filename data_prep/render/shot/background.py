@@ -113,7 +113,7 @@ class BackgroundChoice:
     bystanders : int
         Other people.
     seed : int
-        Of everything finer.
+        Seed of everything finer.
     """
 
     kind: str
@@ -163,7 +163,7 @@ def _noise(
     ----------
     shape : (H, W)
     period : float
-        Of its blobs, in heights.
+        Distance between its blobs, in heights.
     stretch : float, default 1
         Height of the blobs against their width.
     """
@@ -379,7 +379,7 @@ def render_background(
     Parameters
     ----------
     shape : (H, W)
-        Of the background, in pixels.
+        Shape of the background, in pixels.
     hair_color : (3,) ndarray
         Display RGB in [0, 1], of the hair before it.
     mesh : BaseMesh, optional

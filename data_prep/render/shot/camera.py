@@ -106,7 +106,7 @@ class View:
         points : (N, 3) ndarray
             Before the camera.
         shape : (H, W)
-            Of the photo, in pixels.
+            Shape of the photo, in pixels.
 
         Returns
         -------

@@ -49,7 +49,7 @@ class DevelopChoice:
     grain : float
         Standard deviation of its blur in pixels; 0 is independent pixels.
     jpeg_quality : int
-        Of the camera's JPEG; 100 is none.
+        Quality of the camera's JPEG; 100 is none.
     noise_seed : int
     """
 
@@ -69,7 +69,7 @@ def choose_development(rng: np.random.Generator, light_warmth: float = 0.0) -> D
     Parameters
     ----------
     light_warmth : float
-        Of the light (`light.LightChoice.warmth`): the camera takes most of it back.
+        Warmth of the light (`light.LightChoice.warmth`): the camera takes most of it back.
     """
     cast = clipped_normal(rng, -0.6 * light_warmth, 0.10, -0.6, 0.6)
     tint = clipped_normal(rng, 0.0, 0.02, -0.05, 0.05)

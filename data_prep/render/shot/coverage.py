@@ -28,7 +28,7 @@ class Lens:
     Attributes
     ----------
     radius : float
-        Of its opening, meters; 0 for a pinhole.
+        Radius of its opening, in meters; 0 for a pinhole.
     focus : float
         Depth along the optical axis of what is sharp, meters.
     """
@@ -80,7 +80,7 @@ def coverage(
     view : View
     lens : Lens
     shape : (H, W)
-        Of the photo, in pixels.
+        Shape of the photo, in pixels.
     positions : int
         On the lens; each brings 32 samples a pixel.
     threads : int

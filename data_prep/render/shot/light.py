@@ -52,7 +52,7 @@ class LightChoice:
     environment : str
         Key of `assets.ENVIRONMENT_MAPS`.
     turn : float
-        Of the environment about the vertical, radians.
+        Turn of the environment about the vertical, in radians.
     level : float
         Mean luminance of the environment over the sphere.
     lamps : tuple of Lamp
@@ -171,7 +171,7 @@ def environment_gain(choice: LightChoice) -> float:
     return choice.level / float(np.average(rows, weights=np.sin(latitude)))
 
 
-# Of the environment map's importance table: the lamps carry the sharp light.
+# Width of the environment map's importance table: the lamps carry the sharp light.
 IMPORTANCE_RESOLUTION = 256
 
 

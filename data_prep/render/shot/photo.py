@@ -81,7 +81,7 @@ def develop(
         What is exposed for, pixels.
     skin_tone : float
     bits : int
-        Of the matte: 8 or 16.
+        Bits of the matte: 8 or 16.
     """
     light = unpremultiplied(color[:, :, :3], color[:, :, 3])
     gain = exposure(light, coverage, face, skin_tone, choice.brightness)

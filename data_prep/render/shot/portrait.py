@@ -36,7 +36,7 @@ class PortraitChoice:
     Attributes
     ----------
     seed, number : int
-        Of the set, and of the photo in it.
+        Seed of the set, and number of the photo in it.
     person_number : int
         Photos of one person share it.
     person, skin, pose, hair, facial_hair, clothing, accessories, hand, camera,

@@ -14,11 +14,11 @@ class Quality:
     Attributes
     ----------
     scale : float
-        Of the frame of 600 x 800.
+        Factor by which the frame of 600 x 800 is reduced or enlarged.
     color_samples : int
         A pixel, of the color pass.
     lens_positions : int
-        Of the matte; each brings 32 samples a pixel.
+        Positions on the lens for the matte; each brings 32 samples a pixel.
     """
 
     scale: float = 1.0
