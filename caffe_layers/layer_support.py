@@ -1,4 +1,4 @@
-"""What the Caffe layers of this package share: parameters and failing well."""
+"""What the Caffe layers of this package share: parameters, logging and error messages."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def fail(error: Exception) -> NoReturn:
 def reported(method: Callable) -> Callable:
     """Let expected errors of a layer method end in one clear sentence.
 
-    Others are defects.  Inside the `caffe` program, which would say nothing of them, their
+    Others are defects.  Inside the `caffe` program, which would not report them, their
     traceback is logged, and the process ends with status 1.
     """
 

@@ -1,6 +1,6 @@
 """Linear solvers for the matting system D x = b.
 
-A solver has three steps, so that work is shared as far as it can be:
+A solver has three steps, so that as much work as possible is shared:
 ``analyse(shape, radius)`` once per image size, ``factorise(system)`` once per
 image, ``solve(rhs)`` for every right-hand side (forward, adjoint).  Every
 solution is checked against the true residual.
@@ -53,7 +53,7 @@ class SolveError(ArithmeticError):
 
 
 class LinearSolver(Protocol):
-    """What the matting function needs of a solver.
+    """What the matting function requires of a solver.
 
     Attributes
     ----------
@@ -303,7 +303,7 @@ def check_residual(system: MattingSystem, x: np.ndarray, rhs: np.ndarray) -> flo
 def euclidean_norm(x: np.ndarray) -> float:
     """The 2-norm of an array.
 
-    Unlike NumPy's it leaves BLAS alone, whose threads would go on spinning for
+    Unlike NumPy's it leaves BLAS alone, whose threads would keep spinning for
     many milliseconds on the cores that the next solve needs.
     """
     return float(np.sqrt(np.square(x).sum()))

@@ -36,7 +36,7 @@ PARAMETERS = {
     # Lambda where no loaded weights hold one (initial weights do not, snapshots do);
     # None: `DEFAULT_LAMBDA`.
     "lambda": positive(None),
-    # D is positive definite only for lambda > 0, and SGD does not know.
+    # D is positive definite only for lambda > 0, which SGD does not respect.
     "lambda_floor": positive(LAMBDA_FLOOR),
     "epsilon": positive(DEFAULT_EPSILON),
     "radius": Parameter(1, lambda v: is_number(v) and v in (1, 2, 3, 4), "1, 2, 3 or 4"),

@@ -12,7 +12,7 @@ the screen and in dataset.json; one bad file stops nothing.  The collection's
 own split is followed; where it has none, or only one side of it is there,
 1700 of 2000 portraits train, drawn with --seed.
 
-Run again, it redoes only what has changed, and goes on where it was
+Run again, it redoes only what has changed, and continues where it was
 interrupted.
 """
 
@@ -78,7 +78,7 @@ class Task:
 
 @functools.cache
 def _detector() -> LandmarkDetector:
-    """One a process: its model takes longer to read than a face to find."""
+    """The process's own: loading its model takes longer than finding a face."""
     return LandmarkDetector()
 
 

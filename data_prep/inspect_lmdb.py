@@ -41,7 +41,7 @@ TILES_A_ROW = 6
 
 
 class Summary(NamedTuple):
-    """What all records of a split together say.
+    """Figures of all records of a split together.
 
     Attributes
     ----------

@@ -150,11 +150,11 @@ def gradient_background(frame: tuple[int, int]) -> np.ndarray:
 
     Parameters
     ----------
-    frame : (height, width)
+    frame : (H, W)
 
     Returns
     -------
-    (height, width, 3) uint8 ndarray
+    (H, W, 3) uint8 ndarray
         BGR.
     """
     rows, columns = np.ogrid[0 : 1 : frame[0] * 1j, 0 : 1 : frame[1] * 1j]
@@ -163,7 +163,7 @@ def gradient_background(frame: tuple[int, int]) -> np.ndarray:
 
 
 def fit_background(image: np.ndarray, frame: tuple[int, int]) -> np.ndarray:
-    """The middle of an image, as large as it covers the frame (height, width)."""
+    """The middle of an image, scaled to just cover a frame (H, W)."""
     height, width = frame
     scale = max(height / image.shape[0], width / image.shape[1])
     size = max(width, round(image.shape[1] * scale)), max(height, round(image.shape[0] * scale))
@@ -371,7 +371,7 @@ def prepare_choice(
             raise InputError(f"{given} lies in {folder}, which is written; choose another --out.")
     recipe = recipe_of("labeled mattes", LABELED_MATTES_VERSION)
     if background is not None:
-        read_photo(background)  # a bad one is to be known now
+        read_photo(background)  # so that a bad one is reported now
         recipe = content_key(recipe, sha256_of(background))
     journal = Journal(folder)
     known = {

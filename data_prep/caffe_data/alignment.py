@@ -17,8 +17,8 @@ LARGEST_DISTORTION = 2.0
 TEMPLATE_ROUNDS = 20
 NOSE = slice(27, 36)
 EDGES = [0, 1, 2, 14, 15, 16]  # of the face, before the ears
-# Few portraits say little: to them `fit_shift` adds one whose head turns by this
-# share of the width of the face, and whose body follows.
+# A few portraits determine the shift badly: to them `fit_shift` adds one whose head
+# turns by this share of the width of the face, and whose body follows.
 PRIOR_TURN = 0.1
 
 
@@ -94,7 +94,7 @@ def estimate_alignment(
     ----------
     source, target : (68, 2) ndarray
         Landmarks in the image warped from, and in the one warped to.
-    frame : (height, width)
+    frame : (H, W)
         Shape of the image warped to: every pixel of it will be looked up.
 
     Returns
@@ -243,7 +243,7 @@ def align_to_template(
     ----------
     landmarks, template : (68, 2) ndarray
     neck : Neck
-    frame : (height, width)
+    frame : (H, W)
         Shape of the template.
 
     Returns
@@ -273,7 +273,7 @@ def fit_alignment(
     landmarks : sequence of (68, 2) ndarray
     centers : sequence of (2,) ndarray
         `center_of_gravity` of the mattes, each in its own frame.
-    frame : (height, width)
+    frame : (H, W)
         Shape of the template.
 
     Returns

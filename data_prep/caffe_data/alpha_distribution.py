@@ -23,8 +23,8 @@ ALPHA_DISTRIBUTION_VERSION = 1
 PRIOR_COUNT = 1.0
 
 # Standard deviation, in bins, of the smoothing of fractional alphas.  Mattes that were
-# made from few samples a pixel, or brightened in 8 bits, leave out every so many
-# values: a comb that says nothing about people.
+# made from few samples a pixel, or brightened in 8 bits, skip values at regular
+# distances: gaps that are an artifact and no property of people.
 SMOOTHING = 2.0
 
 

@@ -27,7 +27,7 @@ from data_prep.common.parallel import OrderedMap
 logger = logging.getLogger(__name__)
 
 SPLITS = ("train", "test")
-SAMPLED = 8  # portraits of each split whose records tell the size of all
+SAMPLED = 8  # portraits of each split whose records the total size is estimated from
 
 #: What `RecordEncoder` makes of one portrait.
 Records = list[tuple[bytes, ...]]
@@ -58,7 +58,7 @@ class Split:
     encoded: Iterator[Records]
 
     def peek(self, portraits: int) -> list[Records]:
-        """The next records of up to so many portraits; they stay the next ones."""
+        """Records of the next portraits, up to `portraits` of them, without consuming them."""
         head = list(islice(self.encoded, portraits))
         self.encoded = chain(head, self.encoded)
         return head
@@ -84,7 +84,7 @@ def open_split(
     name : str
         One of `SPLITS`.
     portraits : sequence of Face
-        In an order that depends on nothing that `built_from` does not tell.
+        In an order that `built_from` determines.
     encode : RecordEncoder
     built_from : dict
         As `AlignedWriter` takes it.

@@ -289,7 +289,7 @@ def _make_products(
     with ExitStack() as stack:
         splits = []
         for name, encode in encoders.items():
-            # In random order: the first ones tell about how large all are.
+            # In random order: from the first ones the size of all is estimated.
             portraits = shuffled(split_faces[name], seed)
             opened = open_split(out, name, portraits, encode, built_from, seed, ordered_map)
             splits.append(stack.enter_context(opened))

@@ -45,14 +45,14 @@ def align_matte(
     matte : (H, W) uint8 ndarray
     matrix : (3, 3) ndarray
         Maps the matte's pixels to the template's frame.
-    frame : (height, width)
+    frame : (H, W)
         Shape of the template.
 
     Returns
     -------
-    aligned : (height, width) float32 ndarray
+    aligned : (H, W) float32 ndarray
         The warped matte, 0 to 1; meaningful where `inside` is 1.
-    inside : (height, width) uint8 ndarray
+    inside : (H, W) uint8 ndarray
         1 where the pixel comes from inside the matte, 0 elsewhere.
     """
     size = frame[::-1]
@@ -88,19 +88,19 @@ class ShapeMask:
     def warp_to(self, landmarks: np.ndarray, frame: tuple[int, int]) -> np.ndarray:
         """The mask laid over a photo by the landmarks of its face.
 
-        Beyond the mask's own frame its border values go on: below it the body
-        continues, beside and above it mostly background.
+        Beyond the mask's own frame its border values are repeated: below it the body
+        continues, beside and above it mostly the background does.
 
         Parameters
         ----------
         landmarks : (68, 2) ndarray
             The photo's: x and y in pixels.
-        frame : (height, width)
+        frame : (H, W)
             Shape of the photo.
 
         Returns
         -------
-        (height, width) float32 ndarray
+        (H, W) float32 ndarray
             0 to 1.
         """
         face = estimate_alignment(self.template, landmarks, frame)
@@ -161,9 +161,9 @@ def sum_mattes(
 
     Returns
     -------
-    weighted : (height, width) float64 ndarray
+    weighted : (H, W) float64 ndarray
         Sum of the mattes where they are inside.
-    count : (height, width) float32 ndarray
+    count : (H, W) float32 ndarray
         How many are.
     """
     weighted = count = None
@@ -185,7 +185,7 @@ def average_mattes(sums: Iterable[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
 
     Returns
     -------
-    (height, width) float32 ndarray
+    (H, W) float32 ndarray
         0 to 1.  A pixel that no portrait covers after alignment (every m_i is 0
         there) takes the value of the nearest one that some portrait covers.
     """

@@ -51,7 +51,7 @@ def describe_sources(
 
 
 def with_versions(sources: dict) -> dict:
-    """Noted sources as `describe_sources` tells them, also where they note digests of code."""
+    """Noted sources as `describe_sources` writes them, also where they note digests of code."""
     if "code" not in sources or content_key(sources["code"]) != FIRST_CODE:
         return sources
     others = {name: value for name, value in sources.items() if name != "code"}

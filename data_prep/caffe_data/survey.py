@@ -1,4 +1,4 @@
-"""What one look at every portrait tells, remembered by the content of its files."""
+"""What is measured of every portrait once, cached by the content of its files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a user did that cannot work, said in one sentence."""
+"""User errors, reported in one sentence, and what libraries log, shown by programs."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def _messages_to(
 def collected_warnings() -> Iterator[list[str]]:
     """Collect what our libraries log as warnings, each once, in place of showing it.
 
-    They warn where something of the input is left out or assumed and the work goes on.
+    They warn where something of the input is left out or assumed and the work continues.
     """
     told: list[str] = []
 
@@ -79,7 +79,7 @@ def collected_warnings() -> Iterator[list[str]]:
 
 
 def printable(name: str) -> str:
-    """A file's name for those who take UTF-8 only: bytes that are none with backslashes."""
+    """A file's name as UTF-8; bytes that are not UTF-8 become backslash escapes."""
     return name.encode(errors="backslashreplace").decode()
 
 

@@ -93,7 +93,7 @@ def is_stream(path: Path) -> bool:
 
 
 def read_stream(path: Path) -> bytes:
-    """All that a pipe or device gives, up to a byte more than `LARGEST_FILE`."""
+    """Content of a pipe or device, up to one byte more than `LARGEST_FILE`."""
     with open(path, "rb") as stream:
         return stream.read(LARGEST_FILE + 1)
 
@@ -208,7 +208,7 @@ def stores_white_as_zero(image: Image.Image) -> bool:
 
 
 def upright(image: Image.Image) -> Image.Image:
-    """Turn an image as its EXIF orientation says, in place; damaged EXIF says nothing."""
+    """Turn an image as its EXIF orientation says, in place; damaged EXIF is ignored."""
     with suppress(Exception):  # it fails in many ways and is not worth the photo
         ImageOps.exif_transpose(image, in_place=True)
     return image
@@ -412,7 +412,7 @@ def encode_image(array: np.ndarray, suffix: str) -> bytes:
     ------
     InputError
         If the suffix is another one, JPEG is asked to hold transparency, or the
-        format does not hold so many pixels a side.
+        format cannot hold that many pixels a side.
     """
     if array.dtype != np.uint8:
         raise TypeError(f"images are uint8, not {array.dtype}")

@@ -107,7 +107,7 @@ def _end_with_parent() -> None:
 
 def _start_worker() -> None:
     cv2.setNumThreads(1)  # a process has one processor
-    # A parent that is killed says nothing to a worker that waits for a task.
+    # A killed parent cannot tell a worker that waits for a task to stop.
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
@@ -144,7 +144,7 @@ def _local_processes(workers: int) -> Iterator[OrderedMap]:
             yield ordered_map
     except BrokenProcessPool:
         raise InputError(
-            "A worker process died, perhaps for want of memory; run the command again "
+            "A worker process died, perhaps because memory ran out; run the command again "
             "with fewer --workers."
         ) from None
     finally:
@@ -201,7 +201,7 @@ def _dask_cluster(scheduler: str) -> Iterator[OrderedMap]:
 def open_workers(workers: int, scheduler: str | None = None) -> Iterator[OrderedMap]:
     """A `map` that works in parallel and gives results in the order of the items.
 
-    Few items are in work or wait for the consumer at any time, so endless
+    Only a few items are in progress or wait for the consumer at any time, so endless
     collections fit into the memory.  Workers begin with the call; without workers
     each item is done when its result is asked for.  Where the work is done changes
     no result.

@@ -188,7 +188,7 @@ def read_picture(
 
 
 def _content(path: Path) -> bytes:
-    """A file or a pipe, as far as it may be read and a byte further."""
+    """Content of a file or pipe, up to one byte more than may be read."""
     if not is_stream(path):
         require_file(path)
     return read_stream(path)
@@ -197,7 +197,7 @@ def _content(path: Path) -> bytes:
 def _stores_sixteen_bit_colors(image: Image.Image, content: bytes) -> bool:
     """Whether OpenCV reads the 16 bits of an image that Pillow reduces to 8.
 
-    Color keys, CMYK and premultiplied colors it gets wrong.
+    It gets color keys, CMYK and premultiplied colors wrong.
     """
     if image.format == "PNG":
         return content[24] == 16 and "transparency" not in image.info

@@ -2,7 +2,7 @@
 
 images/         photos, .jpg, .jpeg or .png; any other format where there is none of these
 mattes/         alpha of the same stem, .png; any other format where there is no .png
-train.txt       one stem a line (`datasets.lists` says in which forms else)
+train.txt       one stem a line (other forms: `data_prep.datasets.lists`)
 test.txt
 validation.txt  optional: neither trained nor tested on, to choose weights by
 dataset.json    optional: origin and checksums (`dataset_manifest`)
@@ -174,7 +174,7 @@ def load_portrait(portrait: Portrait) -> tuple[np.ndarray, np.ndarray]:
     Raises
     ------
     InputError
-        If `read_portrait` finds a problem; the message tells the first.
+        If `read_portrait` finds a problem; the message names the first.
     """
     images, problems = read_portrait(portrait)
     if problems:
@@ -243,8 +243,8 @@ class Dataset:
     drawn_with : int or None
         Seed of the split; None where the folder has lists.
     notes : list of str
-        What the user should know and no problem stands for: files that are passed
-        over, photos that are on one list twice.
+        What the user should know besides problems: files that are ignored,
+        photos that are on one list twice.
     """
 
     folder: Path

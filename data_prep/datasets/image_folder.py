@@ -1,4 +1,4 @@
-"""The images of a folder by their stems, and the files that are none."""
+"""The images of a folder by their stems, and its files that are no images."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ class Entry(NamedTuple):
 
 
 def composed(name: str) -> str:
-    """A name with composed letters (Unicode NFC): the same for whatever looks the same."""
+    """A name with composed letters (Unicode NFC): names that look the same are the same."""
     return unicodedata.normalize("NFC", name)
 
 

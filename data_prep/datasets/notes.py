@@ -1,4 +1,4 @@
-"""What to tell of a dataset that can be used: one line a matter, mostly none."""
+"""Notes on a dataset that can be used all the same: a line each, usually none."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Long work on many files that a bad file does not stop and a kill does not undo.
+"""Resumable work on many files, which skips bad ones and survives a kill.
 
 Each task yields an `Outcome`: a record (JSON) of what was written, or a problem.
 Records go to a journal as they come.  A record carries a key made from the
@@ -116,7 +116,7 @@ def is_done(record: dict | None, key: str, folder: Path) -> bool:
 
 
 def problem_of(error: Exception, files: Sequence[Path]) -> Problem:
-    """The problem an exception tells, with the file at fault.
+    """The problem that an exception describes, with the file at fault.
 
     Parameters
     ----------

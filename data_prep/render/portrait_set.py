@@ -57,9 +57,9 @@ class Settings:
     bits : int
         Bits of mattes and foregrounds, 8 or 16.
     test_every : int or None
-        Each so many-th person is a test person; None: a random share is.
+        Every N-th person is a test person; None: a random share is.
     validation_every : int or None
-        Each so many-th person is a validation person, before test people are
+        Every N-th person is a validation person, before test people are
         counted off; None: nobody is.
     """
 
@@ -76,7 +76,7 @@ class Settings:
         return {name: value for name, value in asdict(self).items() if name not in SPLIT}
 
     def of_split(self) -> dict:
-        """Those that decide who is on which side, where they are given."""
+        """Those that decide who is on which side, unless they are None."""
         split = {name: getattr(self, name) for name in SPLIT}
         return {name: value for name, value in split.items() if value is not None}
 
@@ -117,7 +117,7 @@ class Task:
 
 @functools.cache
 def _body() -> BaseMesh:
-    """One a process: reading it takes a second."""
+    """The process's own: reading it takes a second."""
     return read_base_mesh(body_data_dir())
 
 
@@ -192,7 +192,7 @@ def recomposite(task: Task) -> list[str]:
 def make_photo(task: Task) -> Outcome:
     """Make one photo, unless that has been done.
 
-    Whatever goes wrong in a render is told of that portrait, and stops no other;
+    Whatever goes wrong in a render is reported for that portrait, and stops no other;
     a full disk stops everything.
     """
     key = content_key(task.recipe, task.settings.of_pictures(), task.number, task.variant)
@@ -264,7 +264,7 @@ def sides_of_people(records: Sequence[dict], settings: Settings) -> dict[int, st
     if settings.test_every is None:
         _, test = split_stems([f"{person:09d}" for person in people], settings.seed)
         sides |= dict.fromkeys(map(int, test), "test")
-    # The last of a number, not the first: whoever begins a set is to be trained on.
+    # The N-th person and not the first, so that a small set has training people.
     for side, every in (("test", settings.test_every), ("validation", settings.validation_every)):
         if every is not None:
             sides |= {person: side for person in people if (person + 1) % every == 0}
@@ -286,7 +286,7 @@ def with_hands(settings: Settings, first: int, last: int) -> list[int]:
     Raises
     ------
     InputError
-        If who is tested on is no rule but a draw among all people.
+        If the test people are drawn at random, not by a rule.
     """
     if settings.test_every is None:
         raise InputError("--hands-until goes with --test-every: it takes training people only.")

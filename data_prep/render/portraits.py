@@ -10,11 +10,11 @@ are split into training and test, 1700 to 300; with --test-every 5 each fifth
 person is a test person, so that a set which grows moves nobody to the other
 side; with --validation-every 16 each sixteenth is on neither, but in
 validation.txt, by which trained weights can be chosen.  A run that was
-interrupted goes on where it stopped, and its files are those of a run that was
+interrupted continues where it stopped, and its files are those of a run that was
 not.  Photos that are there are not rendered again; a smaller --count removes
 none.
 
-Few people raise a hand, and a net that has seen few such hands loses them:
+Few people raise a hand, and a net that has seen few raised hands misses them:
 --hands-until K adds, of the photos from --count to K, those of training people
 with a hand beside the head.
 

@@ -126,8 +126,8 @@ def trimap_loss(
     scores, loss : str
         Names of the blobs.
     unknown_odds : float
-        Taken off the score of unknown before the softmax, so that the net learns to
-        say so much more of it than the odds are (logit adjustment, Menon et al. 2021).
+        Subtracted from the score of unknown before the softmax, so that the net learns
+        to score it higher than the odds by as much (logit adjustment, Menon et al. 2021).
     options
         Options of the loss layer.
     """

@@ -80,8 +80,8 @@ class Shape:
 VGG16_WIDTHS = (64, 128, 256, 512, 512)
 SHAPES = {
     "fcn8s": Shape(VGG16_WIDTHS, 4096, 7, 100, reduction=1, batch_size=1),
-    # No weights of fc6 and fc7 can be had here: 4096 random channels would be 90 % of
-    # the net's size for nothing.
+    # There are no trained weights for fc6 and fc7 here: 4096 random channels would be
+    # 90 % of the net's size for nothing.
     "fcn8s_half": Shape(
         VGG16_WIDTHS,
         512,
@@ -197,7 +197,7 @@ def train_val(net: str, head: str, shape_mask: bool = True) -> caffe_pb2.NetPara
         softmax loss against the trimap of the matte (the FCN baseline of Table 1, and
         the warm start).
     shape_mask : bool
-        False gives the row "without shape mask" of Table 1.
+        False makes the row "without shape mask" of Table 1.
     """
     shape = SHAPES[net]
     test_data = portrait_data("test", shape, shape_mask)
@@ -227,7 +227,7 @@ def deploy(net: str, head: str, shape_mask: bool = True) -> caffe_pb2.NetParamet
     The input ``data`` is 1 x 4 x H x W: mean-subtracted BGR and the
     mean-subtracted shape mask (1 x 3 x H x W without it).  ``head`` "trimap"
     ends with ``prob`` and has no Python layer, so that other programs can
-    read it; "matting" goes on to ``alpha``.
+    read it; "matting" continues to ``alpha``.
     """
     shape = SHAPES[net]
     height, width = (side // shape.reduction for side in FRAME)

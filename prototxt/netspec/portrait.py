@@ -92,7 +92,7 @@ UNKNOWN_ODDS = 3.0
 SHARPNESS = 4
 
 # Score per unit of the segmenter's logit at the start.  Its logits reach 500; a
-# softmax loss of such scores would be a handful of pixels and nothing else.
+# softmax loss of such scores would depend on a handful of pixels alone.
 START_SHARPNESS = 0.1
 
 

@@ -56,7 +56,7 @@ OURS, RAW, GRABCUT, BOUND = (
     "true trimap + our solve (bound)",
 )
 
-#: (height, width) of the photos in the speed table.
+#: (H, W) of the photos in the speed table.
 SIZES = ((800, 600), (4000, 3000), (8000, 6250))
 WARM_ROUNDS = 5
 
@@ -118,7 +118,7 @@ def reductions(errors: dict[str, dict[str, float]], color: dict[str, float]) -> 
 
 
 def enlarged_portrait(shape: tuple[int, int]) -> np.ndarray:
-    """The first training portrait of the sample, resized to a shape (height, width)."""
+    """The first training portrait of the sample, resized to a shape (H, W)."""
     photo = read_photo(Dataset.open(SAMPLE).train[0].photo)
     return cv2.resize(photo, shape[::-1], interpolation=cv2.INTER_CUBIC)
 

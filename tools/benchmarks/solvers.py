@@ -70,7 +70,7 @@ SETTLE = 0.3
 # Largest number of rounds, and the time in seconds after which a method gets no further one.
 REPEATS, SECONDS = 5, 12.0
 
-#: (height, width)
+#: (H, W)
 SIZES = ((400, 300), (800, 600), (1600, 1200), (4000, 3000))
 SHARES = (0.05, 0.15, 0.3, 0.5, 1.0)
 MAIN_SIZE, MAIN_SHARE = (800, 600), 0.15
@@ -91,7 +91,7 @@ class Case:
 
     Attributes
     ----------
-    shape : (height, width)
+    shape : (H, W)
     share : float
         Share of unknown pixels.
     kind : {"trimap", "soft"}
@@ -145,7 +145,7 @@ def probabilities(matte: np.ndarray, share: float, kind: str) -> tuple[np.ndarra
 
 
 def make_case(shape: tuple[int, int], share: float, kind: str = "trimap") -> Case:
-    """System of the first training portrait of the sample, resized to a shape (height, width)."""
+    """System of the first training portrait of the sample, resized to a shape (H, W)."""
     portrait = Dataset.open(ROOT / "data/sample", seed=0).train[0]
     size = shape[::-1]
     photo = cv2.resize(read_photo(portrait.photo), size, interpolation=cv2.INTER_CUBIC) / 255

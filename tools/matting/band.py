@@ -95,7 +95,7 @@ def faces_of_people(
         Positive where a person is.
     faces : sequence of ndarray of shape (68, 2)
         Landmarks in pixels of the photo.
-    shape : (rows, columns)
+    shape : (H, W)
         The photo's.
     """
     scale = _scale_of(person, shape)
@@ -239,7 +239,7 @@ def probabilities_from_logit(
         Positive where a person is.
     faces : sequence of ndarray of shape (68, 2)
         Those of people (`faces_of_people`), in pixels of the full photo.
-    shape : (rows, columns)
+    shape : (H, W)
         The full photo's.
     score_weights : (kernel, bias), ndarrays of shape (3, 2) and (3,)
         See `head_scores`.
@@ -265,7 +265,7 @@ def well_inside(logit: np.ndarray, heads: Sequence[Face]) -> np.ndarray:
     Parameters
     ----------
     logit : (H, W) float32 ndarray
-        Beyond its edge a person is taken to go on.
+        A person at its edge is taken to continue beyond.
     heads : sequence of Face
         In pixels of the logit.
 
@@ -328,7 +328,7 @@ def softmax_at(
     Parameters
     ----------
     scores : ndarray of shape (3, h, w), float32
-    shape : (rows, columns)
+    shape : (H, W)
         The result's.
     opinion : ndarray of shape (2, h, w), float32, optional
         From `color_opinion`; moved from unknown to foreground and background.
@@ -359,12 +359,12 @@ def mask_logit(mask: np.ndarray, shape: tuple[int, int]) -> tuple[np.ndarray, fl
     ----------
     mask : ndarray of shape (h, w), uint8 or float
         0 background to 255 (float: 1) foreground.
-    shape : (rows, columns)
+    shape : (H, W)
         To which it is stretched.
 
     Returns
     -------
-    logit : ndarray of shape (rows, columns), float32
+    logit : ndarray of shape (H, W), float32
         Certain where the mask is below 5 % or above 95 %.
     least_radius : float
         Pixels of the result that a mask pixel covers, at least 1.
@@ -384,7 +384,7 @@ def probabilities_from_trimap(trimap: np.ndarray, shape: tuple[int, int]) -> np.
     trimap : ndarray of shape (h, w), uint8
         At least `KNOWN_WHITE` foreground, at most `KNOWN_BLACK` background, else
         unknown.
-    shape : (rows, columns)
+    shape : (H, W)
         To which it is stretched.
 
     Returns

@@ -124,7 +124,7 @@ def check_shape(
     guidance : Guidance
     name : Path or str
         What messages call it.
-    shape : (rows, columns, ...)
+    shape : (H, W, ...)
         The upright photo's.
     photo : Path or str
         What messages call that.

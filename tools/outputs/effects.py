@@ -182,7 +182,7 @@ def _filled(premultiplied: Image, weight: Image) -> Image:
 
 
 def cover(image: Image, shape: tuple[int, int]) -> Image:
-    """Scale an image to cover (rows, columns), and crop what is too much, centered."""
+    """Scale an image to cover (H, W), and crop what is too much, centered."""
     rows, columns = shape
     scale = max(rows / image.shape[0], columns / image.shape[1])
     width, height = (max(1, round(side * scale)) for side in image.shape[1::-1])
@@ -239,11 +239,11 @@ def replace_background(
 
 
 def studio(shape: tuple[int, int], light: Image, dark: Image) -> Image:
-    """A backdrop lit behind the head: (rows, columns, 3) uint16, BGR.
+    """A backdrop lit behind the head: (H, W, 3) uint16, BGR.
 
     Parameters
     ----------
-    shape : (rows, columns)
+    shape : (H, W)
     light, dark : (3,) array
         BGR in [0, 1], at the middle of the light and at the far corners.
     """

@@ -286,7 +286,7 @@ def _short(rng: np.random.Generator, person: PersonChoice, hair: HairChoice) -> 
         comb=str(rng.choice(combs)),
         volume=float(rng.uniform(0.006, 0.018)),
         wave=wave if curly else (0.0, 1.0),
-        flyaways=0.3 * hair.flyaways,  # so many would make a ball of short hair
+        flyaways=0.3 * hair.flyaways,  # as many as in long hair would make a ball of short hair
     )
 
 

@@ -80,7 +80,7 @@ class SkinChoice:
 def choose_skin(
     rng: np.random.Generator, person: PersonChoice, pattern: np.random.Generator
 ) -> SkinChoice:
-    """Draw the looks of a photo.
+    """Draw how skin looks on a photo.
 
     Parameters
     ----------

@@ -192,7 +192,7 @@ def _mixed(share: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarr
 
 
 def _out_of_focus(image: np.ndarray, radius: float) -> np.ndarray:
-    """Convolution with a disk of so many pixels, as a wide aperture does."""
+    """Convolution with a disk of a radius in pixels, as a wide aperture does."""
     if radius < 0.7:
         return image
     # Large disks at half the size: nobody sees the difference, and it costs a quarter.

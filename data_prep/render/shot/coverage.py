@@ -16,8 +16,8 @@ from data_prep.render import _coverage
 from data_prep.render.base.geometry import Geometry
 from data_prep.render.shot.camera import View
 
-# A pixel all of whose samples agree after so many positions, and whose neighbors'
-# do, is settled.
+# Numbers of positions after which a pixel is settled if all of its samples agree, and all
+# of its neighbors'.
 STAGES = (8, 24)
 
 

@@ -58,7 +58,7 @@ class LightChoice:
     lamps : tuple of Lamp
     warmth : float
         Color of the main light: -1 (shade) to 1 (candle); the white balance
-        knows it and takes most of it back.
+        takes most of it back.
     """
 
     kind: str

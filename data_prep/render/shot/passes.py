@@ -27,7 +27,7 @@ from data_prep.render.shot.quality import Quality
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Blender tells every step on standard output, below Python's `sys.stdout`."""
+    """Blender prints every step to standard output, below Python's `sys.stdout`."""
     kept = os.dup(1)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     try:

@@ -32,7 +32,7 @@ from data_prep.render.shot.compositing import (
     unpremultiplied,
 )
 
-# Foreground colors are written up to so many pixels outside of the matte.
+# Pixels outside of the matte up to which foreground colors are written.
 COLOR_MARGIN = 4
 
 

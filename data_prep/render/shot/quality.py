@@ -16,7 +16,7 @@ class Quality:
     scale : float
         Factor by which the frame of 600 x 800 is reduced or enlarged.
     color_samples : int
-        A pixel, of the color pass.
+        Samples of the color pass at each pixel.
     lens_positions : int
         Positions on the lens for the matte; each brings 32 samples a pixel.
     """
