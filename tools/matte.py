@@ -298,7 +298,7 @@ def _print_json(result: Result) -> None:
 
 
 def _tell_of(result: Result) -> None:
-    """Say what is to be known of a photo besides that it is done."""
+    """Report the warnings about a photo, and why it failed or was skipped."""
     for sentence in result.warnings:
         tell(sentence)
     if result.message:

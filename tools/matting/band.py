@@ -248,7 +248,7 @@ def probabilities_from_logit(
 
     Returns
     -------
-    ndarray of shape (3, rows, columns), float32
+    ndarray of shape (3, H, W), float32
         Foreground, background and unknown.
     """
     scale = _scale_of(logit, shape)
@@ -300,7 +300,7 @@ def probabilities_from_scores(
 
     Returns
     -------
-    ndarray of shape (3, rows, columns), float32
+    ndarray of shape (3, H, W), float32
     """
     person = scores[0] - scores[1]
     scale = _scale_of(person, shape)
@@ -335,7 +335,7 @@ def softmax_at(
 
     Returns
     -------
-    ndarray of shape (3, rows, columns), float32
+    ndarray of shape (3, H, W), float32
     """
     probabilities = np.empty((3, *shape), np.float32)
     for score, plane in zip(scores, probabilities):
@@ -353,14 +353,14 @@ def softmax_at(
 
 
 def mask_logit(mask: np.ndarray, shape: tuple[int, int]) -> tuple[np.ndarray, float]:
-    """The logit of a segmenter that says what a mask from outside says.
+    """A segmenter's logit that stands for a mask from outside.
 
     Parameters
     ----------
     mask : ndarray of shape (h, w), uint8 or float
         0 background to 255 (float: 1) foreground.
     shape : (H, W)
-        To which it is stretched.
+        Shape that it is stretched to.
 
     Returns
     -------
@@ -385,11 +385,11 @@ def probabilities_from_trimap(trimap: np.ndarray, shape: tuple[int, int]) -> np.
         At least `KNOWN_WHITE` foreground, at most `KNOWN_BLACK` background, else
         unknown.
     shape : (H, W)
-        To which it is stretched.
+        Shape that it is stretched to.
 
     Returns
     -------
-    ndarray of shape (3, rows, columns), float32
+    ndarray of shape (3, H, W), float32
         Zeros and ones.
     """
     stretched = cv2.resize(trimap, shape[::-1], interpolation=cv2.INTER_NEAREST)

@@ -1,4 +1,4 @@
-"""A net that knows hair and a segmenter that knows the world, each where it is better.
+"""Ensemble of a net and a segmenter, each where it is better: near boundaries, and elsewhere.
 
 The net (portrait-lite) was trained on rendered portraits. It draws the unknown region better
 than the segmenter it started from, and takes fences, water and lettering for people, which no

@@ -57,7 +57,7 @@ class Guidance:
 
     Attributes
     ----------
-    values : (h, w) uint8, uint16 or float ndarray
+    values : (H, W) uint8, uint16 or float ndarray
     assumed : str
         How values were read that are not those a trimap or mask should have: a
         sentence, or nothing.
@@ -277,7 +277,7 @@ def covers_border(person: np.ndarray) -> bool:
 
     Parameters
     ----------
-    person : (h, w) ndarray
+    person : (H, W) ndarray
         Positive where a person is.
     """
     edges = (person[0], person[-1], person[1:-1, 0], person[1:-1, -1])
@@ -310,7 +310,7 @@ def _narrowed(kind: str, values: np.ndarray, name: Path | str) -> np.ndarray:
 
 
 def _one_channel(kind: str, rgba: np.ndarray, name: Path | str) -> Guidance:
-    """The channel that holds the guidance, of (h, w, 4) RGBA."""
+    """The channel that holds the guidance, of (H, W, 4) RGBA."""
     colors, opacity = rgba[:, :, :3], rgba[:, :, 3]
     gray = np.ascontiguousarray(colors[:, :, 0])
     if opacity.min() == opacity.max():

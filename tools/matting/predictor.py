@@ -1,4 +1,4 @@
-"""What a model's nets say of a photo: class scores, before any trimap or matte."""
+"""Class scores of a photo by a model's nets, before any trimap or matte."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ class Predictor:
 
     @property
     def _segmenter(self) -> Predictor | None:
-        """The net that says where people are, if there is any."""
+        """The net that says where people are; None without one."""
         return self if self.segments else self._second_opinion
 
     def scores(self, view: PhotoView) -> ClassScores:

@@ -20,7 +20,7 @@ from tools.matting.photo_view import Faces, PhotoView
 
 @dataclass(frozen=True)
 class SegmenterScores:
-    """What a segmenter says of one photo; the unknown band is made around its people.
+    """A segmenter's output for one photo; the unknown band is made around its people.
 
     Attributes
     ----------
@@ -41,7 +41,7 @@ class SegmenterScores:
 
 @dataclass(frozen=True)
 class TrimapScores:
-    """What a net that has learned the unknown band says of one photo.
+    """Output of a net that has learned the unknown band, for one photo.
 
     Attributes
     ----------
@@ -66,7 +66,7 @@ class TrimapScores:
 
 @dataclass(frozen=True)
 class ClassScores:
-    """What the nets of a model say of one photo.
+    """Output of a model's nets for one photo.
 
     Attributes
     ----------

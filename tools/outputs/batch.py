@@ -248,13 +248,13 @@ def _digest(path: Path) -> str | None:
 
 @dataclass(frozen=True)
 class Plan:
-    """Jobs of a run, and what there is to say before it.
+    """Jobs of a run, and the notes to print before it.
 
     Attributes
     ----------
     jobs : list of Job
     remarks : list of str
-        On what is passed over or gets another name, a sentence each.
+        Sentences on what is skipped or gets another name.
     """
 
     jobs: list[Job]
