@@ -143,7 +143,7 @@ def reported(method: Callable) -> Callable:
             raise
         except Exception:
             if _runs_inside_caffe():
-                logger.exception("caffe: a defect in %s", type(self).__name__)
+                logger.exception("A defect in %s:", type(self).__name__)
                 os._exit(1)
             raise
 
