@@ -46,7 +46,7 @@ from data_prep.caffe_data.databases import (
 )
 from data_prep.caffe_data.records import Face, MatteAligner, RecordEncoder
 from data_prep.caffe_data.shape_mask import ShapeMask, average_mattes, draw_alignments
-from data_prep.caffe_data.sources import as_noted, describe_sources
+from data_prep.caffe_data.sources import describe_sources, in_noted_form
 from data_prep.caffe_data.survey import Survey, SurveyCache, survey_portraits
 from data_prep.common.assets import fetch
 from data_prep.common.digests import sha256_of
@@ -199,7 +199,7 @@ def prepare(
     dataset = Dataset.open(dataset_folder, seed)
     for note in dataset.notes:
         logger.info("%s", note)
-    sources = as_noted(out, describe_sources(dataset, augmentations, vary, seed))
+    sources = in_noted_form(out, describe_sources(dataset, augmentations, vary, seed))
     if is_current(out, sources):
         return False
     with locked(out), open_workers(workers, scheduler) as ordered_map:

@@ -229,7 +229,7 @@ def crop_around_matte(matte: np.ndarray, target: Target = TARGET) -> Crop:
     )
 
 
-def is_of_matte(face: Rectangle, matte: np.ndarray) -> bool:
+def is_in_foreground(face: Rectangle, matte: np.ndarray) -> bool:
     """Whether most of a face is foreground: faces of passers-by are not."""
     left, top = int(face.left), int(face.top)
     right, bottom = int(np.ceil(face.right)), int(np.ceil(face.bottom))
@@ -252,6 +252,6 @@ def choose_crop(landmarks: np.ndarray | None, matte: np.ndarray) -> tuple[Crop, 
     """
     if landmarks is not None:
         face = face_rectangle(landmarks, matte.shape)
-        if is_of_matte(face, matte):
+        if is_in_foreground(face, matte):
             return crop_around_face(face, matte.shape), True
     return crop_around_matte(matte), False

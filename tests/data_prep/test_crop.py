@@ -16,7 +16,7 @@ from data_prep.datasets.crop import (
     crop_around_face,
     crop_around_matte,
     face_rectangle,
-    is_of_matte,
+    is_in_foreground,
     measure_target,
     resize_to_frame,
 )
@@ -150,8 +150,8 @@ def test_without_a_face_the_crop_follows_the_matte():
 def test_face_in_the_background_is_not_the_portraits():
     matte = np.zeros((1000, 1000), np.uint8)
     matte[300:, 600:] = 255
-    assert is_of_matte(face_at(800, 500, 100), matte)
-    assert not is_of_matte(face_at(200, 500, 100), matte)
+    assert is_in_foreground(face_at(800, 500, 100), matte)
+    assert not is_in_foreground(face_at(200, 500, 100), matte)
     points = np.array([[150.0, 450.0], [250.0, 550.0]])
     assert choose_crop(points, matte) == (crop_around_matte(matte), False)
 
