@@ -304,10 +304,12 @@ docs: $(DOCS_STAMPS)/python
 
 # --- tests --------------------------------------------------------------------
 
-## lint | format and lint of the Python code | seconds
+## lint | format, lint and types of the Python code, format of the C++ code | seconds
 lint: $(STAMPS)/python
 	$(PYTHON) -m ruff format --check .
 	$(PYTHON) -m ruff check .
+	$(PYTHON) -m mypy
+	git ls-files '*.cpp' '*.h' | xargs $(VENV)/bin/clang-format --dry-run --Werror
 
 ## test | the tests | 8 to 12 minutes on 2 cores
 # A file a core; threads that wait do not spin, or two files would slow each other down.
