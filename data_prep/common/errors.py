@@ -37,7 +37,8 @@ class _LibraryHandler(logging.Handler):
         if show is not None and record.name.partition(".")[0] in LIBRARIES:
             show(record.getMessage())
             return
-        for handler in self._others or [logging.lastResort]:
+        last = [logging.lastResort] if logging.lastResort else []
+        for handler in self._others or last:
             if record.levelno >= handler.level:
                 handler.handle(record)
 

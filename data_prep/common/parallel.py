@@ -54,7 +54,7 @@ def available_workers() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def _in_order(submit: Callable[[Item], Any], ahead: int, items: Iterable[Item]) -> Iterator[Result]:
+def _in_order(submit: Callable[..., Any], ahead: int, items: Iterable[Item]) -> Iterator[Result]:
     """Results of the futures of all items, `ahead` of them at a time.
 
     The first ones start with the call, not when the first result is asked for.
@@ -101,8 +101,10 @@ def _environment(**variables: str) -> Iterator[None]:
 
 
 def _end_with_parent() -> None:
-    multiprocessing.parent_process().join()
-    os._exit(1)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _start_worker() -> None:
@@ -112,11 +114,11 @@ def _start_worker() -> None:
 
 
 @lru_cache(maxsize=4)
-def _load(path: str) -> Callable[[Item], Result]:
+def _load(path: str) -> Callable[[Any], Any]:
     return pickle.loads(Path(path).read_bytes())
 
 
-def _call(path: str, item: Item) -> Result:
+def _call(path: str, item: Any) -> Any:
     """Apply the function that a file holds: each worker reads it once."""
     return _load(path)(item)
 
@@ -136,7 +138,7 @@ def _local_processes(workers: int) -> Iterator[OrderedMap]:
         # Not with every item: some functions hold a large array.
         path = Path(folder.name, str(next(numbers)))
         path.write_bytes(pickle.dumps(function))
-        return _in_order(partial(pool.submit, _call, str(path)), AHEAD * workers, items)
+        return _in_order(lambda item: pool.submit(_call, str(path), item), AHEAD * workers, items)
 
     try:
         # BLAS reads its number of threads when it is loaded.
