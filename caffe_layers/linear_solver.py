@@ -223,7 +223,7 @@ class HybridSolver:
     pixels by their place in the image (`native/multifrontal.h`), so it takes no
     analysis; the iteration is in double precision and ends at the true
     residual.  Should the factor break down or the iteration stall, D is
-    factorized as a whole by PARDISO.
+    factorised as a whole by PARDISO.
 
     Attributes
     ----------

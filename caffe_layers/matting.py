@@ -13,7 +13,7 @@ respect to A, one adjoint solve  z = D^-1 g  (D is symmetric) gives
     dloss/dF      =  lambda (1 - A) z
     dloss/dlambda =  sum z (F - (F + B) A)
 
-(element-wise products), with the factorization of the forward pass.
+(element-wise products), with the factorisation of the forward pass.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ def solve_alpha(
     lambda_ : float
         Weight of the data term.
     epsilon : float
-        Regularization of the matting Laplacian, for colors in [0, 1].
+        Of the matting Laplacian, for colors in [0, 1].
 
     Returns
     -------

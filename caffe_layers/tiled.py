@@ -3,8 +3,8 @@
 A matting system takes some 400 bytes a pixel.  Above `WHOLE_PIXELS` the photo
 is cut into overlapping tiles (alternating Schwarz): alpha is first solved on
 a reduced photo, then every tile that holds unknown pixels is solved at full
-size, with the alpha that is there already as its boundary values.  The
-effect of a wrong boundary value dies out within the overlap, so that the second sweep
+size, with the alpha that is there already as its boundary values.  What a
+wrong boundary value does dies out within the overlap, so that the second sweep
 agrees with the whole system's solution, seams included.
 """
 
