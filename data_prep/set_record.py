@@ -4,7 +4,7 @@
     python -m data_prep.set_record FOLDER RECORD --write    # write RECORD
 
 A set that is rendered again from the same seed should be the same to the last
-bit; on another processor it need not be.  The comparison tells whose photos or
+bit; on another processor it need not be.  The comparison names the people whose photos or
 mattes differ from those that the published figures come from.
 """
 
@@ -68,7 +68,7 @@ def _digest(manifest: DatasetManifest, stems: Iterable[str]) -> str:
 
 
 def differences(found: dict, recorded: dict) -> list[str]:
-    """One line for each person who is not as recorded; maybe none."""
+    """One line for each person who is not as recorded; possibly empty."""
     lines = []
     if found["origin"] != recorded["origin"]:
         lines.append(f"made with other settings: {found['origin']}")
