@@ -206,7 +206,7 @@ def make_photo(task: Task) -> Outcome:
         names = recomposite(task) if task.variant else render_portrait(task)
     except InputError:
         raise
-    except Exception as error:  # noqa: BLE001: see above
+    except Exception as error:  # see above
         reason = f"{type(error).__name__}: {error}"
         return Outcome(problem=Problem(task.out / f"images/{task.stem}", reason))
     record = {
