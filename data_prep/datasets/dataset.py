@@ -184,30 +184,33 @@ def load_portrait(portrait: Portrait) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _read_lists(
-    folder: Path, index: PortraitIndex
+    folder: Path, index: PortraitIndex, test_only: bool
 ) -> tuple[dict[str, list[Entry]] | None, list[Problem]]:
     """The lists of a folder, None where it has none, and what is wrong with them.
 
     Raises
     ------
     InputError
-        If one of train.txt and test.txt is missing, or a list is no text.
+        If one of train.txt and test.txt is missing (train.txt may be, where only the
+        test list is wanted), or a list is no text.
     """
     paths = {name: folder / f"{name}.txt" for name in (*LISTS, VALIDATION)}
     present = [name for name in LISTS if paths[name].is_file()]
     if not present:
         return None, []
-    if len(present) == 1:
+    if len(present) == 1 and not (test_only and present == ["test"]):
         raise InputError(
             f"{folder} has {present[0]}.txt only; it takes both train.txt and "
             "test.txt, or none for a random split."
         )
-    lists, problems = {}, []
+    lists: dict[str, list[Entry]] = {name: [] for name in LISTS}
+    problems: list[Problem] = []
     for name, path in paths.items():
         if path.is_file():
             lists[name], unnamed = read_entries(path, index)
             problems += unnamed
-    return lists, problems + repetitions({paths[name]: lists[name] for name in lists})
+    read = {paths[name]: entries for name, entries in lists.items() if paths[name].is_file()}
+    return lists, problems + repetitions(read)
 
 
 def _pair(
@@ -255,7 +258,7 @@ class Dataset:
     notes: list[str] = field(default_factory=list)
 
     @classmethod
-    def open(cls, folder: Path | str, seed: int = 0) -> Dataset:
+    def open(cls, folder: Path | str, seed: int = 0, test_only: bool = False) -> Dataset:
         """Read the lists and pair photos with mattes; pixels are not read.
 
         Without lists every pair of the folder is used, split by `split_stems`.
@@ -266,6 +269,8 @@ class Dataset:
         folder : path
         seed : int
             Seed of the split, where the folder has no lists.
+        test_only : bool
+            Whether test.txt alone is enough: nobody trains on it.
 
         Raises
         ------
@@ -291,7 +296,7 @@ class Dataset:
         places = (photos.folder, mattes.folder)
         described = f"the name of a photo or matte in {folder}"
         index = PortraitIndex(folder, places, stems.values(), described)
-        lists, problems = _read_lists(folder, index)
+        lists, problems = _read_lists(folder, index, test_only)
         notes: list[str] = []
         drawn = lists is None
         if lists is None:
