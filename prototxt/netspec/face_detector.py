@@ -38,9 +38,7 @@ def depthwise(n: NetSpec, name: str, bottom: Top, channels: int, stride: int = 1
     return n[name]
 
 
-def separable(
-    n: NetSpec, name: str, bottom: Top, wide: int, channels: int, stride: int = 1
-) -> Top:
+def separable(n: NetSpec, name: str, bottom: Top, wide: int, channels: int, stride: int = 1) -> Top:
     """Depthwise convolution of `wide` channels, then pointwise to `channels`."""
     deep = depthwise(n, f"{name}_depthwise", bottom, wide, stride)
     return convolution(n, name, deep, channels)
@@ -75,9 +73,7 @@ def trunk(n: NetSpec, data: Top) -> Top:
             x = residual(n, f"encode{level}_{block}", x, inside, channels)
         wide = channels
         joined = dict(zip((2, 3, 4, 5), (*LATERALS, LATERALS[-1])))[level]
-        lateral[level] = relu(
-            n, f"lateral{level}", convolution(n, f"lateral{level}", x, joined)
-        )
+        lateral[level] = relu(n, f"lateral{level}", convolution(n, f"lateral{level}", x, joined))
     x = lateral[5]
     for level, (inside, channels, blocks) in zip((4, 3, 2), DECODER):
         up = upsample_bilinear(n, f"decode{level}_up", x, channels)

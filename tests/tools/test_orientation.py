@@ -7,20 +7,19 @@ import numpy as np
 import pytest
 
 from data_prep.common.images import read_matte, read_photo
-from data_prep.common.landmarks import LandmarkDetector
 from data_prep.datasets.dataset import Dataset
 from tools.evaluation.metrics import sad
+from tools.matting.face_detector import FaceDetector, detected_faces
 from tools.matting.models import ROOT
 from tools.matting.orientation import surest_turn, turned, turned_points
-from tools.matting.photo_view import detected_faces
 from tools.matting.session import MattingSession
 from tools.matting.trimap import TrimapEstimate, empty_estimate
 
-# Upside down, dlib takes the chin of p0124 (0.49) and of p0143 (0.23) for a forehead.
+# Upside down, the detector takes the chin of p0143 for a forehead (0.63).
 PORTRAITS = ("p0124", "p0143")
 
 
-class CountingDetector(LandmarkDetector):
+class CountingDetector(FaceDetector):
     """A detector that counts the pictures it has searched."""
 
     def __init__(self) -> None:

@@ -43,16 +43,16 @@ class FaceBox:
         left, top, right, bottom = self.box
         return float((right - left) * (bottom - top))
 
-    def mapped(self, stretch: np.ndarray, shift: np.ndarray) -> FaceBox:
-        """In another image, where pixel p lies at (p + 0.5) * stretch - 0.5 + shift.
+    @property
+    def lean(self) -> float:
+        """Degrees by which the line from the mouth to the eyes leans to the right."""
+        x, y = self.points[:2].mean(axis=0) - self.points[3]
+        return float(np.degrees(np.arctan2(x, -y)))
 
-        Parameters
-        ----------
-        stretch, shift : ndarray of shape (2,)
-            For x and y.
-        """
-        corners = (self.box.reshape(2, 2) + 0.5) * stretch - 0.5 + shift
-        return FaceBox(corners.ravel(), (self.points + 0.5) * stretch - 0.5 + shift, self.score)
+    def mapped(self, stretch: np.ndarray) -> FaceBox:
+        """In the same image at another size, enlarged by (2,) factors for x and y."""
+        corners = (self.box.reshape(2, 2) + 0.5) * stretch - 0.5
+        return FaceBox(corners.ravel(), (self.points + 0.5) * stretch - 0.5, self.score)
 
 
 def unpacked(channels: np.ndarray) -> np.ndarray:
@@ -106,12 +106,13 @@ def decoded(logits: np.ndarray, values: np.ndarray, least_score: float) -> list[
 
 
 def shares(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """Intersection over union of a box (4,) with each of (N, 4)."""
+    """Intersection over union of a box (4,) with each of (N, 4); 0 of two without area."""
     low = np.maximum(box[:2], boxes[:, :2])
     high = np.minimum(box[2:], boxes[:, 2:])
     common = np.prod(np.clip(high - low, 0, None), axis=1)
     areas = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)
-    return common / (np.prod(box[2:] - box[:2]) + areas - common)
+    united = np.prod(box[2:] - box[:2]) + areas - common
+    return common / np.maximum(united, np.finfo(float).tiny)
 
 
 def merged(faces: list[FaceBox]) -> list[FaceBox]:

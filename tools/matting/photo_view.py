@@ -9,9 +9,8 @@ from typing import Protocol
 import cv2
 import numpy as np
 
-from data_prep.common.landmarks import DETECTION_SIDE, DetectedFace, LandmarkDetector
 from data_prep.common.pictures import eight_bits
-from tools.matting.orientation import CERTAIN_FACE, turned
+from tools.matting.orientation import turned
 
 #: Longest side of the reduced photo, on which trimaps are made.
 WORK_SIDE = 800
@@ -20,10 +19,10 @@ Faces = tuple[np.ndarray, ...]
 
 
 class FaceFinder(Protocol):
-    """What a view asks for its faces; `detected_faces` with a loaded detector is one."""
+    """What a view asks for its faces; `face_detector.detected_faces` with a detector is one."""
 
     def __call__(self, photo: np.ndarray) -> tuple[int, Faces]:
-        """Turn and faces of an (H, W, 3) uint8 photo, see `detected_faces`."""
+        """Turn and faces of an (H, W, 3) uint8 photo, see `face_detector.detected_faces`."""
 
 
 class PhotoView:
@@ -116,39 +115,3 @@ def resized(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 def eight_bit_resized(photo: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """A photo rounded to 8 bits, then `resized` to (rows, columns)."""
     return resized(eight_bits(photo), shape)
-
-
-def detected_faces(detector: LandmarkDetector, photo: np.ndarray) -> tuple[int, Faces]:
-    """Faces of a photo, in the turn that shows the surest one.
-
-    The other turns are tried only where no upright face is certain.
-
-    Parameters
-    ----------
-    detector : LandmarkDetector
-    photo : ndarray of shape (H, W, 3), uint8 or uint16
-
-    Returns
-    -------
-    turns : int
-        Quarters by which the photo has to be turned (`orientation.turned`); 0 without a
-        face.
-    faces : tuple of ndarray of shape (68, 2), float64
-        Landmarks in pixels of the turned photo, the largest face first.
-    """
-    scale = min(1.0, DETECTION_SIDE / max(photo.shape[:2]))
-    rows, columns = (max(1, round(scale * side)) for side in photo.shape[:2])
-    small = eight_bit_resized(photo, (rows, columns))
-    found = [detector.detect_faces(small)]
-    if _highest_confidence(found[0]) < CERTAIN_FACE:
-        found += [detector.detect_faces(turned(small, turns)) for turns in (1, 2, 3)]
-    turns = int(np.argmax([_highest_confidence(faces) for faces in found]))
-    stretch = np.array([photo.shape[1] / columns, photo.shape[0] / rows])
-    if turns % 2:
-        stretch = stretch[::-1]
-    return turns, tuple((face.landmarks + 0.5) * stretch - 0.5 for face in found[turns])
-
-
-def _highest_confidence(faces: Sequence[DetectedFace]) -> float:
-    """Confidence of the surest face; 0 without one."""
-    return max((face.confidence for face in faces), default=0.0)
