@@ -19,8 +19,8 @@ from tools.matting.presence import mean_certainty, person_certainty
 # true faces, upright, have 0.71 to 0.96, always the highest of all turns.  Measured on 2026-11-28.
 CERTAIN_FACE = 0.8
 # Mean of the probabilities of a face in a turned photo and in its mirror image, from which on
-# the photo is turned.  The true faces of those portraits have 0.79 and more; a street on its side has
-# 0.68, a clock 0.73.  Measured on 2026-11-28.
+# the photo is turned.  The true faces of those portraits have 0.79 and more; a clock on its
+# side has 0.73, a street 0.68.  Measured on 2026-11-28.
 CERTAIN_TURNED_FACE = 0.77
 
 # A photo without a face is turned only where the segmenter is beyond doubt in another turn
