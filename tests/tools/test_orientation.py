@@ -92,8 +92,8 @@ def test_faceless_photos_are_turned_only_where_people_are_beyond_doubt(values, t
 @pytest.mark.parametrize("turns", [1, 2, 3])
 def test_the_face_of_a_turned_photo_is_the_upright_one(portraits, detector, stem, turns):
     photo, _ = portraits[stem]
-    upright_turns, upright = detected_faces(detector, photo)
-    back, faces = detected_faces(detector, turned(photo, turns))
+    upright_turns, upright, _ = detected_faces(detector, photo)
+    back, faces, _ = detected_faces(detector, turned(photo, turns))
     assert upright_turns == 0 and back == 4 - turns
     assert len(faces) == len(upright) == 1
     np.testing.assert_allclose(faces[0], upright[0], atol=1e-6)
@@ -103,7 +103,7 @@ def test_other_turns_are_searched_only_without_a_sure_face(portraits, detector):
     detector.searches = 0
     detected_faces(detector, portraits["p0143"][0])
     assert detector.searches == 1
-    assert detected_faces(detector, np.full((120, 90, 3), 128, np.uint8)) == (0, ())
+    assert detected_faces(detector, np.full((120, 90, 3), 128, np.uint8)) == (0, (), ())
     assert detector.searches == 5
 
 

@@ -7,17 +7,18 @@ too, and have no Caffe.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import cv2
 import dlib
 import numpy as np
 
 from data_prep.common.errors import InputError
-from data_prep.common.landmarks import DETECTION_SIDE, DetectedFace, LandmarkPredictor
+from data_prep.common.landmarks import DETECTION_SIDE, LandmarkPredictor
 from prototxt.catalog import FACE_DETECTOR
 from tools.matting.face_boxes import FaceBox, decoded, merged
 from tools.matting.orientation import CERTAIN_FACE, CERTAIN_TURNED_FACE, turned
-from tools.matting.photo_view import Faces, eight_bit_resized, resized
+from tools.matting.photo_view import FoundFaces, eight_bit_resized, resized
 
 # Pixels of a photo's longer side for the net: at the first size it finds faces of a
 # sixteenth of the photo and more, at the second, where there is none, of half that.
@@ -34,6 +35,32 @@ LEAST_SCORE, LEAST_CLOSER_SCORE = 0.65, 0.72
 MOST_LEAN = 45.0
 
 
+# Distance between the eyes of the landmarks and those that the net sees, in sides of the face's
+# box, up to which landmarks align the shape mask.  They are worse in profiles and in faces of few
+# pixels.  Of 38 real photos in which dlib's detector misses the face, 15 have more: with their
+# shape mask the intersection over union of the matte is lower than without, in the mean of ten
+# of them by 0.004.  Measured on 2026-11-28.
+MOST_EYE_DISTANCE = 0.085
+
+
+class FoundFace(NamedTuple):
+    """A face of a photo.
+
+    Attributes
+    ----------
+    landmarks : (68, 2) float64 ndarray
+        x and y in pixels, iBUG order.
+    confidence : float
+        Probability of a face, in [0, 1].
+    is_aligned : bool
+        Whether the landmarks are where the net sees the eyes (`MOST_EYE_DISTANCE`).
+    """
+
+    landmarks: np.ndarray
+    confidence: float
+    is_aligned: bool
+
+
 class FaceDetector:
     """Finds faces; the files it needs are read once."""
 
@@ -44,7 +71,7 @@ class FaceDetector:
         self._net = cv2.dnn.readNetFromCaffe(str(FACE_DETECTOR.deploy), str(FACE_DETECTOR.weights))
         self._predictor = LandmarkPredictor()
 
-    def detect_faces(self, photo: np.ndarray) -> tuple[DetectedFace, ...]:
+    def detect_faces(self, photo: np.ndarray) -> tuple[FoundFace, ...]:
         """Every upright face of a photo, from a sixteenth of it on; the largest face first.
 
         Parameters
@@ -54,12 +81,11 @@ class FaceDetector:
 
         Returns
         -------
-        tuple of DetectedFace
-            With probabilities as confidences.
+        tuple of FoundFace
         """
         return self._with_landmarks(photo, self.boxes(photo, SIDE, LEAST_SCORE))
 
-    def detect_small_faces(self, photo: np.ndarray) -> tuple[DetectedFace, ...]:
+    def detect_small_faces(self, photo: np.ndarray) -> tuple[FoundFace, ...]:
         """As `detect_faces`, with a closer look."""
         return self._with_landmarks(photo, self.boxes(photo, CLOSER_SIDE, LEAST_CLOSER_SCORE))
 
@@ -93,15 +119,22 @@ class FaceDetector:
         found = merged(decoded(score[0], box[0], least_score))
         return [face.mapped(stretch) for face in found if abs(face.lean) <= MOST_LEAN]
 
-    def _with_landmarks(
-        self, photo: np.ndarray, faces: Sequence[FaceBox]
-    ) -> tuple[DetectedFace, ...]:
+    def _with_landmarks(self, photo: np.ndarray, faces: Sequence[FaceBox]) -> tuple[FoundFace, ...]:
         """Faces of a BGR photo with dlib's landmarks, the largest first."""
         rgb = cv2.cvtColor(photo, cv2.COLOR_BGR2RGB)
-        return tuple(
-            DetectedFace(self._predictor.predict(rgb, rectangle_of(face)), face.score)
-            for face in sorted(faces, key=lambda face: face.area, reverse=True)
-        )
+        found = []
+        for face in sorted(faces, key=lambda face: face.area, reverse=True):
+            landmarks = self._predictor.predict(rgb, rectangle_of(face))
+            distance = eye_distance(landmarks, face)
+            found.append(FoundFace(landmarks, face.score, distance <= MOST_EYE_DISTANCE))
+        return tuple(found)
+
+
+def eye_distance(landmarks: np.ndarray, face: FaceBox) -> float:
+    """Mean distance of the eyes of (68, 2) landmarks from a face's, in sides of its box."""
+    eyes = np.stack([landmarks[36:42].mean(axis=0), landmarks[42:48].mean(axis=0)])
+    distances = np.linalg.norm(eyes - face.points[:2], axis=1)
+    return float(distances.mean() / np.sqrt(face.area))
 
 
 def rectangle_of(face: FaceBox) -> dlib.rectangle:
@@ -116,7 +149,7 @@ def rectangle_of(face: FaceBox) -> dlib.rectangle:
     return dlib.rectangle(left, top, right, bottom)
 
 
-def detected_faces(detector: FaceDetector, photo: np.ndarray) -> tuple[int, Faces]:
+def detected_faces(detector: FaceDetector, photo: np.ndarray) -> FoundFaces:
     """Faces of a photo, in the turn that shows the surest one.
 
     The other turns are tried only where no upright face is certain, and one counts only if
@@ -127,14 +160,6 @@ def detected_faces(detector: FaceDetector, photo: np.ndarray) -> tuple[int, Face
     ----------
     detector : FaceDetector
     photo : ndarray of shape (H, W, 3), uint8 or uint16
-
-    Returns
-    -------
-    turns : int
-        Quarters by which the photo has to be turned (`orientation.turned`); 0 without a
-        face.
-    faces : tuple of ndarray of shape (68, 2), float64
-        Landmarks in pixels of the turned photo, the largest face first.
     """
     scale = min(1.0, DETECTION_SIDE / max(photo.shape[:2]))
     rows, columns = (max(1, round(scale * side)) for side in photo.shape[:2])
@@ -152,9 +177,11 @@ def detected_faces(detector: FaceDetector, photo: np.ndarray) -> tuple[int, Face
     stretch = np.array([photo.shape[1] / columns, photo.shape[0] / rows])
     if turns % 2:
         stretch = stretch[::-1]
-    return turns, tuple((face.landmarks + 0.5) * stretch - 0.5 for face in faces)
+    landmarks = tuple((face.landmarks + 0.5) * stretch - 0.5 for face in faces)
+    aligned = tuple(points for points, face in zip(landmarks, faces) if face.is_aligned)
+    return FoundFaces(turns, landmarks, aligned)
 
 
-def _highest_confidence(faces: Sequence[DetectedFace]) -> float:
+def _highest_confidence(faces: Sequence[FoundFace]) -> float:
     """Confidence of the surest face; 0 without one."""
     return max((face.confidence for face in faces), default=0.0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import cv2
 import numpy as np
@@ -18,11 +18,30 @@ WORK_SIDE = 800
 Faces = tuple[np.ndarray, ...]
 
 
+class FoundFaces(NamedTuple):
+    """Faces of a photo, in the turn that shows the surest one.
+
+    Attributes
+    ----------
+    turns : int
+        Quarters by which the photo has to be turned (`orientation.turned`); 0 without a
+        face.
+    faces : tuple of ndarray of shape (68, 2), float64
+        Landmarks in pixels of the turned photo, the largest face first.
+    aligned_faces : tuple of ndarray of shape (68, 2), float64
+        Those of the faces whose landmarks are good enough to align the shape mask.
+    """
+
+    turns: int
+    faces: Faces
+    aligned_faces: Faces
+
+
 class FaceFinder(Protocol):
     """What a view asks for its faces; `face_detector.detected_faces` with a detector is one."""
 
-    def __call__(self, photo: np.ndarray) -> tuple[int, Faces]:
-        """Turn and faces of an (H, W, 3) uint8 photo, see `face_detector.detected_faces`."""
+    def __call__(self, photo: np.ndarray) -> FoundFaces:
+        """Faces of an (H, W, 3) uint8 photo."""
 
 
 class PhotoView:
@@ -65,15 +84,20 @@ class PhotoView:
     @property
     def turns(self) -> int:
         """Quarters by which the photo has to be turned to show its surest face upright."""
-        return self._turns_and_faces[0]
+        return self._found_faces.turns
 
     @property
     def faces(self) -> Faces:
         """Landmarks (68, 2) in pixels of the photo turned by `turns`, the largest face first."""
-        return self._turns_and_faces[1]
+        return self._found_faces.faces
+
+    @property
+    def aligned_faces(self) -> Faces:
+        """Those of the faces whose landmarks are good enough to align the shape mask."""
+        return self._found_faces.aligned_faces
 
     @cached_property
-    def _turns_and_faces(self) -> tuple[int, Faces]:
+    def _found_faces(self) -> FoundFaces:
         return self._find_faces(self.eight_bit)
 
     def upright(self, turns: int) -> np.ndarray:

@@ -37,7 +37,7 @@ from tools.matting.face_detector import FaceDetector, detected_faces
 from tools.matting.guidance import MASK, TRIMAP, Guidance, covers_border, levels_of
 from tools.matting.models import DEFAULT_MODEL
 from tools.matting.orientation import turned
-from tools.matting.photo_view import Faces, PhotoView, work_shape
+from tools.matting.photo_view import Faces, FoundFaces, PhotoView, work_shape
 from tools.matting.predictor import Predictor
 from tools.matting.solve import solved
 from tools.matting.trimap import ClassScores, TrimapEstimate, estimate_trimap
@@ -193,7 +193,7 @@ class MattingSession:
         check_photo(photo)
         return PhotoView(photo, self._find_faces)
 
-    def _find_faces(self, photo: np.ndarray) -> tuple[int, Faces]:
+    def _find_faces(self, photo: np.ndarray) -> FoundFaces:
         with self._lock:
             return detected_faces(self._detector, photo)
 

@@ -128,7 +128,8 @@ def weighted_operators(path: Path) -> Iterator[WeightedOperator]:
         raise InputError(f"{path} is not a TensorFlow Lite model.")
     model = tflite.Model.GetRootAs(content, 0)
     graph = model.Subgraphs(0)
-    stored_as = {}  # dequantized float32 tensor -> its float16 constant, sparse or not
+    # Dequantized float32 tensor -> its float16 constant, sparse or not.
+    stored_as: dict[int, int] = {}
     for position in range(graph.OperatorsLength()):
         operator = graph.Operators(position)
         kind = _operator_kind(model, operator)
