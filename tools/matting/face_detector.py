@@ -34,12 +34,11 @@ LEAST_SCORE, LEAST_CLOSER_SCORE = 0.65, 0.72
 # Degrees: a face leaning more is upright in another turn of the photo.
 MOST_LEAN = 45.0
 
-
 # Distance between the eyes of the landmarks and those that the net sees, in sides of the face's
-# box, up to which landmarks align the shape mask.  They are worse in profiles and in faces of few
-# pixels.  Of 38 real photos in which dlib's detector misses the face, 15 have more: with their
-# shape mask the intersection over union of the matte is lower than without, in the mean of ten
-# of them by 0.004.  Measured on 2026-11-28.
+# box, up to which landmarks align the shape mask.  They are worse in profiles and in faces of
+# few pixels.  On ten real photos with more, in which dlib's detector finds no face, the mattes
+# have a mean intersection over union of 0.8462 without a face, 0.8444 with the face, 0.8485
+# with the face but not its shape mask.  Measured on 2026-11-28.
 MOST_EYE_DISTANCE = 0.085
 
 
