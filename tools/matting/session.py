@@ -24,7 +24,6 @@ import numpy as np
 from caffe_layers.color_models import foreground_colors
 from caffe_layers.matting import DEFAULT_LAMBDA
 from data_prep.common.errors import InputError
-from data_prep.common.landmarks import LandmarkDetector
 from prototxt.catalog import score_weights
 from tools.matting.band import (
     COLOR_WEIGHT,
@@ -34,10 +33,11 @@ from tools.matting.band import (
     probabilities_from_logit,
     probabilities_from_trimap,
 )
+from tools.matting.face_detector import FaceDetector, detected_faces
 from tools.matting.guidance import MASK, TRIMAP, Guidance, covers_border, levels_of
 from tools.matting.models import DEFAULT_MODEL
 from tools.matting.orientation import turned
-from tools.matting.photo_view import Faces, PhotoView, detected_faces, work_shape
+from tools.matting.photo_view import Faces, FoundFaces, PhotoView, work_shape
 from tools.matting.predictor import Predictor
 from tools.matting.solve import solved
 from tools.matting.trimap import ClassScores, TrimapEstimate, estimate_trimap
@@ -104,8 +104,8 @@ class MattingSession:
         self._lock = threading.RLock()
 
     @cached_property
-    def _detector(self) -> LandmarkDetector:
-        return LandmarkDetector()
+    def _detector(self) -> FaceDetector:
+        return FaceDetector()
 
     def matte(
         self,
@@ -193,7 +193,7 @@ class MattingSession:
         check_photo(photo)
         return PhotoView(photo, self._find_faces)
 
-    def _find_faces(self, photo: np.ndarray) -> tuple[int, Faces]:
+    def _find_faces(self, photo: np.ndarray) -> FoundFaces:
         with self._lock:
             return detected_faces(self._detector, photo)
 
