@@ -164,12 +164,16 @@ class Cholesky:
 
 
 class PardisoSolver:
-    """Direct solver: Cholesky factor of the whole of D, analysis kept per image size."""
+    """Direct solver: Cholesky factor of the whole of D, analysis kept per image size.
+
+    Affinities make another pattern of every image, which is analysed anew, and fill in.
+    """
 
     used = "pardiso"
 
     def __init__(self):
         self._shape_radius: tuple[tuple[int, int], int] | None = None
+        self._cholesky: Cholesky | None = None
 
     def analyse(self, shape: tuple[int, int], radius: int = 1) -> None:
         """Order the unknowns of images of `shape`; a no-op when already done."""
@@ -188,8 +192,15 @@ class PardisoSolver:
         SolveError
             If D is not positive definite.
         """
-        self.analyse(system.shape, system.laplacian.radius)
         self._system = system
+        if system.affinities is not None:
+            self._shape_radius = self._cholesky = None  # frees the old factor
+            upper = sp.triu(system.to_csr(), format="csr")
+            upper.sort_indices()
+            self._cholesky = Cholesky(upper.indptr, upper.indices)
+            self._cholesky.factorise(upper.data)
+            return
+        self.analyse(system.shape, system.laplacian.radius)
         self._cholesky.factorise(system.laplacian.upper_csr_values(system.data, self._indptr))
 
     def solve(self, rhs: np.ndarray) -> np.ndarray:
@@ -219,11 +230,11 @@ class HybridSolver:
     Where lambda (F + B) is large D is nearly diagonal; what makes D hard to
     solve is the block of *weak* pixels (see `WEAK_DATA`), dilated by the reach
     of the stencil.  The preconditioner is a Cholesky factor of that block and
-    the diagonal elsewhere.  The factor is in single precision and orders the
-    pixels by their place in the image (`native/multifrontal.h`), so it takes no
-    analysis; the iteration is in double precision and ends at the true
-    residual.  Should the factor break down or the iteration stall, D is
-    factorised as a whole by PARDISO.
+    the diagonal elsewhere, both without affinities.  The factor is in single
+    precision and orders the pixels by their place in the image
+    (`native/multifrontal.h`), so it takes no analysis; the iteration is in double
+    precision and ends at the true residual.  Should the factor break down or the
+    iteration stall, D is factorised as a whole by PARDISO.
 
     Attributes
     ----------
@@ -251,6 +262,11 @@ class HybridSolver:
             laplacian.planes, system.data, weak_block(system), laplacian.radius
         ):
             self._factorise_fully()
+        elif system.affinities is not None:
+            matrix = system.affinities.matrix
+            self._preconditioned.add(
+                system.affinities.pixels, matrix.indptr, matrix.indices, system.mu * matrix.data
+            )
 
     def solve(self, rhs: np.ndarray) -> np.ndarray:
         """x with D x = rhs; parameters and errors as `PardisoSolver.solve`."""
