@@ -46,6 +46,10 @@ WEAK_DATA = 20.0
 #: the solution; the solution is then corrected by it.
 ERROR_TOLERANCE = 1e-7
 MOST_ITERATIONS = 60
+#: With affinities, which the preconditioner does not have, and where PARDISO is no way out.
+MOST_ITERATIONS_WITH_AFFINITIES = 500
+#: PARDISO factorises affinities between this many unknown pixels: its factor fills in.
+MOST_TIED_PIXELS = 20_000
 
 
 class SolveError(ArithmeticError):
@@ -190,10 +194,17 @@ class PardisoSolver:
         Raises
         ------
         SolveError
-            If D is not positive definite.
+            If D is not positive definite, or has affinities between more than
+            `MOST_TIED_PIXELS`.
         """
         self._system = system
         if system.affinities is not None:
+            count = system.affinities.pixels.size
+            if count > MOST_TIED_PIXELS:
+                raise SolveError(
+                    f"PARDISO would fill memory with the affinities of {count} unknown pixels; "
+                    f"above {MOST_TIED_PIXELS} take the hybrid solver, or no affinities"
+                )
             self._shape_radius = self._cholesky = None  # frees the old factor
             upper = sp.triu(system.to_csr(), format="csr")
             upper.sort_indices()
@@ -271,8 +282,10 @@ class HybridSolver:
     def solve(self, rhs: np.ndarray) -> np.ndarray:
         """x with D x = rhs; parameters and errors as `PardisoSolver.solve`."""
         if self.used == "hybrid":
+            tied = self._system.affinities is not None
+            most = MOST_ITERATIONS_WITH_AFFINITIES if tied else MOST_ITERATIONS
             x, self.iterations = self._preconditioned.solve(
-                rhs, RESIDUAL_TOLERANCE, ERROR_TOLERANCE, MOST_ITERATIONS
+                rhs, RESIDUAL_TOLERANCE, ERROR_TOLERANCE, most
             )
             try:
                 # The recurrence of the residual may drift from the truth.

@@ -12,7 +12,7 @@ import pytest
 from scipy.sparse.linalg import spsolve
 from scipy.spatial import cKDTree
 
-from caffe_layers import _affinities, _hybrid
+from caffe_layers import _affinities, _hybrid, linear_solver
 from caffe_layers.affinities import (
     FAR_NEIGHBORS,
     FAR_PLACE_SCALE,
@@ -21,7 +21,7 @@ from caffe_layers.affinities import (
     affinities,
 )
 from caffe_layers.laplacian import matting_laplacian
-from caffe_layers.linear_solver import HybridSolver, PardisoSolver
+from caffe_layers.linear_solver import HybridSolver, PardisoSolver, SolveError
 from caffe_layers.matting import MattingFunction, solve_alpha
 from caffe_layers.matting_system import matting_system
 from caffe_layers.tiled import solve_alpha_in_tiles
@@ -176,6 +176,17 @@ def test_both_solvers_agree_with_dense_algebra(mu):
         again = function.forward(laplacian, foreground, background, 100.0)
         np.testing.assert_allclose(again, plain, rtol=0, atol=1e-6)
     assert np.abs(expected - plain).max() > 1e-4
+
+
+def test_pardiso_refuses_what_would_fill_memory(monkeypatch):
+    image, foreground, background = problem((20, 20), 16)
+    ties = affinities(image, foreground, background)
+    function = MattingFunction(PardisoSolver())
+    monkeypatch.setattr(linear_solver, "MOST_TIED_PIXELS", ties.pixels.size)
+    function.forward(matting_laplacian(image), foreground, background, 100.0, ties, MU)
+    monkeypatch.setattr(linear_solver, "MOST_TIED_PIXELS", ties.pixels.size - 1)
+    with pytest.raises(SolveError, match="take the hybrid solver"):
+        function.forward(matting_laplacian(image), foreground, background, 100.0, ties, MU)
 
 
 def test_mu_of_zero_gives_the_plain_solution_bit_for_bit():
