@@ -46,10 +46,10 @@ WEAK_DATA = 20.0
 #: the solution; the solution is then corrected by it.
 ERROR_TOLERANCE = 1e-7
 MOST_ITERATIONS = 60
-#: With affinities, which the preconditioner does not have, and where PARDISO is no way out.
+#: With affinities, which the preconditioner does not have, and which PARDISO is slow with.
 MOST_ITERATIONS_WITH_AFFINITIES = 500
 #: PARDISO factorises affinities between this many unknown pixels: its factor fills in.
-MOST_TIED_PIXELS = 20_000
+MOST_TIED_PIXELS = 100_000
 
 
 class SolveError(ArithmeticError):
@@ -177,16 +177,18 @@ class PardisoSolver:
 
     def __init__(self):
         self._shape_radius: tuple[tuple[int, int], int] | None = None
-        self._cholesky: Cholesky | None = None
 
     def analyse(self, shape: tuple[int, int], radius: int = 1) -> None:
         """Order the unknowns of images of `shape`; a no-op when already done."""
         if self._shape_radius == (shape, radius):
             return
-        self._cholesky = None  # frees the old factor before the new one grows
         self._indptr, indices = upper_csr_pattern(shape, radius)
-        self._cholesky = Cholesky(self._indptr, indices)
+        self._analyse(self._indptr, indices)
         self._shape_radius = (shape, radius)
+
+    def _analyse(self, indptr: np.ndarray, indices: np.ndarray) -> None:
+        self._cholesky = None  # frees the old factor before the new one grows
+        self._cholesky = Cholesky(indptr, indices)
 
     def factorise(self, system: MattingSystem) -> None:
         """Cholesky factor of D, kept for `solve`.
@@ -205,10 +207,10 @@ class PardisoSolver:
                     f"PARDISO would fill memory with the affinities of {count} unknown pixels; "
                     f"above {MOST_TIED_PIXELS} take the hybrid solver, or no affinities"
                 )
-            self._shape_radius = self._cholesky = None  # frees the old factor
             upper = sp.triu(system.to_csr(), format="csr")
             upper.sort_indices()
-            self._cholesky = Cholesky(upper.indptr, upper.indices)
+            self._shape_radius = None  # the next image's pattern is another
+            self._analyse(upper.indptr, upper.indices)
             self._cholesky.factorise(upper.data)
             return
         self.analyse(system.shape, system.laplacian.radius)
