@@ -59,6 +59,7 @@ setup(
     package_dir={"prototxt.weights": "data/weights"},
     package_data={
         "data_prep": ["*.html"],
+        "data_prep.composites": ["*.tsv"],
         "data_prep.render": ["**/*.json", "LICENSES.md"],
         "prototxt": ["**/*.prototxt"],
         "prototxt.weights": ["*"],

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 
-from caffe_layers import _affinities
+from caffe_layers import _affinities  # type: ignore[attr-defined]  # compiled
 
 #: F + B below which a pixel belongs to the unknown region.
 UNKNOWN = 0.5

@@ -11,7 +11,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from caffe_layers import _colors
+from caffe_layers import _colors  # type: ignore[attr-defined]  # compiled
 
 # Germer et al. 2020, "Fast multi-level foreground estimation".
 REGULARIZATION = 1e-5

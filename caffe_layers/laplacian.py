@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 
-from caffe_layers import _laplacian
+from caffe_layers import _laplacian  # type: ignore[attr-defined]  # compiled
 
 DEFAULT_EPSILON = 1e-7
 

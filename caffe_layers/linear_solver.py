@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import sys
+import weakref
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -21,7 +22,7 @@ import cv2
 import numpy as np
 import scipy.sparse as sp
 
-from caffe_layers import _hybrid
+from caffe_layers import _hybrid  # type: ignore[attr-defined]  # compiled
 from caffe_layers.laplacian import upper_csr_pattern
 from caffe_layers.matting_system import MattingSystem
 
@@ -130,12 +131,14 @@ class Cholesky:
 
     def __init__(self, indptr: np.ndarray, indices: np.ndarray):
         self._indptr, self._indices = indptr, indices
-        self._pardiso: PyPardisoSolver | None = None
         pardiso = new_pardiso()
         pardiso.set_iparm(1, 1)  # no defaults: a zeroed iparm gives garbage on some systems
         pardiso.set_iparm(2, 2)  # nested dissection
         pardiso.set_iparm(24, 1)  # two-level factorisation, scales better over threads
         self._pardiso = pardiso
+        # MKL holds the factor outside Python's memory; at exit the process gives everything back.
+        self._release = weakref.finalize(self, pardiso.free_memory, everything=True)
+        self._release.atexit = False
         self._values = np.ones(indices.size)
         self._call(ANALYSE, np.zeros(indptr.size - 1))
 
@@ -150,8 +153,7 @@ class Cholesky:
 
     def free(self) -> None:
         """Release the factor, which MKL holds outside Python's memory."""
-        if self._pardiso is not None:
-            self._pardiso.free_memory(everything=True)
+        self._release()
 
     def _call(self, phase: int, rhs: np.ndarray) -> np.ndarray:
         size = self._indptr.size - 1
@@ -161,10 +163,6 @@ class Cholesky:
             return self._pardiso._call_pardiso(matrix, rhs)
         except Exception as error:
             raise SolveError(f"PARDISO failed in phase {phase}: {error}") from None
-
-    def __del__(self):
-        if not sys.is_finalizing():  # then the process gives everything back
-            self.free()
 
 
 class PardisoSolver:
@@ -177,6 +175,8 @@ class PardisoSolver:
 
     def __init__(self):
         self._shape_radius: tuple[tuple[int, int], int] | None = None
+        self._analysed = False
+        self._cholesky: Cholesky
 
     def analyse(self, shape: tuple[int, int], radius: int = 1) -> None:
         """Order the unknowns of images of `shape`; a no-op when already done."""
@@ -187,8 +187,11 @@ class PardisoSolver:
         self._shape_radius = (shape, radius)
 
     def _analyse(self, indptr: np.ndarray, indices: np.ndarray) -> None:
-        self._cholesky = None  # frees the old factor before the new one grows
+        self._shape_radius = None  # the pattern of one image with affinities is no other's
+        if self._analysed:
+            self._cholesky.free()  # before the new factor grows
         self._cholesky = Cholesky(indptr, indices)
+        self._analysed = True
 
     def factorise(self, system: MattingSystem) -> None:
         """Cholesky factor of D, kept for `solve`.
@@ -209,7 +212,6 @@ class PardisoSolver:
                 )
             upper = sp.triu(system.to_csr(), format="csr")
             upper.sort_indices()
-            self._shape_radius = None  # the next image's pattern is another
             self._analyse(upper.indptr, upper.indices)
             self._cholesky.factorise(upper.data)
             return
@@ -341,4 +343,4 @@ def euclidean_norm(x: np.ndarray) -> float:
 
 
 #: Solvers by the name that the layer's parameter `solver` takes.
-SOLVERS = {"pardiso": PardisoSolver, "hybrid": HybridSolver}
+SOLVERS: dict[str, type[LinearSolver]] = {"pardiso": PardisoSolver, "hybrid": HybridSolver}

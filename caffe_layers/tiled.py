@@ -118,7 +118,7 @@ def _enlarged_coarse_alpha(
         return cv2.resize(array, size, interpolation=cv2.INTER_AREA)
 
     known = [np.asarray(each, np.float32) for each in (foreground, background)]
-    alpha = solve_alpha(reduced(image), *map(reduced, known), lambda_, mu=mu)
+    alpha = solve_alpha(reduced(image), reduced(known[0]), reduced(known[1]), lambda_, mu=mu)
     enlarged = cv2.resize(alpha, (width, height), interpolation=cv2.INTER_LINEAR)
     return enlarged
 
@@ -142,7 +142,7 @@ def _grown(
         first = max(0, each.start - overlap)
         grown.append(slice(first, min(length, each.stop + overlap)))
         inner.append(slice(each.start - first, each.stop - first))
-    return tuple(grown), tuple(inner)
+    return (grown[0], grown[1]), (inner[0], inner[1])
 
 
 def _rim(grown: tuple[slice, slice], shape: tuple[int, int]) -> np.ndarray:

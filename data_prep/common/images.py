@@ -12,6 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
 
 from data_prep.common.errors import InputError, TooLargeError
 from data_prep.common.files import atomic_write, require_file
@@ -151,7 +152,8 @@ def open_image(
         truncated, an animation, a TIFF with planes of 16 bits, or too small; as
         `TooLargeError` if it has too many pixels.
     """
-    name = source if name is None else name
+    if name is None:
+        name = source if isinstance(source, Path) else "the image"
     if isinstance(source, Path):
         require_file(source, name)
     try:
@@ -165,7 +167,7 @@ def open_image(
                     raise InputError(
                         f"{name} is an animation; save one of its frames as PNG and give that."
                     )
-                if image.format == "TIFF" and _has_deep_planes(image):
+                if _has_deep_planes(image):
                     raise InputError(
                         f"{name} stores its 16-bit colors in separate planes; "
                         "save it with interleaved colors."
@@ -194,14 +196,16 @@ def open_image(
 
 def _has_deep_planes(image: Image.Image) -> bool:
     """Whether a TIFF is of the one kind that Pillow decodes into noise."""
+    if not isinstance(image, TiffImageFile):
+        return False
     bits, planar = (image.tag_v2.get(tag) for tag in (TIFF_BITS, TIFF_PLANAR))
-    return planar == 2 and len(bits or ()) > 1 and max(bits) > 8
+    return planar == 2 and bits is not None and len(bits) > 1 and max(bits) > 8
 
 
 def stores_white_as_zero(image: Image.Image) -> bool:
     """Whether a TIFF is of the 16-bit kind that no decoder turns light where it is light."""
     return (
-        image.format == "TIFF"
+        isinstance(image, TiffImageFile)
         and image.mode.startswith("I;16")
         and image.tag_v2.get(TIFF_PHOTOMETRIC) == TIFF_WHITE_IS_ZERO
     )

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from functools import lru_cache, partial
 from itertools import count, islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import cv2
 
@@ -23,8 +23,15 @@ from data_prep.common.errors import InputError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-#: Like `map`: a function at the top level of a module, and its arguments.
-OrderedMap = Callable[[Callable[[Item], Result], Iterable[Item]], Iterator[Result]]
+
+
+class OrderedMap(Protocol):
+    """Like `map`: a function at the top level of a module, and its arguments."""
+
+    def __call__(
+        self, function: Callable[[Item], Result], items: Iterable[Item], /
+    ) -> Iterator[Result]: ...
+
 
 # Results that wait for the consumer, and items that wait for a worker: enough
 # that nobody idles, few enough for the memory.
@@ -39,7 +46,7 @@ def available_workers() -> int:
     return len(os.sched_getaffinity(0))
 
 
-def _in_order(submit: Callable[[Item], Any], ahead: int, items: Iterable[Item]) -> Iterator[Result]:
+def _in_order(submit: Callable[..., Any], ahead: int, items: Iterable[Item]) -> Iterator[Result]:
     """Results of the futures of all items, `ahead` of them at a time.
 
     The first ones start with the call, not when the first result is asked for.
@@ -86,8 +93,10 @@ def _environment(**variables: str) -> Iterator[None]:
 
 
 def _end_with_parent() -> None:
-    multiprocessing.parent_process().join()
-    os._exit(1)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _start_worker() -> None:
@@ -97,11 +106,11 @@ def _start_worker() -> None:
 
 
 @lru_cache(maxsize=4)
-def _load(path: str) -> Callable[[Item], Result]:
+def _load(path: str) -> Callable[[Any], Any]:
     return pickle.loads(Path(path).read_bytes())
 
 
-def _call(path: str, item: Item) -> Result:
+def _call(path: str, item: Any) -> Any:
     """Apply the function that a file holds: each worker reads it once."""
     return _load(path)(item)
 
@@ -121,7 +130,7 @@ def _local_processes(workers: int) -> Iterator[OrderedMap]:
         # Not with every item: some functions hold a large array.
         path = Path(folder.name, str(next(numbers)))
         path.write_bytes(pickle.dumps(function))
-        return _in_order(partial(pool.submit, _call, str(path)), AHEAD * workers, items)
+        return _in_order(lambda item: pool.submit(_call, str(path), item), AHEAD * workers, items)
 
     try:
         # BLAS reads its number of threads when it is loaded.

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from PIL import ExifTags, Image, ImageCms
 from PIL.PngImagePlugin import MAX_TEXT_CHUNK
-from PIL.TiffImagePlugin import ImageFileDirectory_v2
+from PIL.TiffImagePlugin import ImageFileDirectory_v2, TiffImageFile
 
 from data_prep.common.errors import InputError, TooLargeError
 from data_prep.common.files import atomic_write, require_file
@@ -201,7 +201,7 @@ def _stores_sixteen_bit_colors(image: Image.Image, content: bytes) -> bool:
     """
     if image.format == "PNG":
         return content[24] == 16 and "transparency" not in image.info
-    if image.format == "TIFF":
+    if isinstance(image, TiffImageFile):
         tags = image.tag_v2
         return (
             set(tags.get(Tag.BitsPerSample, ())) == {16}
@@ -419,7 +419,7 @@ def _encode_png(pixels: np.ndarray, source: Picture) -> bytes:
         (cv2.IMAGE_METADATA_XMP, source.xmp),
         (cv2.IMAGE_METADATA_ICCP, icc),
     )
-    return compressed(pixels, ".png", metadata=[extra for extra in extras if extra[1]])
+    return compressed(pixels, ".png", metadata=[(key, value) for key, value in extras if value])
 
 
 def _encode_eight_bits(pixels: np.ndarray, kind: str, source: Picture) -> bytes:

@@ -13,12 +13,12 @@ from data_prep.common.errors import InputError
 from data_prep.common.files import remove_leftovers
 from data_prep.common.parallel import available_workers
 from data_prep.common.versions import recipe_of
+from data_prep.datasets.contact_sheet import write_contact_sheet
 from data_prep.datasets.dataset import split_stems, write_lists
 from data_prep.datasets.manifest import DatasetManifest, Problem
 from data_prep.datasets.resume import Journal, Outcome, is_done, known_records, run_resumable
 from data_prep.render import RENDER_VERSION
 from data_prep.render.base.assets import body_data_dir
-from data_prep.render.base.contact_sheet import write_contact_sheet
 from data_prep.render.base.randomness import generator
 from data_prep.render.people.body import BaseMesh, read_base_mesh
 from data_prep.render.people.landmarks import landmark_points

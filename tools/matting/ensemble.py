@@ -34,7 +34,7 @@ def near_boundary(logit: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
         True up to `BOUNDARY_WIDTH` times the root of the person's area from where the logit
         changes its sign; nowhere if it does not.
     """
-    person = np.uint8(logit > 0)
+    person = (logit > 0).astype(np.uint8)
     near = np.zeros(logit.shape, np.uint8)
     width = BOUNDARY_WIDTH * np.count_nonzero(person) ** 0.5
     if person.any() and not person.all():

@@ -198,7 +198,7 @@ def _mask_levels(values: np.ndarray, name: Path | str) -> Guidance:
         return Guidance(values) if white == 1 else Guidance(values / white, assumed)
     if white == 65535 or (white == 255 and values.dtype == np.uint8):
         return Guidance(_eight_bits(values))
-    return Guidance(np.uint8(values * (255 // white)), assumed)
+    return Guidance((values * (255 // white)).astype(np.uint8), assumed)
 
 
 def _white(values: np.ndarray) -> int | None:
@@ -224,7 +224,7 @@ def _trimap_levels(values: np.ndarray, name: Path | str) -> Guidance:
     elif values.dtype.kind == "f":
         if not (values.min() >= 0 and (high <= 1 or high == 255)):
             raise InputError(f"{name} holds {_named(values)}; {REMEDIES[TRIMAP]}.")
-        levels = np.uint8(np.rint(values * (255 if high <= 1 else 1)))
+        levels = np.rint(values * (255 if high <= 1 else 1)).astype(np.uint8)
     else:
         levels = values
     found = np.flatnonzero(_histogram(levels)).tolist()
@@ -349,17 +349,17 @@ def _lies_between(levels: np.ndarray, found: list[int]) -> bool:
     pairs = [(levels[:, 1:], levels[:, :-1]), (levels[1:], levels[:-1])]
 
     def borders(one: int) -> int:
-        return sum(np.count_nonzero((a == one) != (b == one)) for a, b in pairs)
+        return sum(int(np.count_nonzero((a == one) != (b == one))) for a, b in pairs)
 
     direct = sum(
-        np.count_nonzero((a == low) & (b == high) | (a == high) & (b == low)) for a, b in pairs
+        int(np.count_nonzero((a == low) & (b == high) | (a == high) & (b == low))) for a, b in pairs
     )
     return direct <= DIRECT_BORDER * min(borders(low), borders(high))
 
 
 def _is_no_drawing(values: np.ndarray) -> bool:
     """Whether grays of all kinds fill most of the picture."""
-    levels = values if values.dtype == np.uint8 else np.uint8(np.rint(255 * values))
+    levels = values if values.dtype == np.uint8 else np.rint(255 * values).astype(np.uint8)
     counts = _histogram(levels)
     grays = counts.copy()
     grays[: NEARLY_BLACK + 1] = grays[NEARLY_WHITE:] = 0
@@ -381,7 +381,7 @@ def _eight_bits(values: np.ndarray) -> np.ndarray:
     """16 bits rounded to 8, as `data_prep.common.images.to_eight_bits` does; 8 bits stay."""
     if values.dtype == np.uint8:
         return values
-    return np.uint8((values.astype(np.uint32) + 128) // 257)
+    return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
 def _named(values: np.ndarray) -> str:

@@ -1,4 +1,4 @@
-"""One picture of a rendered set: photos and mattes side by side."""
+"""One picture of a dataset: photos and mattes side by side."""
 
 from __future__ import annotations
 
