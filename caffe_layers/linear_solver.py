@@ -1,11 +1,11 @@
 """Linear solvers for the matting system D x = b.
 
-A solver has three steps, so that work is shared as far as it can be:
+A solver has three steps, so that as much work as possible is shared:
 ``analyse(shape, radius)`` once per image size, ``factorise(system)`` once per
 image, ``solve(rhs)`` for every right-hand side (forward, adjoint).  Every
 solution is checked against the true residual.
 
-`PardisoSolver` factorises D as it is.  `HybridSolver` factorises only the part
+`PardisoSolver` factorizes D as it is.  `HybridSolver` factorizes only the part
 of D that is hard, and is exact all the same.
 """
 
@@ -49,7 +49,7 @@ ERROR_TOLERANCE = 1e-7
 MOST_ITERATIONS = 60
 #: With affinities, which the preconditioner does not have, and which PARDISO is slow with.
 MOST_ITERATIONS_WITH_AFFINITIES = 500
-#: PARDISO factorises affinities between this many unknown pixels: its factor fills in.
+#: PARDISO factorizes affinities between this many unknown pixels: its factor fills in.
 MOST_TIED_PIXELS = 100_000
 
 
@@ -58,7 +58,7 @@ class SolveError(ArithmeticError):
 
 
 class LinearSolver(Protocol):
-    """What the matting function needs of a solver.
+    """What the matting function requires of a solver.
 
     Attributes
     ----------
@@ -115,7 +115,7 @@ class Cholesky:
     """PARDISO's sparse Cholesky factor of a symmetric positive definite matrix.
 
     pypardiso's public API copies and compares the matrix on every call and
-    factorises it as unsymmetric, so its wrapper is driven phase by phase, one
+    factorizes it as unsymmetric, so its wrapper is driven phase by phase, one
     instance per factor, on the upper triangle alone.
 
     Parameters
@@ -134,7 +134,7 @@ class Cholesky:
         pardiso = new_pardiso()
         pardiso.set_iparm(1, 1)  # no defaults: a zeroed iparm gives garbage on some systems
         pardiso.set_iparm(2, 2)  # nested dissection
-        pardiso.set_iparm(24, 1)  # two-level factorisation, scales better over threads
+        pardiso.set_iparm(24, 1)  # two-level factorization, scales better over threads
         self._pardiso = pardiso
         # MKL holds the factor outside Python's memory; at exit the process gives everything back.
         self._release = weakref.finalize(self, pardiso.free_memory, everything=True)
@@ -168,7 +168,7 @@ class Cholesky:
 class PardisoSolver:
     """Direct solver: Cholesky factor of the whole of D, analysis kept per image size.
 
-    Affinities make another pattern of every image, which is analysed anew, and fill in.
+    Affinities make another pattern of every image, which is analyzed anew, and fill in.
     """
 
     used = "pardiso"
@@ -219,7 +219,7 @@ class PardisoSolver:
         self._cholesky.factorise(system.laplacian.upper_csr_values(system.data, self._indptr))
 
     def solve(self, rhs: np.ndarray) -> np.ndarray:
-        """x with D x = rhs for the system factorised last.
+        """x with D x = rhs for the system factorized last.
 
         Parameters
         ----------
@@ -256,7 +256,7 @@ class HybridSolver:
     used : {"hybrid", "pardiso"}
         Which way the last `solve` went: the second after a fall-back.
     iterations : int
-        Of the last `solve` by conjugate gradients.
+        Steps of the last `solve` by conjugate gradients.
     """
 
     def __init__(self):
@@ -307,7 +307,7 @@ class HybridSolver:
 
 
 def weak_block(system: MattingSystem) -> np.ndarray:
-    """The pixels that `HybridSolver` factorises, (H, W) uint8, 0 or 1."""
+    """The pixels that `HybridSolver` factorizes, (H, W) uint8, 0 or 1."""
     reach = 2 * system.laplacian.radius
     weak = (system.data < WEAK_DATA).astype(np.uint8)
     return cv2.dilate(weak, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8))
@@ -336,7 +336,7 @@ def check_residual(system: MattingSystem, x: np.ndarray, rhs: np.ndarray) -> flo
 def euclidean_norm(x: np.ndarray) -> float:
     """The 2-norm of an array.
 
-    Unlike NumPy's it leaves BLAS alone, whose threads would go on spinning for
+    Unlike NumPy's it leaves BLAS alone, whose threads would keep spinning for
     many milliseconds on the cores that the next solve needs.
     """
     return float(np.sqrt(np.square(x).sum()))

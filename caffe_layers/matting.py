@@ -1,6 +1,6 @@
 """The matting function f(F, B; lambda) of the paper and its derivatives.
 
-Forward (eq. 4, 5): the alpha matte A minimises
+Forward (eq. 4, 5): the alpha matte A minimizes
 
     lambda A' diag(B) A + lambda (A - 1)' diag(F) (A - 1) + A' L A,
 
@@ -41,7 +41,7 @@ LAMBDA_FLOOR = 1e-3
 class MattingFunction:
     """f(F, B; lambda) with its vector-Jacobian product.
 
-    One instance per image: it keeps the factorisation between `forward` and
+    One instance per image: it keeps the factorization between `forward` and
     `backward`.
 
     Parameters
@@ -72,7 +72,7 @@ class MattingFunction:
         Parameters
         ----------
         laplacian : MattingLaplacian
-            Of the image.
+            The image's.
         foreground, background : (H, W) ndarray
             Probabilities F and B in [0, 1] (eq. 3).
         lambda_ : float

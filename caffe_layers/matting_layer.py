@@ -3,19 +3,19 @@
 layer {
   name: "alpha"  type: "Python"
   bottom: "prob"  bottom: "image"  top: "alpha"
-  param { lr_mult: 1 decay_mult: 0 }          # lambda
+  param { lr_mult: 1e5 decay_mult: 0 }        # lambda; 1e2 to 1e3 under Adam
   python_param { module: "caffe_layers.matting_layer" layer: "MattingLayer"
                  param_str: '{"lambda": 100}' }
 }
 
-Beyond the paper, `"smooth": true` computes the Laplacian of the smoothed photo, and
-`"nonlocal": 3e-4` adds affinities of unknown pixels to it: what `tools/matte.py` solves, with
-and without ``--nonlocal 3e-4``.
+Beyond the paper, `"smooth": true` takes the Laplacian of the smoothed photo, as
+`tools/matte.py` does, and `"nonlocal": 3e-4` adds affinities of unknown pixels to D, as its
+option ``--nonlocal 3e-4`` does.
 """
 
 from __future__ import annotations
 
-import sys
+import logging
 
 import caffe
 import numpy as np
@@ -38,12 +38,13 @@ from caffe_layers.matting import DEFAULT_LAMBDA, LAMBDA_FLOOR, MattingFunction
 from caffe_layers.smoothing import smoothed
 
 NAME = "MattingLayer"
+logger = logging.getLogger(__name__)
 
 PARAMETERS = {
     # Lambda where no loaded weights hold one (initial weights do not, snapshots do);
     # None: `DEFAULT_LAMBDA`.
     "lambda": positive(None),
-    # D is positive definite only for lambda > 0, and SGD does not know.
+    # D is positive definite only for lambda > 0, which SGD does not respect.
     "lambda_floor": positive(LAMBDA_FLOOR),
     "epsilon": positive(DEFAULT_EPSILON),
     "radius": Parameter(1, lambda v: is_number(v) and v in (1, 2, 3, 4), "1, 2, 3 or 4"),
@@ -56,13 +57,13 @@ PARAMETERS = {
     "nonlocal": not_negative(0.0),
     # Whether mu is a second blob, and learned at its lr_mult.
     "nonlocal_learned": switch(False),
-    # How D is solved (see linear_solver): "hybrid" factorises the unknown part,
+    # How D is solved (see linear_solver): "hybrid" factorizes the unknown part,
     # "pardiso" all of D as the paper does.
     "solver": Parameter(
         "hybrid", lambda v: isinstance(v, str) and v in SOLVERS, " or ".join(map(repr, SOLVERS))
     ),
-    # Print lambda and the shares of certain and unknown pixels every so many
-    # training passes; 0 never.
+    # Log lambda and the shares of certain and unknown pixels in every N-th
+    # training pass; 0: never.
     "log_every": Parameter(
         0, lambda v: is_number(v) and v >= 0 and v == int(v), "a whole number, 0 or more"
     ),
@@ -175,11 +176,12 @@ class MattingLayer(caffe.Layer):
         """
         given, loaded = self.options["lambda"], self.blobs[0].data[0]
         if given and np.float32(given) != loaded:
-            print(
-                f"{NAME}: lambda is {loaded:.6g} as in the loaded weights; the {given:.6g} of "
-                "param_str counts only where they hold none",
-                file=sys.stderr,
-                flush=True,
+            logger.warning(
+                "%s: lambda is %.6g as in the loaded weights; the %.6g of param_str counts only "
+                "where they hold none",
+                NAME,
+                loaded,
+                given,
             )
 
     def _log(self, probabilities: np.ndarray, lambda_: float) -> None:
@@ -187,9 +189,10 @@ class MattingLayer(caffe.Layer):
         every = self.options["log_every"]
         if every and (self.passes - 1) % every == 0:
             known = probabilities[:, 0] + probabilities[:, 1]
-            print(
-                f"[matting] lambda={lambda_:.6g} certain={np.mean(known >= CERTAIN):.4f} "
-                f"unknown={np.mean(known < UNKNOWN):.4f} solver={self.functions[0].used}",
-                file=sys.stderr,
-                flush=True,
+            logger.info(
+                "[matting] lambda=%.6g certain=%.4f unknown=%.4f solver=%s",
+                lambda_,
+                np.mean(known >= CERTAIN),
+                np.mean(known < UNKNOWN),
+                self.functions[0].used,
             )

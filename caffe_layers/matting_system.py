@@ -85,7 +85,7 @@ def matting_system(
     Parameters
     ----------
     laplacian : MattingLaplacian
-        Of the image.
+        The image's.
     foreground, background : (H, W) float64 ndarray
         Probabilities in [0, 1].
     lambda_ : float

@@ -14,7 +14,7 @@ NAME_cutout.png (the person on a transparent ground, free of the old
 background's color) and NAME_sheet.png (photo, cut-out and matte side by side).
 16-bit photos give 16-bit files; color profile and metadata are kept.
 
-Of many photos, the output folder remembers (in .matte.jsonl) what was asked of each:
+For many photos, the output folder remembers (in .matte.jsonl) what was asked of each:
 run again, what is there and unchanged is skipped.
 
 Exit status: 0, 1 after a failure, 2 after a wrong option, 3 if nobody is in the
@@ -189,7 +189,7 @@ class Target:
     path : Path or None
         None is standard output.
     suffix : str or None
-        Of the file; None for a folder and for standard output.
+        Suffix of the file; None for a folder and for standard output.
     """
 
     path: Path | None
@@ -293,13 +293,13 @@ def matte_photo(photo: str, target: Target, request: Request, as_json: bool) -> 
         if as_json:
             _print_json(Result(job.name, FAILED, str(error)))
         raise
-    _tell_of(result)
+    _report(result)
     if as_json:
         _print_json(result)
     if result.status == NOBODY:
         return NOBODY_STATUS
     if files and not as_json:
-        print(_told(result, request))
+        print(_done_sentence(result, request))
     return 0
 
 
@@ -307,8 +307,8 @@ def _print_json(result: Result) -> None:
     tqdm.write(json.dumps(dataclasses.asdict(result)), file=sys.stdout)
 
 
-def _tell_of(result: Result) -> None:
-    """Say what is to be known of a photo besides that it is done."""
+def _report(result: Result) -> None:
+    """Report the warnings about a photo, and why it failed or was skipped."""
     for sentence in result.warnings:
         tell(sentence)
     if result.message:
@@ -320,7 +320,7 @@ def _write_to_pipe(_kind: str, content: bytes) -> None:
     sys.stdout.buffer.flush()
 
 
-def _told(result: Result, request: Request) -> str:
+def _done_sentence(result: Result, request: Request) -> str:
     """One sentence on a photo that is done."""
     note = ""
     if request.trimap is None and request.mask is None and result.faces == 0:
@@ -350,7 +350,7 @@ def matte_many(
         if options.json:
             _print_json(result)
     for result in results:
-        _tell_of(result)
+        _report(result)
     counts = Counter(result.status for result in results)
     if not options.json:
         print(

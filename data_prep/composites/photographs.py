@@ -1,6 +1,6 @@
 """Freely licensed photographs without people, out of Debian's wallpaper packages.
 
-`photographs.tsv` beside this file names each with its author and licence.  They are
+`photographs.tsv` beside this file names each with its author and license.  They are
 looked at in training only; no file of this project contains any part of them.
 """
 
@@ -33,11 +33,11 @@ class Photograph:
     ----------
     name : str
     package : str
-        Of Debian.
+        Package of Debian.
     member : str
         Path inside the package.
     sha256 : str
-    author, licence : str
+    author, license : str
         As the package states them.
     """
 
@@ -46,7 +46,7 @@ class Photograph:
     member: str
     sha256: str
     author: str
-    licence: str
+    license: str
 
     @property
     def path(self) -> Path:

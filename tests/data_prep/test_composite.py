@@ -272,11 +272,11 @@ def test_one_photograph_is_too_few(folders, tmp_path):
 # --- the photographs ------------------------------------------------------------
 
 
-def test_every_photograph_is_named_with_author_licence_and_digest():
+def test_every_photograph_is_named_with_author_license_and_digest():
     listed = photographs.photographs()
     assert len({each.name for each in listed}) == len(listed) >= 40
     for each in listed:
-        assert each.author and each.licence and len(each.sha256) == 64
+        assert each.author and each.license and len(each.sha256) == 64
         assert Path(each.member).suffix in {".jpg", ".png"}
 
 

@@ -72,7 +72,7 @@ class MattingMethod:
 
     @property
     def missing(self) -> list[Path]:
-        """Those of its files that do not exist; it can be used where there are none."""
+        """Files that do not exist; empty where the method can be used."""
         return [path for path in self.files if not path.is_file()]
 
 

@@ -81,7 +81,7 @@ MODELS = {
     "fcn8s": _model("fcn8s", "tools/train.py fcn8s"),
     "fcn8s_half": _model("fcn8s_half", "make train-fcn8s-half"),
 }
-#: What every program takes unless told otherwise: the best of them on real photos.
+#: What every program uses by default: the best of them on real photos.
 DEFAULT_MODEL = "ensemble"
 
 

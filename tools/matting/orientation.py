@@ -55,7 +55,7 @@ def turned_points(points: np.ndarray, turns: int, shape: Sequence[int]) -> np.nd
     points : ndarray of shape (N, 2)
         x and y in pixels; pixel centers are at whole numbers.
     turns : int
-    shape : (rows, columns, ...)
+    shape : (H, W, ...)
         The image's before it is turned.
 
     Returns

@@ -49,7 +49,7 @@ class PhotoView:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """(rows, columns) of the photo."""
+        """(H, W) of the photo."""
         rows, columns = self.photo.shape[:2]
         return rows, columns
 
@@ -82,7 +82,7 @@ class PhotoView:
         return turned(self.eight_bit, turns)
 
     def upright_shape(self, turns: int) -> tuple[int, int]:
-        """(rows, columns) of `upright`."""
+        """(H, W) of `upright`."""
         rows, columns = self.shape
         return (columns, rows) if turns % 2 else (rows, columns)
 
@@ -95,7 +95,7 @@ class PhotoView:
 
 
 def work_shape(shape: Sequence[int]) -> tuple[int, int]:
-    """(rows, columns) of the reduced copy of a (rows, columns, ...) photo.
+    """Shape (H, W) of the reduced copy of a photo (H, W, ...).
 
     Its sides are at most `WORK_SIDE`: a segmenter does not know more, and the unknown
     region of a large photo is as smooth.
@@ -106,7 +106,7 @@ def work_shape(shape: Sequence[int]) -> tuple[int, int]:
 
 
 def resized(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Resize to (rows, columns); averages pixels where the result is smaller."""
+    """Resize to (H, W); averages pixels where the result is smaller."""
     rows, columns = shape
     smaller = rows <= image.shape[0] and columns <= image.shape[1]
     filter_ = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
@@ -114,7 +114,7 @@ def resized(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 
 
 def eight_bit_resized(photo: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """A photo rounded to 8 bits, then `resized` to (rows, columns)."""
+    """A photo rounded to 8 bits, then `resized` to (H, W)."""
     return resized(eight_bits(photo), shape)
 
 
