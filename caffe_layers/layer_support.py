@@ -47,6 +47,16 @@ def positive(default: float | None) -> Parameter:
     return Parameter(default, lambda v: is_number(v) and v > 0, "a number above 0")
 
 
+def not_negative(default: float) -> Parameter:
+    """A parameter that must be a number from 0 on."""
+    return Parameter(default, lambda v: is_number(v) and v >= 0, "a number, 0 or more")
+
+
+def switch(default: bool) -> Parameter:
+    """A parameter that is true or false."""
+    return Parameter(default, lambda v: isinstance(v, bool), "true or false")
+
+
 def parse_parameters(layer: str, text: str, schema: Mapping[str, Parameter]) -> dict[str, Any]:
     """Values of a layer's JSON ``param_str``, defaults filled in.
 

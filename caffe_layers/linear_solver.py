@@ -47,6 +47,10 @@ WEAK_DATA = 20.0
 #: the solution; the solution is then corrected by it.
 ERROR_TOLERANCE = 1e-7
 MOST_ITERATIONS = 60
+#: With affinities, which the preconditioner does not have, and which PARDISO is slow with.
+MOST_ITERATIONS_WITH_AFFINITIES = 500
+#: PARDISO factorizes affinities between this many unknown pixels: its factor fills in.
+MOST_TIED_PIXELS = 100_000
 
 
 class SolveError(ArithmeticError):
@@ -162,23 +166,32 @@ class Cholesky:
 
 
 class PardisoSolver:
-    """Direct solver: Cholesky factor of the whole of D, analysis kept per image size."""
+    """Direct solver: Cholesky factor of the whole of D, analysis kept per image size.
+
+    Affinities make another pattern of every image, which is analyzed anew, and fill in.
+    """
 
     used = "pardiso"
 
     def __init__(self):
         self._shape_radius: tuple[tuple[int, int], int] | None = None
+        self._analysed = False
         self._cholesky: Cholesky
 
     def analyse(self, shape: tuple[int, int], radius: int = 1) -> None:
         """Order the unknowns of images of `shape`; a no-op when already done."""
         if self._shape_radius == (shape, radius):
             return
-        if self._shape_radius is not None:
-            self._cholesky.free()  # before the new factor grows
         self._indptr, indices = upper_csr_pattern(shape, radius)
-        self._cholesky = Cholesky(self._indptr, indices)
+        self._analyse(self._indptr, indices)
         self._shape_radius = (shape, radius)
+
+    def _analyse(self, indptr: np.ndarray, indices: np.ndarray) -> None:
+        self._shape_radius = None  # the pattern of one image with affinities is no other's
+        if self._analysed:
+            self._cholesky.free()  # before the new factor grows
+        self._cholesky = Cholesky(indptr, indices)
+        self._analysed = True
 
     def factorise(self, system: MattingSystem) -> None:
         """Cholesky factor of D, kept for `solve`.
@@ -186,10 +199,23 @@ class PardisoSolver:
         Raises
         ------
         SolveError
-            If D is not positive definite.
+            If D is not positive definite, or has affinities between more than
+            `MOST_TIED_PIXELS`.
         """
-        self.analyse(system.shape, system.laplacian.radius)
         self._system = system
+        if system.affinities is not None:
+            count = system.affinities.pixels.size
+            if count > MOST_TIED_PIXELS:
+                raise SolveError(
+                    f"PARDISO would fill memory with the affinities of {count} unknown pixels; "
+                    f"above {MOST_TIED_PIXELS} take the hybrid solver, or no affinities"
+                )
+            upper = sp.triu(system.to_csr(), format="csr")
+            upper.sort_indices()
+            self._analyse(upper.indptr, upper.indices)
+            self._cholesky.factorise(upper.data)
+            return
+        self.analyse(system.shape, system.laplacian.radius)
         self._cholesky.factorise(system.laplacian.upper_csr_values(system.data, self._indptr))
 
     def solve(self, rhs: np.ndarray) -> np.ndarray:
@@ -219,11 +245,11 @@ class HybridSolver:
     Where lambda (F + B) is large D is nearly diagonal; what makes D hard to
     solve is the block of *weak* pixels (see `WEAK_DATA`), dilated by the reach
     of the stencil.  The preconditioner is a Cholesky factor of that block and
-    the diagonal elsewhere.  The factor is in single precision and orders the
-    pixels by their place in the image (`native/multifrontal.h`), so it takes no
-    analysis; the iteration is in double precision and ends at the true
-    residual.  Should the factor break down or the iteration stall, D is
-    factorised as a whole by PARDISO.
+    the diagonal elsewhere, both without affinities.  The factor is in single
+    precision and orders the pixels by their place in the image
+    (`native/multifrontal.h`), so it takes no analysis; the iteration is in double
+    precision and ends at the true residual.  Should the factor break down or the
+    iteration stall, D is factorised as a whole by PARDISO.
 
     Attributes
     ----------
@@ -251,12 +277,19 @@ class HybridSolver:
             laplacian.planes, system.data, weak_block(system), laplacian.radius
         ):
             self._factorise_fully()
+        elif system.affinities is not None:
+            matrix = system.affinities.matrix
+            self._preconditioned.add(
+                system.affinities.pixels, matrix.indptr, matrix.indices, system.mu * matrix.data
+            )
 
     def solve(self, rhs: np.ndarray) -> np.ndarray:
         """x with D x = rhs; parameters and errors as `PardisoSolver.solve`."""
         if self.used == "hybrid":
+            tied = self._system.affinities is not None
+            most = MOST_ITERATIONS_WITH_AFFINITIES if tied else MOST_ITERATIONS
             x, self.iterations = self._preconditioned.solve(
-                rhs, RESIDUAL_TOLERANCE, ERROR_TOLERANCE, MOST_ITERATIONS
+                rhs, RESIDUAL_TOLERANCE, ERROR_TOLERANCE, most
             )
             try:
                 # The recurrence of the residual may drift from the truth.

@@ -38,7 +38,7 @@ from tqdm import tqdm
 
 from caffe_layers import __version__
 from data_prep.common.errors import InputError, run_program, tell
-from tools.matting.models import DEFAULT_MODEL, MODELS
+from tools.matting.models import DEFAULT_MODEL, MODELS, affinity_weight
 from tools.outputs.batch import (
     DONE,
     FAILED,
@@ -94,6 +94,15 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         "--mask",
         type=Path,
         help="in place of the model: gray image of any segmenter, whose border is refined",
+    )
+    parser.add_argument(
+        "--nonlocal",
+        dest="mu",
+        metavar="MU",
+        type=affinity_weight,
+        default=0.0,
+        help="tie unknown pixels of like colors to each other, with this weight, such as 3e-4 "
+        "(default 0: do not)",
     )
     outputs = tuple(kind for kind in OUTPUTS if kind != "effects")
     parser.add_argument("--output", type=_list_of(outputs), help=f"of {', '.join(outputs)}")
@@ -244,6 +253,7 @@ def request_of(options: argparse.Namespace, target: Target) -> Request:
         kinds=kinds,
         suffix=suffix,
         model=options.model,
+        mu=options.mu,
         background=options.background,
         match_colors=options.match_colors,
         trimap=options.trimap,

@@ -40,7 +40,7 @@ from tools.evaluation.portraits import (
     find_list,
     listed_portraits,
 )
-from tools.matting.models import DEFAULT_MODEL, MODELS
+from tools.matting.models import DEFAULT_MODEL, MODELS, affinity_weight
 from tools.matting.predictor import Predictor
 from tools.matting.session import MattingSession
 
@@ -128,6 +128,14 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--deploy", type=Path, help="deploy prototxt (default: the model's)")
     parser.add_argument("--weights", type=Path, help="caffemodel (default: the model's)")
     parser.add_argument("--shape-mask", type=Path, help="shape mask (default: the model's)")
+    parser.add_argument(
+        "--nonlocal",
+        dest="mu",
+        metavar="MU",
+        type=affinity_weight,
+        default=0.0,
+        help="as tools/matte.py has it",
+    )
     parser.add_argument("--dataset", type=Path, default=Path("data/sample"))
     parser.add_argument("--list", type=Path, help="stems to test (default: its test.txt)")
     parser.add_argument(
@@ -151,6 +159,7 @@ def main(argv: list[str] | None = None) -> int:
         "deploy": str(predictor.deploy),
         "weights": str(predictor.weights),
         "weights_sha256": sha256_of(predictor.weights),
+        "nonlocal": options.mu,
         "dataset": str(options.dataset),
         "list": str(find_list(dataset, options.list)) if options.list else dataset.list_of("test"),
         "listed_images": len(portraits),
@@ -161,7 +170,7 @@ def main(argv: list[str] | None = None) -> int:
     print(table_head())
     try:
         progress = tqdm(portraits, desc=options.model, unit="image")
-        matte_of = MattingSession(predictor).matte
+        matte_of = MattingSession(predictor, options.mu).matte
         for result in evaluate_portraits(matte_of, progress, options.region == "unknown"):
             results.append(result)
             tqdm.write(table_line(result.stem, asdict(result.errors)))

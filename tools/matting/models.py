@@ -5,6 +5,7 @@ Importable without Caffe, for programs that only name one.
 
 from __future__ import annotations
 
+import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,3 +83,20 @@ MODELS = {
 }
 #: What every program uses by default: the best of them on real photos.
 DEFAULT_MODEL = "ensemble"
+
+
+def affinity_weight(text: str) -> float:
+    """What the option ``--nonlocal`` names: the mu of `tools.matting.session.MattingSession`.
+
+    Raises
+    ------
+    argparse.ArgumentTypeError
+        If it is no finite number, or negative.
+    """
+    try:
+        mu = float(text)
+    except ValueError:
+        mu = -1.0
+    if not 0 <= mu < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is no number from 0 on; 3e-4 is one")
+    return mu

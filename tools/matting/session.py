@@ -91,6 +91,9 @@ class MattingSession:
     model : str, Predictor or None
         A key of `tools.matting.models.MODELS`, or nets that are loaded already.
         None loads nothing: trimaps and masks come from outside.
+    mu : float
+        Weight of the affinities between unknown pixels of like colors
+        (`caffe_layers.affinities`); 0: there are none.
 
     Raises
     ------
@@ -98,7 +101,8 @@ class MattingSession:
         If a file of the model is missing or damaged, or Caffe is not built.
     """
 
-    def __init__(self, model: str | Predictor | None = DEFAULT_MODEL) -> None:
+    def __init__(self, model: str | Predictor | None = DEFAULT_MODEL, mu: float = 0.0) -> None:
+        self._mu = mu
         self._predictor = Predictor(model) if isinstance(model, str) else model
         # Reentrant, because a predictor asks its view for faces.
         self._lock = threading.RLock()
@@ -139,7 +143,7 @@ class MattingSession:
         if estimate is None:
             scores = self._scores(view)
             estimate = estimate_trimap(view, scores)
-        alpha = solved(photo, estimate, self._lambda)
+        alpha = solved(photo, estimate, self._lambda, self._mu)
         # `Matte.foreground` is estimated from photo and alpha when it is asked for.
         return Matte(photo, alpha, estimate.probabilities, estimate.faces, bool(alpha.any()))
 

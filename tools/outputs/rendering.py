@@ -58,7 +58,7 @@ class Request:
         Entries of `OUTPUTS` and `EFFECTS`.
     suffix : str
         The files', as in `data_prep.common.pictures.encode_picture`.
-    model : str
+    model, mu
         See `tools.matting.session.MattingSession`.
     background : str or None
         A color, the path of an image, or `BLUR`.
@@ -71,6 +71,7 @@ class Request:
     kinds: tuple[str, ...]
     suffix: str = ".png"
     model: str = DEFAULT_MODEL
+    mu: float = 0.0
     background: str | None = None
     match_colors: bool = False
     trimap: Path | None = None
@@ -130,7 +131,7 @@ class LoadedRequest:
 
         self._request = request
         outside = request.trimap is not None or request.mask is not None
-        self._session = MattingSession(None if outside else request.model)
+        self._session = MattingSession(None if outside else request.model, request.mu)
         self._background = read_background(request.background)
 
     def matte(self, photo: Picture, job: Job) -> Matte:
