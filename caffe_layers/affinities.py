@@ -32,7 +32,7 @@ UNKNOWN = 0.5
 PLACE_WEIGHT = 0.05
 NEAR_NEIGHBORS = 5
 FAR_NEIGHBORS = 1
-#: Of the place in the search for the far neighbors.
+#: What places are multiplied by in the search for the far neighbors.
 FAR_PLACE_SCALE = 0.01
 
 

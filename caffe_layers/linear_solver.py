@@ -1,7 +1,7 @@
 """Linear solvers for the matting system D x = b.
 
 A solver has three steps, so that as much work as possible is shared:
-``analyse(shape, radius)`` once per image size, ``factorise(system)`` once per
+``analyze(shape, radius)`` once per image size, ``factorize(system)`` once per
 image, ``solve(rhs)`` for every right-hand side (forward, adjoint).  Every
 solution is checked against the true residual.
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:  # see `new_pardiso`
     from pypardiso import PyPardisoSolver
 
 SYMMETRIC_POSITIVE_DEFINITE = 2  # PARDISO's mtype
-ANALYSE, FACTORISE, SOLVE = 11, 22, 33  # PARDISO's phases
+ANALYZE, FACTORIZE, SOLVE = 11, 22, 33  # PARDISO's phases
 
 #: Largest accepted relative residual |D x - b| / |b|.
 RESIDUAL_TOLERANCE = 1e-8
@@ -68,10 +68,10 @@ class LinearSolver(Protocol):
 
     used: str
 
-    def analyse(self, shape: tuple[int, int], radius: int = 1) -> None:
+    def analyze(self, shape: tuple[int, int], radius: int = 1) -> None:
         """Do what depends on the image size alone."""
 
-    def factorise(self, system: MattingSystem) -> None:
+    def factorize(self, system: MattingSystem) -> None:
         """Do what depends on the image."""
 
     def solve(self, rhs: np.ndarray) -> np.ndarray:
@@ -140,12 +140,12 @@ class Cholesky:
         self._release = weakref.finalize(self, pardiso.free_memory, everything=True)
         self._release.atexit = False
         self._values = np.ones(indices.size)
-        self._call(ANALYSE, np.zeros(indptr.size - 1))
+        self._call(ANALYZE, np.zeros(indptr.size - 1))
 
-    def factorise(self, values: np.ndarray) -> None:
+    def factorize(self, values: np.ndarray) -> None:
         """Factor of the matrix with these values (in the order of `indices`)."""
         self._values = values
-        self._call(FACTORISE, np.zeros(self._indptr.size - 1))
+        self._call(FACTORIZE, np.zeros(self._indptr.size - 1))
 
     def solve(self, rhs: np.ndarray) -> np.ndarray:
         """Solution for one right-hand side, (n,) float64."""
@@ -175,25 +175,25 @@ class PardisoSolver:
 
     def __init__(self):
         self._shape_radius: tuple[tuple[int, int], int] | None = None
-        self._analysed = False
+        self._analyzed = False
         self._cholesky: Cholesky
 
-    def analyse(self, shape: tuple[int, int], radius: int = 1) -> None:
+    def analyze(self, shape: tuple[int, int], radius: int = 1) -> None:
         """Order the unknowns of images of `shape`; a no-op when already done."""
         if self._shape_radius == (shape, radius):
             return
         self._indptr, indices = upper_csr_pattern(shape, radius)
-        self._analyse(self._indptr, indices)
+        self._analyze(self._indptr, indices)
         self._shape_radius = (shape, radius)
 
-    def _analyse(self, indptr: np.ndarray, indices: np.ndarray) -> None:
+    def _analyze(self, indptr: np.ndarray, indices: np.ndarray) -> None:
         self._shape_radius = None  # the pattern of one image with affinities is no other's
-        if self._analysed:
+        if self._analyzed:
             self._cholesky.free()  # before the new factor grows
         self._cholesky = Cholesky(indptr, indices)
-        self._analysed = True
+        self._analyzed = True
 
-    def factorise(self, system: MattingSystem) -> None:
+    def factorize(self, system: MattingSystem) -> None:
         """Cholesky factor of D, kept for `solve`.
 
         Raises
@@ -212,11 +212,11 @@ class PardisoSolver:
                 )
             upper = sp.triu(system.to_csr(), format="csr")
             upper.sort_indices()
-            self._analyse(upper.indptr, upper.indices)
-            self._cholesky.factorise(upper.data)
+            self._analyze(upper.indptr, upper.indices)
+            self._cholesky.factorize(upper.data)
             return
-        self.analyse(system.shape, system.laplacian.radius)
-        self._cholesky.factorise(system.laplacian.upper_csr_values(system.data, self._indptr))
+        self.analyze(system.shape, system.laplacian.radius)
+        self._cholesky.factorize(system.laplacian.upper_csr_values(system.data, self._indptr))
 
     def solve(self, rhs: np.ndarray) -> np.ndarray:
         """x with D x = rhs for the system factorized last.
@@ -249,7 +249,7 @@ class HybridSolver:
     precision and orders the pixels by their place in the image
     (`native/multifrontal.h`), so it takes no analysis; the iteration is in double
     precision and ends at the true residual.  Should the factor break down or the
-    iteration stall, D is factorised as a whole by PARDISO.
+    iteration stall, D is factorized as a whole by PARDISO.
 
     Attributes
     ----------
@@ -265,18 +265,18 @@ class HybridSolver:
         self.used = "hybrid"
         self.iterations = 0
 
-    def analyse(self, shape: tuple[int, int], radius: int = 1) -> None:
+    def analyze(self, shape: tuple[int, int], radius: int = 1) -> None:
         """Nothing depends on the size alone."""
 
-    def factorise(self, system: MattingSystem) -> None:
+    def factorize(self, system: MattingSystem) -> None:
         """Factor of the weak block."""
         self._system = system
         self.used = "hybrid"
         laplacian = system.laplacian
-        if not self._preconditioned.factorise(
+        if not self._preconditioned.factorize(
             laplacian.planes, system.data, weak_block(system), laplacian.radius
         ):
-            self._factorise_fully()
+            self._factorize_fully()
         elif system.affinities is not None:
             matrix = system.affinities.matrix
             self._preconditioned.add(
@@ -298,12 +298,12 @@ class HybridSolver:
                     return x
             except SolveError:
                 pass
-            self._factorise_fully()
+            self._factorize_fully()
         return self._full.solve(rhs)
 
-    def _factorise_fully(self) -> None:
+    def _factorize_fully(self) -> None:
         self.used = "pardiso"
-        self._full.factorise(self._system)
+        self._full.factorize(self._system)
 
 
 def weak_block(system: MattingSystem) -> np.ndarray:

@@ -13,7 +13,7 @@ respect to A, one adjoint solve  z = D^-1 g  (D is symmetric) gives
     dloss/dF      =  lambda (1 - A) z
     dloss/dlambda =  sum z (F - (F + B) A)
 
-(element-wise products), with the factorisation of the forward pass.
+(element-wise products), with the factorization of the forward pass.
 
 Beyond the paper, D may have a term mu E that ties unknown pixels of like colors
 (`caffe_layers.affinities`); A minimises mu A' E A as well.  The equations above stay as they
@@ -102,7 +102,7 @@ class MattingFunction:
         system = matting_system(laplacian, foreground, background, lambda_, affinities, mu)
         self._affinities = affinities
         self._foreground, self._background, self._lambda = foreground, background, lambda_
-        self._solver.factorise(system)
+        self._solver.factorize(system)
         self._alpha = self._solver.solve(lambda_ * foreground)
         return self._alpha
 
@@ -156,7 +156,7 @@ def solve_alpha(
     lambda_ : float
         Weight of the data term.
     epsilon : float
-        Of the matting Laplacian, for colors in [0, 1].
+        Regularization of the matting Laplacian, for colors in [0, 1].
     mu : float
         Weight of the affinities between unknown pixels (`caffe_layers.affinities`); 0:
         there are none.

@@ -91,7 +91,7 @@ def matting_system(
     lambda_ : float
         Weight of the data term.
     affinities : Affinities, optional
-        Of the same image and probabilities.
+        Affinities of the same image and probabilities.
     mu : float
         Weight of the affinities.
 

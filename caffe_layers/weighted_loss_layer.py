@@ -35,7 +35,7 @@ PARAMETERS = {
     # paper quotes (5 % fractional pixels, half of the rest foreground).
     "p_alpha": Parameter(None, lambda v: v is None or isinstance(v, str), "a file name or null"),
     # Divide by the number of pixels.  The paper's learning rates (1e-3 ...
-    # 1e-6) fit the normalised loss, FCN's (1e-10 ... 1e-14) the plain sum.
+    # 1e-6) fit the normalized loss, FCN's (1e-10 ... 1e-14) the plain sum.
     "normalize": switch(False),
 }
 

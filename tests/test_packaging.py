@@ -329,7 +329,7 @@ def assert_near_the_matte(folder: Path) -> None:
 def test_a_solver_without_mkl_says_what_to_install(tmp_path: Path):
     program = (
         "from caffe_layers.linear_solver import PardisoSolver, SolveError\n"
-        "try:\n    PardisoSolver().analyse((8, 8))\n"
+        "try:\n    PardisoSolver().analyze((8, 8))\n"
         "except SolveError as error:\n    print(error)\n"
     )
     environment = os.environ | {

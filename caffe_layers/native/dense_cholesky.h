@@ -154,7 +154,7 @@ inline void solve_rows(const float* triangle, size_t ldt, const float* inverse,
 
 // Cholesky factor of a triangle of at most kBlock columns, in place, and the
 // inverse of its diagonal.  False if a pivot is not positive.
-inline bool factorise_block(float* a, size_t lda, int n, float* inverse) {
+inline bool factorize_block(float* a, size_t lda, int n, float* inverse) {
   for (int k = 0; k < n; ++k) {
     float* column = a + k * lda;
     if (!(column[k] > 0.0f)) return false;
@@ -175,7 +175,7 @@ inline bool factorise_block(float* a, size_t lda, int n, float* inverse) {
 // body becomes its rows of the factor, and update the Schur complement.  Only
 // lower triangles are read.  Padding rows must be zero and stay so in body.
 // False if a pivot is not positive.
-inline bool factorise(float* head, size_t ldh, float* body, float* update,
+inline bool factorize(float* head, size_t ldh, float* body, float* update,
                       size_t ldb, int own, int below, float* packed,
                       bool threaded) {
   const int head_rows = padded(own), body_rows = padded(below);
@@ -195,7 +195,7 @@ inline bool factorise(float* head, size_t ldh, float* body, float* update,
                          body_rows, columns, threaded);
       }
       float inverse[kBlock];
-      if (!factorise_block(block, ldh, columns, inverse)) return false;
+      if (!factorize_block(block, ldh, columns, inverse)) return false;
       if (columns == kBlock) {
         solve_rows<kBlock>(block, ldh, inverse, block + kBlock, ldh,
                            head_rows - j - kBlock, columns, threaded);

@@ -27,7 +27,7 @@ class PreconditionedSystem {
  public:
   // Factor of the block of L + diag(data) where `hard` is not zero.  False if it is not
   // numerically positive definite.  S is not there until `add` is called.
-  bool factorise(Array planes, Array data, Mask hard, int radius) {
+  bool factorize(Array planes, Array data, Mask hard, int radius) {
     if (planes.ndim() != 3 || planes.shape(0) != py::ssize_t(upper_offsets(radius).size()) ||
         data.ndim() != 2 || planes.shape(1) != data.shape(0) || planes.shape(2) != data.shape(1) ||
         hard.ndim() != 2 || hard.shape(0) != data.shape(0) || hard.shape(1) != data.shape(1))
@@ -37,7 +37,7 @@ class PreconditionedSystem {
     diagonal_data_ = data.data();
     const uint8_t* mask = hard.data();
     py::gil_scoped_release release;
-    return factor_.factorise(matrix_, diagonal_data_, mask);
+    return factor_.factorize(matrix_, diagonal_data_, mask);
   }
 
   // Adds S to D: rows in CSR of the matrix between `pixels`, see SparseRows.
@@ -204,7 +204,7 @@ PYBIND11_MODULE(_hybrid, m) {
   m.doc() = "Preconditioned conjugate gradients; see caffe_layers/linear_solver.py.";
   py::class_<PreconditionedSystem>(m, "PreconditionedSystem")
       .def(py::init())
-      .def("factorise", &PreconditionedSystem::factorise, py::arg("planes"), py::arg("data"),
+      .def("factorize", &PreconditionedSystem::factorize, py::arg("planes"), py::arg("data"),
            py::arg("hard"), py::arg("radius"))
       .def("add", &PreconditionedSystem::add, py::arg("pixels"), py::arg("indptr"),
            py::arg("indices"), py::arg("values"))

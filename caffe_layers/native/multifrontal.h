@@ -59,11 +59,11 @@ class MultifrontalCholesky {
  public:
   // Factor of the block of L + diag(diagonal) between the pixels where `mask`
   // is not zero.  False if it is not numerically positive definite.
-  bool factorise(const Stencil& matrix, const double* diagonal,
+  bool factorize(const Stencil& matrix, const double* diagonal,
                  const uint8_t* mask) {
     order(mask, matrix.height, matrix.width, 2 * matrix.radius);
     find_rows();
-    return factorise_fronts(matrix, diagonal);
+    return factorize_fronts(matrix, diagonal);
   }
 
   // z = block^-1 r under the mask; other pixels of z are left as they are.
@@ -298,7 +298,7 @@ class MultifrontalCholesky {
 
   // --- numbers ----------------------------------------------------------------
 
-  bool factorise_fronts(const Stencil& matrix, const double* diagonal) {
+  bool factorize_fronts(const Stencil& matrix, const double* diagonal) {
     auto scratch = scratch_rows();
     updates_.clear();
     updates_.resize(fronts_.size());
@@ -318,7 +318,7 @@ class MultifrontalCholesky {
         updates_[c].free();
       }
       alignas(dense::kAlignment) float packed[dense::kPacked];
-      if (!dense::factorise(head, f.head_stride(), body, update.get(), f.body_stride(), f.own,
+      if (!dense::factorize(head, f.head_stride(), body, update.get(), f.body_stride(), f.own,
                             below, packed, threaded(f))) {
 #pragma omp atomic write
         definite = false;

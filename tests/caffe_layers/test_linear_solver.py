@@ -133,7 +133,7 @@ def test_an_indefinite_system_is_refused():
     system = MattingSystem(matting_laplacian(smooth_image((20, 20), 13)), np.full((20, 20), -50.0))
     for solver in (HybridSolver(), PardisoSolver()):
         with pytest.raises(SolveError):
-            solver.factorise(system)
+            solver.factorize(system)
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ def test_preconditioner_inverts_the_block(shape, radius, share):
     block = (rng.random(shape) < share).astype(np.uint8)
     rhs = rng.normal(size=shape)
     system = _hybrid.PreconditionedSystem()
-    assert system.factorise(laplacian.planes, data, block, radius)
+    assert system.factorize(laplacian.planes, data, block, radius)
     found = system.precondition(rhs)
 
     matrix = (laplacian.to_csr() + sp.diags(data.ravel())).tocsr()
@@ -168,8 +168,8 @@ def test_shapes_that_do_not_fit_are_refused():
     laplacian = matting_laplacian(smooth_image((9, 8), 15))
     system = _hybrid.PreconditionedSystem()
     with pytest.raises(ValueError, match="differ in shape"):
-        system.factorise(laplacian.planes, np.ones((8, 9)), np.ones((9, 8), np.uint8), 1)
-    system.factorise(laplacian.planes, np.ones((9, 8)), np.ones((9, 8), np.uint8), 1)
+        system.factorize(laplacian.planes, np.ones((8, 9)), np.ones((9, 8), np.uint8), 1)
+    system.factorize(laplacian.planes, np.ones((9, 8)), np.ones((9, 8), np.uint8), 1)
     with pytest.raises(ValueError, match="differ in shape"):
         system.solve(np.ones((8, 9)), 1e-8, 1e-7, 10)
 

@@ -186,7 +186,7 @@ def by_solver(solver: LinearSolver) -> SystemSolver:
     """Forward and adjoint solve by one of our solvers, which keeps its analysis."""
 
     def solve(case: Case) -> Solutions:
-        solver.factorise(case.system)
+        solver.factorize(case.system)
         return solver.solve(case.rhs[0]), solver.solve(case.rhs[1])
 
     return solve
@@ -388,7 +388,7 @@ def forward_alone(shape: tuple[int, int], repeats: int) -> dict:
     def forward() -> None:
         system = matting_system(matting_laplacian(photo), foreground, background, LAMBDA)
         solver = HybridSolver()
-        solver.factorise(system)
+        solver.factorize(system)
         solver.solve(LAMBDA * foreground)
 
     for _ in range(repeats + 1):
