@@ -64,8 +64,8 @@ struct Neighbors {
     for (int32_t i = 0; i < n; ++i)
       for (int k = 0; k < count; ++k) {
         const int32_t j = indices[size_t(i) * count + k];
-        const double half = 0.5 * affinity(points + size_t(i) * kFeatures,
-                                           points + size_t(j) * kFeatures);
+        const double half =
+            0.5 * affinity(points + size_t(i) * kFeatures, points + size_t(j) * kFeatures);
         action(i, j, half), action(j, i, half);
       }
   }
@@ -145,9 +145,8 @@ py::tuple laplacian_of_neighbors(const std::vector<Search>& searches) {
     std::vector<int64_t> next(first.begin(), first.end() - 1);
     for (int32_t i = 0; i < n; ++i) entries[next[i]++] = {i, 0.0};
     for (const Neighbors& each : found)
-      each.each_direction(n, [&](int32_t i, int32_t j, double half) {
-        entries[next[i]++] = {j, half};
-      });
+      each.each_direction(
+          n, [&](int32_t i, int32_t j, double half) { entries[next[i]++] = {j, half}; });
 #pragma omp parallel for schedule(static, 1024)
     for (int32_t i = 0; i < n; ++i)
       kept[i + 1] = finish_row(&entries[first[i]], int32_t(first[i + 1] - first[i]), i);

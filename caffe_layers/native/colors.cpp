@@ -40,13 +40,12 @@ struct Level {
 // Minimizes at one pixel, its neighbors held,
 //   |a F + (1 - a) B - I|^2 + sum over neighbors of
 //   (regularization + |a - a'|) (|F - F'|^2 + |B - B'|^2).
-void relax(Level& level, const float* image, const float* alpha,
-           float regularization, int y, int x) {
+void relax(Level& level, const float* image, const float* alpha, float regularization, int y,
+           int x) {
   const int height = level.height, width = level.width;
   const size_t here = size_t(y) * width + x;
-  const size_t neighbors[4] = {
-      here - (x > 0 ? 1 : 0), here + (x < width - 1 ? 1 : 0),
-      here - (y > 0 ? width : 0), here + (y < height - 1 ? width : 0)};
+  const size_t neighbors[4] = {here - (x > 0 ? 1 : 0), here + (x < width - 1 ? 1 : 0),
+                               here - (y > 0 ? width : 0), here + (y < height - 1 ? width : 0)};
   const float a = alpha[here], b = 1.0f - a;
   float weights[4], total = 0.0f;
   for (int n = 0; n < 4; ++n) {
@@ -62,30 +61,27 @@ void relax(Level& level, const float* image, const float* alpha,
       f += weights[n] * level.foreground[neighbors[n] * kChannels + c];
       g += weights[n] * level.background[neighbors[n] * kChannels + c];
     }
-    level.foreground[here * kChannels + c] =
-        std::clamp(inverse * (bb * f - ab * g), 0.0f, 1.0f);
-    level.background[here * kChannels + c] =
-        std::clamp(inverse * (aa * g - ab * f), 0.0f, 1.0f);
+    level.foreground[here * kChannels + c] = std::clamp(inverse * (bb * f - ab * g), 0.0f, 1.0f);
+    level.background[here * kChannels + c] = std::clamp(inverse * (aa * g - ab * f), 0.0f, 1.0f);
   }
 }
 
 // Nearest-neighbor copy of `source` into `target`, `depth` floats a pixel.
-void resize_nearest(const float* source, int source_height, int source_width,
-                    float* target, int height, int width, int depth) {
+void resize_nearest(const float* source, int source_height, int source_width, float* target,
+                    int height, int width, int depth) {
 #pragma omp parallel for schedule(static)
   for (int y = 0; y < height; ++y) {
     const size_t row = size_t(int64_t(y) * source_height / height) * source_width;
     for (int x = 0; x < width; ++x) {
       const float* pixel = source + (row + int64_t(x) * source_width / width) * depth;
-      std::copy(pixel, pixel + depth,
-                target + (size_t(y) * width + x) * depth);
+      std::copy(pixel, pixel + depth, target + (size_t(y) * width + x) * depth);
     }
   }
 }
 
 // Mean color of the pixels whose alpha is inside the limits.
-void mean_color(const float* image, const float* alpha, size_t count,
-                float least, float most, float* mean) {
+void mean_color(const float* image, const float* alpha, size_t count, float least, float most,
+                float* mean) {
   double sum[kChannels] = {}, pixels = 1e-5;
   for (size_t i = 0; i < count; ++i)
     if (alpha[i] >= least && alpha[i] <= most) {
@@ -95,12 +91,10 @@ void mean_color(const float* image, const float* alpha, size_t count,
   for (int c = 0; c < kChannels; ++c) mean[c] = float(sum[c] / pixels);
 }
 
-Array foreground(Array image, Array alpha, float regularization,
-                 int small_side, int small_sweeps, int large_sweeps) {
-  require(image.ndim() == 3 && image.shape(2) == kChannels,
-          "the image must have shape (H, W, 3)");
-  require(alpha.ndim() == 2 && alpha.shape(0) == image.shape(0) &&
-              alpha.shape(1) == image.shape(1),
+Array foreground(Array image, Array alpha, float regularization, int small_side, int small_sweeps,
+                 int large_sweeps) {
+  require(image.ndim() == 3 && image.shape(2) == kChannels, "the image must have shape (H, W, 3)");
+  require(alpha.ndim() == 2 && alpha.shape(0) == image.shape(0) && alpha.shape(1) == image.shape(1),
           "alpha and image differ in size");
   const int height = int(image.shape(0)), width = int(image.shape(1));
   require(height > 0 && width > 0, "the image is empty");
@@ -112,16 +106,14 @@ Array foreground(Array image, Array alpha, float regularization,
     const size_t count = size_t(height) * width;
     mean_color(colors, matte, count, 0.9f, 1.0f, level.foreground.data());
     mean_color(colors, matte, count, 0.0f, 0.1f, level.background.data());
-    const int levels =
-        std::max(1, int(std::ceil(std::log2(double(std::max(height, width))))));
+    const int levels = std::max(1, int(std::ceil(std::log2(double(std::max(height, width))))));
     for (int k = 0; k <= levels; ++k) {
       const double part = double(k) / levels;
-      Level next(int(std::lround(std::pow(height, part))),
-                 int(std::lround(std::pow(width, part))));
-      resize_nearest(level.foreground.data(), level.height, level.width,
-                     next.foreground.data(), next.height, next.width, kChannels);
-      resize_nearest(level.background.data(), level.height, level.width,
-                     next.background.data(), next.height, next.width, kChannels);
+      Level next(int(std::lround(std::pow(height, part))), int(std::lround(std::pow(width, part))));
+      resize_nearest(level.foreground.data(), level.height, level.width, next.foreground.data(),
+                     next.height, next.width, kChannels);
+      resize_nearest(level.background.data(), level.height, level.width, next.background.data(),
+                     next.height, next.width, kChannels);
       level = std::move(next);
       std::vector<float> small_colors, small_matte;
       const float *now = colors, *alpha_now = matte;
@@ -129,10 +121,9 @@ Array foreground(Array image, Array alpha, float regularization,
         const size_t pixels = size_t(level.height) * level.width;
         small_colors.resize(pixels * kChannels);
         small_matte.resize(pixels);
-        resize_nearest(colors, height, width, small_colors.data(), level.height,
-                       level.width, kChannels);
-        resize_nearest(matte, height, width, small_matte.data(), level.height,
-                       level.width, 1);
+        resize_nearest(colors, height, width, small_colors.data(), level.height, level.width,
+                       kChannels);
+        resize_nearest(matte, height, width, small_matte.data(), level.height, level.width, 1);
         now = small_colors.data();
         alpha_now = small_matte.data();
       }
@@ -147,20 +138,17 @@ Array foreground(Array image, Array alpha, float regularization,
             for (int x = (y + parity) % 2; x < level.width; x += 2)
               relax(level, now, alpha_now, regularization, y, x);
     }
-    std::copy(level.foreground.begin(), level.foreground.end(),
-              result.mutable_data());
+    std::copy(level.foreground.begin(), level.foreground.end(), result.mutable_data());
   }
   return result;
 }
 
 // --- alpha from pairs of known colors --------------------------------------------
 
-std::tuple<Array, Array> best_pairs(Array colors, Array foreground_colors,
-                                    Array background_colors, Array foreground_far,
-                                    Array background_far, float noise,
+std::tuple<Array, Array> best_pairs(Array colors, Array foreground_colors, Array background_colors,
+                                    Array foreground_far, Array background_far, float noise,
                                     float separation, float distance_cost) {
-  require(colors.ndim() == 2 && colors.shape(1) == kChannels,
-          "colors must have shape (N, 3)");
+  require(colors.ndim() == 2 && colors.shape(1) == kChannels, "colors must have shape (N, 3)");
   const py::ssize_t count = colors.shape(0);
   for (const Array& each : {foreground_colors, background_colors})
     require(each.ndim() == 3 && each.shape(0) == count && each.shape(2) == kChannels,
@@ -171,9 +159,8 @@ std::tuple<Array, Array> best_pairs(Array colors, Array foreground_colors,
     require(far.ndim() == 2 && far.shape(0) == count && far.shape(1) == candidates,
             "distances must have shape (N, K)");
   Array alpha(count), confidence(count);
-  const float *color = colors.data(), *f = foreground_colors.data(),
-              *b = background_colors.data(), *f_far = foreground_far.data(),
-              *b_far = background_far.data();
+  const float *color = colors.data(), *f = foreground_colors.data(), *b = background_colors.data(),
+              *f_far = foreground_far.data(), *b_far = background_far.data();
   float *best_alpha = alpha.mutable_data(), *sure = confidence.mutable_data();
   {
     py::gil_scoped_release release;
@@ -195,18 +182,15 @@ std::tuple<Array, Array> best_pairs(Array colors, Array foreground_colors,
           const float a = std::clamp(along / length, 0.0f, 1.0f);
           float residual = 0.0f;
           for (int c = 0; c < kChannels; ++c) {
-            const float miss = color[i * kChannels + c] - back[c] -
-                               a * (fore[c] - back[c]);
+            const float miss = color[i * kChannels + c] - back[c] - a * (fore[c] - back[c]);
             residual += miss * miss;
           }
           residual *= per_variance;
-          const float cost =
-              residual + distance_cost * (f_far[i * fs + j] + b_far[i * bs + k]);
+          const float cost = residual + distance_cost * (f_far[i * fs + j] + b_far[i * bs + k]);
           if (cost < least) {
             least = cost;
             best_alpha[i] = a;
-            sure[i] = std::exp(-residual) *
-                      (1.0f - std::exp(-length / (separation * separation)));
+            sure[i] = std::exp(-residual) * (1.0f - std::exp(-length / (separation * separation)));
           }
         }
     }
@@ -218,13 +202,11 @@ std::tuple<Array, Array> best_pairs(Array colors, Array foreground_colors,
 
 PYBIND11_MODULE(_colors, m) {
   m.doc() = "Foreground colors, and alpha from pairs of known colors.";
-  m.def("foreground", &foreground, py::arg("image"), py::arg("alpha"),
-        py::arg("regularization"), py::arg("small_side"), py::arg("small_sweeps"),
-        py::arg("large_sweeps"),
+  m.def("foreground", &foreground, py::arg("image"), py::arg("alpha"), py::arg("regularization"),
+        py::arg("small_side"), py::arg("small_sweeps"), py::arg("large_sweeps"),
         "(H, W, 3) colors in [0, 1] of the foreground.");
   m.def("best_pairs", &best_pairs, py::arg("colors"), py::arg("foreground_colors"),
-        py::arg("background_colors"), py::arg("foreground_far"),
-        py::arg("background_far"), py::arg("noise"), py::arg("separation"),
-        py::arg("distance_cost"),
+        py::arg("background_colors"), py::arg("foreground_far"), py::arg("background_far"),
+        py::arg("noise"), py::arg("separation"), py::arg("distance_cost"),
         "(N,) alpha and (N,) confidence of the best pair of candidates.");
 }

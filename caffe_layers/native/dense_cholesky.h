@@ -31,7 +31,7 @@ constexpr int kBlock = 16;   // columns factorized at once; a multiple of kLanes
 constexpr int kDepth = 128;  // columns whose products are summed at once
 constexpr int kWide = 128;   // columns updated between two packings
 
-constexpr int kStrip = 1024; // rows of a product that stay in the L1 cache
+constexpr int kStrip = 1024;  // rows of a product that stay in the L1 cache
 
 constexpr size_t kAlignment = 64;
 constexpr size_t kPacked = size_t(kWide) * kDepth;  // floats of scratch
@@ -39,15 +39,13 @@ constexpr size_t kPacked = size_t(kWide) * kDepth;  // floats of scratch
 typedef float Vector __attribute__((vector_size(kBytes), aligned(kBytes)));
 
 // Rows as stored.
-inline int padded(size_t rows) {
-  return int((rows + kBlock - 1) / kBlock * kBlock);
-}
+inline int padded(size_t rows) { return int((rows + kBlock - 1) / kBlock * kBlock); }
 
 // C -= A B' for V vectors of rows and at most kColumns columns, summed in
 // registers.  `b` is packed: kColumns numbers for every p.
 template <int V>
-inline void kernel(const float* a, size_t lda, const float* b, int depth,
-                   float* c, size_t ldc, int columns) {
+inline void kernel(const float* a, size_t lda, const float* b, int depth, float* c, size_t ldc,
+                   int columns) {
   Vector sum[kColumns][V] = {};
   for (int p = 0; p < depth; ++p, a += lda, b += kColumns) {
     Vector rows[V];
@@ -59,13 +57,11 @@ inline void kernel(const float* a, size_t lda, const float* b, int depth,
 #pragma GCC unroll 8
   for (int j = 0; j < kColumns; ++j)
     if (j < columns)
-      for (int v = 0; v < V; ++v)
-        reinterpret_cast<Vector*>(c + j * ldc)[v] -= sum[j][v];
+      for (int v = 0; v < V; ++v) reinterpret_cast<Vector*>(c + j * ldc)[v] -= sum[j][v];
 }
 
 // Rows of B as `kernel` reads them: groups of kColumns rows, filled up with 0.
-inline void pack(const float* b, size_t ldb, int rows, int depth,
-                 float* packed) {
+inline void pack(const float* b, size_t ldb, int rows, int depth, float* packed) {
   for (int j = 0; j < rows; j += kColumns) {
     const int n = std::min(kColumns, rows - j);
     for (int p = 0; p < depth; ++p, packed += kColumns) {
@@ -77,8 +73,7 @@ inline void pack(const float* b, size_t ldb, int rows, int depth,
 
 // Calls action(i) for i = 0, step, 2 step ... below rows.
 template <typename Action>
-inline void each_strip(int rows, int step, bool threaded,
-                       const Action& action) {
+inline void each_strip(int rows, int step, bool threaded, const Action& action) {
   if (!threaded) {  // a parallel region of one thread is not free either
     for (int i = 0; i < rows; i += step) action(i);
     return;
@@ -88,17 +83,16 @@ inline void each_strip(int rows, int step, bool threaded,
 }
 
 template <int V>
-inline void update_rows(const float* a, size_t lda, const float* packed,
-                        int depth, float* c, size_t ldc, int columns) {
+inline void update_rows(const float* a, size_t lda, const float* packed, int depth, float* c,
+                        size_t ldc, int columns) {
   for (int j = 0; j < columns; j += kColumns)
     kernel<V>(a, lda, packed + size_t(j) * depth, depth, c + j * ldc, ldc,
               std::min(kColumns, columns - j));
 }
 
 // C (rows x columns) -= A B', depth at most kDepth.
-inline void subtract_product(const float* a, size_t lda, const float* packed,
-                             int depth, float* c, size_t ldc, int rows,
-                             int columns, bool threaded) {
+inline void subtract_product(const float* a, size_t lda, const float* packed, int depth, float* c,
+                             size_t ldc, int rows, int columns, bool threaded) {
   // A few columns do not pay for copying A into consecutive memory.
   const bool copy = columns > kBlock;
   each_strip(rows, kRows, threaded, [=](int i) {
@@ -121,21 +115,20 @@ inline void subtract_product(const float* a, size_t lda, const float* packed,
 }
 
 // Lower triangle of C (n x n) -= A A'.
-inline void subtract_square(const float* a, size_t lda, int depth, float* c,
-                            size_t ldc, int n, float* packed, bool threaded) {
+inline void subtract_square(const float* a, size_t lda, int depth, float* c, size_t ldc, int n,
+                            float* packed, bool threaded) {
   for (int j = 0; j < n; j += kWide) {
     const int columns = std::min(kWide, n - j);
     pack(a + j, lda, columns, depth, packed);
-    subtract_product(a + j, lda, packed, depth, c + j + j * ldc, ldc,
-                     padded(n) - j, columns, threaded);
+    subtract_product(a + j, lda, packed, depth, c + j + j * ldc, ldc, padded(n) - j, columns,
+                     threaded);
   }
 }
 
 // Rows of C times the inverse transpose of a triangle of at most kBlock columns.
 template <int Columns>
-inline void solve_rows(const float* triangle, size_t ldt, const float* inverse,
-                       float* c, size_t ldc, int rows, int columns,
-                       bool threaded) {
+inline void solve_rows(const float* triangle, size_t ldt, const float* inverse, float* c,
+                       size_t ldc, int rows, int columns, bool threaded) {
   // The compiler unrolls the full block and keeps it in registers.
   const int n = Columns ? Columns : columns;
   each_strip(rows, kLanes, threaded, [=](int i) {
@@ -175,9 +168,8 @@ inline bool factorize_block(float* a, size_t lda, int n, float* inverse) {
 // body becomes its rows of the factor, and update the Schur complement.  Only
 // lower triangles are read.  Padding rows must be zero and stay so in body.
 // False if a pivot is not positive.
-inline bool factorize(float* head, size_t ldh, float* body, float* update,
-                      size_t ldb, int own, int below, float* packed,
-                      bool threaded) {
+inline bool factorize(float* head, size_t ldh, float* body, float* update, size_t ldb, int own,
+                      int below, float* packed, bool threaded) {
   const int head_rows = padded(own), body_rows = padded(below);
   for (int outer = 0; outer < own; outer += kDepth) {
     const int end = std::min(own, outer + kDepth);
@@ -189,42 +181,38 @@ inline bool factorize(float* head, size_t ldh, float* body, float* update,
       float* block_body = body + j * ldb;
       if (depth) {
         pack(outer_head + j, ldh, columns, depth, packed);
-        subtract_product(outer_head + j, ldh, packed, depth, block, ldh,
-                         head_rows - j, columns, threaded);
-        subtract_product(outer_body, ldb, packed, depth, block_body, ldb,
-                         body_rows, columns, threaded);
+        subtract_product(outer_head + j, ldh, packed, depth, block, ldh, head_rows - j, columns,
+                         threaded);
+        subtract_product(outer_body, ldb, packed, depth, block_body, ldb, body_rows, columns,
+                         threaded);
       }
       float inverse[kBlock];
       if (!factorize_block(block, ldh, columns, inverse)) return false;
       if (columns == kBlock) {
-        solve_rows<kBlock>(block, ldh, inverse, block + kBlock, ldh,
-                           head_rows - j - kBlock, columns, threaded);
-        solve_rows<kBlock>(block, ldh, inverse, block_body, ldb, body_rows,
+        solve_rows<kBlock>(block, ldh, inverse, block + kBlock, ldh, head_rows - j - kBlock,
                            columns, threaded);
+        solve_rows<kBlock>(block, ldh, inverse, block_body, ldb, body_rows, columns, threaded);
       } else {  // the last block: nothing of head is below it
-        solve_rows<0>(block, ldh, inverse, block_body, ldb, body_rows, columns,
-                      threaded);
+        solve_rows<0>(block, ldh, inverse, block_body, ldb, body_rows, columns, threaded);
       }
     }
     const int depth = end - outer;
     for (int j = end; j < own; j += kWide) {
       const int columns = std::min(kWide, own - j);
       pack(outer_head + j, ldh, columns, depth, packed);
-      subtract_product(outer_head + j, ldh, packed, depth, head + j + j * ldh,
-                       ldh, head_rows - j, columns, threaded);
-      subtract_product(outer_body, ldb, packed, depth, body + j * ldb, ldb,
-                       body_rows, columns, threaded);
+      subtract_product(outer_head + j, ldh, packed, depth, head + j + j * ldh, ldh, head_rows - j,
+                       columns, threaded);
+      subtract_product(outer_body, ldb, packed, depth, body + j * ldb, ldb, body_rows, columns,
+                       threaded);
     }
-    subtract_square(outer_body, ldb, depth, update, ldb, below, packed,
-                    threaded);
+    subtract_square(outer_body, ldb, depth, update, ldb, below, packed, threaded);
   }
   return true;
 }
 
 // y := L^-1 y for the triangle `head`, then w -= body y.
-inline void forward(const float* head, size_t ldh, const float* body,
-                    size_t ldb, int own, int below, float* y, float* w,
-                    bool threaded) {
+inline void forward(const float* head, size_t ldh, const float* body, size_t ldb, int own,
+                    int below, float* y, float* w, bool threaded) {
   for (int j = 0; j < own; ++j) {
     const float* column = head + j * ldh;
     const float value = y[j] /= column[j];
@@ -236,8 +224,7 @@ inline void forward(const float* head, size_t ldh, const float* body,
     for (; j + 4 <= own; j += 4) {  // four columns for one pass over w
       const float *a = body + j * ldb, *b = a + ldb, *c = b + ldb, *d = c + ldb;
       const float p = y[j], q = y[j + 1], r = y[j + 2], s = y[j + 3];
-      for (int i = begin; i < end; ++i)
-        w[i] -= a[i] * p + b[i] * q + c[i] * r + d[i] * s;
+      for (int i = begin; i < end; ++i) w[i] -= a[i] * p + b[i] * q + c[i] * r + d[i] * s;
     }
     for (; j < own; ++j) {
       const float* column = body + j * ldb;
@@ -248,9 +235,8 @@ inline void forward(const float* head, size_t ldh, const float* body,
 }
 
 // y := L^-T (y - body' w) for the triangle `head`.
-inline void backward(const float* head, size_t ldh, const float* body,
-                     size_t ldb, int own, int below, float* y, const float* w,
-                     bool threaded) {
+inline void backward(const float* head, size_t ldh, const float* body, size_t ldb, int own,
+                     int below, float* y, const float* w, bool threaded) {
   const int fours = own / 4 * 4;
   each_strip(fours, 4, threaded, [=](int j) {
     const float *a = body + j * ldb, *b = a + ldb, *c = b + ldb, *d = c + ldb;

@@ -81,8 +81,7 @@ class PreconditionedSystem {
 
  private:
   void check(const Array& values) const {
-    if (values.ndim() != 2 || values.shape(0) != matrix_.height ||
-        values.shape(1) != matrix_.width)
+    if (values.ndim() != 2 || values.shape(0) != matrix_.height || values.shape(1) != matrix_.width)
       throw std::invalid_argument("stencil and pixel values differ in shape");
   }
 
@@ -118,9 +117,7 @@ class PreconditionedSystem {
     return total_of_rows();
   }
 
-  double total_of_rows() const {
-    return std::accumulate(row_sums_.begin(), row_sums_.end(), 0.0);
-  }
+  double total_of_rows() const { return std::accumulate(row_sums_.begin(), row_sums_.end(), 0.0); }
 
   double largest(const double* values) const {
     double most = 0.0;

@@ -140,8 +140,7 @@ class KdTree {
     descend(0, point, home, best);
   }
 
-  void descend(int32_t index, const Point& point, int32_t home,
-               Best best) const {
+  void descend(int32_t index, const Point& point, int32_t home, Best best) const {
     const Node& node = nodes_[index];
     if (node.leaf >= 0) {
       if (node.leaf != home) visit_leaf(leaves_[node.leaf], point, -1, best);
@@ -171,8 +170,7 @@ class KdTree {
   }
 
   // Puts the points of a leaf but that in lane `self` among the best.
-  static void visit_leaf(const Leaf& leaf, const Point& point, int self,
-                         Best best) {
+  static void visit_leaf(const Leaf& leaf, const Point& point, int self, Best best) {
     double distance[kLeaf] = {};
     for (int d = 0; d < kDims; ++d)
 #pragma omp simd

@@ -22,9 +22,8 @@ constexpr int kChunk = 128;
 // Adds the contribution of the windows centered at (cy, x0 + radius .. x0 +
 // radius + count - 1) to the planes.  `color` holds three H x W planes,
 // `whitened` is scratch of 3 * window * kChunk.
-void add_windows(const double* color, int height, int width, int radius,
-                 double epsilon, int cy, int x0, int count, double* whitened,
-                 double* planes) {
+void add_windows(const double* color, int height, int width, int radius, double epsilon, int cy,
+                 int x0, int count, double* whitened, double* planes) {
   const int side = 2 * radius + 1;
   const int window = side * side;
   const double inverse_window = 1.0 / window;
@@ -37,8 +36,7 @@ void add_windows(const double* color, int height, int width, int radius,
   for (int c = 0; c < 3; ++c) {
     for (int wy = 0; wy < side; ++wy)
       for (int wx = 0; wx < side; ++wx) {
-        const double* source =
-            color + c * plane_size + size_t(top + wy) * width + x0 + wx;
+        const double* source = color + c * plane_size + size_t(top + wy) * width + x0 + wx;
         for (int i = 0; i < count; ++i) mean[c][i] += source[i];
       }
     for (int i = 0; i < count; ++i) mean[c][i] *= inverse_window;
@@ -73,19 +71,17 @@ void add_windows(const double* color, int height, int width, int radius,
   // Cholesky factor of cov + (epsilon / window) I.  On a color line (a gray
   // photo) the covariance has rank one and an adjugate inverse would lose
   // all its digits; Cholesky does not.
-  double l10[kChunk], l20[kChunk], l21[kChunk], i0[kChunk], i1[kChunk],
-      i2[kChunk];
+  double l10[kChunk], l20[kChunk], l21[kChunk], i0[kChunk], i1[kChunk], i2[kChunk];
   for (int i = 0; i < count; ++i) {
     const double a = cov[0][i] * inverse_window + regularization;
     i0[i] = 1.0 / std::sqrt(a);
     l10[i] = cov[1][i] * inverse_window * i0[i];
     l20[i] = cov[2][i] * inverse_window * i0[i];
-    const double b =
-        cov[3][i] * inverse_window + regularization - l10[i] * l10[i];
+    const double b = cov[3][i] * inverse_window + regularization - l10[i] * l10[i];
     i1[i] = 1.0 / std::sqrt(std::max(b, regularization));
     l21[i] = (cov[4][i] * inverse_window - l20[i] * l10[i]) * i1[i];
-    const double c = cov[5][i] * inverse_window + regularization -
-                     l20[i] * l20[i] - l21[i] * l21[i];
+    const double c =
+        cov[5][i] * inverse_window + regularization - l20[i] * l20[i] - l21[i] * l21[i];
     i2[i] = 1.0 / std::sqrt(std::max(c, regularization));
   }
   for (int k = 0; k < window; ++k) {
@@ -108,13 +104,11 @@ void add_windows(const double* color, int height, int width, int radius,
       const int dy = q / side - py_, dx = q % side - px;
       const double* v = whitened + size_t(q) * 3 * kChunk;
       const double delta = p == q ? 1.0 : 0.0;
-      double* target = planes + plane_of(dy, dx, radius) * plane_size +
-                       size_t(top + py_) * width + x0 + px;
+      double* target =
+          planes + plane_of(dy, dx, radius) * plane_size + size_t(top + py_) * width + x0 + px;
       for (int i = 0; i < count; ++i)
-        target[i] += delta - inverse_window *
-                                 (1.0 + u[i] * v[i] +
-                                  u[kChunk + i] * v[kChunk + i] +
-                                  u[2 * kChunk + i] * v[2 * kChunk + i]);
+        target[i] += delta - inverse_window * (1.0 + u[i] * v[i] + u[kChunk + i] * v[kChunk + i] +
+                                               u[2 * kChunk + i] * v[2 * kChunk + i]);
     }
   }
 }
@@ -124,9 +118,8 @@ void check_image(const py::buffer_info& image, int radius) {
     throw std::invalid_argument("the image must have shape (3, H, W)");
   if (radius < 1) throw std::invalid_argument("the radius must be at least 1");
   if (image.shape[1] < 2 * radius + 1 || image.shape[2] < 2 * radius + 1)
-    throw std::invalid_argument(
-        "the image must be at least as large as one window, " +
-        std::to_string(2 * radius + 1) + " pixels a side");
+    throw std::invalid_argument("the image must be at least as large as one window, " +
+                                std::to_string(2 * radius + 1) + " pixels a side");
 }
 
 Array stencil(Array image, double epsilon, int radius) {
@@ -134,14 +127,13 @@ Array stencil(Array image, double epsilon, int radius) {
   check_image(info, radius);
   const int height = int(info.shape[1]), width = int(info.shape[2]);
   const auto offsets = upper_offsets(radius);
-  Array result({py::ssize_t(offsets.size()), py::ssize_t(height),
-                py::ssize_t(width)});
+  Array result({py::ssize_t(offsets.size()), py::ssize_t(height), py::ssize_t(width)});
   double* planes = result.mutable_data();
   const double* color = image.data();
   py::gil_scoped_release release;
 
-  const int rows = height - 2 * radius;     // rows of windows
-  const int columns = width - 2 * radius;   // windows in a row
+  const int rows = height - 2 * radius;    // rows of windows
+  const int columns = width - 2 * radius;  // windows in a row
   const int window = (2 * radius + 1) * (2 * radius + 1);
   // A strip of window rows writes into 2r pixel rows of the next strip.  Even
   // strips first, then odd ones: no two threads meet, and the order of every
@@ -160,9 +152,8 @@ Array stencil(Array image, double epsilon, int radius) {
       for (int s = parity; s < strips; s += 2)
         for (int row = s * strip; row < std::min(rows, (s + 1) * strip); ++row)
           for (int x0 = 0; x0 < columns; x0 += kChunk)
-            add_windows(color, height, width, radius, epsilon, row + radius,
-                        x0, std::min(kChunk, columns - x0), whitened.data(),
-                        planes);
+            add_windows(color, height, width, radius, epsilon, row + radius, x0,
+                        std::min(kChunk, columns - x0), whitened.data(), planes);
     }
   }
   return result;
@@ -170,8 +161,7 @@ Array stencil(Array image, double epsilon, int radius) {
 
 // Raises unless `values` has one number for every pixel of the stencil.
 void check_pixels(const Array& planes, const Array& values, int radius) {
-  if (planes.ndim() != 3 ||
-      planes.shape(0) != py::ssize_t(upper_offsets(radius).size()) ||
+  if (planes.ndim() != 3 || planes.shape(0) != py::ssize_t(upper_offsets(radius).size()) ||
       values.ndim() != 2 || values.shape(0) != planes.shape(1) ||
       values.shape(1) != planes.shape(2))
     throw std::invalid_argument("stencil and pixel values differ in shape");
@@ -188,8 +178,7 @@ Array apply(Array planes, Array x, int radius) {
   py::gil_scoped_release release;
 
 #pragma omp parallel for
-  for (int y = 0; y < height; ++y)
-    stencil.apply_row(in, y, out + size_t(y) * width);
+  for (int y = 0; y < height; ++y) stencil.apply_row(in, y, out + size_t(y) * width);
   return result;
 }
 
@@ -206,8 +195,7 @@ py::tuple upper_csr_pattern(int height, int width, int radius) {
   for (int y = 0; y < height; ++y)
     for (int x = 0; x < width; ++x) {
       int32_t n = 0;
-      for (const auto& o : offsets)
-        n += y + o.dy < height && x + o.dx >= 0 && x + o.dx < width;
+      for (const auto& o : offsets) n += y + o.dy < height && x + o.dx >= 0 && x + o.dx < width;
       const size_t i = size_t(y) * width + x;
       rows[i + 1] = rows[i] + n;
     }
@@ -222,8 +210,7 @@ py::tuple upper_csr_pattern(int height, int width, int radius) {
 }
 
 // Values, in the order of upper_csr_pattern, of L + diag(diagonal).
-Array upper_csr_values(Array planes, Array diagonal,
-                       py::array_t<int32_t> indptr, int radius) {
+Array upper_csr_values(Array planes, Array diagonal, py::array_t<int32_t> indptr, int radius) {
   check_pixels(planes, diagonal, radius);
   const auto offsets = upper_offsets(radius);
   const int height = int(diagonal.shape(0)), width = int(diagonal.shape(1));
@@ -254,11 +241,10 @@ Array upper_csr_values(Array planes, Array diagonal,
 
 PYBIND11_MODULE(_laplacian, m) {
   m.doc() = "Matting Laplacian stencil; see caffe_layers/laplacian.py.";
-  m.def("stencil", &stencil, py::arg("image"), py::arg("epsilon"),
-        py::arg("radius"));
+  m.def("stencil", &stencil, py::arg("image"), py::arg("epsilon"), py::arg("radius"));
   m.def("apply", &apply, py::arg("planes"), py::arg("x"), py::arg("radius"));
-  m.def("upper_csr_pattern", &upper_csr_pattern, py::arg("height"),
-        py::arg("width"), py::arg("radius"));
-  m.def("upper_csr_values", &upper_csr_values, py::arg("planes"),
-        py::arg("diagonal"), py::arg("indptr"), py::arg("radius"));
+  m.def("upper_csr_pattern", &upper_csr_pattern, py::arg("height"), py::arg("width"),
+        py::arg("radius"));
+  m.def("upper_csr_values", &upper_csr_values, py::arg("planes"), py::arg("diagonal"),
+        py::arg("indptr"), py::arg("radius"));
 }

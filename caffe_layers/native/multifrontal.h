@@ -59,8 +59,7 @@ class MultifrontalCholesky {
  public:
   // Factor of the block of L + diag(diagonal) between the pixels where `mask`
   // is not zero.  False if it is not numerically positive definite.
-  bool factorize(const Stencil& matrix, const double* diagonal,
-                 const uint8_t* mask) {
+  bool factorize(const Stencil& matrix, const double* diagonal, const uint8_t* mask) {
     order(mask, matrix.height, matrix.width, 2 * matrix.radius);
     find_rows();
     return factorize_fronts(matrix, diagonal);
@@ -90,14 +89,14 @@ class MultifrontalCholesky {
 
   // `number` is the place of a pixel in the order of elimination.
   struct Front {
-    int first, own;               // eliminates first .. first + own - 1
-    int first_front;              // its subtree: fronts first_front .. itself,
-    int first_number;             // which eliminate first_number .. first + own - 1
+    int first, own;    // eliminates first .. first + own - 1
+    int first_front;   // its subtree: fronts first_front .. itself,
+    int first_number;  // which eliminate first_number .. first + own - 1
     std::vector<int> children;
-    std::vector<int> below;       // numbers of its further rows, ascending
-    std::vector<int> in_parent;   // their places among the parent's rows
-    size_t head = 0, body = 0;    // where its columns lie in `factor_`
-    size_t slot = 0;              // where its right-hand side lies in `passed_`
+    std::vector<int> below;      // numbers of its further rows, ascending
+    std::vector<int> in_parent;  // their places among the parent's rows
+    size_t head = 0, body = 0;   // where its columns lie in `factor_`
+    size_t slot = 0;             // where its right-hand side lies in `passed_`
 
     int last() const { return first + own; }
     int head_stride() const { return dense::padded(own); }
@@ -350,8 +349,8 @@ class MultifrontalCholesky {
   }
 
   // Adds a child's Schur complement ("extend-add").
-  void add_update(const Front& f, const Front& child, const float* from, float* head,
-                  float* body, float* update) const {
+  void add_update(const Front& f, const Front& child, const float* from, float* head, float* body,
+                  float* update) const {
     const int n = int(child.below.size());
     const int* row = child.in_parent.data();
     const int split = int(std::lower_bound(row, row + n, f.own) - row);  // of f's own rows
@@ -381,8 +380,8 @@ class MultifrontalCholesky {
         (row < f.own ? y[row] : w[row - f.own]) += from[i];
       }
     }
-    dense::forward(factor_.get() + f.head, f.head_stride(), factor_.get() + f.body,
-                   f.body_stride(), f.own, below, y, w, threaded(f));
+    dense::forward(factor_.get() + f.head, f.head_stride(), factor_.get() + f.body, f.body_stride(),
+                   f.own, below, y, w, threaded(f));
   }
 
   void backward(const Front& f) {
@@ -393,11 +392,11 @@ class MultifrontalCholesky {
   }
 
   int height_ = 0, width_ = 0, reach_ = 0;
-  std::vector<int> sums_;             // summed-area table of the mask
-  std::vector<int> pixel_, number_;   // of an eliminated unknown; of a pixel, or -1
-  std::vector<Front> fronts_;         // children before parents
-  std::vector<int> top_, subtrees_;   // indices of fronts
+  std::vector<int> sums_;            // summed-area table of the mask
+  std::vector<int> pixel_, number_;  // of an eliminated unknown; of a pixel, or -1
+  std::vector<Front> fronts_;        // children before parents
+  std::vector<int> top_, subtrees_;  // indices of fronts
   Buffer factor_;
-  std::vector<Buffer> updates_;       // Schur complements that parents wait for
+  std::vector<Buffer> updates_;  // Schur complements that parents wait for
   std::vector<float> values_, passed_;
 };

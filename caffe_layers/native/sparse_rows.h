@@ -17,8 +17,10 @@ class SparseRows {
   // `indices` into `pixels`.
   SparseRows(const int32_t* pixels, size_t count, const int32_t* indptr, const int32_t* indices,
              const double* values, int height, int width)
-      : pixels_(pixels, pixels + count), indptr_(indptr, indptr + count + 1),
-        values_(values, values + indptr[count]), first_(height + 1) {
+      : pixels_(pixels, pixels + count),
+        indptr_(indptr, indptr + count + 1),
+        values_(values, values + indptr[count]),
+        first_(height + 1) {
     const int64_t size = int64_t(height) * width;
     for (size_t k = 0; k < count; ++k)
       if (pixels[k] < 0 || pixels[k] >= size || (k > 0 && pixels[k] <= pixels[k - 1]) ||

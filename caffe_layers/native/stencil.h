@@ -36,7 +36,10 @@ class Stencil {
  public:
   Stencil() = default;
   Stencil(const double* planes, int height, int width, int radius)
-      : height(height), width(width), radius(radius), planes_(planes),
+      : height(height),
+        width(width),
+        radius(radius),
+        planes_(planes),
         offsets_(upper_offsets(radius)) {}
 
   int height = 0, width = 0, radius = 0;

@@ -58,8 +58,7 @@ struct Camera {
   // `x` right, `y` down, `z` ahead.
   Corner corner(double x, double y, double z) const {
     return {float((0.5 * width + scale * x / z) * kColumns),
-            float((0.5 * height + scale * y / z) * kRows),
-            float(scale * (1.0 / focus - 1.0 / z))};
+            float((0.5 * height + scale * y / z) * kRows), float(scale * (1.0 / focus - 1.0 / z))};
   }
 };
 
@@ -107,8 +106,7 @@ class Bitmap {
       first_[row] = std::numeric_limits<float>::max();
       last_[row] = std::numeric_limits<float>::lowest();
     }
-    for (int k = 0; k < kCorners; ++k)
-      trace(corners[k], corners[k + 1 < kCorners ? k + 1 : 0]);
+    for (int k = 0; k < kCorners; ++k) trace(corners[k], corners[k + 1 < kCorners ? k + 1 : 0]);
     for (int row = top; row < bottom; ++row) set(row, first_[row], last_[row]);
   }
 
@@ -174,8 +172,7 @@ class Bitmap {
 };
 
 inline Point seen(const Corner& corner, const Eye& eye) {
-  return {corner.x + corner.shift * eye.x,
-          corner.y + (corner.shift * eye.y - eye.row_offset)};
+  return {corner.x + corner.shift * eye.x, corner.y + (corner.shift * eye.y - eye.row_offset)};
 }
 
 // --- pixels that are not settled ------------------------------------------------
@@ -189,8 +186,7 @@ class Unsettled {
 
   // Settles the pixels that are `reach` away from any whose samples disagree or
   // that differs from its neighbors.
-  void settle(const std::vector<uint32_t>& counts, int stride, uint32_t samples,
-              int reach) {
+  void settle(const std::vector<uint32_t>& counts, int stride, uint32_t samples, int reach) {
     std::vector<uint8_t> mixed(open_.size());
     for (int y = 0; y < height_; ++y)
       for (int x = 0; x < width_; ++x) {
@@ -203,8 +199,7 @@ class Unsettled {
     sum(mixed);
     for (int y = 0; y < height_; ++y)
       for (int x = 0; x < width_; ++x)
-        open_[size_t(y) * width_ + x] &=
-            any(x - reach, y - reach, x + reach, y + reach);
+        open_[size_t(y) * width_ + x] &= any(x - reach, y - reach, x + reach, y + reach);
     sum(open_);
   }
 
@@ -281,8 +276,7 @@ class Geometry {
   float blur() const {
     float most = 0;
     for (const Triangle& triangle : triangles_)
-      for (const Corner& corner : triangle.corners)
-        most = std::max(most, std::abs(corner.shift));
+      for (const Corner& corner : triangle.corners) most = std::max(most, std::abs(corner.shift));
     for (const Rib& rib : ribs_) most = std::max(most, std::abs(rib.shift));
     return most * float(aperture_);
   }
@@ -298,11 +292,10 @@ class Geometry {
     quads_.erase(std::remove_if(quads_.begin(), quads_.end(),
                                 [&](uint32_t quad) {
                                   const Rib &a = ribs_[quad], &b = ribs_[quad + 1];
-                                  const Corner corners[4] = {
-                                      {a.left_x, a.left_y, a.shift},
-                                      {b.left_x, b.left_y, b.shift},
-                                      {b.right_x, b.right_y, b.shift},
-                                      {a.right_x, a.right_y, a.shift}};
+                                  const Corner corners[4] = {{a.left_x, a.left_y, a.shift},
+                                                             {b.left_x, b.left_y, b.shift},
+                                                             {b.right_x, b.right_y, b.shift},
+                                                             {a.right_x, a.right_y, a.shift}};
                                   return !wanted_by(corners, wanted);
                                 }),
                  quads_.end());
@@ -315,10 +308,9 @@ class Geometry {
     }
     for (const uint32_t quad : quads_) {
       const Rib &a = ribs_[quad], &b = ribs_[quad + 1];
-      bitmap.fill<4>({seen({a.left_x, a.left_y, a.shift}, eye),
-                      seen({b.left_x, b.left_y, b.shift}, eye),
-                      seen({b.right_x, b.right_y, b.shift}, eye),
-                      seen({a.right_x, a.right_y, a.shift}, eye)});
+      bitmap.fill<4>(
+          {seen({a.left_x, a.left_y, a.shift}, eye), seen({b.left_x, b.left_y, b.shift}, eye),
+           seen({b.right_x, b.right_y, b.shift}, eye), seen({a.right_x, a.right_y, a.shift}, eye)});
     }
   }
 
@@ -339,8 +331,7 @@ class Geometry {
     for (int k = 0; k < 4; ++k) {
       const float* p = points + 3 * size_t(around[k]);
       at = {at.x + weights[k] * p[0], at.y + weights[k] * p[1], at.z + weights[k] * p[2]};
-      along = {along.x + slopes[k] * p[0], along.y + slopes[k] * p[1],
-               along.z + slopes[k] * p[2]};
+      along = {along.x + slopes[k] * p[0], along.y + slopes[k] * p[1], along.z + slopes[k] * p[2]};
       radius += weights[k] * radii[around[k]];
     }
     Vector side = cross(along, at);
@@ -380,8 +371,7 @@ class Geometry {
 
 // Draws the positions [begin, end) and adds their counts.
 void draw_positions(const Geometry& geometry, const std::vector<Eye>& eyes, size_t begin,
-                    size_t end, int width, int height, int threads,
-                    std::vector<uint32_t>& counts) {
+                    size_t end, int width, int height, int threads, std::vector<uint32_t>& counts) {
   threads = int(std::min<size_t>(std::max(threads, 1), end - begin));
   std::vector<std::vector<uint32_t>> parts(threads);
   std::vector<std::thread> workers;
@@ -403,14 +393,13 @@ void draw_positions(const Geometry& geometry, const std::vector<Eye>& eyes, size
 py::array_t<float> coverage(const Array<float>& vertices, const Array<int32_t>& triangles,
                             const Array<float>& points, const Array<float>& radii,
                             const Array<int32_t>& sizes, double scale, double focus,
-                            double aperture, int width, int height,
-                            const Array<double>& positions, const Array<int32_t>& stages,
-                            int threads) {
+                            double aperture, int width, int height, const Array<double>& positions,
+                            const Array<int32_t>& stages, int threads) {
   std::vector<Eye> eyes;
   for (py::ssize_t k = 0; k < positions.shape(0); ++k) {
     const double* p = positions.data(k, 0);
-    eyes.push_back({float(p[0] * aperture * kColumns), float(p[1] * aperture * kRows),
-                    float(p[2]), float(p[3])});
+    eyes.push_back({float(p[0] * aperture * kColumns), float(p[1] * aperture * kRows), float(p[2]),
+                    float(p[3])});
   }
   py::array_t<float> alpha({height, width});
   float* target = alpha.mutable_data();
@@ -444,8 +433,8 @@ py::array_t<float> coverage(const Array<float>& vertices, const Array<int32_t>& 
       if (done == eyes.size()) break;
       unsettled.settle(counts, stride, samples, reach);
       geometry.keep([&](float left, float top, float right, float bottom) {
-        return unsettled.any(int(std::floor(left)), int(std::floor(top)),
-                             int(std::floor(right)), int(std::floor(bottom)));
+        return unsettled.any(int(std::floor(left)), int(std::floor(top)), int(std::floor(right)),
+                             int(std::floor(bottom)));
       });
     }
   }
