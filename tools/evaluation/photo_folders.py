@@ -357,9 +357,10 @@ def measure_photos(
         if alpha.shape != truth.shape:
             alpha = resized(alpha, truth.shape)
         values = values_of(kind, alpha, truth, region)
-        yield PhotoResult(
-            each.name, values, bool(matte.faces), _row(each, kind, values, matte, alpha, truth)
-        )
+        # Where nothing counts, the sheet shows the matte for the truth, and no error.
+        shown = truth if region is None else np.where(region, truth, alpha)
+        row = _row(each.name, kind, values, matte, alpha, shown)
+        yield PhotoResult(each.name, values, bool(matte.faces), row)
 
 
 def values_of(
@@ -373,7 +374,7 @@ def values_of(
 
 
 def _row(
-    each: PhotoTruth,
+    name: str,
     kind: str,
     values: Mapping[str, float],
     matte: Matte,
@@ -381,9 +382,10 @@ def _row(
     truth: np.ndarray,
 ) -> SheetRow:
     shown = (
-        f"{heading} {values[name] / unit:.3g}" for name, (heading, unit) in PRINTED[kind].items()
+        f"{heading} {values[measure] / unit:.3g}"
+        for measure, (heading, unit) in PRINTED[kind].items()
     )
     badness = -values["iou"] if kind == MASKS else values["sad_600x800"]
     photo = resized(matte.photo, truth.shape)
-    caption = "   ".join([each.name, *shown])
+    caption = "   ".join([name, *shown])
     return sheet_row(caption, badness, photo, matte.probabilities, alpha, truth)

@@ -226,10 +226,14 @@ def _onnx_loaders(settings: SegmenterSettings, graph: OnnxGraph) -> list[Callabl
 
 
 def _onnx_by_opencv(settings: SegmenterSettings, output: str) -> Forward:
+    level = cv2.utils.logging.getLogLevel()
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # the exception says it too
     try:
         net = cv2.dnn.readNetFromONNX(str(settings.path))
     except cv2.error as error:
         raise InputError(_unreadable(settings.path, error)) from error
+    finally:
+        cv2.utils.logging.setLogLevel(level)
     return _opencv_forward(net, settings, output)
 
 
