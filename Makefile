@@ -49,7 +49,7 @@ TEST_PACKAGES := chromium chromium-driver
 
 .PHONY: all help setup serve serve-bench test test-all caffe-test sanitize bench bench-readme \
   matte-bench data train train-portrait train-fcn8s-half study tune-lr ablation prototxt \
-  clean render-env portraits portrait-set portraits-check render-test test-wheel docs lint
+  clean render-env portraits portrait-set composites portraits-check render-test test-wheel docs lint
 
 ## all | `make`: setup, then mattes of the astronaut photo in out/ | 8 minutes on 2 cores, 3 GB of disk; seconds when all is there
 all: setup out/astronaut_sheet.png
@@ -241,6 +241,12 @@ portrait-set: render-env
 	  --out $(call quoted,$(PORTRAIT_SET))
 	$(RENDER_PYTHON) -m data_prep.set_record $(call quoted,$(PORTRAIT_SET)) $(call quoted,$(PORTRAIT_SET).json)
 
+# The same people before photographs of the world, out of Debian's wallpaper packages.
+COMPOSITES := data/composites
+## composites | the people of `make portrait-set` before photographs, in data/composites | 20 minutes, 1.5 GB
+composites: $(STAMPS)/python
+	$(PYTHON) -m data_prep.composite $(call quoted,$(PORTRAIT_SET)) --out $(call quoted,$(COMPOSITES))
+
 # Measured with dlib, which is in the other environment.
 ## portraits-check | what the face detector and the mattes say of the portraits in OUT | seconds
 portraits-check: $(STAMPS)/python
@@ -330,6 +336,7 @@ sanitize: setup
 	  ASAN_OPTIONS=detect_leaks=0 ../../$(PYTHON) -m pytest -p no:cacheprovider \
 	  tests/caffe_layers/test_laplacian.py tests/caffe_layers/test_linear_solver.py \
 	  tests/caffe_layers/test_matting.py tests/caffe_layers/test_color_models.py \
+	  tests/caffe_layers/test_affinities.py \
 	  tests/data_prep/render/test_coverage.py -k 'not memory'
 
 ## test-wheel | build the wheel, install it into a fresh environment and matte with it | 2 to 5 minutes, 1.7 GB for the time being, network

@@ -19,7 +19,9 @@ arch = os.environ.get("PORTRAIT_MATTING_ARCH", "").split()
 # `make sanitize` sets this to address,undefined.
 sanitizers = os.environ.get("PORTRAIT_MATTING_SANITIZE", "")
 # `make render-env` sets this to coverage, the one extension of that environment.
-wanted = os.environ.get("PORTRAIT_MATTING_EXTENSIONS", "laplacian hybrid colors coverage").split()
+wanted = os.environ.get(
+    "PORTRAIT_MATTING_EXTENSIONS", "laplacian hybrid colors affinities coverage"
+).split()
 checks = [f"-fsanitize={sanitizers}", "-fno-sanitize-recover=all"] if sanitizers else []
 
 
@@ -57,6 +59,7 @@ setup(
     package_dir={"prototxt.weights": "data/weights"},
     package_data={
         "data_prep": ["*.html"],
+        "data_prep.composites": ["*.tsv"],
         "data_prep.render": ["**/*.json", "LICENSES.md"],
         "prototxt": ["**/*.prototxt"],
         "prototxt.weights": ["*"],

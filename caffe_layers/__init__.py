@@ -1,4 +1,4 @@
 """The matting layer: its mathematics and, on top, the Caffe layers."""
 
-#: Of the whole project: pyproject.toml and the programs' ``--version`` take it from here.
+#: Version of the whole project: pyproject.toml and the programs' ``--version`` read it here.
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""What the colors of a photo say about its matte, beside the matting Laplacian.
+"""Mattes and foreground colors from a photo's colors, beside the matting Laplacian.
 
 `foreground_colors` undoes the compositing: the colors F of
 I = alpha F + (1 - alpha) B.  `sampled_alpha` explains every unknown pixel by a
@@ -19,7 +19,7 @@ SMALL_SIDE, SMALL_SWEEPS, LARGE_SWEEPS = 32, 10, 2
 
 CANDIDATES = 6  # known colors a pixel on either side
 CAMERA_NOISE = 6.0  # gray levels by which a mixture may miss the pixel
-SEPARATION = 20.0  # gray levels from which a pair tells alpha
+SEPARATION = 20.0  # gray levels between two colors from which they determine alpha
 DISTANCE_COST = 0.1  # of a color twice as far away as the nearest, in variances
 
 
@@ -38,7 +38,7 @@ def foreground_colors(photo: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     Returns
     -------
     (H, W, 3) ndarray
-        Of the photo's type; the photo itself where alpha is 1, smooth where
+        Colors of the photo's type; the photo itself where alpha is 1, smooth where
         alpha does not determine it, without meaning where alpha is 0.
     """
     white = np.float32(np.iinfo(photo.dtype).max)
@@ -69,9 +69,9 @@ def sampled_alpha(
     ----------
     photo : (H, W, 3) uint8 ndarray
     foreground, background : (H, W) bool ndarray
-        The known pixels; some of either.
+        The known pixels; at least one of either.
     reach : float
-        Pixels within which colors are looked for, beside the nearest.
+        Distance in pixels within which colors are searched for, besides the nearest.
 
     Returns
     -------

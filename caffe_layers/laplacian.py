@@ -78,7 +78,7 @@ def matting_laplacian(
         Colors in units of [0, 1]; any constant offset is allowed, so a
         mean-subtracted image gives the same result.
     epsilon : float
-        Regularisation of the window covariance, in squared color units.
+        Regularization of the window covariance, in squared color units.
         Larger values smooth the matte.
     radius : int
         Window radius; 1 means 3 x 3 windows.

@@ -1,16 +1,17 @@
-"""What the Caffe layers of this package share: parameters and failing well."""
+"""What the Caffe layers of this package share: parameters, logging and error messages."""
 
 from __future__ import annotations
 
 import json
+import logging
 import os
-import sys
-import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
 from typing import Any, NoReturn
+
+logger = logging.getLogger(__name__)
 
 
 class LayerError(ValueError):
@@ -44,6 +45,16 @@ def is_number(value: Any) -> bool:
 def positive(default: float | None) -> Parameter:
     """A parameter that must be a number above 0."""
     return Parameter(default, lambda v: is_number(v) and v > 0, "a number above 0")
+
+
+def not_negative(default: float) -> Parameter:
+    """A parameter that must be a number from 0 on."""
+    return Parameter(default, lambda v: is_number(v) and v >= 0, "a number, 0 or more")
+
+
+def switch(default: bool) -> Parameter:
+    """A parameter that is true or false."""
+    return Parameter(default, lambda v: isinstance(v, bool), "true or false")
 
 
 def parse_parameters(layer: str, text: str, schema: Mapping[str, Parameter]) -> dict[str, Any]:
@@ -94,16 +105,28 @@ def _runs_inside_caffe() -> bool:
     return executable.exists() and executable.resolve().name == "caffe"
 
 
+def _log_to_standard_error() -> None:
+    """Show everything that the layers log, as it is: in the `caffe` program nobody else does."""
+    package = logging.getLogger(__package__)
+    package.addHandler(logging.StreamHandler())
+    package.setLevel(logging.INFO)
+    package.propagate = False
+
+
+if _runs_inside_caffe():
+    _log_to_standard_error()
+
+
 def fail(error: Exception) -> NoReturn:
     """Report an error of a layer.
 
     In Python it is raised.  Inside the `caffe` program an exception would
     unwind into C++ that does not catch it, and the user would see an abort
-    and a stack trace instead of the message: there the sentence is printed
+    and a stack trace instead of the message: there the sentence is logged
     and the process ends with status 1.
     """
     if _runs_inside_caffe():
-        print(f"caffe: {error}", file=sys.stderr, flush=True)
+        logger.critical("caffe: %s", error)
         os._exit(1)
     raise error
 
@@ -111,8 +134,8 @@ def fail(error: Exception) -> NoReturn:
 def reported(method: Callable) -> Callable:
     """Let expected errors of a layer method end in one clear sentence.
 
-    Others are defects.  Inside the `caffe` program, which would say nothing of them, their
-    traceback is printed, and the process ends with status 1.
+    Others are defects.  Inside the `caffe` program, which would not report them, their
+    traceback is logged, and the process ends with status 1.
     """
 
     @wraps(method)
@@ -130,8 +153,7 @@ def reported(method: Callable) -> Callable:
             raise
         except Exception:
             if _runs_inside_caffe():
-                traceback.print_exc()
-                sys.stderr.flush()
+                logger.exception("A defect in %s:", type(self).__name__)
                 os._exit(1)
             raise
 

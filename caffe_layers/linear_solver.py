@@ -1,11 +1,11 @@
 """Linear solvers for the matting system D x = b.
 
-A solver has three steps, so that work is shared as far as it can be:
+A solver has three steps, so that as much work as possible is shared:
 ``analyse(shape, radius)`` once per image size, ``factorise(system)`` once per
 image, ``solve(rhs)`` for every right-hand side (forward, adjoint).  Every
 solution is checked against the true residual.
 
-`PardisoSolver` factorises D as it is.  `HybridSolver` factorises only the part
+`PardisoSolver` factorizes D as it is.  `HybridSolver` factorizes only the part
 of D that is hard, and is exact all the same.
 """
 
@@ -47,6 +47,10 @@ WEAK_DATA = 20.0
 #: the solution; the solution is then corrected by it.
 ERROR_TOLERANCE = 1e-7
 MOST_ITERATIONS = 60
+#: With affinities, which the preconditioner does not have, and which PARDISO is slow with.
+MOST_ITERATIONS_WITH_AFFINITIES = 500
+#: PARDISO factorizes affinities between this many unknown pixels: its factor fills in.
+MOST_TIED_PIXELS = 100_000
 
 
 class SolveError(ArithmeticError):
@@ -54,7 +58,7 @@ class SolveError(ArithmeticError):
 
 
 class LinearSolver(Protocol):
-    """What the matting function needs of a solver.
+    """What the matting function requires of a solver.
 
     Attributes
     ----------
@@ -111,7 +115,7 @@ class Cholesky:
     """PARDISO's sparse Cholesky factor of a symmetric positive definite matrix.
 
     pypardiso's public API copies and compares the matrix on every call and
-    factorises it as unsymmetric, so its wrapper is driven phase by phase, one
+    factorizes it as unsymmetric, so its wrapper is driven phase by phase, one
     instance per factor, on the upper triangle alone.
 
     Parameters
@@ -130,7 +134,7 @@ class Cholesky:
         pardiso = new_pardiso()
         pardiso.set_iparm(1, 1)  # no defaults: a zeroed iparm gives garbage on some systems
         pardiso.set_iparm(2, 2)  # nested dissection
-        pardiso.set_iparm(24, 1)  # two-level factorisation, scales better over threads
+        pardiso.set_iparm(24, 1)  # two-level factorization, scales better over threads
         self._pardiso = pardiso
         # MKL holds the factor outside Python's memory; at exit the process gives everything back.
         self._release = weakref.finalize(self, pardiso.free_memory, everything=True)
@@ -162,23 +166,32 @@ class Cholesky:
 
 
 class PardisoSolver:
-    """Direct solver: Cholesky factor of the whole of D, analysis kept per image size."""
+    """Direct solver: Cholesky factor of the whole of D, analysis kept per image size.
+
+    Affinities make another pattern of every image, which is analyzed anew, and fill in.
+    """
 
     used = "pardiso"
 
     def __init__(self):
         self._shape_radius: tuple[tuple[int, int], int] | None = None
+        self._analysed = False
         self._cholesky: Cholesky
 
     def analyse(self, shape: tuple[int, int], radius: int = 1) -> None:
         """Order the unknowns of images of `shape`; a no-op when already done."""
         if self._shape_radius == (shape, radius):
             return
-        if self._shape_radius is not None:
-            self._cholesky.free()  # before the new factor grows
         self._indptr, indices = upper_csr_pattern(shape, radius)
-        self._cholesky = Cholesky(self._indptr, indices)
+        self._analyse(self._indptr, indices)
         self._shape_radius = (shape, radius)
+
+    def _analyse(self, indptr: np.ndarray, indices: np.ndarray) -> None:
+        self._shape_radius = None  # the pattern of one image with affinities is no other's
+        if self._analysed:
+            self._cholesky.free()  # before the new factor grows
+        self._cholesky = Cholesky(indptr, indices)
+        self._analysed = True
 
     def factorise(self, system: MattingSystem) -> None:
         """Cholesky factor of D, kept for `solve`.
@@ -186,14 +199,27 @@ class PardisoSolver:
         Raises
         ------
         SolveError
-            If D is not positive definite.
+            If D is not positive definite, or has affinities between more than
+            `MOST_TIED_PIXELS`.
         """
-        self.analyse(system.shape, system.laplacian.radius)
         self._system = system
+        if system.affinities is not None:
+            count = system.affinities.pixels.size
+            if count > MOST_TIED_PIXELS:
+                raise SolveError(
+                    f"PARDISO would fill memory with the affinities of {count} unknown pixels; "
+                    f"above {MOST_TIED_PIXELS} take the hybrid solver, or no affinities"
+                )
+            upper = sp.triu(system.to_csr(), format="csr")
+            upper.sort_indices()
+            self._analyse(upper.indptr, upper.indices)
+            self._cholesky.factorise(upper.data)
+            return
+        self.analyse(system.shape, system.laplacian.radius)
         self._cholesky.factorise(system.laplacian.upper_csr_values(system.data, self._indptr))
 
     def solve(self, rhs: np.ndarray) -> np.ndarray:
-        """x with D x = rhs for the system factorised last.
+        """x with D x = rhs for the system factorized last.
 
         Parameters
         ----------
@@ -219,18 +245,18 @@ class HybridSolver:
     Where lambda (F + B) is large D is nearly diagonal; what makes D hard to
     solve is the block of *weak* pixels (see `WEAK_DATA`), dilated by the reach
     of the stencil.  The preconditioner is a Cholesky factor of that block and
-    the diagonal elsewhere.  The factor is in single precision and orders the
-    pixels by their place in the image (`native/multifrontal.h`), so it takes no
-    analysis; the iteration is in double precision and ends at the true
-    residual.  Should the factor break down or the iteration stall, D is
-    factorised as a whole by PARDISO.
+    the diagonal elsewhere, both without affinities.  The factor is in single
+    precision and orders the pixels by their place in the image
+    (`native/multifrontal.h`), so it takes no analysis; the iteration is in double
+    precision and ends at the true residual.  Should the factor break down or the
+    iteration stall, D is factorised as a whole by PARDISO.
 
     Attributes
     ----------
     used : {"hybrid", "pardiso"}
         Which way the last `solve` went: the second after a fall-back.
     iterations : int
-        Of the last `solve` by conjugate gradients.
+        Steps of the last `solve` by conjugate gradients.
     """
 
     def __init__(self):
@@ -251,12 +277,19 @@ class HybridSolver:
             laplacian.planes, system.data, weak_block(system), laplacian.radius
         ):
             self._factorise_fully()
+        elif system.affinities is not None:
+            matrix = system.affinities.matrix
+            self._preconditioned.add(
+                system.affinities.pixels, matrix.indptr, matrix.indices, system.mu * matrix.data
+            )
 
     def solve(self, rhs: np.ndarray) -> np.ndarray:
         """x with D x = rhs; parameters and errors as `PardisoSolver.solve`."""
         if self.used == "hybrid":
+            tied = self._system.affinities is not None
+            most = MOST_ITERATIONS_WITH_AFFINITIES if tied else MOST_ITERATIONS
             x, self.iterations = self._preconditioned.solve(
-                rhs, RESIDUAL_TOLERANCE, ERROR_TOLERANCE, MOST_ITERATIONS
+                rhs, RESIDUAL_TOLERANCE, ERROR_TOLERANCE, most
             )
             try:
                 # The recurrence of the residual may drift from the truth.
@@ -274,7 +307,7 @@ class HybridSolver:
 
 
 def weak_block(system: MattingSystem) -> np.ndarray:
-    """The pixels that `HybridSolver` factorises, (H, W) uint8, 0 or 1."""
+    """The pixels that `HybridSolver` factorizes, (H, W) uint8, 0 or 1."""
     reach = 2 * system.laplacian.radius
     weak = (system.data < WEAK_DATA).astype(np.uint8)
     return cv2.dilate(weak, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8))
@@ -303,7 +336,7 @@ def check_residual(system: MattingSystem, x: np.ndarray, rhs: np.ndarray) -> flo
 def euclidean_norm(x: np.ndarray) -> float:
     """The 2-norm of an array.
 
-    Unlike NumPy's it leaves BLAS alone, whose threads would go on spinning for
+    Unlike NumPy's it leaves BLAS alone, whose threads would keep spinning for
     many milliseconds on the cores that the next solve needs.
     """
     return float(np.sqrt(np.square(x).sum()))

@@ -1,6 +1,6 @@
 """The matting function f(F, B; lambda) of the paper and its derivatives.
 
-Forward (eq. 4, 5): the alpha matte A minimises
+Forward (eq. 4, 5): the alpha matte A minimizes
 
     lambda A' diag(B) A + lambda (A - 1)' diag(F) (A - 1) + A' L A,
 
@@ -14,12 +14,21 @@ respect to A, one adjoint solve  z = D^-1 g  (D is symmetric) gives
     dloss/dlambda =  sum z (F - (F + B) A)
 
 (element-wise products), with the factorisation of the forward pass.
+
+Beyond the paper, D may have a term mu E that ties unknown pixels of like colors
+(`caffe_layers.affinities`); A minimises mu A' E A as well.  The equations above stay as they
+are, and
+
+    dloss/dmu     = -z' E A.
+
+E counts as a constant.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from caffe_layers.affinities import Affinities, affinities
 from caffe_layers.laplacian import DEFAULT_EPSILON, MattingLaplacian, matting_laplacian
 from caffe_layers.linear_solver import HybridSolver, LinearSolver
 from caffe_layers.matting_system import matting_system
@@ -32,7 +41,7 @@ LAMBDA_FLOOR = 1e-3
 class MattingFunction:
     """f(F, B; lambda) with its vector-Jacobian product.
 
-    One instance per image: it keeps the factorisation between `forward` and
+    One instance per image: it keeps the factorization between `forward` and
     `backward`.
 
     Parameters
@@ -55,17 +64,23 @@ class MattingFunction:
         foreground: np.ndarray,
         background: np.ndarray,
         lambda_: float = DEFAULT_LAMBDA,
+        affinities: Affinities | None = None,
+        mu: float = 0.0,
     ) -> np.ndarray:
         """Alpha matte (eq. 5).
 
         Parameters
         ----------
         laplacian : MattingLaplacian
-            Of the image.
+            The image's.
         foreground, background : (H, W) ndarray
             Probabilities F and B in [0, 1] (eq. 3).
         lambda_ : float
             Weight of the data term, positive.
+        affinities : Affinities, optional
+            E of the same image and probabilities.
+        mu : float
+            Weight of E, not negative.
 
         Returns
         -------
@@ -77,14 +92,15 @@ class MattingFunction:
         Raises
         ------
         ValueError
-            If the shapes differ, lambda is not positive or an input is not
-            finite.
+            If the shapes differ, lambda is not positive, mu is negative or an
+            input is not finite.
         SolveError
             If the linear system could not be solved accurately.
         """
         foreground = np.asarray(foreground, dtype=np.float64)
         background = np.asarray(background, dtype=np.float64)
-        system = matting_system(laplacian, foreground, background, lambda_)
+        system = matting_system(laplacian, foreground, background, lambda_, affinities, mu)
+        self._affinities = affinities
         self._foreground, self._background, self._lambda = foreground, background, lambda_
         self._solver.factorise(system)
         self._alpha = self._solver.solve(lambda_ * foreground)
@@ -106,11 +122,18 @@ class MattingFunction:
             Eq. 8, likewise.
         """
         adjoint = self._solver.solve(np.asarray(gradient, dtype=np.float64))
+        self._adjoint = adjoint
         alpha, foreground, background = self._alpha, self._foreground, self._background
         d_foreground = self._lambda * adjoint * (1.0 - alpha)
         d_background = -self._lambda * adjoint * alpha
         d_lambda = float(np.sum(adjoint * (foreground - (foreground + background) * alpha)))
         return d_foreground, d_background, d_lambda
+
+    def d_mu(self) -> float:
+        """Gradient of the loss with respect to mu, after `backward`; 0 without affinities."""
+        if self._affinities is None:
+            return 0.0
+        return -float(np.sum(self._adjoint * self._affinities.apply(self._alpha)))
 
 
 def solve_alpha(
@@ -119,6 +142,8 @@ def solve_alpha(
     background: np.ndarray,
     lambda_: float = DEFAULT_LAMBDA,
     epsilon: float = DEFAULT_EPSILON,
+    mu: float = 0.0,
+    extent: tuple[int, int] | None = None,
 ) -> np.ndarray:
     """Alpha matte of one photo.
 
@@ -132,6 +157,11 @@ def solve_alpha(
         Weight of the data term.
     epsilon : float
         Of the matting Laplacian, for colors in [0, 1].
+    mu : float
+        Weight of the affinities between unknown pixels (`caffe_layers.affinities`); 0:
+        there are none.
+    extent : (int, int), optional
+        Size (H, W) of the photo that the image is a part of; the image's own by default.
 
     Returns
     -------
@@ -149,6 +179,9 @@ def solve_alpha(
     >>> alpha[2].round(1).tolist()
     [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0]
     """
-    laplacian = matting_laplacian(np.asarray(image, dtype=np.float64) / 255.0, epsilon)
-    alpha = MattingFunction().forward(laplacian, foreground, background, lambda_)
+    colors = np.asarray(image, dtype=np.float64) / 255.0
+    laplacian = matting_laplacian(colors, epsilon)
+    foreground, background = (np.asarray(p, np.float64) for p in (foreground, background))
+    ties = affinities(colors, foreground, background, extent) if mu else None
+    alpha = MattingFunction().forward(laplacian, foreground, background, lambda_, ties, mu)
     return np.clip(alpha, 0.0, 1.0)

@@ -3,51 +3,67 @@
 layer {
   name: "alpha"  type: "Python"
   bottom: "prob"  bottom: "image"  top: "alpha"
-  param { lr_mult: 1 decay_mult: 0 }          # lambda
+  param { lr_mult: 1e5 decay_mult: 0 }        # lambda; 1e2 to 1e3 under Adam
   python_param { module: "caffe_layers.matting_layer" layer: "MattingLayer"
                  param_str: '{"lambda": 100}' }
 }
+
+Beyond the paper, `"smooth": true` takes the Laplacian of the smoothed photo, as
+`tools/matte.py` does, and `"nonlocal": 3e-4` adds affinities of unknown pixels to D, as its
+option ``--nonlocal 3e-4`` does.
 """
 
 from __future__ import annotations
 
-import sys
+import logging
 
 import caffe
 import numpy as np
 
+from caffe_layers.affinities import affinities
 from caffe_layers.laplacian import DEFAULT_EPSILON, matting_laplacian
 from caffe_layers.layer_support import (
     LayerError,
     Parameter,
     check_blobs,
     is_number,
+    not_negative,
     parse_parameters,
     positive,
     reported,
+    switch,
 )
 from caffe_layers.linear_solver import SOLVERS
 from caffe_layers.matting import DEFAULT_LAMBDA, LAMBDA_FLOOR, MattingFunction
+from caffe_layers.smoothing import smoothed
 
 NAME = "MattingLayer"
+logger = logging.getLogger(__name__)
 
 PARAMETERS = {
     # Lambda where no loaded weights hold one (initial weights do not, snapshots do);
     # None: `DEFAULT_LAMBDA`.
     "lambda": positive(None),
-    # D is positive definite only for lambda > 0, and SGD does not know.
+    # D is positive definite only for lambda > 0, which SGD does not respect.
     "lambda_floor": positive(LAMBDA_FLOOR),
     "epsilon": positive(DEFAULT_EPSILON),
     "radius": Parameter(1, lambda v: is_number(v) and v in (1, 2, 3, 4), "1, 2, 3 or 4"),
     # Colors of the image blob times this are in units of [0, 1].
     "color_scale": positive(1.0 / 255.0),
-    # How D is solved (see linear_solver): "hybrid" factorises the unknown part,
+    # Smooth the photo first, edges kept.
+    "smooth": switch(False),
+    # Weight mu of the affinities between unknown pixels, at the start where it is learned; 0:
+    # there are none.
+    "nonlocal": not_negative(0.0),
+    # Whether mu is a second blob, and learned at its lr_mult.
+    "nonlocal_learned": switch(False),
+    # How D is solved (see linear_solver): "hybrid" factorizes the unknown part,
     # "pardiso" all of D as the paper does.
     "solver": Parameter(
         "hybrid", lambda v: isinstance(v, str) and v in SOLVERS, " or ".join(map(repr, SOLVERS))
     ),
-    # Print lambda and the shares of certain and unknown pixels every so many
-    # training passes; 0 never.
+    # Log lambda and the shares of certain and unknown pixels in every N-th
+    # training pass; 0: never.
     "log_every": Parameter(
         0, lambda v: is_number(v) and v >= 0 and v == int(v), "a whole number, 0 or more"
     ),
@@ -63,8 +79,9 @@ class MattingLayer(caffe.Layer):
 
     Bottoms: probabilities (N, 3, H, W), channels foreground, background,
     unknown; image (N, 3, H, W), any constant color offset.  Top: alpha
-    (N, 1, H, W).  One learnable blob: lambda.  The image counts as a
-    constant, as in the paper: its gradient is 0.
+    (N, 1, H, W).  Learnable blobs: lambda, and mu where `nonlocal_learned` is
+    true.  The image counts as a constant, as in the paper: its gradient is 0;
+    so do the affinities and the region that they are of.
 
     Lambda starts as param_str says unless weights that hold one are loaded (snapshots
     do, those of tools/init_weights.py do not); a training says where the two differ.
@@ -78,6 +95,9 @@ class MattingLayer(caffe.Layer):
         if len(self.blobs) == 0:
             self.blobs.add_blob(1)
             self.blobs[0].data[0] = self.options["lambda"] or DEFAULT_LAMBDA
+            if self.options["nonlocal_learned"]:
+                self.blobs.add_blob(1)
+                self.blobs[1].data[0] = self.options["nonlocal"]
         self.passes = 0
         self.functions: list[MattingFunction] = []
 
@@ -101,6 +121,7 @@ class MattingLayer(caffe.Layer):
         # The data blob is a float32 view into Caffe's memory.
         lambda_ = max(float(self.blobs[0].data[0]), self.options["lambda_floor"])
         self.blobs[0].data[0] = lambda_
+        mu = self._mu()
         if not np.isfinite(bottom[0].data).all():
             raise LayerError(
                 f"{NAME}: the scores hold a NaN or infinity in forward pass {self.passes} "
@@ -110,14 +131,19 @@ class MattingLayer(caffe.Layer):
         while len(self.functions) < (len(bottom[0].data) if training else 1):
             self.functions.append(MattingFunction(solver()))
         for n, (probabilities, image) in enumerate(zip(bottom[0].data, bottom[1].data)):
+            colors = np.moveaxis(image, 0, 2) * self.options["color_scale"]
+            if self.options["smooth"]:
+                colors = smoothed(colors * 255) / 255
             laplacian = matting_laplacian(
-                np.moveaxis(image, 0, 2) * self.options["color_scale"],
-                self.options["epsilon"],
-                int(self.options["radius"]),
+                colors, self.options["epsilon"], int(self.options["radius"])
             )
+            foreground, background, _ = probabilities.astype(np.float64)
+            ties = None
+            if mu or self.options["nonlocal_learned"]:
+                ties = affinities(colors, foreground, background)
             function = self.functions[n if training else 0]
             top[0].data[n, 0] = function.forward(
-                laplacian, probabilities[0], probabilities[1], lambda_
+                laplacian, foreground, background, lambda_, ties, mu
             )
         if training:
             self._log(bottom[0].data, lambda_)
@@ -127,12 +153,21 @@ class MattingLayer(caffe.Layer):
         for n, gradient in enumerate(top[0].diff):
             d_foreground, d_background, d_lambda = self.functions[n].backward(gradient[0])
             self.blobs[0].diff[0] += d_lambda  # += : Caffe sums over iter_size
+            if self.options["nonlocal_learned"]:
+                self.blobs[1].diff[0] += self.functions[n].d_mu()
             if propagate_down[0]:
                 bottom[0].diff[n, 0] = d_foreground
                 bottom[0].diff[n, 1] = d_background
                 bottom[0].diff[n, 2] = 0.0
         if propagate_down[1]:
             bottom[1].diff[...] = 0.0
+
+    def _mu(self) -> float:
+        """Weight of the affinities; a learned one is kept from becoming negative."""
+        if not self.options["nonlocal_learned"]:
+            return float(self.options["nonlocal"])
+        self.blobs[1].data[0] = mu = max(float(self.blobs[1].data[0]), 0.0)
+        return mu
 
     def _tell_loaded_lambda(self) -> None:
         """Say in one line that loaded weights hold another lambda than param_str.
@@ -141,11 +176,12 @@ class MattingLayer(caffe.Layer):
         """
         given, loaded = self.options["lambda"], self.blobs[0].data[0]
         if given and np.float32(given) != loaded:
-            print(
-                f"{NAME}: lambda is {loaded:.6g} as in the loaded weights; the {given:.6g} of "
-                "param_str counts only where they hold none",
-                file=sys.stderr,
-                flush=True,
+            logger.warning(
+                "%s: lambda is %.6g as in the loaded weights; the %.6g of param_str counts only "
+                "where they hold none",
+                NAME,
+                loaded,
+                given,
             )
 
     def _log(self, probabilities: np.ndarray, lambda_: float) -> None:
@@ -153,9 +189,10 @@ class MattingLayer(caffe.Layer):
         every = self.options["log_every"]
         if every and (self.passes - 1) % every == 0:
             known = probabilities[:, 0] + probabilities[:, 1]
-            print(
-                f"[matting] lambda={lambda_:.6g} certain={np.mean(known >= CERTAIN):.4f} "
-                f"unknown={np.mean(known < UNKNOWN):.4f} solver={self.functions[0].used}",
-                file=sys.stderr,
-                flush=True,
+            logger.info(
+                "[matting] lambda=%.6g certain=%.4f unknown=%.4f solver=%s",
+                lambda_,
+                np.mean(known >= CERTAIN),
+                np.mean(known < UNKNOWN),
+                self.functions[0].used,
             )

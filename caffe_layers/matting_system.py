@@ -1,11 +1,17 @@
-"""The matrix of the matting problem, D = lambda (diag F + diag B) + L (eq. 5)."""
+"""The matrix of the matting problem, D = lambda (diag F + diag B) + L (eq. 5).
+
+Beyond the paper, D may have the affinities of `caffe_layers.affinities` as a further term,
+mu E.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
+import scipy.sparse as sp
 
+from caffe_layers.affinities import Affinities
 from caffe_layers.laplacian import MattingLaplacian
 
 #: Added to the diagonal of D.  L alone is singular, so where F + B is exactly
@@ -17,17 +23,23 @@ DATA_FLOOR = 1e-10
 
 @dataclass(frozen=True)
 class MattingSystem:
-    """The matrix D = L + diag(data), symmetric positive definite.
+    """The matrix D = L + diag(data) + mu E, symmetric positive definite.
 
     Attributes
     ----------
     laplacian : MattingLaplacian
     data : (H, W) float64 ndarray
         lambda (F + B) plus `DATA_FLOOR`.
+    affinities : Affinities or None
+        E; None where there is no such term.
+    mu : float
+        Weight of E, not negative.
     """
 
     laplacian: MattingLaplacian
     data: np.ndarray
+    affinities: Affinities | None = None
+    mu: float = 0.0
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -36,7 +48,10 @@ class MattingSystem:
 
     def apply(self, x: np.ndarray) -> np.ndarray:
         """D x for an (H, W) array of unknowns."""
-        return self.laplacian.apply(x) + self.data * x
+        product = self.laplacian.apply(x) + self.data * x
+        if self.affinities is not None:
+            product += self.mu * self.affinities.apply(x)
+        return product
 
     def infinity_norm(self) -> float:
         """An upper bound of the largest absolute row sum of D."""
@@ -44,7 +59,17 @@ class MattingSystem:
         # trace-like bound |L_ij| <= sqrt(L_ii L_jj).
         planes = self.laplacian.planes
         reach = (4 * self.laplacian.radius + 1) ** 2
-        return float(reach * planes[0].max() + self.data.max())
+        norm = float(reach * planes[0].max() + self.data.max())
+        if self.affinities is not None:
+            norm += self.mu * self.affinities.infinity_norm()
+        return norm
+
+    def to_csr(self) -> sp.csr_matrix:
+        """D as a full symmetric (H*W, H*W) sparse matrix, row-major pixels."""
+        matrix = self.laplacian.to_csr() + sp.diags(self.data.ravel())
+        if self.affinities is not None:
+            matrix = matrix + self.mu * self.affinities.to_csr()
+        return matrix.tocsr()
 
 
 def matting_system(
@@ -52,25 +77,38 @@ def matting_system(
     foreground: np.ndarray,
     background: np.ndarray,
     lambda_: float,
+    affinities: Affinities | None = None,
+    mu: float = 0.0,
 ) -> MattingSystem:
     """D for probabilities F and B.
 
     Parameters
     ----------
     laplacian : MattingLaplacian
-        Of the image.
+        The image's.
     foreground, background : (H, W) float64 ndarray
         Probabilities in [0, 1].
     lambda_ : float
         Weight of the data term.
+    affinities : Affinities, optional
+        Of the same image and probabilities.
+    mu : float
+        Weight of the affinities.
 
     Raises
     ------
     ValueError
-        If the shapes differ, lambda is not positive or an input is not finite.
+        If the shapes differ, lambda is not positive, mu is negative or an input is not
+        finite.
     """
     if not (np.isfinite(lambda_) and lambda_ > 0):
         raise ValueError(f"lambda must be positive, not {lambda_}")
+    if not (np.isfinite(mu) and mu >= 0):
+        raise ValueError(f"mu must not be negative, and is {mu}")
+    if affinities is not None and affinities.shape != laplacian.shape:
+        raise ValueError(
+            f"affinities {affinities.shape} and image {laplacian.shape} differ in size"
+        )
     if not foreground.shape == background.shape == laplacian.shape:
         raise ValueError(
             f"foreground {foreground.shape}, background {background.shape} and "
@@ -79,4 +117,4 @@ def matting_system(
     data = lambda_ * (foreground + background) + DATA_FLOOR
     if not np.isfinite(data).all():
         raise ValueError("the foreground or background probabilities are not finite")
-    return MattingSystem(laplacian, data)
+    return MattingSystem(laplacian, data, affinities, mu)

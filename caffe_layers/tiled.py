@@ -5,7 +5,8 @@ is cut into overlapping tiles (alternating Schwarz): alpha is first solved on
 a reduced photo, then every tile that holds unknown pixels is solved at full
 size, with the alpha that is there already as its boundary values.  What a
 wrong boundary value does dies out within the overlap, so that the second sweep
-agrees with the whole system's solution, seams included.
+agrees with the whole system's solution, seams included.  Every tile has affinities of its
+own: its pixels have no neighbors elsewhere.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ def solve_alpha_bounded(
     foreground: np.ndarray,
     background: np.ndarray,
     lambda_: float = DEFAULT_LAMBDA,
+    mu: float = 0.0,
 ) -> np.ndarray:
     """`matting.solve_alpha` in bounded memory: as a whole if it fits, else in tiles.
 
@@ -44,8 +46,8 @@ def solve_alpha_bounded(
     """
     unknown = np.count_nonzero(foreground + background < UNKNOWN)
     if foreground.size <= WHOLE_PIXELS and unknown <= WHOLE_UNKNOWN:
-        return solve_alpha(image, foreground, background, lambda_)
-    return solve_alpha_in_tiles(image, foreground, background, lambda_)
+        return solve_alpha(image, foreground, background, lambda_, mu=mu)
+    return solve_alpha_in_tiles(image, foreground, background, lambda_, mu)
 
 
 def solve_alpha_in_tiles(
@@ -53,6 +55,7 @@ def solve_alpha_in_tiles(
     foreground: np.ndarray,
     background: np.ndarray,
     lambda_: float = DEFAULT_LAMBDA,
+    mu: float = 0.0,
     tile: int = TILE,
     overlap: int = OVERLAP,
     sweeps: int = SWEEPS,
@@ -62,7 +65,7 @@ def solve_alpha_in_tiles(
 
     Parameters
     ----------
-    image, foreground, background, lambda_
+    image, foreground, background, lambda_, mu
         See `matting.solve_alpha`.
     tile, overlap : int
         Side of a tile and how far it reaches into its neighbors, in pixels.
@@ -77,7 +80,7 @@ def solve_alpha_in_tiles(
         Alpha, clipped to [0, 1].
     """
     known = foreground + background
-    alpha = _enlarged_coarse_alpha(image, foreground, background, lambda_, coarse_pixels)
+    alpha = _enlarged_coarse_alpha(image, foreground, background, lambda_, mu, coarse_pixels)
     certain = known >= UNKNOWN
     alpha[certain] = (foreground[certain] / known[certain]).clip(0, 1)
     windows = [w for w in _tiles(alpha.shape, tile) if not certain[w].all()]
@@ -91,6 +94,8 @@ def solve_alpha_in_tiles(
                 np.where(rim, RIM_WEIGHT * now, foreground[grown]),
                 np.where(rim, RIM_WEIGHT * (1 - now), background[grown]),
                 lambda_,
+                mu=mu,
+                extent=alpha.shape,
             )
             alpha[window] = solved[inner]
     return alpha
@@ -101,6 +106,7 @@ def _enlarged_coarse_alpha(
     foreground: np.ndarray,
     background: np.ndarray,
     lambda_: float,
+    mu: float,
     pixels: int,
 ) -> np.ndarray:
     """Alpha of the photo reduced to `pixels`, (H, W) float64 at its own size."""
@@ -112,7 +118,7 @@ def _enlarged_coarse_alpha(
         return cv2.resize(array, size, interpolation=cv2.INTER_AREA)
 
     known = [np.asarray(each, np.float32) for each in (foreground, background)]
-    alpha = solve_alpha(reduced(image), reduced(known[0]), reduced(known[1]), lambda_)
+    alpha = solve_alpha(reduced(image), reduced(known[0]), reduced(known[1]), lambda_, mu=mu)
     enlarged = cv2.resize(alpha, (width, height), interpolation=cv2.INTER_LINEAR)
     return enlarged
 

@@ -19,6 +19,7 @@ from caffe_layers.layer_support import (
     check_blobs,
     parse_parameters,
     reported,
+    switch,
 )
 from caffe_layers.weighted_loss import (
     default_alpha_distribution,
@@ -35,7 +36,7 @@ PARAMETERS = {
     "p_alpha": Parameter(None, lambda v: v is None or isinstance(v, str), "a file name or null"),
     # Divide by the number of pixels.  The paper's learning rates (1e-3 ...
     # 1e-6) fit the normalised loss, FCN's (1e-10 ... 1e-14) the plain sum.
-    "normalize": Parameter(False, lambda v: isinstance(v, bool), "true or false"),
+    "normalize": switch(False),
 }
 
 

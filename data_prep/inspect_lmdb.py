@@ -36,12 +36,12 @@ FOREGROUND = 128  # of 255: an empty matte, or one of 0 and 1, does not reach it
 CONTOUR_LEVEL = 128
 MASK_COLOR = (0, 255, 255)  # BGR
 MATTE_COLOR = (80, 220, 0)
-TILE_SIZE = (240, 320)  # width, height
+TILE_SHAPE = (320, 240)  # (H, W)
 TILES_A_ROW = 6
 
 
 class Summary(NamedTuple):
-    """What all records of a split together say.
+    """Figures of all records of a split together.
 
     Attributes
     ----------
@@ -50,7 +50,7 @@ class Summary(NamedTuple):
     bytes : dict of str to int
         Encoded, by part.
     fractional_share, foreground_share : float
-        Of the mattes' pixels.
+        Shares of the mattes' pixels.
     defects : list of str
     """
 
@@ -225,7 +225,7 @@ def draw_sheet(databases: Sequence[lmdb.Environment], count: int, seed: int) -> 
         images, defects = check_record(values)
         if defects:
             continue
-        tile = cv2.resize(draw_record(**images), TILE_SIZE, interpolation=cv2.INTER_AREA)
+        tile = cv2.resize(draw_record(**images), TILE_SHAPE[::-1], interpolation=cv2.INTER_AREA)
         cv2.putText(tile, keys[index], (6, 16), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (255, 255, 255), 1)
         tiles.append(tile)
     if not tiles:

@@ -1,16 +1,16 @@
-"""Mattes from labelled trimaps, the better of two methods chosen by a person.
+"""Mattes from labeled trimaps, the better of two methods chosen by a person.
 
     python -m data_prep.make_mattes IMAGES TRIMAPS --out FOLDER
     # open FOLDER/choose.html, choose, save choices.json
     python -m data_prep.make_mattes --apply choices.json --out FOLDER
 
-The paper's labelling procedure (section 5): closed-form matting and KNN
-matting of each photo and its labelled trimap, both laid over a background; the
+The paper's labeling procedure (section 5): closed-form matting and KNN
+matting of each photo and its labeled trimap, both laid over a background; the
 better one is taken, or neither.
 
 A trimap has the photo's stem and size and is 0 (background), 128 (unknown) and
 255 (foreground), each within `TRIMAP_TOLERANCE`; other values are refused.
-Labelled pixels keep their label exactly.
+Labeled pixels keep their label exactly.
 
 The first command writes FOLDER/candidates and FOLDER/choose.html, which needs
 no network; run again, it redoes only what has changed.  The second makes
@@ -47,7 +47,7 @@ from data_prep.datasets.manifest import DatasetManifest, Problem, rejection_line
 from data_prep.datasets.matte_checks import describe_levels, inversion_fault
 from data_prep.datasets.resume import Journal, Outcome, is_done, problem_of, run_resumable
 
-#: Of the candidates' mattes and pictures: raise it when they change
+#: Version of the candidates' mattes and pictures: raise it when they change
 #: (`data_prep.common.versions`).
 LABELED_MATTES_VERSION = 1
 
@@ -67,7 +67,7 @@ LARGEST_EMBEDDED = 64e6
 
 
 def read_trimap(path: Path) -> np.ndarray:
-    """Read a labelled trimap.
+    """Read a labeled trimap.
 
     Returns
     -------
@@ -80,15 +80,15 @@ def read_trimap(path: Path) -> np.ndarray:
         As `read_matte`, and if it has other values, lacks one of the three or is
         inverted.
     """
-    grey = read_matte(path)
-    trimap = np.full(grey.shape, UNKNOWN, np.uint8)
-    strange = np.ones(grey.shape, bool)
+    gray = read_matte(path)
+    trimap = np.full(gray.shape, UNKNOWN, np.uint8)
+    strange = np.ones(gray.shape, bool)
     for label in (BACKGROUND, UNKNOWN, FOREGROUND):
-        near = np.abs(grey.astype(int) - label) <= TRIMAP_TOLERANCE
+        near = np.abs(gray.astype(int) - label) <= TRIMAP_TOLERANCE
         trimap[near] = label
         strange &= ~near
     if strange.any():
-        value = Counter(grey[strange].tolist()).most_common(1)[0][0]
+        value = Counter(gray[strange].tolist()).most_common(1)[0][0]
         raise InputError(
             f"{path} has {np.count_nonzero(strange)} pixels that are no label, most of "
             f"them {value}; a trimap is 0, 128 and 255 (within {TRIMAP_TOLERANCE})."
@@ -97,7 +97,7 @@ def read_trimap(path: Path) -> np.ndarray:
     for label, name in names.items():
         if not (trimap == label).any():
             raise InputError(
-                f"{path} has no {name} pixels, its values are {describe_levels(grey)}; "
+                f"{path} has no {name} pixels, its values are {describe_levels(gray)}; "
                 f"label some with {label}."
             )
     if fault := inversion_fault(np.where(trimap == FOREGROUND, FOREGROUND, BACKGROUND)):
@@ -126,7 +126,7 @@ METHODS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
 
 
 def make_matte(method: str, photo: np.ndarray, trimap: np.ndarray) -> np.ndarray:
-    """Matte of one method; labelled pixels keep their label.
+    """Matte of one method; labeled pixels keep their label.
 
     Parameters
     ----------
@@ -150,11 +150,11 @@ def gradient_background(frame: tuple[int, int]) -> np.ndarray:
 
     Parameters
     ----------
-    frame : (height, width)
+    frame : (H, W)
 
     Returns
     -------
-    (height, width, 3) uint8 ndarray
+    (H, W, 3) uint8 ndarray
         BGR.
     """
     rows, columns = np.ogrid[0 : 1 : frame[0] * 1j, 0 : 1 : frame[1] * 1j]
@@ -163,7 +163,7 @@ def gradient_background(frame: tuple[int, int]) -> np.ndarray:
 
 
 def fit_background(image: np.ndarray, frame: tuple[int, int]) -> np.ndarray:
-    """The middle of an image, as large as it covers the frame (height, width)."""
+    """The middle of an image, scaled to just cover a frame (H, W)."""
     height, width = frame
     scale = max(height / image.shape[0], width / image.shape[1])
     size = max(width, round(image.shape[1] * scale)), max(height, round(image.shape[0] * scale))
@@ -206,7 +206,7 @@ class Task:
     background : Path or None
         None: `gradient_background`.
     folder : Path
-        Of the candidates.
+        Folder of the candidates.
     recipe : str
         Stands for the code, the method and the background.
     known : dict or None
@@ -288,9 +288,9 @@ def page_data(records: Sequence[dict], folder: Path) -> dict:
     Parameters
     ----------
     records : sequence of dict
-        Of `make_candidates`.
+        What `make_candidates` returned.
     folder : Path
-        Of the candidates, beside the page.
+        Folder of the candidates, where the page is.
 
     Returns
     -------
@@ -371,7 +371,7 @@ def prepare_choice(
             raise InputError(f"{given} lies in {folder}, which is written; choose another --out.")
     recipe = recipe_of("labeled mattes", LABELED_MATTES_VERSION)
     if background is not None:
-        read_photo(background)  # a bad one is to be known now
+        read_photo(background)  # so that a bad one is reported now
         recipe = content_key(recipe, sha256_of(background))
     journal = Journal(folder)
     known = {
@@ -449,7 +449,7 @@ def apply_choices(choices_file: Path, out: Path, seed: int = 0) -> DatasetManife
     out : Path
         With candidates.
     seed : int
-        Of the split.
+        Seed of the split.
 
     Returns
     -------

@@ -15,7 +15,7 @@ Writes to the output folder:
 
 Only training portraits enter the shape mask and p(A).  A second run over
 unchanged files does nothing.  A run that was interrupted at any moment, by
-`kill -9` too, goes on from there when the same command is given again, and ends
+`kill -9` too, continues from there when the same command is given again, and ends
 with the same content.
 """
 
@@ -88,4 +88,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(run_program(main))
+    raise SystemExit(run_program(main, notes=True))

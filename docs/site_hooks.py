@@ -19,7 +19,7 @@ def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
     Parameters
     ----------
     markdown : str
-        Of one page.
+        Text of one page.
     page : mkdocs.structure.pages.Page
     """
     folder = posixpath.dirname(posixpath.join("docs", page.file.src_uri))

@@ -1,6 +1,6 @@
 """Where net definitions and weights are, and the numbers that nets and programs share.
 
-Does not load Caffe, so that whatever needs no net works without it.
+Does not load Caffe, so that programs that need no net work without it.
 
 >>> NETS["portrait"].has_shape_mask, NETS["portrait"].trimap_deploy.name
 (True, 'trimap_deploy.prototxt')
@@ -44,7 +44,7 @@ def score_weights() -> tuple[np.ndarray, np.ndarray]:
     Returns
     -------
     kernel : ndarray of shape (3, 2)
-        Of the negated least and of the largest logit nearby.
+        Weights of the negated least and of the largest logit nearby.
     bias : ndarray of shape (3,)
     """
     kernel = -SHARPNESS * np.eye(3, 2)
@@ -109,3 +109,14 @@ NETS = {
         Net("selfie", has_shape_mask=False),
     )
 }
+
+
+@dataclass(frozen=True)
+class FaceDetectorNet:
+    """Files of the net that finds faces (`prototxt.netspec.face_detector`)."""
+
+    deploy: Path = DEFINITIONS / "face_detector/deploy.prototxt"
+    weights: Path = SHIPPED_WEIGHTS / "face_detector.caffemodel"
+
+
+FACE_DETECTOR = FaceDetectorNet()

@@ -66,7 +66,7 @@ def notice_entry(name: str) -> str:
 def test_every_asset_is_named_in_the_notice_with_its_package_and_license(name: str):
     asset, entry = ASSETS[name], notice_entry(name)
     assert asset.package.replace("==", " ") in entry
-    assert asset.licence.split(" (")[0].lower() in entry.lower()
+    assert asset.license.split(" (")[0].lower() in entry.lower()
 
 
 @pytest.mark.parametrize(

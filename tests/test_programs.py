@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import shutil
 import subprocess
@@ -18,6 +19,14 @@ PROGRAMS = sorted(
     if path.suffix in ("", ".py", ".sh") and path.is_file() and path.read_bytes()[:2] == b"#!"
 )
 PYTHON_PROGRAMS = [path for path in PROGRAMS if path.suffix == ".py"]
+
+
+# Studies, which are run from anywhere: they read and write below the checkout.
+STUDIES = sorted(
+    path
+    for folder in ("experiments", "benchmarks")
+    for path in (ROOT / "tools" / folder).glob("*.py")
+)
 
 
 def name_of(path: Path) -> str:
@@ -76,3 +85,14 @@ def test_a_program_leaves_another_environment(tmp_path):
     )
     assert result.returncode == 0, result.stderr
     assert result.stdout.startswith("usage: matte.py")
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=name_of)
+def test_a_study_names_no_path_from_the_current_folder(path):
+    named = [
+        node.args[0].value
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "Path" and node.args
+        if isinstance(node.args[0], ast.Constant)
+    ]
+    assert [each for each in named if not Path(each).is_absolute()] == []

@@ -101,3 +101,25 @@ def test_mathematics_needs_neither_caffe_nor_another_room():
     for name in modules():
         if name.startswith("caffe_layers") and name not in layers:
             assert all(target.startswith("caffe_layers") for target in imports()[name]), name
+
+
+# What programs share: here their sentences are written, and what libraries log is shown.
+SPEAKER = "data_prep.common.errors"
+# Ways to the terminal that a caller of the library could not silence or redirect.
+SPEAKING = {"print", "warnings.warn", "traceback.print_exc", "sys.stdout.write", "sys.stderr.write"}
+
+
+def calls(name: str) -> set[str]:
+    """Names of the functions that a module calls, as they stand in its source."""
+    nodes = ast.walk(ast.parse(modules()[name].read_text()))
+    return {ast.unparse(node.func) for node in nodes if isinstance(node, ast.Call)}
+
+
+@pytest.mark.parametrize("name", sorted(modules()))
+def test_libraries_log_and_do_not_print(name):
+    if name != SPEAKER and not is_program(name):
+        assert not calls(name) & SPEAKING
+
+
+def test_a_print_is_found_where_there_is_one():
+    assert "print" in calls(SPEAKER)

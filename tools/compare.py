@@ -67,7 +67,7 @@ def row_of(name: str, photo: np.ndarray, mattes: Mapping[str, Matte]) -> np.ndar
 
     Returns
     -------
-    (h, w, 3) uint8 ndarray
+    (H, W, 3) uint8 ndarray
     """
     scale = TILE_HEIGHT / len(photo)
     shape = TILE_HEIGHT, max(1, round(scale * photo.shape[1]))

@@ -1,6 +1,6 @@
 """The programs under the names that ``pip install`` puts on the path.
 
-Each imports its program when it is called, so that an import that fails is told by one
+Each imports its program when it is called, so that a failed import concerns one
 program alone, and the others start quickly.
 """
 

@@ -14,7 +14,7 @@ NAME_cutout.png (the person on a transparent ground, free of the old
 background's color) and NAME_sheet.png (photo, cut-out and matte side by side).
 16-bit photos give 16-bit files; color profile and metadata are kept.
 
-Of many photos, the output folder remembers (in .matte.jsonl) what was asked of each:
+For many photos, the output folder remembers (in .matte.jsonl) what was asked of each:
 run again, what is there and unchanged is skipped.
 
 Exit status: 0, 1 after a failure, 2 after a wrong option, 3 if nobody is in the
@@ -38,7 +38,7 @@ from tqdm import tqdm
 
 from caffe_layers import __version__
 from data_prep.common.errors import InputError, run_program, tell
-from tools.matting.models import DEFAULT_MODEL, MODELS
+from tools.matting.models import DEFAULT_MODEL, MODELS, affinity_weight
 from tools.matting.segmenter_settings import SegmenterSettings
 from tools.outputs.batch import (
     DONE,
@@ -112,6 +112,15 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         "--segmenter-settings",
         metavar="FILE.json|JSON",
         help="how it takes pictures and gives masks, beyond the JSON file beside it",
+    )
+    parser.add_argument(
+        "--nonlocal",
+        dest="mu",
+        metavar="MU",
+        type=affinity_weight,
+        default=0.0,
+        help="tie unknown pixels of like colors to each other, with this weight, such as 3e-4 "
+        "(default 0: do not)",
     )
     outputs = tuple(kind for kind in OUTPUTS if kind != "effects")
     parser.add_argument("--output", type=_list_of(outputs), help=f"of {', '.join(outputs)}")
@@ -203,7 +212,7 @@ class Target:
     path : Path or None
         None is standard output.
     suffix : str or None
-        Of the file; None for a folder and for standard output.
+        Suffix of the file; None for a folder and for standard output.
     """
 
     path: Path | None
@@ -267,6 +276,7 @@ def request_of(options: argparse.Namespace, target: Target) -> Request:
         kinds=kinds,
         suffix=suffix,
         model=options.model,
+        mu=options.mu,
         background=options.background,
         match_colors=options.match_colors,
         trimap=options.trimap,
@@ -309,13 +319,13 @@ def matte_photo(photo: str, target: Target, request: Request, as_json: bool) -> 
         if as_json:
             _print_json(Result(job.name, FAILED, str(error)))
         raise
-    _tell_of(result)
+    _report(result)
     if as_json:
         _print_json(result)
     if result.status == NOBODY:
         return NOBODY_STATUS
     if files and not as_json:
-        print(_told(result, request))
+        print(_done_sentence(result, request))
     return 0
 
 
@@ -323,8 +333,8 @@ def _print_json(result: Result) -> None:
     tqdm.write(json.dumps(dataclasses.asdict(result)), file=sys.stdout)
 
 
-def _tell_of(result: Result) -> None:
-    """Say what is to be known of a photo besides that it is done."""
+def _report(result: Result) -> None:
+    """Report the warnings about a photo, and why it failed or was skipped."""
     for sentence in result.warnings:
         tell(sentence)
     if result.message:
@@ -336,7 +346,7 @@ def _write_to_pipe(_kind: str, content: bytes) -> None:
     sys.stdout.buffer.flush()
 
 
-def _told(result: Result, request: Request) -> str:
+def _done_sentence(result: Result, request: Request) -> str:
     """One sentence on a photo that is done."""
     note = ""
     if request.guidance is None and result.faces == 0:
@@ -366,7 +376,7 @@ def matte_many(
         if options.json:
             _print_json(result)
     for result in results:
-        _tell_of(result)
+        _report(result)
     counts = Counter(result.status for result in results)
     if not options.json:
         print(

@@ -130,8 +130,8 @@ def main(argv: list[str] | None = None) -> int:
     # Inherited by the workers, which share the processors.
     for variable in THREAD_VARIABLES:
         os.environ.setdefault(variable, str(max(1, available_workers() // options.workers)))
-    # Threads that wait give their processor away: a net's many small steps took ten
-    # times as long when other programs wanted it.
+    # Waiting threads yield their processor: with busy waiting, a net's many small steps took
+    # ten times as long beside other programs.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
     with listen(options.host, options.port) as listener:

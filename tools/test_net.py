@@ -55,7 +55,7 @@ from tools.evaluation.portraits import (
     find_list,
     listed_portraits,
 )
-from tools.matting.models import DEFAULT_MODEL, MODELS
+from tools.matting.models import DEFAULT_MODEL, MODELS, affinity_weight
 from tools.matting.predictor import Predictor
 from tools.matting.segmenter import Segmenter
 from tools.matting.segmenter_settings import SegmenterSettings
@@ -196,6 +196,7 @@ def measure_folder(options: argparse.Namespace) -> int:
     kind = measured_as(truths)  # bad files are named before hours of work
     kind = options.measure or kind
     about: dict[str, object] = {"folder": str(options.folder), "every": options.every}
+    about["nonlocal"] = options.mu
     if options.mattes:
         name = str(options.mattes)
         matte_of = GivenMattes(options.mattes, truths)
@@ -203,12 +204,12 @@ def measure_folder(options: argparse.Namespace) -> int:
         name = str(options.segmenter)
         settings = SegmenterSettings.read(options.segmenter, options.segmenter_settings)
         about["segmenter_sha256"] = sha256_of(options.segmenter)
-        matte_of = predicted_by(MattingSession(Segmenter(settings)))
+        matte_of = predicted_by(MattingSession(Segmenter(settings), options.mu))
     else:
         name = options.model
         predictor = _predictor(options)
         about |= {"weights": str(predictor.weights), "sha256": sha256_of(predictor.weights)}
-        matte_of = predicted_by(MattingSession(predictor))
+        matte_of = predicted_by(MattingSession(predictor, options.mu))
     about |= {"mattes_of": name, "measured": kind, "region": options.region, "date": _now()}
     out = options.out or Path("out") / f"test_{Path(name).stem}_{options.folder.resolve().name}"
     results: list[PhotoResult] = []
@@ -250,6 +251,14 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--deploy", type=Path, help="deploy prototxt (default: the model's)")
     parser.add_argument("--weights", type=Path, help="caffemodel (default: the model's)")
     parser.add_argument("--shape-mask", type=Path, help="shape mask (default: the model's)")
+    parser.add_argument(
+        "--nonlocal",
+        dest="mu",
+        metavar="MU",
+        type=affinity_weight,
+        default=0.0,
+        help="as tools/matte.py has it",
+    )
     parser.add_argument("--dataset", type=Path, default=Path("data/sample"))
     parser.add_argument("--list", type=Path, help="stems to test (default: its test.txt)")
     parser.add_argument(
@@ -302,6 +311,7 @@ def main(argv: list[str] | None = None) -> int:
         "deploy": str(predictor.deploy),
         "weights": str(predictor.weights),
         "weights_sha256": sha256_of(predictor.weights),
+        "nonlocal": options.mu,
         "dataset": str(options.dataset),
         "list": str(find_list(dataset, options.list)) if options.list else dataset.list_of("test"),
         "listed_images": len(portraits),
@@ -312,7 +322,7 @@ def main(argv: list[str] | None = None) -> int:
     print(table_head())
     try:
         progress = tqdm(portraits, desc=options.model, unit="image")
-        matte_of = MattingSession(predictor).matte
+        matte_of = MattingSession(predictor, options.mu).matte
         for result in evaluate_portraits(matte_of, progress, options.region == "unknown"):
             results.append(result)
             tqdm.write(table_line(result.stem, asdict(result.errors)))

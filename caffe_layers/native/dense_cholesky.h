@@ -1,8 +1,8 @@
-// Partial Cholesky factorisation of a small dense matrix, in single precision.
+// Partial Cholesky factorization of a small dense matrix, in single precision.
 //
 // A general BLAS is built for large matrices: on the fronts of a matting system,
 // mostly 30 to 300 columns, these kernels are several times as fast as MKL's
-// (`make bench` compares whole factorisations).  Matrices are stored column by
+// (`make bench` compares whole factorizations).  Matrices are stored column by
 // column, every column padded with zeros to whole vectors, so that no loop over
 // rows has a remainder.  Results do not depend on the number of threads.
 
@@ -27,7 +27,7 @@ constexpr int kBytes = 16, kVectors = 2, kColumns = 4;
 constexpr int kLanes = kBytes / sizeof(float);
 constexpr int kRows = kVectors * kLanes;  // rows that a kernel call updates
 
-constexpr int kBlock = 16;   // columns factorised at once; a multiple of kLanes
+constexpr int kBlock = 16;   // columns factorized at once; a multiple of kLanes
 constexpr int kDepth = 128;  // columns whose products are summed at once
 constexpr int kWide = 128;   // columns updated between two packings
 
@@ -167,7 +167,7 @@ inline bool factorise_block(float* a, size_t lda, int n, float* inverse) {
   return true;
 }
 
-// Partial factorisation of the symmetric matrix
+// Partial factorization of the symmetric matrix
 //
 //   head          own x own      becomes its Cholesky factor
 //   body  update  below x own, below x below

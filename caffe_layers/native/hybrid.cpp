@@ -1,6 +1,7 @@
-// Conjugate gradients on D = L + diag(data), preconditioned by a single-precision
-// Cholesky factor of the block of pixels where D is hard, and by the diagonal of
-// D elsewhere.  See HybridSolver in caffe_layers/linear_solver.py.
+// Conjugate gradients on D = L + diag(data) + S, where S is sparse and need not be there,
+// preconditioned by a single-precision Cholesky factor of L + diag(data) on the block of
+// pixels where it is hard, and by its diagonal elsewhere.  See HybridSolver in
+// caffe_layers/linear_solver.py.
 
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
@@ -12,29 +13,40 @@
 #include <vector>
 
 #include "multifrontal.h"
+#include "sparse_rows.h"
 #include "stencil.h"
 
 namespace py = pybind11;
 using Array = py::array_t<double, py::array::c_style | py::array::forcecast>;
+using Indices = py::array_t<int32_t, py::array::c_style | py::array::forcecast>;
 using Mask = py::array_t<uint8_t, py::array::c_style | py::array::forcecast>;
 
 namespace {
 
 class PreconditionedSystem {
  public:
-  // Factor of the block of D where `hard` is not zero.  False if it is not
-  // numerically positive definite.
+  // Factor of the block of L + diag(data) where `hard` is not zero.  False if it is not
+  // numerically positive definite.  S is not there until `add` is called.
   bool factorise(Array planes, Array data, Mask hard, int radius) {
     if (planes.ndim() != 3 || planes.shape(0) != py::ssize_t(upper_offsets(radius).size()) ||
         data.ndim() != 2 || planes.shape(1) != data.shape(0) || planes.shape(2) != data.shape(1) ||
         hard.ndim() != 2 || hard.shape(0) != data.shape(0) || hard.shape(1) != data.shape(1))
       throw std::invalid_argument("stencil, data and mask differ in shape");
-    planes_ = planes, data_ = data;
+    planes_ = planes, data_ = data, sparse_ = SparseRows();
     matrix_ = Stencil(planes.data(), int(data.shape(0)), int(data.shape(1)), radius);
     diagonal_data_ = data.data();
     const uint8_t* mask = hard.data();
     py::gil_scoped_release release;
     return factor_.factorise(matrix_, diagonal_data_, mask);
+  }
+
+  // Adds S to D: rows in CSR of the matrix between `pixels`, see SparseRows.
+  void add(Indices pixels, Indices indptr, Indices indices, Array values) {
+    if (indptr.size() != pixels.size() + 1 || indices.size() != values.size() ||
+        indptr.data()[0] != 0 || indptr.data()[pixels.size()] != values.size())
+      throw std::invalid_argument("the arrays of a sparse matrix differ in length");
+    sparse_ = SparseRows(pixels.data(), size_t(pixels.size()), indptr.data(), indices.data(),
+                         values.data(), matrix_.height, matrix_.width);
   }
 
   // M^-1 r for an H x W image r.
@@ -126,6 +138,7 @@ class PreconditionedSystem {
     each_row([=](size_t begin, size_t end) {
       const size_t y = begin / matrix_.width;
       matrix_.apply_row(p, int(y), q + begin);
+      if (!sparse_.empty()) sparse_.add_row(p, int(y), begin, q + begin);
       double total = 0.0;
 #pragma omp simd reduction(+ : total)
       for (size_t i = begin; i < end; ++i) total += p[i] * (q[i] += data[i] * p[i]);
@@ -180,6 +193,7 @@ class PreconditionedSystem {
   Array planes_, data_;  // keep alive what matrix_ and diagonal_data_ point to
   Stencil matrix_;
   const double* diagonal_data_ = nullptr;
+  SparseRows sparse_;
   MultifrontalCholesky factor_;
   std::vector<double> r_, z_, p_, q_, row_sums_;
 };
@@ -192,6 +206,8 @@ PYBIND11_MODULE(_hybrid, m) {
       .def(py::init())
       .def("factorise", &PreconditionedSystem::factorise, py::arg("planes"), py::arg("data"),
            py::arg("hard"), py::arg("radius"))
+      .def("add", &PreconditionedSystem::add, py::arg("pixels"), py::arg("indptr"),
+           py::arg("indices"), py::arg("values"))
       .def("precondition", py::overload_cast<Array>(&PreconditionedSystem::precondition),
            py::arg("r"))
       .def("solve", &PreconditionedSystem::solve, py::arg("rhs"), py::arg("residual_tolerance"),

@@ -19,7 +19,7 @@ namespace {
 // innermost loops run over contiguous memory, which the compiler vectorises.
 constexpr int kChunk = 128;
 
-// Adds the contribution of the windows centred at (cy, x0 + radius .. x0 +
+// Adds the contribution of the windows centered at (cy, x0 + radius .. x0 +
 // radius + count - 1) to the planes.  `color` holds three H x W planes,
 // `whitened` is scratch of 3 * window * kChunk.
 void add_windows(const double* color, int height, int width, int radius,
@@ -44,7 +44,7 @@ void add_windows(const double* color, int height, int width, int radius,
     for (int i = 0; i < count; ++i) mean[c][i] *= inverse_window;
   }
 
-  // Centred colors and covariance.  Centring first (instead of E[xy]-E[x]E[y])
+  // Centered colors and covariance.  Centering first (instead of E[xy]-E[x]E[y])
   // keeps flat windows exact and makes L blind to a constant color offset.
   double cov[6][kChunk] = {};
   for (int wy = 0; wy < side; ++wy)
@@ -70,7 +70,7 @@ void add_windows(const double* color, int height, int width, int radius,
       }
     }
 
-  // Cholesky factor of cov + (epsilon / window) I.  On a colour line (a grey
+  // Cholesky factor of cov + (epsilon / window) I.  On a color line (a gray
   // photo) the covariance has rank one and an adjugate inverse would lose
   // all its digits; Cholesky does not.
   double l10[kChunk], l20[kChunk], l21[kChunk], i0[kChunk], i1[kChunk],

@@ -6,7 +6,7 @@
 // pixels are left.  Pixels are eliminated leaves first, the first cut last; the
 // pixels of a leaf or strip form a *front*, a dense matrix of its own columns
 // and of the rows below them that its subtree touches (multifrontal method, Duff
-// and Reid 1983).  Disjoint subtrees are factorised in parallel, the few large
+// and Reid 1983).  Disjoint subtrees are factorized in parallel, the few large
 // fronts on top with all threads inside them.  Every sum has a fixed order:
 // the result does not depend on the number of threads.
 //
@@ -28,7 +28,7 @@
 #include "dense_cholesky.h"
 #include "stencil.h"
 
-// Aligned floats, uninitialised.
+// Aligned floats, uninitialized.
 class Buffer {
  public:
   void allocate(size_t count) {

@@ -17,8 +17,8 @@ LARGEST_DISTORTION = 2.0
 TEMPLATE_ROUNDS = 20
 NOSE = slice(27, 36)
 EDGES = [0, 1, 2, 14, 15, 16]  # of the face, before the ears
-# Few portraits say little: to them `fit_shift` adds one whose head turns by this
-# share of the width of the face, and whose body follows.
+# A few portraits determine the shift badly: to them `fit_shift` adds one whose head
+# turns by this share of the width of the face, and whose body follows.
 PRIOR_TURN = 0.1
 
 
@@ -94,8 +94,8 @@ def estimate_alignment(
     ----------
     source, target : (68, 2) ndarray
         Landmarks in the image warped from, and in the one warped to.
-    frame : (height, width)
-        Of the image warped to: every pixel of it will be looked up.
+    frame : (H, W)
+        Shape of the image warped to: every pixel of it will be looked up.
 
     Returns
     -------
@@ -184,7 +184,7 @@ class Neck:
     Attributes
     ----------
     shift : (2,) float64 ndarray
-        Of the body against the face, in pixels per pixel of `head_turn`.
+        Movement of the body against the face, in pixels per pixel of `head_turn`.
     tilt : float
         Up to this many radians a head tilts alone; what is more tilts the body.
     """
@@ -198,7 +198,7 @@ class Neck:
         Parameters
         ----------
         landmarks, aligned, template : (68, 2) ndarray
-            Of the portrait as it is and aligned to the template, and the template.
+            The portrait's as it is, the same aligned to the template, and the template's.
 
         Returns
         -------
@@ -222,7 +222,7 @@ def fit_shift(turns: np.ndarray, centers: np.ndarray, face_width: float) -> np.n
     centers : (N, 2) ndarray
         Centers of gravity of their mattes, aligned to the template by the face.
     face_width : float
-        Of the template, in pixels.
+        Width of the template's face, in pixels.
 
     Returns
     -------
@@ -243,8 +243,8 @@ def align_to_template(
     ----------
     landmarks, template : (68, 2) ndarray
     neck : Neck
-    frame : (height, width)
-        Of the template.
+    frame : (H, W)
+        Shape of the template.
 
     Returns
     -------
@@ -273,8 +273,8 @@ def fit_alignment(
     landmarks : sequence of (68, 2) ndarray
     centers : sequence of (2,) ndarray
         `center_of_gravity` of the mattes, each in its own frame.
-    frame : (height, width)
-        Of the template.
+    frame : (H, W)
+        Shape of the template.
 
     Returns
     -------

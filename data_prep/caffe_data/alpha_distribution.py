@@ -15,7 +15,7 @@ from caffe_layers.weighted_loss import BINS, loss_weights
 from data_prep.common.errors import InputError
 from data_prep.common.files import atomic_write
 
-#: Of p(alpha): raise it when it changes (`data_prep.common.versions`).
+#: Version of p(alpha): raise it when p(alpha) changes (`data_prep.common.versions`).
 ALPHA_DISTRIBUTION_VERSION = 1
 
 # Counted into every bin on top of the data, so that -log p is finite everywhere.
@@ -23,8 +23,8 @@ ALPHA_DISTRIBUTION_VERSION = 1
 PRIOR_COUNT = 1.0
 
 # Standard deviation, in bins, of the smoothing of fractional alphas.  Mattes that were
-# made from few samples a pixel, or brightened in 8 bits, leave out every so many
-# values: a comb that says nothing about people.
+# made from few samples a pixel, or brightened in 8 bits, skip values at regular
+# distances: gaps that are an artifact and no property of people.
 SMOOTHING = 2.0
 
 

@@ -4,8 +4,8 @@
 original are 13 versions: 22,100 records of the paper's 1,700 training portraits.
 The paper's text says "16K+"; the authors' sibling paper on portrait
 segmentation counts the same way as here (13 x 1,500 = "more than 19,000").  Which
-changes the paper left out is not written, so all are made by default; another
-choice is `prepare --augment`, and `parse_augmentations` reads it.
+changes the paper left out is not said, so all are made by default; `prepare --augment`
+makes another choice (`parse_augmentations`).
 
 Photo, shape mask and matte go through the same filter, the same affine matrix
 and the same border rule, so they stay registered to the pixel.
@@ -61,7 +61,7 @@ class Augmentation:
     scale : float
         Above 1 enlarges.
     gamma : float
-        Of the photo alone; below 1 brightens.
+        Exponent for the photo's levels alone; below 1 brightens.
     """
 
     name: str

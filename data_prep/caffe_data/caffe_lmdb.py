@@ -16,7 +16,7 @@ import numpy as np
 from data_prep.common.errors import InputError
 from data_prep.common.files import atomic_write, remove_leftovers
 
-#: What a database was made from; Caffe looks at data.mdb and lock.mdb only.
+#: What a database was made from; Caffe reads data.mdb and lock.mdb only.
 MANIFEST = "manifest.json"
 
 # Address space, not disk space: the file grows with its records.
@@ -136,7 +136,7 @@ class DatumWriter:
     The database is built under a temporary name beside `path` and renamed, in
     place of an older one, by `finish`.  What was committed before a kill, a
     full disk or an exception stays under the temporary name, and the next
-    writer of the same goes on from there.
+    writer of the same continues from there.
 
     Parameters
     ----------
@@ -283,7 +283,7 @@ class AlignedWriter:
     ----------
     keys : sequence of str
     rank : int
-        Of the record that is put next.
+        Rank of the record that is put next.
 
     Raises
     ------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,8 +24,10 @@ from data_prep.common.errors import InputError
 from data_prep.common.files import atomic_write
 from data_prep.common.parallel import OrderedMap
 
+logger = logging.getLogger(__name__)
+
 SPLITS = ("train", "test")
-SAMPLED = 8  # portraits of each split whose records tell the size of all
+SAMPLED = 8  # portraits of each split whose records the total size is estimated from
 
 #: What `RecordEncoder` makes of one portrait.
 Records = list[tuple[bytes, ...]]
@@ -46,7 +49,7 @@ class Split:
         What each record is, in the order of the writer's keys: stem and version.
     writer : AlignedWriter
     encoded : iterator of Records
-        Of the portraits that the databases do not have yet, in order.
+        Records of the portraits that the databases do not have yet, in order.
     """
 
     name: str
@@ -55,7 +58,7 @@ class Split:
     encoded: Iterator[Records]
 
     def peek(self, portraits: int) -> list[Records]:
-        """The next records of up to so many portraits; they stay the next ones."""
+        """Records of the next portraits, up to `portraits` of them, without consuming them."""
         head = list(islice(self.encoded, portraits))
         self.encoded = chain(head, self.encoded)
         return head
@@ -81,13 +84,13 @@ def open_split(
     name : str
         One of `SPLITS`.
     portraits : sequence of Face
-        In an order that depends on nothing that `built_from` does not tell.
+        In an order that `built_from` determines.
     encode : RecordEncoder
     built_from : dict
         As `AlignedWriter` takes it.
     seed : int
-        Of the order of the records.
-    ordered_map : callable
+        Seed of the records' order.
+    ordered_map : OrderedMap
         `open_workers` gives it.
 
     Raises
@@ -121,7 +124,7 @@ def check_space(out: Path, needed: int) -> None:
 
 
 def announce_size(out: Path, splits: Sequence[Split]) -> None:
-    """Estimate the databases from a few portraits; print it and check the disk.
+    """Estimate the databases from a few portraits, log it and check the disk.
 
     Raises
     ------
@@ -139,7 +142,7 @@ def announce_size(out: Path, splits: Sequence[Split]) -> None:
             total += size
             needed += max(0, size - written)
     counts = " + ".join(f"{len(split.names):,} {split.name}" for split in splits)
-    print(f"{out}: {counts} records, about {total / 1e9:.2f} GB.")
+    logger.info("%s: %s records, about %.2f GB.", out, counts, total / 1e9)
     check_space(out, needed)
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -45,7 +46,7 @@ from data_prep.caffe_data.databases import (
 )
 from data_prep.caffe_data.records import Face, MatteAligner, RecordEncoder
 from data_prep.caffe_data.shape_mask import ShapeMask, average_mattes, draw_alignments
-from data_prep.caffe_data.sources import as_noted, describe_sources
+from data_prep.caffe_data.sources import describe_sources, in_noted_form
 from data_prep.caffe_data.survey import Survey, SurveyCache, survey_portraits
 from data_prep.common.assets import fetch
 from data_prep.common.digests import sha256_of
@@ -56,6 +57,8 @@ from data_prep.common.parallel import OrderedMap, open_workers
 from data_prep.datasets.dataset import FRAME, Dataset, DatasetError
 from data_prep.datasets.duplicates import duplicate_problems, equal_photos
 from data_prep.datasets.notes import notes_on_mattes
+
+logger = logging.getLogger(__name__)
 
 GROUP = 8  # mattes that one worker adds up
 PICTURED = 12  # alignments in shape_mask.png
@@ -126,7 +129,7 @@ def make_shape_mask(
     faces : sequence of Face
     centers : sequence of (2,) ndarray
         `center_of_gravity` of their mattes.
-    ordered_map : callable
+    ordered_map : OrderedMap
 
     Raises
     ------
@@ -169,7 +172,7 @@ def prepare(
     ----------
     dataset_folder, out : Path
     seed : int
-        Of the split (where the dataset has no lists), the order of the records
+        Seed of the split (where the dataset has no lists), the order of the records
         and the choice of pictured portraits.
     augmentations : sequence of Augmentation
         Versions of each training portrait.
@@ -195,8 +198,8 @@ def prepare(
         dataset_folder = dataset_folder.absolute()
     dataset = Dataset.open(dataset_folder, seed)
     for note in dataset.notes:
-        print(note)
-    sources = as_noted(out, describe_sources(dataset, augmentations, vary, seed))
+        logger.info("%s", note)
+    sources = in_noted_form(out, describe_sources(dataset, augmentations, vary, seed))
     if is_current(out, sources):
         return False
     with locked(out), open_workers(workers, scheduler) as ordered_map:
@@ -254,15 +257,17 @@ def _make_products(
     ]
     faceless = [portrait.stem for portrait, landmarks in faces if landmarks is None]
     if faceless:
-        print(
-            f"No face in {len(faceless)} of {len(faces)} portraits, their shape mask is "
-            f"neutral: {', '.join(faceless)}"
+        logger.info(
+            "No face in %d of %d portraits, their shape mask is neutral: %s",
+            len(faceless),
+            len(faces),
+            ", ".join(faceless),
         )
     split_faces = {"train": faces[: len(dataset.train)], "test": faces[len(dataset.train) :]}
     train = surveys[: len(dataset.train)]
     mattes = [portrait.matte for portrait in dataset.train]
     for note in notes_on_mattes(mattes, [survey.alpha_counts for survey in train]):
-        print(note)
+        logger.info("%s", note)
 
     distribution = alpha_distribution(survey.alpha_counts for survey in train)
     save_alpha_distribution(out / "p_alpha.txt", distribution)
@@ -284,7 +289,7 @@ def _make_products(
     with ExitStack() as stack:
         splits = []
         for name, encode in encoders.items():
-            # In random order: the first ones tell about how large all are.
+            # In random order: from the first ones the size of all is estimated.
             portraits = shuffled(split_faces[name], seed)
             opened = open_split(out, name, portraits, encode, built_from, seed, ordered_map)
             splits.append(stack.enter_context(opened))

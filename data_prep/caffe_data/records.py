@@ -14,7 +14,7 @@ from data_prep.caffe_data.variation import variation_of
 from data_prep.common.images import encode_image, read_matte, read_photo
 from data_prep.datasets.dataset import FRAME, Portrait
 
-#: Of the records and their order: raise it when they change (`data_prep.common.versions`).
+#: Version of the records and their order: raise it when they change (`data_prep.common.versions`).
 RECORDS_VERSION = 1
 
 #: Databases of a split and how their images are coded, in the order of `Record`.

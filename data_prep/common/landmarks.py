@@ -35,12 +35,39 @@ class DetectedFace(NamedTuple):
     confidence: float
 
 
+class LandmarkPredictor:
+    """Places the 68 landmarks (iBUG order) in a face whose box is known."""
+
+    def __init__(self) -> None:
+        self._find_landmarks = dlib.shape_predictor(str(fetch("landmark-model")))
+
+    def predict(self, rgb: np.ndarray, box: dlib.rectangle) -> np.ndarray:
+        """Landmarks of one face.
+
+        Parameters
+        ----------
+        rgb : (H, W, 3) uint8 ndarray
+        box : dlib.rectangle
+            From the brows to the chin, in pixels; may reach beyond the image.
+
+        Returns
+        -------
+        (68, 2) float64 ndarray
+            x and y in pixels.
+        """
+        shape = self._find_landmarks(rgb, box)
+        return np.array([(p.x, p.y) for p in shape.parts()], dtype=np.float64)
+
+
 class LandmarkDetector:
-    """Finds the faces of a photo and their 68 landmarks (iBUG order)."""
+    """Finds the faces of a photo and their 68 landmarks (iBUG order), for preparing data.
+
+    Photos that are matted are searched by `tools.matting.face_detector`, which sees more.
+    """
 
     def __init__(self) -> None:
         self._find_faces = dlib.get_frontal_face_detector()
-        self._find_landmarks = dlib.shape_predictor(str(fetch("landmark-model")))
+        self._predictor = LandmarkPredictor()
 
     def detect(self, photo: np.ndarray) -> np.ndarray | None:
         """Landmarks of the largest face.
@@ -73,8 +100,7 @@ class LandmarkDetector:
         rectangles, confidences, _ = self._find_faces.run(rgb, 0, 0.0)
         faces = zip(rectangles, confidences)
         for face, confidence in sorted(faces, key=lambda face: face[0].area(), reverse=True):
-            shape = self._find_landmarks(rgb, face)
-            points = np.array([(p.x, p.y) for p in shape.parts()], dtype=np.float64)
+            points = self._predictor.predict(rgb, face)
             # Pixel centers are at whole numbers, so the corner of a photo is at -0.5.
             yield DetectedFace((points + 0.5) * reduction - 0.5, confidence)
 

@@ -26,11 +26,19 @@ Result = TypeVar("Result")
 
 
 class OrderedMap(Protocol):
-    """Like `map`: a function at the top level of a module, and its arguments."""
+    """A `map` that may work in several processes, as `open_workers` gives it."""
 
     def __call__(
         self, function: Callable[[Item], Result], items: Iterable[Item], /
-    ) -> Iterator[Result]: ...
+    ) -> Iterator[Result]:
+        """Results of a function, in the order of the items.
+
+        Parameters
+        ----------
+        function : callable
+            At the top level of a module, so that it can be sent to a worker.
+        items : iterable
+        """
 
 
 # Results that wait for the consumer, and items that wait for a worker: enough
@@ -101,7 +109,7 @@ def _end_with_parent() -> None:
 
 def _start_worker() -> None:
     cv2.setNumThreads(1)  # a process has one processor
-    # A parent that is killed says nothing to a worker that waits for a task.
+    # A killed parent cannot tell a worker that waits for a task to stop.
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
@@ -138,7 +146,7 @@ def _local_processes(workers: int) -> Iterator[OrderedMap]:
             yield ordered_map
     except BrokenProcessPool:
         raise InputError(
-            "A worker process died, perhaps for want of memory; run the command again "
+            "A worker process died, perhaps because memory ran out; run the command again "
             "with fewer --workers."
         ) from None
     finally:
@@ -195,7 +203,7 @@ def _dask_cluster(scheduler: str) -> Iterator[OrderedMap]:
 def open_workers(workers: int, scheduler: str | None = None) -> Iterator[OrderedMap]:
     """A `map` that works in parallel and gives results in the order of the items.
 
-    Few items are in work or wait for the consumer at any time, so endless
+    Only a few items are in progress or wait for the consumer at any time, so endless
     collections fit into the memory.  Workers begin with the call; without workers
     each item is done when its result is asked for.  Where the work is done changes
     no result.

@@ -62,7 +62,7 @@ TIFF_DEFLATE, TIFF_UNASSOCIATED_ALPHA, TIFF_HORIZONTAL_PREDICTOR = 8, 2, 2
 TIFF_COMPRESSION_LEVEL = 1  # higher ones gain little on the noise of 16 bits
 TIFF_STRIP_ROWS = 64
 
-# Of ICC profiles: header and entries of the table of tags, in bytes; the classes of
+# ICC profiles: bytes of the header and of an entry in the table of tags; the classes of
 # profiles that describe images, and the spaces that colors are converted through.
 ICC_HEADER, ICC_TAG = 128, 12
 ICC_IMAGE_CLASSES = (b"scnr", b"mntr", b"prtr", b"spac")
@@ -278,7 +278,7 @@ def _shares_of_white(values: np.ndarray, name: str) -> np.ndarray:
 
 
 def _content(path: Path) -> bytes:
-    """A file or a pipe, as far as it may be read and a byte further."""
+    """Content of a file or pipe, up to one byte more than may be read."""
     if not is_stream(path):
         require_file(path)
     return read_stream(path)
@@ -287,7 +287,7 @@ def _content(path: Path) -> bytes:
 def _stores_sixteen_bit_colors(image: Image.Image, content: bytes) -> bool:
     """Whether OpenCV reads the 16 bits of an image that Pillow reduces to 8.
 
-    Color keys, CMYK and premultiplied colors it gets wrong.
+    It gets color keys, CMYK and premultiplied colors wrong.
     """
     if image.format == "PNG":
         return content[24] == 16 and "transparency" not in image.info

@@ -1,8 +1,8 @@
-"""What stands for code in the keys of kept work: versions, raised by hand.
+"""Versions, raised by hand, that stand for code in the keys of kept work.
 
 Work that is kept between runs (photos, records, measured errors) is named by all that it
-depends on, code included.  For code stands a number beside it, such as
-`data_prep.caffe_data.survey.SURVEY_VERSION`.  Who changes what the code makes raises the
+depends on, code included.  A number beside the code stands for it, such as
+`data_prep.caffe_data.survey.SURVEY_VERSION`.  Whoever changes what the code makes raises the
 number, and work of earlier versions is done again.  A comment, a new name or another place of the
 code changes no output and no version.
 
@@ -17,7 +17,7 @@ from data_prep.common.digests import content_key
 # The face landmark model of `FIRST_RECIPES`.
 _LANDMARKS = "fbdc2cb80eb9aa7a758672cbfdda32ba6300efe9b6e6c7a299ff7e736b11b92f"
 # Up to commit 64d2747 digests of source files stood for code.  Keys of the first versions
-# go on with the digests of that commit, so that what it made stays valid.
+# keep the digests of that commit, so that what it made stays valid.
 FIRST_RECIPES = {
     ("render", 1): "1ce43ce56af8483e181d0017f1bda56c5c826e188ac1f005528d196f1acae6cb",
     ("survey", 1, _LANDMARKS): "bf14699cdc158f5be5b286e89cd23ec7eec79a04054243f634ca9ce0ef353230",

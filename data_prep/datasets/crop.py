@@ -27,7 +27,7 @@ import numpy as np
 from data_prep.common.errors import InputError
 from data_prep.datasets.dataset import FRAME
 
-ASPECT = (3, 4)  # width, height: FRAME in lowest terms
+ASPECT = (4, 3)  # height to width: FRAME in lowest terms
 #: Crops that would have to be enlarged more than this are refused.
 LARGEST_ENLARGEMENT = 2.0
 FOREGROUND = 128  # of 255
@@ -75,18 +75,18 @@ class Target(NamedTuple):
 TARGET = Target(face_height=187.5, face_center=(301.75, 361.75), matte_top=114.5)
 
 
-def face_rectangle(landmarks: np.ndarray, size: tuple[int, int]) -> Rectangle:
+def face_rectangle(landmarks: np.ndarray, shape: tuple[int, int]) -> Rectangle:
     """Bounding box of a face, as far as it lies in the photo.
 
     Parameters
     ----------
     landmarks : (68, 2) ndarray
         x and y of pixel centers.
-    size : (width, height)
-        Of the photo.
+    shape : (H, W)
+        Shape of the photo.
     """
     # Pixel centers lie half a pixel inside.
-    inside = np.clip(landmarks + 0.5, 0, size)
+    inside = np.clip(landmarks + 0.5, 0, shape[::-1])
     return Rectangle(*inside.min(axis=0).tolist(), *inside.max(axis=0).tolist())
 
 
@@ -104,7 +104,7 @@ def measure_target(landmarks: Sequence[np.ndarray], mattes: Sequence[np.ndarray]
     mattes : sequence of (800, 600) ndarray
         In the same order.
     """
-    faces = [face_rectangle(points, FRAME[::-1]) for points in landmarks]
+    faces = [face_rectangle(points, FRAME) for points in landmarks]
     x, y = np.median([face.center for face in faces], axis=0)
     return Target(
         face_height=float(np.median([face.height for face in faces])),
@@ -134,21 +134,22 @@ class Crop(NamedTuple):
 
 def resize_to_frame(image: np.ndarray) -> np.ndarray:
     """An image at 600x800, whatever its aspect."""
-    size = FRAME[::-1]
-    reduced = image.shape[1] >= size[0] and image.shape[0] >= size[1]
+    height, width = FRAME
+    reduced = image.shape[0] >= height and image.shape[1] >= width
     interpolation = cv2.INTER_AREA if reduced else cv2.INTER_LINEAR
-    return cv2.resize(image, size, interpolation=interpolation)
+    return cv2.resize(image, (width, height), interpolation=interpolation)
 
 
-def check_enlargement(width: int, height: int) -> None:
-    """Refuse crops too small for a portrait of 600x800.
+def check_enlargement(shape: tuple[int, int]) -> None:
+    """Refuse crops (H, W) that are too small for a portrait of 600x800.
 
     Raises
     ------
     InputError
         If they would be enlarged more than `LARGEST_ENLARGEMENT` times.
     """
-    if max(FRAME[1] / width, FRAME[0] / height) > LARGEST_ENLARGEMENT:
+    height, width = shape
+    if max(FRAME[0] / height, FRAME[1] / width) > LARGEST_ENLARGEMENT:
         raise InputError(
             f"the part to crop has {width}x{height} pixels, too few for "
             f"{FRAME[1]}x{FRAME[0]}; take a larger photo"
@@ -161,15 +162,15 @@ def _place(start: float, length: int, low: float, high: float, whole: int) -> in
     return int(np.clip(round(start), 0, whole - length))
 
 
-def crop_around_face(face: Rectangle, size: tuple[int, int], target: Target = TARGET) -> Crop:
+def crop_around_face(face: Rectangle, shape: tuple[int, int], target: Target = TARGET) -> Crop:
     """The crop that brings a face to the target's place and size.
 
     Parameters
     ----------
     face : Rectangle
         Inside the photo.
-    size : (width, height)
-        Of the photo.
+    shape : (H, W)
+        Shape of the photo.
     target : Target
 
     Raises
@@ -177,25 +178,25 @@ def crop_around_face(face: Rectangle, size: tuple[int, int], target: Target = TA
     InputError
         If no 3:4 crop contains the face, or the face is too small.
     """
-    wanted = face.height / target.face_height * FRAME[0] / ASPECT[1]
-    width, height = _largest(size, limit=wanted)
+    wanted = face.height / target.face_height * FRAME[0] / ASPECT[0]
+    height, width = _largest(shape, limit=wanted)
     if face.width > width or face.height > height:
         raise InputError("the face does not fit into a 3:4 crop; take a photo with more around it")
-    check_enlargement(width, height)
+    check_enlargement((height, width))
     x, y = face.center
     left = x - target.face_center[0] * width / FRAME[1]
     top = y - target.face_center[1] * height / FRAME[0]
     return Crop(
-        _place(left, width, face.left, face.right, size[0]),
-        _place(top, height, face.top, face.bottom, size[1]),
+        _place(left, width, face.left, face.right, shape[1]),
+        _place(top, height, face.top, face.bottom, shape[0]),
         width,
         height,
     )
 
 
-def _largest(size: tuple[int, int], limit: float = np.inf) -> tuple[int, int]:
-    """Width and height of the largest 3:4 crop, up to `limit` times 3x4 pixels."""
-    unit = min(size[0] // ASPECT[0], size[1] // ASPECT[1], limit)
+def _largest(shape: tuple[int, int], limit: float = np.inf) -> tuple[int, int]:
+    """Shape (H, W) of the largest 3:4 crop, up to `limit` times 3x4 pixels."""
+    unit = min(shape[0] // ASPECT[0], shape[1] // ASPECT[1], limit)
     unit = max(1, round(unit))
     return ASPECT[0] * unit, ASPECT[1] * unit
 
@@ -215,8 +216,8 @@ def crop_around_matte(matte: np.ndarray, target: Target = TARGET) -> Crop:
         If the photo is too small.
     """
     whole_height, whole_width = matte.shape
-    width, height = _largest((whole_width, whole_height))
-    check_enlargement(width, height)
+    height, width = _largest(matte.shape)
+    check_enlargement((height, width))
     columns = np.nonzero(matte >= FOREGROUND)[1]
     left = columns.mean() + 0.5 - width / 2
     top = matte_top(matte) - target.matte_top * height / FRAME[0]
@@ -228,7 +229,7 @@ def crop_around_matte(matte: np.ndarray, target: Target = TARGET) -> Crop:
     )
 
 
-def is_of_matte(face: Rectangle, matte: np.ndarray) -> bool:
+def is_in_foreground(face: Rectangle, matte: np.ndarray) -> bool:
     """Whether most of a face is foreground: faces of passers-by are not."""
     left, top = int(face.left), int(face.top)
     right, bottom = int(np.ceil(face.right)), int(np.ceil(face.bottom))
@@ -249,9 +250,8 @@ def choose_crop(landmarks: np.ndarray | None, matte: np.ndarray) -> tuple[Crop, 
     InputError
         If the photo allows none.
     """
-    size = matte.shape[::-1]
     if landmarks is not None:
-        face = face_rectangle(landmarks, size)
-        if is_of_matte(face, matte):
-            return crop_around_face(face, size), True
+        face = face_rectangle(landmarks, matte.shape)
+        if is_in_foreground(face, matte):
+            return crop_around_face(face, matte.shape), True
     return crop_around_matte(matte), False

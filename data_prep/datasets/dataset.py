@@ -2,7 +2,7 @@
 
 images/         photos, .jpg, .jpeg or .png; any other format where there is none of these
 mattes/         alpha of the same stem, .png; any other format where there is no .png
-train.txt       one stem a line (`datasets.lists` says in which forms else)
+train.txt       one stem a line (other forms: `data_prep.datasets.lists`)
 test.txt
 validation.txt  optional: neither trained nor tested on, to choose weights by
 dataset.json    optional: origin and checksums (`dataset_manifest`)
@@ -34,7 +34,7 @@ MATTE_SUFFIXES = (".png",)
 TRAINING_SHARE = 1700 / 2000  # of the paper's dataset
 LISTS = ("train", "test")
 VALIDATION = "validation"
-#: Height and width of every prepared portrait, as in the paper.
+#: Shape (H, W) of every prepared portrait, as in the paper.
 FRAME = (800, 600)
 
 
@@ -102,14 +102,14 @@ def split_stems(stems: Sequence[str], seed: int = 0) -> tuple[list[str], list[st
 
 
 def read_portrait(
-    portrait: Portrait, size: tuple[int, int] | None = None
+    portrait: Portrait, shape: tuple[int, int] | None = None
 ) -> tuple[list[np.ndarray], list[Problem]]:
     """Read a photo and its matte, and say what is wrong with them.
 
     Parameters
     ----------
     portrait : Portrait
-    size : (width, height), optional
+    shape : (H, W), optional
         That the photo must have.
 
     Returns
@@ -119,7 +119,7 @@ def read_portrait(
         of use where there is no problem.
     problems : list of Problem
         Unreadable files, a matte of another size than its photo or one that
-        `matte_fault` refuses, a photo of another size than `size`.
+        `matte_fault` refuses, a photo of another shape than `shape`.
     """
     images: list[np.ndarray] = []
     problems: list[Problem] = []
@@ -134,9 +134,9 @@ def read_portrait(
     if (height, width) != (matte_height, matte_width):
         reason = f"the matte is {matte_width}x{matte_height} pixels, its photo {width}x{height}"
         problems.append(Problem(portrait.matte, reason))
-    if size is not None and (width, height) != size:
+    if shape is not None and (height, width) != shape:
         reason = (
-            f"the photo is {width}x{height} pixels; crop it and its matte to {size[0]}x{size[1]}"
+            f"the photo is {width}x{height} pixels; crop it and its matte to {shape[1]}x{shape[0]}"
         )
         problems.append(Problem(portrait.photo, reason))
     fault = matte_fault(images[1])
@@ -146,16 +146,16 @@ def read_portrait(
 
 
 def check_portraits(
-    folder: Path, portraits: Sequence[Portrait], size: tuple[int, int] | None = None
+    folder: Path, portraits: Sequence[Portrait], shape: tuple[int, int] | None = None
 ) -> None:
     """Read every photo and matte.
 
     Parameters
     ----------
     folder : Path
-        Of the dataset.
+        The dataset's.
     portraits : sequence of Portrait
-    size : (width, height), optional
+    shape : (H, W), optional
         That all photos must have.
 
     Raises
@@ -163,7 +163,7 @@ def check_portraits(
     DatasetError
         All that is wrong at once, as `read_portrait` finds it.
     """
-    problems = [problem for each in portraits for problem in read_portrait(each, size)[1]]
+    problems = [problem for each in portraits for problem in read_portrait(each, shape)[1]]
     if problems:
         raise DatasetError(folder, problems)
 
@@ -174,7 +174,7 @@ def load_portrait(portrait: Portrait) -> tuple[np.ndarray, np.ndarray]:
     Raises
     ------
     InputError
-        If `read_portrait` finds a problem; the message tells the first.
+        If `read_portrait` finds a problem; the message names the first.
     """
     images, problems = read_portrait(portrait)
     if problems:
@@ -184,30 +184,33 @@ def load_portrait(portrait: Portrait) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _read_lists(
-    folder: Path, index: PortraitIndex
+    folder: Path, index: PortraitIndex, test_only: bool
 ) -> tuple[dict[str, list[Entry]] | None, list[Problem]]:
     """The lists of a folder, None where it has none, and what is wrong with them.
 
     Raises
     ------
     InputError
-        If one of train.txt and test.txt is missing, or a list is no text.
+        If one of train.txt and test.txt is missing (train.txt may be, where only the
+        test list is wanted), or a list is no text.
     """
     paths = {name: folder / f"{name}.txt" for name in (*LISTS, VALIDATION)}
     present = [name for name in LISTS if paths[name].is_file()]
     if not present:
         return None, []
-    if len(present) == 1:
+    if len(present) == 1 and not (test_only and present == ["test"]):
         raise InputError(
             f"{folder} has {present[0]}.txt only; it takes both train.txt and "
             "test.txt, or none for a random split."
         )
-    lists, problems = {}, []
+    lists: dict[str, list[Entry]] = {name: [] for name in LISTS}
+    problems: list[Problem] = []
     for name, path in paths.items():
         if path.is_file():
             lists[name], unnamed = read_entries(path, index)
             problems += unnamed
-    return lists, problems + repetitions({paths[name]: lists[name] for name in lists})
+    read = {paths[name]: entries for name, entries in lists.items() if paths[name].is_file()}
+    return lists, problems + repetitions(read)
 
 
 def _pair(
@@ -243,8 +246,8 @@ class Dataset:
     drawn_with : int or None
         Seed of the split; None where the folder has lists.
     notes : list of str
-        What the user should know and no problem stands for: files that are passed
-        over, photos that are on one list twice.
+        What the user should know besides problems: files that are ignored,
+        photos that are on one list twice.
     """
 
     folder: Path
@@ -255,7 +258,7 @@ class Dataset:
     notes: list[str] = field(default_factory=list)
 
     @classmethod
-    def open(cls, folder: Path | str, seed: int = 0) -> Dataset:
+    def open(cls, folder: Path | str, seed: int = 0, test_only: bool = False) -> Dataset:
         """Read the lists and pair photos with mattes; pixels are not read.
 
         Without lists every pair of the folder is used, split by `split_stems`.
@@ -265,7 +268,9 @@ class Dataset:
         ----------
         folder : path
         seed : int
-            Of the split, where the folder has no lists.
+            Seed of the split, where the folder has no lists.
+        test_only : bool
+            Whether test.txt alone is enough: nobody trains on it.
 
         Raises
         ------
@@ -291,7 +296,7 @@ class Dataset:
         places = (photos.folder, mattes.folder)
         described = f"the name of a photo or matte in {folder}"
         index = PortraitIndex(folder, places, stems.values(), described)
-        lists, problems = _read_lists(folder, index)
+        lists, problems = _read_lists(folder, index, test_only)
         notes: list[str] = []
         drawn = lists is None
         if lists is None:
@@ -337,6 +342,6 @@ class Dataset:
         sides = {"train": self.train, "test": self.test, VALIDATION: self.validation}
         return {each.photo: name for name, side in sides.items() for each in side}
 
-    def check_pixels(self, size: tuple[int, int] | None = None) -> None:
+    def check_pixels(self, shape: tuple[int, int] | None = None) -> None:
         """`check_portraits` of the training and test portraits."""
-        check_portraits(self.folder, self.portraits, size)
+        check_portraits(self.folder, self.portraits, shape)

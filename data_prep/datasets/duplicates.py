@@ -35,7 +35,7 @@ def duplicate_problems(
     Parameters
     ----------
     groups : iterable of sequence of Path
-        Of equal photos.
+        Photos that are equal, by group.
     side_of : mapping of Path to str
         "train", "test" or "validation".
     """
@@ -59,7 +59,7 @@ def equal_photos(
     Parameters
     ----------
     landmarks : mapping of Path to (68, 2) ndarray or None
-        Of the face of each photo.  Equal pixels have equal landmarks: no other photos
+        Landmarks of the face in each photo.  Equal pixels have equal landmarks: no other photos
         are read, and none without a face.
     side_of : mapping of Path to str
     """

@@ -1,4 +1,4 @@
-"""The images of a folder by their stems, and the files that are none."""
+"""The images of a folder by their stems, and its files that are no images."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class ImageFolder:
         ----------
         stem : str
         name : str
-            Of the file that there should be.
+            Name of the file that there should be.
         what : str
             "the photo" or "the matte".
         """

@@ -1,7 +1,7 @@
 """How public portrait collections lie on disk: which photo goes with which matte.
 
 Each function reads names and lists, no pixels, and accounts for every file in
-the folders it looks at: it is in a pair or it has a problem.
+the folders it reads: it is in a pair or it has a problem.
 
 `plain`
     Two folders, paired by stem; train.txt and test.txt are followed if both
@@ -178,7 +178,7 @@ def pair_folders(
     ----------
     photos, mattes : Path
     split : {"train", "test"}, optional
-        Of all pairs.
+        Split that all pairs belong to.
     partner : str
         What a photo's counterpart is called.
     """

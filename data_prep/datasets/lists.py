@@ -51,7 +51,7 @@ class Entry(NamedTuple):
 
 
 def composed(name: str) -> str:
-    """A name with composed letters (Unicode NFC): the same for whatever looks the same."""
+    """A name with composed letters (Unicode NFC): names that look the same are the same."""
     return unicodedata.normalize("NFC", name)
 
 
@@ -91,7 +91,7 @@ class PortraitIndex:
     places : iterable of Path
         Folders of photos and mattes: paths lead there.
     stems : iterable of str
-        Of the portraits that a list may name.
+        Stems of the portraits that a list may name.
     described : str
         What a list has to name, for messages: "a portrait of ...".
     """

@@ -103,7 +103,7 @@ class DatasetManifest:
 
 
 def rejection_lines(rejected: Sequence[dict[str, str]]) -> list[str]:
-    """Every rejected file with its reason, one a line, under a heading; maybe none."""
+    """Every rejected file with its reason, one a line, under a heading; possibly empty."""
     if not rejected:
         return []
     heading = f"{len(rejected)} file{'s' * (len(rejected) > 1)} rejected:"

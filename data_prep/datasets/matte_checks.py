@@ -1,7 +1,7 @@
 """Whether a file can be the true matte of a portrait, from its values and where they lie.
 
-Refused is only what no true matte can be: a training or a measurement with it says
-nothing, and does not look wrong.
+Only what no true matte can be is refused: training or measuring with it would be
+meaningless without looking wrong.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ def matte_fault(matte: np.ndarray, landmarks: np.ndarray | None = None) -> str |
     ----------
     matte : (H, W) uint8 ndarray
     landmarks : (68, 2) ndarray, optional
-        Of the face in the photo: x and y in pixels.
+        Landmarks of the face in the photo: x and y in pixels.
 
     Returns
     -------
     str or None
-        What goes on from "the matte ...": it has no foreground or no background, holds
+        How the sentence "the matte ..." ends: it has no foreground or no background, holds
         labels other than 0 and 255, or is inverted.  None where nothing is wrong.
     """
     levels = np.unique(matte).tolist()
@@ -77,7 +77,7 @@ def matte_fault(matte: np.ndarray, landmarks: np.ndarray | None = None) -> str |
 
 
 def inversion_fault(matte: np.ndarray, landmarks: np.ndarray | None = None) -> str | None:
-    """How one sees that a matte or trimap is inverted; None where one does not see it.
+    """The sign that a matte or trimap is inverted; None where there is none.
 
     Parameters and result as `matte_fault` has them.
     """

@@ -1,4 +1,4 @@
-"""What to tell of a dataset that can be used: one line a matter, mostly none."""
+"""Notes on a dataset that can be used all the same: a line each, usually none."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def notes_on_equal_photos(
     Parameters
     ----------
     groups : sequence of sequence of Path
-        Of equal photos.
+        Photos that are equal, by group.
     side_of : mapping of Path to str
         "train", "test" or "validation".
     """

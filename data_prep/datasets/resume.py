@@ -1,4 +1,4 @@
-"""Long work on many files that a bad file does not stop and a kill does not undo.
+"""Resumable work on many files, which skips bad ones and survives a kill.
 
 Each task yields an `Outcome`: a record (JSON) of what was written, or a problem.
 Records go to a journal as they come.  A record carries a key made from the
@@ -38,7 +38,7 @@ class Journal:
     folder : Path
         The journal lies there until `close`.
     name : str, optional
-        Of its file.
+        Name of the journal's file.
     """
 
     def __init__(self, folder: Path, name: str = JOURNAL) -> None:
@@ -86,7 +86,7 @@ def known_records(out: Path, manifest: DatasetManifest | None, foreign: str) -> 
     ----------
     out : Path
     manifest : DatasetManifest or None
-        Of the folder.
+        The folder's.
     foreign : str
         What to say of a folder that no such run made.
 
@@ -116,7 +116,7 @@ def is_done(record: dict | None, key: str, folder: Path) -> bool:
 
 
 def problem_of(error: Exception, files: Sequence[Path]) -> Problem:
-    """The problem an exception tells, with the file at fault.
+    """The problem that an exception describes, with the file at fault.
 
     Parameters
     ----------
@@ -157,7 +157,7 @@ def run_resumable(
     workers : int
         Processes.
     label : str
-        Of the progress bar.
+        What the progress bar says.
 
     Returns
     -------

@@ -6,6 +6,6 @@ and every other module is one concern: what it may look like is drawn by its
 `choose_...` function, which needs no Blender.
 """
 
-#: Of the photos, mattes and foregrounds that are rendered: raise it when code or a table
+#: Version of rendered photos, mattes and foregrounds: raise it when code or a table
 #: changes them (`data_prep.common.versions`).
 RENDER_VERSION = 1

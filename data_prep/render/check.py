@@ -55,7 +55,7 @@ class Measured:
 
 @functools.cache
 def _detector() -> LandmarkDetector:
-    """One a process: its model takes longer to read than a face to find."""
+    """The process's own: loading its model takes longer than finding a face."""
     return LandmarkDetector()
 
 

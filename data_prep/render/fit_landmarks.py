@@ -180,9 +180,8 @@ def read_observation(
     if detected is None:
         return None
     staging = stage(mesh, choose_portrait(seed, number, per_person))
-    size = photo.shape[1], photo.shape[0]
     return Observation(
-        vertices=staging.project(staging.subject.vertices[candidates], size),
+        vertices=staging.project(staging.subject.vertices[candidates], photo.shape[:2]),
         landmarks=detected,
         yaw=view_yaw(staging.subject.head, staging.camera),
     )

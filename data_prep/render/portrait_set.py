@@ -13,12 +13,12 @@ from data_prep.common.errors import InputError
 from data_prep.common.files import remove_leftovers
 from data_prep.common.parallel import available_workers
 from data_prep.common.versions import recipe_of
+from data_prep.datasets.contact_sheet import write_contact_sheet
 from data_prep.datasets.dataset import split_stems, write_lists
 from data_prep.datasets.manifest import DatasetManifest, Problem
 from data_prep.datasets.resume import Journal, Outcome, is_done, known_records, run_resumable
 from data_prep.render import RENDER_VERSION
 from data_prep.render.base.assets import body_data_dir
-from data_prep.render.base.contact_sheet import write_contact_sheet
 from data_prep.render.base.randomness import generator
 from data_prep.render.people.body import BaseMesh, read_base_mesh
 from data_prep.render.people.landmarks import landmark_points
@@ -53,13 +53,13 @@ class Settings:
     seed, per_person : int
     quality : Quality
     suffix : str
-        Of the photos: ".jpg" or ".png".
+        Suffix of the photos: ".jpg" or ".png".
     bits : int
-        Of mattes and foregrounds, 8 or 16.
+        Bits of mattes and foregrounds, 8 or 16.
     test_every : int or None
-        Each so many-th person is a test person; None: a random share is.
+        Every N-th person is a test person; None: a random share is.
     validation_every : int or None
-        Each so many-th person is a validation person, before test people are
+        Every N-th person is a validation person, before test people are
         counted off; None: nobody is.
     """
 
@@ -76,7 +76,7 @@ class Settings:
         return {name: value for name, value in asdict(self).items() if name not in SPLIT}
 
     def of_split(self) -> dict:
-        """Those that decide who is on which side, where they are given."""
+        """Those that decide who is on which side, unless they are None."""
         split = {name: getattr(self, name) for name in SPLIT}
         return {name: value for name, value in split.items() if value is not None}
 
@@ -88,7 +88,7 @@ class Task:
     Attributes
     ----------
     number : int
-        Of the portrait.
+        Number of the portrait.
     variant : int
         0 to render it; of the further background, from 1.
     settings : Settings
@@ -117,7 +117,7 @@ class Task:
 
 @functools.cache
 def _body() -> BaseMesh:
-    """One a process: reading it takes a second."""
+    """The process's own: reading it takes a second."""
     return read_base_mesh(body_data_dir())
 
 
@@ -139,12 +139,12 @@ def render_portrait(task: Task) -> list[str]:
     settings = task.settings
     choice = choose_portrait(settings.seed, task.number, settings.per_person)
     staging = stage(_body(), choice)
-    size = settings.quality.size
+    shape = settings.quality.shape
     rendered = render_foreground(choice, staging, settings.quality, task.threads)
     foreground = develop(
         rendered.color,
         rendered.matte,
-        staging.face_circle(size),
+        staging.face_circle(shape),
         choice.person.skin_tone,
         choice.development,
         settings.bits,
@@ -152,7 +152,7 @@ def render_portrait(task: Task) -> list[str]:
     photo = take_photo(foreground, choice.background, choice.development, _body())
     name = f"foregrounds/{task.stem}.png"
     write_foreground(task.out / name, foreground)
-    landmarks = staging.project(landmark_points(staging.subject, staging.camera), size)
+    landmarks = staging.project(landmark_points(staging.subject, staging.camera), shape)
     meta = _meta(choice, task, landmarks=landmarks.round(2).tolist())
     names = write_photo(task.out, task.stem, photo, foreground.matte, meta, settings.suffix)
     return [name, *names]
@@ -192,7 +192,7 @@ def recomposite(task: Task) -> list[str]:
 def make_photo(task: Task) -> Outcome:
     """Make one photo, unless that has been done.
 
-    Whatever goes wrong in a render is told of that portrait, and stops no other;
+    Whatever goes wrong in a render is reported for that portrait, and stops no other;
     a full disk stops everything.
     """
     key = content_key(task.recipe, task.settings.of_pictures(), task.number, task.variant)
@@ -206,7 +206,7 @@ def make_photo(task: Task) -> Outcome:
         names = recomposite(task) if task.variant else render_portrait(task)
     except InputError:
         raise
-    except Exception as error:  # noqa: BLE001: see above
+    except Exception as error:  # see above
         reason = f"{type(error).__name__}: {error}"
         return Outcome(problem=Problem(task.out / f"images/{task.stem}", reason))
     record = {
@@ -264,7 +264,7 @@ def sides_of_people(records: Sequence[dict], settings: Settings) -> dict[int, st
     if settings.test_every is None:
         _, test = split_stems([f"{person:09d}" for person in people], settings.seed)
         sides |= dict.fromkeys(map(int, test), "test")
-    # The last of a number, not the first: whoever begins a set is to be trained on.
+    # The N-th person and not the first, so that a small set has training people.
     for side, every in (("test", settings.test_every), ("validation", settings.validation_every)):
         if every is not None:
             sides |= {person: side for person in people if (person + 1) % every == 0}
@@ -286,7 +286,7 @@ def with_hands(settings: Settings, first: int, last: int) -> list[int]:
     Raises
     ------
     InputError
-        If who is tested on is no rule but a draw among all people.
+        If the test people are drawn at random, not by a rule.
     """
     if settings.test_every is None:
         raise InputError("--hands-until goes with --test-every: it takes training people only.")

@@ -10,11 +10,11 @@ are split into training and test, 1700 to 300; with --test-every 5 each fifth
 person is a test person, so that a set which grows moves nobody to the other
 side; with --validation-every 16 each sixteenth is on neither, but in
 validation.txt, by which trained weights can be chosen.  A run that was
-interrupted goes on where it stopped, and its files are those of a run that was
+interrupted continues where it stopped, and its files are those of a run that was
 not.  Photos that are there are not rendered again; a smaller --count removes
 none.
 
-Few people raise a hand, and a net that has seen few such hands loses them:
+Few people raise a hand, and a net that has seen few raised hands misses them:
 --hands-until K adds, of the photos from --count to K, those of training people
 with a hand beside the head.
 
@@ -33,6 +33,7 @@ from pathlib import Path
 
 from data_prep.common.errors import InputError, run_program
 from data_prep.common.parallel import available_workers
+from data_prep.datasets.dataset import FRAME
 from data_prep.datasets.manifest import DatasetManifest, rejection_lines
 from data_prep.render.portrait_set import (
     SHEET,
@@ -44,7 +45,6 @@ from data_prep.render.portrait_set import (
     settings_of,
     with_hands,
 )
-from data_prep.render.shot.camera import FRAME
 from data_prep.render.shot.quality import Quality
 
 # --- the set --------------------------------------------------------------------
@@ -56,7 +56,7 @@ def summarize(manifest: DatasetManifest, out: Path, times: Sequence[Sequence[flo
     Parameters
     ----------
     manifest : DatasetManifest
-        Of the last one.
+        Manifest of the last one.
     out : Path
     times : sequence of sequence of float
         Seconds of the new photos of each run.
@@ -103,7 +103,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--per-person", type=int, default=4, help="photos of each person")
-    parser.add_argument("--scale", type=float, default=1.0, help=f"of {FRAME[0]}x{FRAME[1]}")
+    parser.add_argument("--scale", type=float, default=1.0, help=f"of {FRAME[1]}x{FRAME[0]}")
     parser.add_argument("--samples", type=int, help="a pixel of the color pass")
     parser.add_argument("--lens-positions", type=int, help="of the matte, 32 samples each")
     parser.add_argument("--format", choices=("jpg", "png"), default="jpg", help="of photos")

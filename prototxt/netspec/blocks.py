@@ -13,15 +13,15 @@ PORTRAIT_PREPARED = "data/prepared_portrait"
 
 #: Weights learn with the base rate; biases twice as fast and without decay.
 LEARNED = [dict(lr_mult=1, decay_mult=1), dict(lr_mult=2, decay_mult=0)]
-#: Of lambda, in the rate of the weights.  Its gradient is some five orders
+#: Rate of lambda, in the rate of the weights.  Its gradient is some five orders
 #: smaller than theirs (1e-6 to 1e-4 against 0.1 in a trained lite net); at
 #: rate 1 its steps would be below the float32 resolution of 100.
 LAMBDA_RATE = 1e5
 FIXED = [dict(lr_mult=0, decay_mult=0)]
 
-#: Of the trimap loss beside the matte loss, end to end, in nets that have it.  Alone the
+#: Weight of the trimap loss beside the matte loss, end to end, in nets that have it.  Alone the
 #: matte loss lets unknown spread over whatever the Laplacian can fill in on renders, and
-#: cannot on photos (docs/design.md); of FCN-8s no pixel is certain after 80 iterations.
+#: cannot on photos (docs/design.md); FCN-8s is certain of no pixel after 80 iterations.
 TRIMAP_WEIGHT = 0.2
 
 
@@ -86,7 +86,7 @@ def matting(net, image: str, lambda_rate: float = LAMBDA_RATE, **options) -> Non
     net.alpha = L.Python(
         net.prob,
         net.tops[image],
-        # lambda: no weight decay, which would pull it towards 0.
+        # lambda: no weight decay, which would pull it toward 0.
         param=dict(lr_mult=lambda_rate, decay_mult=0),
         python_param=dict(
             module="caffe_layers.matting_layer",
@@ -126,10 +126,10 @@ def trimap_loss(
     scores, loss : str
         Names of the blobs.
     unknown_odds : float
-        Taken off the score of unknown before the softmax, so that the net learns to
-        say so much more of it than the odds are (logit adjustment, Menon et al. 2021).
+        Subtracted from the score of unknown before the softmax, so that the net learns
+        to score it higher than the odds by as much (logit adjustment, Menon et al. 2021).
     options
-        Of the loss layer.
+        Options of the loss layer.
     """
     half_step = 0.5 / 255
     net.not_background = L.Threshold(net.matte, threshold=half_step)

@@ -50,19 +50,19 @@ class Shape:
     widths : tuple of int
         Channels of the five convolution stages.
     fc_width, fc_kernel : int
-        Of fc6 (and fc7, whose kernel is 1).
+        Channels and kernel of fc6, and channels of fc7, whose kernel is 1.
     pad : int
-        Of conv1_1: wide enough that every crop lies inside what it crops.
+        Padding of conv1_1: so wide that every crop lies inside what it crops.
     reduction : int
         Factor by which 600 x 800 portraits are reduced before the net.
     batch_size : int
     lambda_rate : float
-        See `prototxt.netspec.blocks.matting`; Adam normalises the gradient by itself
+        See `prototxt.netspec.blocks.matting`; Adam normalizes the gradient by itself
         and wants less.
     prepared : str
         Folder of the databases.
     trimap_weight : float
-        Of a trimap loss beside the matte loss (`prototxt.netspec.blocks.TRIMAP_WEIGHT`); the
+        Weight of a trimap loss beside the matte loss (`prototxt.netspec.blocks.TRIMAP_WEIGHT`); the
         paper has none.
     """
 
@@ -80,8 +80,8 @@ class Shape:
 VGG16_WIDTHS = (64, 128, 256, 512, 512)
 SHAPES = {
     "fcn8s": Shape(VGG16_WIDTHS, 4096, 7, 100, reduction=1, batch_size=1),
-    # No weights of fc6 and fc7 can be had here: 4096 random channels would be 90 % of
-    # the net's size for nothing.
+    # There are no trained weights for fc6 and fc7 here: 4096 random channels would be
+    # 90 % of the net's size for nothing.
     "fcn8s_half": Shape(
         VGG16_WIDTHS,
         512,
@@ -197,7 +197,7 @@ def train_val(net: str, head: str, shape_mask: bool = True) -> caffe_pb2.NetPara
         softmax loss against the trimap of the matte (the FCN baseline of Table 1, and
         the warm start).
     shape_mask : bool
-        False gives the row "without shape mask" of Table 1.
+        False makes the row "without shape mask" of Table 1.
     """
     shape = SHAPES[net]
     test_data = portrait_data("test", shape, shape_mask)
@@ -227,7 +227,7 @@ def deploy(net: str, head: str, shape_mask: bool = True) -> caffe_pb2.NetParamet
     The input ``data`` is 1 x 4 x H x W: mean-subtracted BGR and the
     mean-subtracted shape mask (1 x 3 x H x W without it).  ``head`` "trimap"
     ends with ``prob`` and has no Python layer, so that other programs can
-    read it; "matting" goes on to ``alpha``.
+    read it; "matting" continues to ``alpha``.
     """
     shape = SHAPES[net]
     height, width = (side // shape.reduction for side in FRAME)

@@ -40,7 +40,7 @@ from prototxt.netspec.selfie import features, named, per_pixel
 
 CLASSES = 3  # foreground, background, unknown
 
-# Of a 800 x 600 portrait the middle 768 x 576 are used: reduced by two or three,
+# The middle 768 x 576 of a portrait of 800 x 600 is used: reduced by two or three,
 # these are multiples of 16, which the decoder needs.
 CROP = (768, 576)
 CROP_OFFSET = (16, 12)
@@ -53,7 +53,7 @@ class Variant:
     Attributes
     ----------
     reduction : int
-        Of the portraits, before the net.
+        Factor by which portraits are reduced before the net.
     shape_mask : bool
         Whether the shape mask is the fourth input channel.
     """
@@ -68,7 +68,7 @@ class Variant:
 
     @property
     def channels(self) -> int:
-        """Of the input."""
+        """Channels of the input."""
         return 3 + self.shape_mask
 
 
@@ -92,7 +92,7 @@ UNKNOWN_ODDS = 3.0
 SHARPNESS = 4
 
 # Score per unit of the segmenter's logit at the start.  Its logits reach 500; a
-# softmax loss of such scores would be a handful of pixels and nothing else.
+# softmax loss of such scores would depend on a handful of pixels alone.
 START_SHARPNESS = 0.1
 
 

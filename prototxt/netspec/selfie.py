@@ -272,7 +272,7 @@ def trimap_head(n: NetSpec, logit: Top, radius: int) -> Top:
     A pixel is certain where the whole window is, so the unknown band is the
     uncertain logits (|z| < t) widened by the radius.  g is large because in
     the band F + B must vanish against the Laplacian's small eigenvalues: at
-    1e-4 it would already pull hair towards 0.5 gray.
+    1e-4 it would already pull hair toward 0.5 gray.
     """
     window = dict(pool=P.Pooling.MAX, kernel_size=2 * radius + 1, pad=radius, stride=1)
     n.negated = L.Power(logit, scale=-1)

@@ -45,15 +45,15 @@ def extended_precision_laplacian(image, epsilon):
     return laplacian.astype(np.float64)
 
 
-@pytest.mark.parametrize("grey", [False, True])
-def test_exact_on_a_photo(grey):
+@pytest.mark.parametrize("gray", [False, True])
+def test_exact_on_a_photo(gray):
     """Photos are full of windows whose colors lie on a line.
 
     There PyMatting's inverse loses digits (1e-7 of the largest entry on this
     crop), so the reference is computed in extended precision.
     """
     photo = read_photo(fetch("astronaut"))[100:124, 150:180] / 255.0
-    if grey:
+    if gray:
         photo = np.repeat(photo[..., :1], 3, axis=2)
     ours = matting_laplacian(photo).to_csr().toarray()
     exact = extended_precision_laplacian(photo, 1e-7)
@@ -67,12 +67,12 @@ def test_equals_pymatting_at_radius_2():
     assert abs(ours - theirs).max() <= 1e-9 * abs(theirs).max()
 
 
-@pytest.mark.parametrize("kind", ["random", "one color", "grey"])
+@pytest.mark.parametrize("kind", ["random", "one color", "gray"])
 def test_symmetric_semidefinite_with_zero_row_sums(kind):
     image = random_image((8, 9), seed=1)
     if kind == "one color":
         image[:] = 0.3
-    if kind == "grey":
+    if kind == "gray":
         image = np.repeat(image[..., :1], 3, axis=2)
     laplacian = matting_laplacian(image).to_csr()
     assert abs(laplacian - laplacian.T).max() == 0

@@ -10,7 +10,8 @@ os.environ.setdefault("GLOG_minloglevel", "2")
 import caffe
 
 from caffe_layers.laplacian import matting_laplacian
-from caffe_layers.matting import MattingFunction
+from caffe_layers.matting import MattingFunction, solve_alpha
+from caffe_layers.smoothing import smoothed
 from caffe_layers.weighted_loss import (
     default_alpha_distribution,
     loss_weights,
@@ -175,6 +176,9 @@ def test_test_phase_gives_the_same_matte(matting_net):
         ('{"lamda": 3}', ["MattingLayer", "lamda"]),
         ('{"lambda": -1}', ["MattingLayer", "lambda", "-1"]),
         ('{"radius": 1.5}', ["MattingLayer", "radius"]),
+        ('{"nonlocal": -1}', ["MattingLayer", "nonlocal", "0 or more"]),
+        ('{"nonlocal_learned": 1}', ["MattingLayer", "nonlocal_learned", "true or false"]),
+        ('{"smooth": 1}', ["MattingLayer", "smooth", "true or false"]),
         ('{"epsilon": "small"}', ["MattingLayer", "epsilon"]),
         ("[1]", ["MattingLayer", "object"]),
         ("lambda=3", ["MattingLayer", "JSON"]),
@@ -212,6 +216,94 @@ def test_wrong_shapes_are_named(make_net):
             + input_layer("image", (1, 3, 5, 6))
             + matting_layer("{}")
         )
+
+
+TIED = '{"nonlocal": 0.01, "nonlocal_learned": true, "smooth": true, "solver": "pardiso"}'
+
+
+def silent(net):
+    """Leave a square in the middle of the probabilities unknown."""
+    net.blobs["prob"].data[:, :2, 2:-2, 2:-2] *= 0.02
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_gradients_with_affinities(matting_net, batch):
+    net = matting_net(batch, (9, 11), TIED)
+    fill(net, 10), silent(net)
+    rng = np.random.default_rng(60)
+    top_gradient = rng.normal(size=net.blobs["alpha"].data.shape)
+    assert len(net.params["alpha"]) == 2
+    # So large that the affinities count on random colors.
+    net.params["alpha"][1].data[0] = 2.0
+
+    def objective(net):
+        net.forward()
+        return float(np.sum(net.blobs["alpha"].data.astype(np.float64) * top_gradient))
+
+    objective(net)
+    net.blobs["alpha"].diff[...] = top_gradient
+    for blob in net.params["alpha"]:
+        blob.diff[...] = 0
+    net.backward()
+    gradient = net.blobs["prob"].diff.astype(np.float64)
+    found = [float(blob.diff[0]) for blob in net.params["alpha"]]
+    direction = gradient / np.abs(gradient).max()
+    direction[:, 2] = 0
+    expected = directional_differences(net, net.blobs["prob"], direction, objective, 1e-3)
+    assert np.sum(gradient * direction) == pytest.approx(expected, rel=1e-2)
+    for blob, d_found, step in zip(net.params["alpha"], found, (5.0, 0.1)):
+        expected = directional_differences(net, blob, 1.0, objective, step)
+        assert d_found == pytest.approx(expected, rel=2e-2)
+    net.params["alpha"][1].diff[...] = 0
+    objective(net)
+    net.backward(), net.backward()  # Caffe sums over iter_size
+    assert net.params["alpha"][1].diff[0] == pytest.approx(2 * found[1], rel=1e-5)
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+def test_layer_solves_what_the_photo_tool_solves(matting_net, batch):
+    net = matting_net(batch, (24, 30), '{"nonlocal": 1e-2, "smooth": true}')
+    fill(net, 11), silent(net)
+    rows, columns = np.mgrid[:24, :30]
+    waves = np.stack([np.sin(rows / 5), np.sin(columns / 6), np.cos(rows / 4)])
+    noise = np.random.default_rng(12).normal(size=(3, 24, 30))
+    photo = np.rint(120 + 60 * waves + 5 * noise).clip(0, 255).astype(np.uint8)
+    net.blobs["image"].data[...] = photo - np.array([104, 117, 123])[:, None, None]
+    net.forward()
+    assert len(net.params["alpha"]) == 1
+    image = np.moveaxis(photo, 0, 2)
+    for probabilities, alpha in zip(net.blobs["prob"].data, net.blobs["alpha"].data):
+        expected = solve_alpha(smoothed(image), probabilities[0], probabilities[1], mu=1e-2)
+        np.testing.assert_allclose(alpha[0].clip(0, 1), expected, atol=1e-4)
+        for levels, mu in ((image, 1e-2), (smoothed(image), 0.0)):  # both options count
+            other = solve_alpha(levels, probabilities[0], probabilities[1], mu=mu)
+            assert np.abs(other - expected).max() > 1e-3
+
+
+def test_nonlocal_of_zero_gives_the_same_bytes(matting_net):
+    plain, zero = matting_net(), matting_net(options='{"nonlocal": 0, "smooth": false}')
+    for net in (plain, zero):
+        fill(net, 13), silent(net)
+        net.forward()
+        net.blobs["alpha"].diff[...] = 1
+        net.backward()
+    for name in ("alpha", "prob"):
+        np.testing.assert_array_equal(plain.blobs[name].data, zero.blobs[name].data)
+        np.testing.assert_array_equal(plain.blobs[name].diff, zero.blobs[name].diff)
+    assert len(zero.params["alpha"]) == 1
+
+
+def test_a_learned_mu_starts_as_given_and_does_not_become_negative(matting_net):
+    net = matting_net(options=TIED)
+    mu = net.params["alpha"][1]
+    assert mu.data[0] == np.float32(0.01)
+    fill(net, 14), silent(net)
+    mu.data[0] = -3
+    net.forward()
+    assert mu.data[0] == 0
+    net.blobs["alpha"].diff[...] = np.random.default_rng(15).normal(size=(1, 1, 7, 9))
+    net.backward()
+    assert mu.diff[0] != 0  # it can leave 0 again
 
 
 @pytest.mark.parametrize("normalize", [False, True])

@@ -1,4 +1,4 @@
-"""The hybrid solver against the full factorisation."""
+"""The hybrid solver against the full factorization."""
 
 import os
 import subprocess
@@ -66,7 +66,7 @@ SYSTEMS = {
         100.0,
     ),
     "single color": (np.full((40, 50, 3), 0.4), *disk_trimap((40, 50), 0.2, 0.3), 100.0),
-    "grey": (
+    "gray": (
         np.repeat(smooth_image((40, 50), 5)[..., :1], 3, 2),
         *disk_trimap((40, 50), 0.2, 0.3),
         100.0,
@@ -92,7 +92,7 @@ SYSTEMS = {
 
 
 @pytest.mark.parametrize("name", SYSTEMS)
-def test_hybrid_equals_the_full_factorisation(name):
+def test_hybrid_equals_the_full_factorization(name):
     image, foreground, background, lambda_ = SYSTEMS[name]
     laplacian = matting_laplacian(image)
     gradient = np.random.default_rng(11).normal(size=foreground.shape)

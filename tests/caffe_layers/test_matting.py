@@ -165,7 +165,7 @@ def test_floor_does_not_show_near_certain_pixels(portrait):
 
 
 def test_probabilities_of_1e_4_in_the_band_turn_hair_grey(portrait):
-    """The grey trap: what a net must learn is to be silent in the band."""
+    """The gray trap: what a net must learn is to be silent in the band."""
     photo, truth, foreground, background = portrait
     unknown = foreground + background == 0
     quiet = solve_alpha(photo, foreground, background)

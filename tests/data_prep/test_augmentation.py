@@ -155,8 +155,8 @@ def test_gamma_touches_the_photo_only(augmentation):
 
 
 def test_gamma_below_one_brightens():
-    grey = np.full((3, 3, 3), 100, np.uint8)
-    assert apply_gamma(grey, 0.5).mean() > 100 > apply_gamma(grey, 1.5).mean()
+    gray = np.full((3, 3, 3), 100, np.uint8)
+    assert apply_gamma(gray, 0.5).mean() > 100 > apply_gamma(gray, 1.5).mean()
 
 
 def test_choosing_versions():

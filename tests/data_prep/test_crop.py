@@ -16,7 +16,7 @@ from data_prep.datasets.crop import (
     crop_around_face,
     crop_around_matte,
     face_rectangle,
-    is_of_matte,
+    is_in_foreground,
     measure_target,
     resize_to_frame,
 )
@@ -32,9 +32,9 @@ def test_target_is_the_median_of_the_sample(sample, sample_landmarks, sample_mat
     assert measured == TARGET
 
 
-def moved(photo, matte, scale, shift, border):
+def moved(photo, matte, scale, shift, shape):
     """A larger photo that holds the portrait smaller and off its place."""
-    width, height = border
+    height, width = shape
     matrix = np.array([[scale, 0, shift[0]], [0, scale, shift[1]]], dtype=np.float64)
     return tuple(
         cv2.warpAffine(image, matrix, (width, height), borderMode=cv2.BORDER_REPLICATE)
@@ -49,20 +49,20 @@ def test_faces_are_of_similar_size_and_place_after_cropping(sample, sample_matte
     for portrait in sample.train:
         scale = rng.uniform(0.6, 2.0)
         room = rng.integers(300, 600, 2)
-        border = (int(600 * scale + room[0]), int(800 * scale + room[1]))
+        shape = (int(800 * scale + room[1]), int(600 * scale + room[0]))
         shift = rng.uniform(100, 250, 2)
         photo, matte = moved(
-            read_photo(portrait.photo), sample_mattes[portrait.stem], scale, shift, border
+            read_photo(portrait.photo), sample_mattes[portrait.stem], scale, shift, shape
         )
         points = detector.detect(photo)
         crop, face = choose_crop(points, matte)
         assert face
-        assert 0 <= crop.left and crop.left + crop.width <= border[0]
-        assert 0 <= crop.top and crop.top + crop.height <= border[1]
-        before.append(face_rectangle(points, border))
+        assert 0 <= crop.left and crop.left + crop.width <= shape[1]
+        assert 0 <= crop.top and crop.top + crop.height <= shape[0]
+        before.append(face_rectangle(points, shape))
         result = crop.apply(photo)
         assert result.shape == (800, 600, 3) and crop.apply(matte).shape == (800, 600)
-        after.append(face_rectangle(detector.detect(result), (600, 800)))
+        after.append(face_rectangle(detector.detect(result), (800, 600)))
 
     def spread(rectangles):
         low, median, high = np.percentile([r.height for r in rectangles], [25, 50, 75])
@@ -82,41 +82,42 @@ def face_at(x, y, height, width=None):
 
 
 def test_crop_brings_the_face_to_the_target():
-    crop = crop_around_face(face_at(2000, 1500, 375), (4000, 3000))
+    crop = crop_around_face(face_at(2000, 1500, 375), (3000, 4000))
     assert (crop.width, crop.height) == (1200, 1600)
     assert crop.left == round(2000 - TARGET.face_center[0] * 2)
     assert crop.top == round(1500 - TARGET.face_center[1] * 2)
 
 
-@pytest.mark.parametrize("size", [(1000, 1200), (900, 2000), (1500, 1001)])
-def test_small_photo_gives_the_largest_crop(size):
-    face = face_at(size[0] * 0.45, size[1] * 0.4, 400)
-    crop = crop_around_face(face, size)
+@pytest.mark.parametrize("shape", [(1200, 1000), (2000, 900), (1001, 1500)])
+def test_small_photo_gives_the_largest_crop(shape):
+    height, width = shape
+    face = face_at(width * 0.45, height * 0.4, 400)
+    crop = crop_around_face(face, shape)
     assert 3 * crop.height == 4 * crop.width
     unit = crop.width // 3 + 1
-    assert 3 * unit > size[0] or 4 * unit > size[1]  # none is larger
-    assert crop.left >= 0 and crop.left + crop.width <= size[0]
-    assert crop.top >= 0 and crop.top + crop.height <= size[1]
+    assert 3 * unit > width or 4 * unit > height  # none is larger
+    assert crop.left >= 0 and crop.left + crop.width <= width
+    assert crop.top >= 0 and crop.top + crop.height <= height
 
 
 def test_random_crops_contain_the_face_and_leave_no_photo():
     rng = np.random.default_rng(0)
     placed = 0
     for _ in range(300):
-        size = tuple(rng.integers(300, 2000, 2).tolist())
+        whole_height, whole_width = shape = tuple(rng.integers(300, 2000, 2).tolist())
         height = rng.uniform(50, 600)
         width = height * rng.uniform(0.6, 1.4)
-        center = rng.uniform(0, 1, 2) * np.subtract(size, (width, height))
+        center = rng.uniform(0, 1, 2) * np.subtract(shape[::-1], (width, height))
         face = Rectangle(*center, center[0] + width, center[1] + height)
-        if height > size[1] or width > size[0]:
+        if height > whole_height or width > whole_width:
             continue
         try:
-            crop = crop_around_face(face, size)
+            crop = crop_around_face(face, shape)
         except InputError:
             continue
         placed += 1
-        assert 0 <= crop.left and crop.left + crop.width <= size[0]
-        assert 0 <= crop.top and crop.top + crop.height <= size[1]
+        assert 0 <= crop.left and crop.left + crop.width <= whole_width
+        assert 0 <= crop.top and crop.top + crop.height <= whole_height
         # Up to the half pixel of rounding.
         assert crop.left <= face.left + 0.5 and face.right <= crop.left + crop.width + 0.5
         assert crop.top <= face.top + 0.5 and face.bottom <= crop.top + crop.height + 0.5
@@ -126,12 +127,12 @@ def test_random_crops_contain_the_face_and_leave_no_photo():
 
 def test_impossible_crops_are_refused_in_a_sentence():
     with pytest.raises(InputError, match="face does not fit into a 3:4 crop"):
-        crop_around_face(face_at(500, 150, 280, width=500), (1000, 600))
+        crop_around_face(face_at(500, 150, 280, width=500), (600, 1000))
     with pytest.raises(InputError, match="too few for 600x800"):
         crop_around_face(face_at(500, 500, 40), (1000, 1000))
     with pytest.raises(InputError, match="too few for 600x800"):
         crop_around_matte(np.full((399, 299), 255, np.uint8))
-    check_enlargement(300, 400)
+    check_enlargement((400, 300))
 
 
 def test_without_a_face_the_crop_follows_the_matte():
@@ -149,8 +150,8 @@ def test_without_a_face_the_crop_follows_the_matte():
 def test_face_in_the_background_is_not_the_portraits():
     matte = np.zeros((1000, 1000), np.uint8)
     matte[300:, 600:] = 255
-    assert is_of_matte(face_at(800, 500, 100), matte)
-    assert not is_of_matte(face_at(200, 500, 100), matte)
+    assert is_in_foreground(face_at(800, 500, 100), matte)
+    assert not is_in_foreground(face_at(200, 500, 100), matte)
     points = np.array([[150.0, 450.0], [250.0, 550.0]])
     assert choose_crop(points, matte) == (crop_around_matte(matte), False)
 

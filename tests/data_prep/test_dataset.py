@@ -41,7 +41,7 @@ def test_lists_are_followed(folder):
     assert [p.stem for p in dataset.train] == ["a", "b"]
     assert [p.stem for p in dataset.test] == ["c"]
     assert dataset.test[0].matte == folder / "mattes" / "c.png"
-    dataset.check_pixels(size=(6, 8))
+    dataset.check_pixels(shape=(8, 6))
 
 
 def test_a_validation_list_takes_portraits_that_are_on_no_other(folder):
@@ -86,7 +86,7 @@ def test_all_problems_of_pixels_are_listed(folder):
     (folder / "mattes" / "b.png").write_text("no matte")
     add(folder, "c", photo=(9, 9), matte=(9, 9))
     with pytest.raises(DatasetError) as caught:
-        Dataset.open(folder).check_pixels(size=(6, 8))
+        Dataset.open(folder).check_pixels(shape=(8, 6))
     reasons = {p.file.name: p.reason for p in caught.value.problems}
     assert set(reasons) == {"a.png", "b.jpg", "b.png", "c.jpg"}
     assert "8x6 pixels, its photo 6x8" in reasons["a.png"]
@@ -147,7 +147,7 @@ def test_every_format_is_taken_where_there_is_none_of_the_usual_ones(folder):
     dataset = Dataset.open(folder)
     assert [p.photo.suffix for p in dataset.test] == [".webp", ".tiff", ".jfif", ".jpe"]
     assert [p.matte.suffix for p in dataset.test] == [".tif", ".jpg", ".bmp", ".pgm"]
-    dataset.check_pixels(size=(6, 8))
+    dataset.check_pixels(shape=(8, 6))
     # Beside a usual one, others are masters or copies of it.
     shutil.copy(folder / "images/e.webp", folder / "images/c.webp")
     (folder / "test.txt").write_text("c\n")
@@ -280,7 +280,7 @@ def test_new_checksums_keep_the_rest_of_the_manifest(folder):
     assert len(manifest.files) == 8
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{", '{"files": 3}', '{"colour": {}}'])
+@pytest.mark.parametrize("content", ["", "[]", "{", '{"files": 3}', '{"color": {}}'])
 def test_file_that_is_no_manifest_is_named_and_can_be_replaced(folder, content):
     (folder / "dataset.json").write_text(content)
     with pytest.raises(InputError, match="dataset.json is no dataset manifest"):

@@ -62,6 +62,21 @@ def test_warnings_are_collected_each_once_and_only_ours(caplog):
     assert caplog.messages == ["not ours", "after"]
 
 
+def test_notes_of_libraries_are_printed_by_programs_that_ask_for_them(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["tools/some.py"])
+
+    def program():
+        logger.info("%d notes", 2)
+        logger.warning("one warning")
+        logging.getLogger("elsewhere").info("not ours")
+
+    run_program(program, notes=True)
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("2 notes\n", "some.py: one warning\n")
+    run_program(program)
+    assert capsys.readouterr().out == ""
+
+
 def test_handlers_come_back_after_a_failure():
     before = logging.getLogger().handlers[:]
     with pytest.raises(InputError), collected_warnings():

@@ -126,19 +126,19 @@ def test_heic_without_its_decoder_is_a_sentence(tmp_path, monkeypatch):
 
 
 def test_matte_accepts_what_editors_add(tmp_path, photo):
-    grey = photo[:, :, 0].copy()
-    for array in (grey, np.dstack([grey] * 3), np.dstack([grey] * 3 + [grey * 0 + 255])):
+    gray = photo[:, :, 0].copy()
+    for array in (gray, np.dstack([gray] * 3), np.dstack([gray] * 3 + [gray * 0 + 255])):
         path = save(tmp_path / "a.png", array)
-        np.testing.assert_array_equal(read_matte(path), grey)
-        np.testing.assert_array_equal(read_matte(path.read_bytes()), grey)
-    cv2.imwrite(str(path), grey.astype(np.uint16) * 257)
-    np.testing.assert_array_equal(read_matte(path), grey)
+        np.testing.assert_array_equal(read_matte(path), gray)
+        np.testing.assert_array_equal(read_matte(path.read_bytes()), gray)
+    cv2.imwrite(str(path), gray.astype(np.uint16) * 257)
+    np.testing.assert_array_equal(read_matte(path), gray)
 
 
 def test_matte_with_colors_or_transparency_is_refused(tmp_path, photo):
-    grey = photo[:, :, 0].copy()
-    for array in (photo, np.dstack([grey, grey, grey, grey])):
-        with pytest.raises(InputError, match="grey PNG"):
+    gray = photo[:, :, 0].copy()
+    for array in (photo, np.dstack([gray, gray, gray, gray])):
+        with pytest.raises(InputError, match="gray PNG"):
             read_matte(save(tmp_path / "a.png", array))
 
 
@@ -224,20 +224,20 @@ def test_cutout_without_transparency_is_refused(tmp_path, photo):
         read_alpha_channel(save(tmp_path / "a.png", photo))
 
 
-def save_white_is_zero(path, grey):
-    """A 16-bit grey TIFF whose light pixels are stored as small numbers."""
-    stored = (65535 - grey.astype(int)).astype("<u2").tobytes()
+def save_white_is_zero(path, gray):
+    """A 16-bit gray TIFF whose light pixels are stored as small numbers."""
+    stored = (65535 - gray.astype(int)).astype("<u2").tobytes()
     directory = ImageFileDirectory_v2()
     directory.update(
         {
-            256: grey.shape[1],
-            257: grey.shape[0],
+            256: gray.shape[1],
+            257: gray.shape[0],
             258: 16,
             259: 1,
             262: 0,
             273: 0,
             277: 1,
-            278: grey.shape[0],
+            278: gray.shape[0],
             279: len(stored),
         }
     )
@@ -247,14 +247,14 @@ def save_white_is_zero(path, grey):
 
 
 def test_sixteen_bit_tiff_with_white_as_zero_is_no_negative(tmp_path, photo):
-    grey = photo[:, :, 0].astype(np.uint16) * 257
+    gray = photo[:, :, 0].astype(np.uint16) * 257
     path = tmp_path / "a.tif"
-    save_white_is_zero(path, grey)
+    save_white_is_zero(path, gray)
     np.testing.assert_array_equal(read_matte(path), photo[:, :, 0])
     np.testing.assert_array_equal(read_photo(path), np.dstack([photo[:, :, 0]] * 3))
     picture = read_picture(path, smallest=3)
     assert picture.bgr.dtype == np.uint16
-    np.testing.assert_array_equal(picture.bgr, np.dstack([grey] * 3))
+    np.testing.assert_array_equal(picture.bgr, np.dstack([gray] * 3))
 
 
 def test_matte_of_eight_bits_in_sixteen_is_refused(tmp_path, photo):
@@ -277,8 +277,8 @@ def test_cut_outs_and_colors_are_refused_as_what_they_are(tmp_path, photo):
 
 
 def test_palette_of_greys_is_a_matte(tmp_path, photo):
-    grey = photo[:, :, 0]
-    picture = Image.fromarray(grey, "P")
+    gray = photo[:, :, 0]
+    picture = Image.fromarray(gray, "P")
     picture.putpalette([value for level in range(256) for value in (level, level, level)])
     picture.save(tmp_path / "a.png")
-    np.testing.assert_array_equal(read_matte(tmp_path / "a.png"), grey)
+    np.testing.assert_array_equal(read_matte(tmp_path / "a.png"), gray)

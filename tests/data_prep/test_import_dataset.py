@@ -80,7 +80,7 @@ def test_plain_folders(plain, tmp_path, capsys):
     assert reasons == {}
     assert manifest.origin == {"format": "plain", "collection": "collection"}
     dataset = Dataset.open(tmp_path / "out")
-    dataset.check_pixels(size=(600, 800))
+    dataset.check_pixels(shape=(800, 600))
     assert stems(dataset.portraits) == ["a", "b", "c"]
     # Faces are found on the crops, in front of the matte.
     detector = LandmarkDetector()
@@ -230,14 +230,14 @@ def test_portrait_segmentation_release(released, tmp_path, portraits):
         "images_data/00006.jpg": "the photo is missing; the release has no address for it",
     }
     dataset = Dataset.open(tmp_path / "out")
-    dataset.check_pixels(size=(600, 800))
+    dataset.check_pixels(shape=(800, 600))
     assert stems(dataset.train) == ["00002", "00003"]
     assert stems(dataset.test) == ["00001", "00004"]
     for number, (photo, matte) in enumerate(portraits[:4], start=1):
         mask = read_matte(tmp_path / "out" / "mattes" / f"{number:05d}.png")
         np.testing.assert_array_equal(mask, 255 * (matte > 127))
         found = read_photo(tmp_path / "out" / "images" / f"{number:05d}.jpg").astype(int)
-        # The crop, and no row or column of the grey around it.
+        # The crop, and no row or column of the gray around it.
         assert np.abs(found - photo).mean() < 5
         border = [found[0], found[-1], found[:, 0], found[:, -1]]
         true = [photo[0], photo[-1], photo[:, 0], photo[:, -1]]
@@ -335,7 +335,7 @@ def test_p3m(tmp_path, small):
     add_pair(source, "p_a", small[0], folders[4], "validation/P3M-500-NP/mask")
     _, reasons = run(source, "p3m", tmp_path / "out")
     dataset = Dataset.open(tmp_path / "out")
-    dataset.check_pixels(size=(600, 800))
+    dataset.check_pixels(shape=(800, 600))
     assert stems(dataset.train) == ["p_a", "p_b", "p_c"]
     assert stems(dataset.test) == ["p_d", "p_e"]
     (file,) = reasons
@@ -355,7 +355,7 @@ def test_ppm(tmp_path, small, packed):
     _, reasons = run(source, "ppm", tmp_path / "out")
     assert reasons == {}
     dataset = Dataset.open(tmp_path / "out")
-    dataset.check_pixels(size=(600, 800))
+    dataset.check_pixels(shape=(800, 600))
     assert stems(dataset.portraits) == [f"{name}_o" for name in "abcde"]
     if packed == "paddleseg":
         assert stems(dataset.test) == ["a_o", "b_o"]

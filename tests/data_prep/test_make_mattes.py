@@ -32,7 +32,7 @@ from data_prep.make_mattes import (
 SIZE = (120, 160)  # width, height
 
 
-def labelled(matte):
+def labeled(matte):
     """Trimap that a careful person would label."""
     unknown = cv2.dilate(np.uint8((matte > 2) & (matte < 253)), np.ones((7, 7))) > 0
     return np.where(unknown, 128, 255 * (matte > 127)).astype(np.uint8)
@@ -45,7 +45,7 @@ def portraits(sample):
     for portrait in sample.train[:3]:
         images = read_photo(portrait.photo), read_matte(portrait.matte)
         photo, matte = (cv2.resize(i, SIZE, interpolation=cv2.INTER_AREA) for i in images)
-        found.append((portrait.stem, photo, matte, labelled(matte)))
+        found.append((portrait.stem, photo, matte, labeled(matte)))
     return found
 
 
@@ -177,8 +177,8 @@ def test_labels_hold_and_the_unknown_is_better_than_grey(portraits, method):
         known = trimap != UNKNOWN
         np.testing.assert_array_equal(found[known], trimap[known])
         errors = np.abs(found.astype(float) - matte)[~known]
-        grey = np.abs(128.0 - matte)[~known]
-        assert errors.mean() < 0.5 * grey.mean()
+        gray = np.abs(128.0 - matte)[~known]
+        assert errors.mean() < 0.5 * gray.mean()
 
 
 def test_both_methods_agree_with_pymatting(portraits):
@@ -308,12 +308,12 @@ def test_interrupted_run_goes_on(made, capsys):
 def test_every_bad_file_is_listed(made, portraits, capsys):
     _, photo, _, trimap = portraits[0]
     photos, trimaps = made / "photos", made / "trimaps"
-    for name in ("size", "grey", "unlabelled", "torn"):
+    for name in ("size", "gray", "unlabeled", "torn"):
         write_image(photos / f"{name}.jpg", photo)
         write_image(trimaps / f"{name}.png", trimap)
     write_image(trimaps / "size.png", trimap[:-1])
-    write_image(trimaps / "grey.png", np.where(trimap == UNKNOWN, 70, trimap).astype(np.uint8))
-    write_image(trimaps / "unlabelled.png", np.full_like(trimap, FOREGROUND))
+    write_image(trimaps / "gray.png", np.where(trimap == UNKNOWN, 70, trimap).astype(np.uint8))
+    write_image(trimaps / "unlabeled.png", np.full_like(trimap, FOREGROUND))
     (photos / "torn.jpg").write_bytes((photos / "torn.jpg").read_bytes()[:300])
     write_image(photos / "lonely.jpg", photo)
     write_image(trimaps / "orphan.png", trimap)
@@ -322,8 +322,8 @@ def test_every_bad_file_is_listed(made, portraits, capsys):
     assert "3 portraits with candidates" in printed and "6 files rejected:" in printed
     for sentence in (
         "trimaps/size.png: it is 120x159 pixels, its photo 120x160",
-        "trimaps/grey.png: it has ",
-        "trimaps/unlabelled.png: it has no background pixels",
+        "trimaps/gray.png: it has ",
+        "trimaps/unlabeled.png: it has no background pixels",
         "photos/torn.jpg: it is not a readable image",
         "photos/lonely.jpg: it has no trimap",
         "trimaps/orphan.png: it has no photo",
@@ -387,21 +387,21 @@ def test_interrupted_apply_is_no_dataset_until_it_is_repeated(made, portraits):
 
 
 def test_applied_dataset_can_be_cropped(made, sample, tmp_path):
-    """Labelled at the photo's own size, cropped to 600x800 afterwards."""
+    """Labeled at the photo's own size, cropped to 600x800 afterwards."""
     for portrait in sample.train[:2]:
         photo, matte = (
             cv2.resize(image, (300, 400), interpolation=cv2.INTER_AREA)
             for image in (read_photo(portrait.photo), read_matte(portrait.matte))
         )
         write_image(made / "photos" / f"{portrait.stem}.png", photo)
-        write_image(made / "trimaps" / f"{portrait.stem}.png", labelled(matte))
+        write_image(made / "trimaps" / f"{portrait.stem}.png", labeled(matte))
     make(made)
     stems = [p.stem for p in sample.train[:2]]
     apply(made, choose(made, **dict.fromkeys(stems, "closed_form")))
     arguments = [str(made / "out"), "--format", "plain", "--out", str(tmp_path / "cropped")]
     assert import_main([*arguments, "--workers", "1"]) == 0
     dataset = Dataset.open(tmp_path / "cropped")
-    dataset.check_pixels(size=(600, 800))
+    dataset.check_pixels(shape=(800, 600))
     assert sorted(p.stem for p in dataset.portraits) == stems
 
 

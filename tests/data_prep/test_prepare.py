@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import shutil
@@ -24,7 +25,7 @@ from data_prep.caffe_data.caffe_lmdb import RECORDS_PER_COMMIT
 from data_prep.caffe_data.databases import check_space
 from data_prep.caffe_data.products import locked, prepare
 from data_prep.caffe_data.shape_mask import ShapeMask, align_matte, average_mattes, sum_mattes
-from data_prep.common.errors import InputError
+from data_prep.common.errors import InputError, run_program
 from data_prep.common.images import read_matte, read_photo, write_image
 from data_prep.datasets.dataset import FRAME
 from data_prep.prepare import main
@@ -261,7 +262,7 @@ def test_hard_masks_and_what_is_passed_over_are_told(dataset, tmp_path, capsys):
             path.rename(path.with_suffix(".bak"))
     out = tmp_path / "its databases"
     arguments = ["--dataset", str(folder), "--out", str(out), "--augment", "none"]
-    assert main([*arguments, "--workers", "1"]) == 0
+    assert run_program(lambda: main([*arguments, "--workers", "1"]), notes=True) == 0
     printed = capsys.readouterr().out
     assert "All training mattes are hard masks" in printed and "degenerate" in printed
     assert f"images/{FACELESS}.bak ('.bak' is no image format that is read here)" in printed
@@ -296,10 +297,11 @@ def everything(out):
     return found
 
 
-def test_workers_change_nothing(prepared, dataset, tmp_path, capsys):
-    assert prepare(dataset, tmp_path, seed=0, workers=2)
-    assert f"No face in 1 of 4 portraits, their shape mask is neutral: {FACELESS}" in (
-        capsys.readouterr().out
+def test_workers_change_nothing(prepared, dataset, tmp_path, caplog):
+    with caplog.at_level(logging.INFO):
+        assert prepare(dataset, tmp_path, seed=0, workers=2)
+    assert (
+        f"No face in 1 of 4 portraits, their shape mask is neutral: {FACELESS}" in caplog.messages
     )
     assert everything(tmp_path) == everything(prepared)
 
@@ -348,10 +350,10 @@ def test_disk_that_is_too_small(tmp_path):
         check_space(tmp_path, 10**18)
 
 
-def test_estimate_is_printed_and_about_right(dataset, tmp_path, capsys):
-    prepare(dataset, tmp_path, seed=0)
-    printed = capsys.readouterr().out
-    estimate = float(re.search(r"39 train \+ 1 test records, about ([\d.]+) GB", printed)[1])
+def test_estimate_is_logged_and_about_right(dataset, tmp_path, caplog):
+    with caplog.at_level(logging.INFO):
+        prepare(dataset, tmp_path, seed=0)
+    estimate = float(re.search(r"39 train \+ 1 test records, about ([\d.]+) GB", caplog.text)[1])
     size = sum(path.stat().st_size for path in tmp_path.rglob("data.mdb")) / 1e9
     assert estimate == pytest.approx(size, abs=0.005 + 0.2 * size)
 

@@ -29,6 +29,8 @@ from data_prep.caffe_data.shape_mask import (
 from data_prep.caffe_data.survey import SURVEY_VERSION, survey_portrait
 from data_prep.common.images import encode_image, write_image
 from data_prep.common.versions import FIRST_RECIPES, recipe_of
+from data_prep.composites.composite_set import COMPOSITE_VERSION
+from data_prep.composites.composition import CompositionChoice, compose
 from data_prep.datasets.dataset import FRAME, Portrait
 from data_prep.datasets.layouts import Pair
 from data_prep.import_dataset import IMPORT_VERSION, make_portrait, write_portrait
@@ -168,6 +170,28 @@ RECORDED: dict[str, dict[int, list[float] | str]] = {
             -70.542,
             -41.925,
         ],
+    },
+    "composites": {
+        1: [
+            157.933,
+            156.830,
+            -110.757,
+            -124.763,
+            -18.264,
+            -3.201,
+            31.741,
+            43.083,
+            -63.263,
+            3.344,
+            44.723,
+            -5.206,
+            76.921,
+            137.194,
+            -95.939,
+            -56.560,
+            27.603,
+            -90.410,
+        ]
     },
     "coding": {
         1: [-1.600, -0.550, -2.867, 2.367, 2.033, 1.583, -3.883, -0.267],
@@ -316,6 +340,19 @@ def test_labeled_mattes_are_those_of_their_version():
         found += fingerprint(composite(photo, matte, gradient_background(matte.shape)), 5)
     name = "LABELED_MATTES_VERSION in data_prep/make_mattes.py"
     check("labeled mattes", found, LABELED_MATTES_VERSION, name, 0.5)
+
+
+def test_composites_are_those_of_their_version():
+    person = np.dstack([smooth_noise(FRAME, 6), egg(FRAME)])
+    photographs = [smooth_noise((900, 1300), 20), smooth_noise((700, 600), 3)]
+    found = []
+    for seed in (1, 5, 11):
+        choice = CompositionChoice.draw(np.random.default_rng(seed), 2)
+        people = [person] * len(choice.placements)
+        for image in compose(people, photographs, choice, FRAME):
+            found += fingerprint(image, 3)
+    name = "COMPOSITE_VERSION in data_prep/composites/composite_set.py"
+    check("composites", found, COMPOSITE_VERSION, name, 0.5)
 
 
 def test_photos_are_coded_as_in_their_version():

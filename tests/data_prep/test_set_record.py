@@ -7,7 +7,8 @@ import pytest
 from data_prep.common.errors import InputError
 from data_prep.datasets.dataset import write_lists
 from data_prep.datasets.manifest import DatasetManifest
-from data_prep.set_record import describe_set, differences, format_record, main
+from data_prep.datasets.rendered_record import describe_set, differences, format_record
+from data_prep.set_record import main
 
 
 def write_set(folder, train=("p00", "p00_b1"), test=("p01",), digest="0", seed=3):

@@ -291,6 +291,9 @@ def test_options_that_cannot_work(small, tmp_path, monkeypatch, arguments, sente
         ["--output", "composite"],
         ["--trimap", "a", "--mask", "b"],
         ["--format", "gif"],
+        ["--nonlocal", "-1"],
+        ["--nonlocal", "nan"],
+        ["--nonlocal", "much"],
     ],
 )
 def test_unknown_options_are_exit_status_2(small, arguments, capsys):
@@ -567,6 +570,10 @@ def test_changed_requests_are_done_again_and_others_are_not(folder, trimap, tmp_
         cv2.imwrite(str(beach), np.full((50, 50, 3), color, np.uint8))
         assert state_after("--background", str(beach))[0] == "done" and corner() == [color] * 3
     assert state_after("--background", str(beach), "--match-colors")[0] == "done"
+    tied = "--background", str(beach), "--match-colors", "--nonlocal", "1e-3"
+    assert state_after(*tied)[0] == "done"
+    assert state_after(*tied, "--nonlocal", "3e-4")[0] == "done"
+    assert state_after("--background", str(beach), "--match-colors", "--nonlocal", "0")[0] == "done"
     again = state_after("--background", str(beach), "--match-colors")
     assert again[0] == "skipped"
     gray = cv2.imread(str(mine), cv2.IMREAD_UNCHANGED)

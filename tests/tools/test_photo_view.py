@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tools.matting.orientation import turned
-from tools.matting.photo_view import WORK_SIDE, PhotoView, work_shape
+from tools.matting.photo_view import WORK_SIDE, FoundFaces, PhotoView, work_shape
 
 FACE = np.full((68, 2), 30.0)
 
@@ -17,9 +17,9 @@ class CountingFinder:
     def __init__(self) -> None:
         self.photos: list[np.ndarray] = []
 
-    def __call__(self, photo: np.ndarray) -> tuple[int, tuple[np.ndarray, ...]]:
+    def __call__(self, photo: np.ndarray) -> FoundFaces:
         self.photos.append(photo)
-        return 1, (FACE,)
+        return FoundFaces(1, (FACE,), ())
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def test_faces_are_looked_for_once_and_only_when_asked_for(photo):
     finder = CountingFinder()
     view = PhotoView(photo, finder)
     assert view.reduced.shape == (WORK_SIDE, 560, 3) and not finder.photos
-    assert view.turns == 1 and view.faces == (FACE,) and view.turns == 1
+    assert view.turns == 1 and view.faces == (FACE,) and view.aligned_faces == ()
     assert len(finder.photos) == 1
 
 

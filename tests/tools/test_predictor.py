@@ -16,6 +16,7 @@ from data_prep.caffe_data.shape_mask import ShapeMask
 from data_prep.common.assets import fetch
 from data_prep.common.errors import InputError
 from data_prep.common.images import read_photo
+from data_prep.common.landmarks import LandmarkDetector
 from tools import convert_selfie
 from tools.matting.models import MODELS
 from tools.matting.predictor import Predictor
@@ -30,8 +31,13 @@ def photo() -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def faceless(photo) -> np.ndarray:
-    """The same, too small for the face detector."""
-    return cv2.resize(photo, (150, 150), interpolation=cv2.INTER_AREA)
+    """The same, smaller, with a bar over the eyes."""
+    points = LandmarkDetector().detect(photo)
+    (left, top), (right, bottom) = np.rint([points.min(axis=0), points.max(axis=0)]).astype(int)
+    covered = photo.copy()
+    bar = covered[top - 5 : (top + bottom) // 2 + 8, left:right]
+    bar[:] = np.median(bar, axis=(0, 1))
+    return cv2.resize(covered, (150, 150), interpolation=cv2.INTER_AREA)
 
 
 @pytest.fixture(scope="module")

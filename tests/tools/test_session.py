@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from caffe_layers.matting import solve_alpha
+from caffe_layers.smoothing import smoothed
 from data_prep.common.assets import fetch
 from data_prep.common.errors import InputError
 from data_prep.common.images import read_matte, read_photo
@@ -15,7 +16,6 @@ from tools.evaluation.methods import true_trimap
 from tools.evaluation.metrics import dapm_gradient_error
 from tools.matting.models import ROOT
 from tools.matting.session import MattingSession
-from tools.matting.solve import smoothed
 
 
 @pytest.fixture(scope="module")

@@ -22,9 +22,9 @@ def test_end_to_end_beats_half_of_grey_and_the_warm_start(tmp_path):
     """Trains, or goes on from what is there: the same command as `make train`."""
     assert train(["lite"]) == 0
     models = ROOT / "data/models"
-    trained, grey = mean_sad(models / "lite.caffemodel", tmp_path / "trained")
+    trained, gray = mean_sad(models / "lite.caffemodel", tmp_path / "trained")
     warm, _ = mean_sad(models / "lite_warm.caffemodel", tmp_path / "warm")
-    assert trained < 0.5 * grey
+    assert trained < 0.5 * gray
     assert trained < warm
 
 

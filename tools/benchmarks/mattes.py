@@ -40,13 +40,15 @@ from tools.evaluation.report import (
     peak_bytes,
     read_report,
     renew_section,
+    shown,
     write_report,
 )
+from tools.matting.models import ROOT
 from tools.matting.session import MattingSession
 
-RESULTS = Path("docs/matte_bench.json")
+RESULTS = ROOT / "docs/matte_bench.json"
 SECTION, COMMAND = "matte-bench", "make matte-bench"  # the section of docs/benchmark.md
-SAMPLE = Path("data/sample")
+SAMPLE = ROOT / "data/sample"
 OURS, RAW, GRABCUT, BOUND = (
     "ours",
     "raw mask of the segmenter",
@@ -54,7 +56,7 @@ OURS, RAW, GRABCUT, BOUND = (
     "true trimap + our solve (bound)",
 )
 
-#: (height, width) of the photos in the speed table.
+#: (H, W) of the photos in the speed table.
 SIZES = ((800, 600), (4000, 3000), (8000, 6250))
 WARM_ROUNDS = 5
 
@@ -116,7 +118,7 @@ def reductions(errors: dict[str, dict[str, float]], color: dict[str, float]) -> 
 
 
 def enlarged_portrait(shape: tuple[int, int]) -> np.ndarray:
-    """The first training portrait of the sample, resized to a shape (height, width)."""
+    """The first training portrait of the sample, resized to a shape (H, W)."""
     photo = read_photo(Dataset.open(SAMPLE).train[0].photo)
     return cv2.resize(photo, shape[::-1], interpolation=cv2.INTER_CUBIC)
 
@@ -227,7 +229,7 @@ def main(argv: list[str] | None = None) -> int:
     commands.add_parser("quality", help="mattes and colors of the test portraits")
     speed = commands.add_parser("speed", help="seconds and memory by size")
     speed.add_argument("--largest", type=float, default=50.0, help="megapixels")
-    commands.add_parser("readme", help=f"put both into {BENCHMARK}")
+    commands.add_parser("readme", help=f"put both into {shown(BENCHMARK)}")
     warm = commands.add_parser("warm", help="one size in this process, as JSON")
     for name in ("height", "width", "rounds"):
         warm.add_argument(name, type=int)

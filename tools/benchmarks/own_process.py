@@ -7,6 +7,8 @@ import subprocess
 import sys
 from typing import Any
 
+from tools.matting.models import ROOT
+
 
 def run_alone(module: str, *arguments: object) -> dict[str, Any]:
     """What a module of this project prints as JSON, run in a process of its own.
@@ -24,4 +26,5 @@ def run_alone(module: str, *arguments: object) -> dict[str, Any]:
         If it ends with another status than 0.
     """
     command = [sys.executable, "-m", module, *map(str, arguments)]
-    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    run = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    return json.loads(run.stdout)

@@ -56,11 +56,13 @@ from tools.evaluation.report import (
     peak_bytes,
     read_report,
     renew_section,
+    shown,
     write_report,
 )
+from tools.matting.models import ROOT
 
 LAMBDA = 100.0
-RESULTS, CHART = Path("docs/bench.json"), Path("docs/bench.png")
+RESULTS, CHART = ROOT / "docs/bench.json", ROOT / "docs/bench.png"
 SECTION, COMMAND = "bench", "make bench-readme"  # the section of docs/benchmark.md
 # Pause in seconds before a method is timed: the threads of the one before it keep spinning
 # for up to 0.2 s (OpenMP of MKL).
@@ -68,7 +70,7 @@ SETTLE = 0.3
 # Largest number of rounds, and the time in seconds after which a method gets no further one.
 REPEATS, SECONDS = 5, 12.0
 
-#: (height, width)
+#: (H, W)
 SIZES = ((400, 300), (800, 600), (1600, 1200), (4000, 3000))
 SHARES = (0.05, 0.15, 0.3, 0.5, 1.0)
 MAIN_SIZE, MAIN_SHARE = (800, 600), 0.15
@@ -89,7 +91,7 @@ class Case:
 
     Attributes
     ----------
-    shape : (height, width)
+    shape : (H, W)
     share : float
         Share of unknown pixels.
     kind : {"trimap", "soft"}
@@ -143,8 +145,8 @@ def probabilities(matte: np.ndarray, share: float, kind: str) -> tuple[np.ndarra
 
 
 def make_case(shape: tuple[int, int], share: float, kind: str = "trimap") -> Case:
-    """System of the first training portrait of the sample, resized to a shape (height, width)."""
-    portrait = Dataset.open(Path("data/sample"), seed=0).train[0]
+    """System of the first training portrait of the sample, resized to a shape (H, W)."""
+    portrait = Dataset.open(ROOT / "data/sample", seed=0).train[0]
     size = shape[::-1]
     photo = cv2.resize(read_photo(portrait.photo), size, interpolation=cv2.INTER_CUBIC) / 255
     matte = cv2.resize(read_matte(portrait.matte) / 255, size, interpolation=cv2.INTER_LINEAR)
@@ -426,6 +428,7 @@ def training_share(net: str, iterations: int) -> dict:
             "-phase",
             "TRAIN",
         ],
+        cwd=ROOT,  # the net names its databases from there
         capture_output=True,
         text=True,
         env=environment,
@@ -570,7 +573,7 @@ def solvers_section(report: dict) -> str:
         "Forward pass alone, Laplacian included, 15 % unknown:",
         markdown_table(["", "seconds", "peak memory"], map(_growth_row, report["growth"])),
         f"From 0.5 to 12 megapixels time grows as n^{report['growth_exponent']:.2f}. "
-        f"Of a training iteration from fresh weights the matting layer takes {shares}.",
+        f"In a training iteration from fresh weights the matting layer takes {shares}.",
         "![Times by method, size and unknown share](bench.png)",
     ]
     return "\n\n".join(parts)
@@ -617,7 +620,7 @@ def main(argv: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     measuring = commands.add_parser("run", help="measure")
     measuring.add_argument("--quick", action="store_true", help="two sizes, two rounds")
-    commands.add_parser("readme", help=f"put the table into {BENCHMARK}")
+    commands.add_parser("readme", help=f"put the table into {shown(BENCHMARK)}")
     forward = commands.add_parser("forward", help="one forward pass in this process, as JSON")
     for name in ("height", "width", "repeats"):
         forward.add_argument(name, type=int)

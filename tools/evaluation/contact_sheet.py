@@ -36,9 +36,9 @@ class SheetRow:
         Printed above the row.
     badness : float
         Rows are sorted by it, best first.
-    photo : (h, w, 3) uint8 array, RGB
-    trimap : (h, w) uint8 array
-    matte, truth, error : (h, w) arrays in [0, 1]
+    photo : (H, W, 3) uint8 array, RGB
+    trimap : (H, W) uint8 array
+    matte, truth, error : (H, W) arrays in [0, 1]
         The error is taken at full size: shrunk hair would hide it.
     """
 

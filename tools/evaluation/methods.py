@@ -11,12 +11,12 @@ import cv2
 import numpy as np
 
 from caffe_layers.matting import solve_alpha
+from caffe_layers.smoothing import smoothed
 from tools.evaluation.metrics import unknown_region
 from tools.matting.caffe_net import read_net
 from tools.matting.models import MODELS
 from tools.matting.predictor import Predictor, takes_shape_mask
 from tools.matting.session import MattingSession
-from tools.matting.solve import smoothed
 
 GRABCUT_ROUNDS = 5
 # Half the width of a band around a person's border, in pixels of a 600 x 800 portrait:
@@ -72,7 +72,7 @@ class MattingMethod:
 
     @property
     def missing(self) -> list[Path]:
-        """Those of its files that do not exist; it can be used where there are none."""
+        """Files that do not exist; empty where the method can be used."""
         return [path for path in self.files if not path.is_file()]
 
 

@@ -15,9 +15,15 @@ from typing import Any
 
 from data_prep.common.errors import InputError
 from data_prep.common.files import atomic_write
+from tools.matting.models import ROOT
 
 #: The document with the tables of the programs in `tools/benchmarks`.
-BENCHMARK = Path("docs/benchmark.md")
+BENCHMARK = ROOT / "docs/benchmark.md"
+
+
+def shown(path: Path) -> Path:
+    """A path as help and reports name it: below the checkout, or as it is outside."""
+    return path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
 
 
 def describe_machine(packages: Sequence[str] = ()) -> dict:

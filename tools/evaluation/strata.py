@@ -24,7 +24,7 @@ class Condition(Protocol):
     """Decides whether a portrait is in a stratum."""
 
     def __call__(self, choice: Mapping) -> bool:
-        """Whether it is.
+        """Whether the portrait is in the stratum.
 
         Parameters
         ----------

@@ -36,11 +36,13 @@ from tools.evaluation.report import (
     markdown_table,
     read_report,
     renew_section,
+    shown,
     write_report,
 )
 from tools.matting.models import MODELS, ROOT
 from tools.training.selection import (
     EVERY,
+    PORTRAIT_SET,
     Point,
     best_point,
     describe,
@@ -52,7 +54,7 @@ from tools.training.stages import Stage, keep_files, run_stages, stages_of
 from tools.training.variants import scaled, varied_stage
 from tools.training.weights import write_initial_weights
 
-OUT, DOCS = Path("out/ablation"), Path("docs/training.md")
+OUT, DOCS = ROOT / "out/ablation", ROOT / "docs/training.md"
 #: The section of each recipe's tables in `DOCS`, and the command that writes it.
 SECTIONS = {
     "portrait": ("ablation", "make ablation"),
@@ -394,8 +396,8 @@ def main(argv: list[str] | None = None) -> int:
         command.add_argument(
             "--every", type=int, default=EVERY, metavar="N", help=f"every N-th photo ({EVERY})"
         )
-        command.add_argument("--dataset", type=Path, default=Path("data/portrait_set"))
-    commands.add_parser("docs", help=f"put the tables into {DOCS}")
+        command.add_argument("--dataset", type=Path, default=PORTRAIT_SET)
+    commands.add_parser("docs", help=f"put the tables into {shown(DOCS)}")
     options = parser.parse_args(argv)
     if options.command == "list":
         for each in EXPERIMENTS:
@@ -417,4 +419,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(run_program(main))
+    raise SystemExit(run_program(main, notes=True))

@@ -15,7 +15,14 @@ import argparse
 from pathlib import Path
 
 from data_prep.common.errors import run_program
-from tools.training.selection import EVERY, best_point, describe, draw_curve, learning_curve
+from tools.training.selection import (
+    EVERY,
+    PORTRAIT_SET,
+    best_point,
+    describe,
+    draw_curve,
+    learning_curve,
+)
 from tools.training.stages import RECIPES, stages_of
 
 
@@ -25,7 +32,7 @@ def main(argv: list[str] | None = None) -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("net", choices=RECIPES)
-    parser.add_argument("--dataset", type=Path, default=Path("data/portrait_set"))
+    parser.add_argument("--dataset", type=Path, default=PORTRAIT_SET)
     parser.add_argument("--every", type=int, default=EVERY, help=f"validation photo ({EVERY})")
     options = parser.parse_args(argv)
     stages = stages_of(options.net)

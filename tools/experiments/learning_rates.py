@@ -32,11 +32,14 @@ from tools.evaluation.report import (
     markdown_table,
     read_report,
     renew_section,
+    shown,
     write_report,
 )
+from tools.matting.models import ROOT
 from tools.training.caffe_log import read_logs
 from tools.training.selection import (
     EVERY,
+    PORTRAIT_SET,
     mean_errors_of_weights,
     selection_error,
     validation_portraits,
@@ -44,8 +47,8 @@ from tools.training.selection import (
 from tools.training.stages import RECIPES, Stage, check_databases, run_stage, stages_of
 from tools.training.variants import varied_stage
 
-OUT, RESULTS = Path("out/tune_lr"), Path("out/tune_lr/results.json")
-DOCS, FIGURE = Path("docs/training.md"), Path("docs/tune_lr.png")
+OUT, RESULTS = ROOT / "out/tune_lr", ROOT / "out/tune_lr/results.json"
+DOCS, FIGURE = ROOT / "docs/training.md", ROOT / "docs/tune_lr.png"
 SECTION, COMMAND = "tune-lr", "make tune-lr"
 RATES = (1e-3, 1e-4, 1e-5, 1e-6)
 #: Words of the matting layer's message about a rate that was too large; `run_stage` repeats it.
@@ -248,9 +251,9 @@ def main(argv: list[str] | None = None) -> int:
     study.add_argument("--net", choices=RECIPES, default="portrait")
     study.add_argument("--rates", nargs="+", type=float, default=RATES, metavar="RATE")
     study.add_argument("--iterations", type=int, default=400)
-    study.add_argument("--dataset", type=Path, default=Path("data/portrait_set"))
+    study.add_argument("--dataset", type=Path, default=PORTRAIT_SET)
     study.add_argument("--every", type=int, default=EVERY, help=f"validation photo ({EVERY})")
-    commands.add_parser("docs", help=f"put table and figure into {DOCS.parent}")
+    commands.add_parser("docs", help=f"put table and figure into {shown(DOCS.parent)}")
     options = parser.parse_args(argv)
     if options.command == "run":
         check_databases(stages_of(options.net)[-1].net)

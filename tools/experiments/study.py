@@ -35,14 +35,16 @@ from tools.evaluation.report import (
     markdown_table,
     read_report,
     renew_section,
+    shown,
     write_report,
 )
 from tools.evaluation.strata import MEASURES, choices_of, report_by_stratum
 from tools.matting.models import ROOT
 from tools.matting.session import MattingSession
+from tools.training.selection import PORTRAIT_SET
 
-RESULTS, DOCS, OUT = Path("docs/study.json"), Path("docs/training.md"), Path("out/study")
-FAILURES = Path("docs/failures.jpg")
+RESULTS, DOCS, OUT = ROOT / "docs/study.json", ROOT / "docs/training.md", ROOT / "out/study"
+FAILURES = ROOT / "docs/failures.jpg"
 SECTION, COMMAND = "study", "make study"
 #: Pairs of methods that are compared image by image: (first, second, title).
 PAIRS = (
@@ -263,7 +265,7 @@ def run(dataset_folder: Path, rows: Sequence[str] | None, limit: int | None, out
     errors = {each.name: errors_of(each, portraits, out) for each in methods}
     write_csv(out / "errors.csv", errors, people)
     choices = choices_of(dataset_folder, portraits)
-    return {"dataset": str(dataset_folder), **study_report(methods, errors, people, choices)}
+    return {"dataset": str(shown(dataset_folder)), **study_report(methods, errors, people, choices)}
 
 
 # --- failures ---------------------------------------------------------------------
@@ -299,15 +301,17 @@ def main(argv: list[str] | None = None) -> int:
     measure = commands.add_parser("run", help="measure and print the table")
     measure.add_argument("--rows", nargs="+", metavar="NAME", help="matting methods (all)")
     measure.add_argument("--limit", type=int, metavar="N", help="the first N images only")
-    measure.add_argument("--results", type=Path, default=RESULTS, help=f"the table ({RESULTS})")
-    worst = commands.add_parser("worst", help=f"draw the worst images into {FAILURES}")
+    measure.add_argument(
+        "--results", type=Path, default=RESULTS, help=f"the table ({shown(RESULTS)})"
+    )
+    worst = commands.add_parser("worst", help=f"draw the worst images into {shown(FAILURES)}")
     worst.add_argument("--model", choices=("selfie", "portrait"), default="portrait")
     worst.add_argument("--count", type=int, default=5)
     worst.add_argument("--picture", type=Path, default=FAILURES)
     for each in (measure, worst):
-        each.add_argument("--dataset", type=Path, default=Path("data/portrait_set"))
-        each.add_argument("--out", type=Path, default=OUT, help=f"images' errors ({OUT})")
-    commands.add_parser("docs", help=f"put the table into {DOCS}")
+        each.add_argument("--dataset", type=Path, default=PORTRAIT_SET)
+        each.add_argument("--out", type=Path, default=OUT, help=f"images' errors ({shown(OUT)})")
+    commands.add_parser("docs", help=f"put the table into {shown(DOCS)}")
     options = parser.parse_args(argv)
     if options.command == "run":
         report = run(options.dataset, options.rows, options.limit, options.out)

@@ -46,7 +46,7 @@ WELL_INSIDE = 0.5
 CERTAIN_LEAD = 10.0  # by which the score of foreground leads there
 
 # Alpha this near to 0 and 1 is snapped to them after the solve: where the band is wide, the
-# solve fades towards the known regions instead of reaching them.
+# solve fades toward the known regions instead of reaching them.
 SNAP_MARGIN = 0.03
 
 
@@ -95,7 +95,7 @@ def faces_of_people(
         Positive where a person is.
     faces : sequence of ndarray of shape (68, 2)
         Landmarks in pixels of the photo.
-    shape : (rows, columns)
+    shape : (H, W)
         The photo's.
     """
     scale = _scale_of(person, shape)
@@ -130,7 +130,7 @@ def widened(
     -------
     low, high : (H, W) float32 ndarray
         Surroundings are disks: smaller ones below the heads, and above the
-        chin wider ones, for `high` (the band towards the background) more so.
+        chin wider ones, for `high` (the band toward the background) more so.
     """
 
     def disk(radius: float) -> np.ndarray:
@@ -239,7 +239,7 @@ def probabilities_from_logit(
         Positive where a person is.
     faces : sequence of ndarray of shape (68, 2)
         Those of people (`faces_of_people`), in pixels of the full photo.
-    shape : (rows, columns)
+    shape : (H, W)
         The full photo's.
     score_weights : (kernel, bias), ndarrays of shape (3, 2) and (3,)
         See `head_scores`.
@@ -248,7 +248,7 @@ def probabilities_from_logit(
 
     Returns
     -------
-    ndarray of shape (3, rows, columns), float32
+    ndarray of shape (3, H, W), float32
         Foreground, background and unknown.
     """
     scale = _scale_of(logit, shape)
@@ -265,7 +265,7 @@ def well_inside(logit: np.ndarray, heads: Sequence[Face]) -> np.ndarray:
     Parameters
     ----------
     logit : (H, W) float32 ndarray
-        Beyond its edge a person is taken to go on.
+        A person at its edge is taken to continue beyond.
     heads : sequence of Face
         In pixels of the logit.
 
@@ -300,7 +300,7 @@ def probabilities_from_scores(
 
     Returns
     -------
-    ndarray of shape (3, rows, columns), float32
+    ndarray of shape (3, H, W), float32
     """
     person = scores[0] - scores[1]
     scale = _scale_of(person, shape)
@@ -328,14 +328,14 @@ def softmax_at(
     Parameters
     ----------
     scores : ndarray of shape (3, h, w), float32
-    shape : (rows, columns)
+    shape : (H, W)
         The result's.
     opinion : ndarray of shape (2, h, w), float32, optional
         From `color_opinion`; moved from unknown to foreground and background.
 
     Returns
     -------
-    ndarray of shape (3, rows, columns), float32
+    ndarray of shape (3, H, W), float32
     """
     probabilities = np.empty((3, *shape), np.float32)
     for score, plane in zip(scores, probabilities):
@@ -353,18 +353,18 @@ def softmax_at(
 
 
 def mask_logit(mask: np.ndarray, shape: tuple[int, int]) -> tuple[np.ndarray, float]:
-    """The logit of a segmenter that says what a mask from outside says.
+    """A segmenter's logit that stands for a mask from outside.
 
     Parameters
     ----------
     mask : ndarray of shape (h, w), uint8 or float
         0 background to 255 (float: 1) foreground.
-    shape : (rows, columns)
-        To which it is stretched.
+    shape : (H, W)
+        Shape that it is stretched to.
 
     Returns
     -------
-    logit : ndarray of shape (rows, columns), float32
+    logit : ndarray of shape (H, W), float32
         Certain where the mask is below 5 % or above 95 %.
     least_radius : float
         Pixels of the result that a mask pixel covers, at least 1.
@@ -384,12 +384,12 @@ def probabilities_from_trimap(trimap: np.ndarray, shape: tuple[int, int]) -> np.
     trimap : ndarray of shape (h, w), uint8
         At least `KNOWN_WHITE` foreground, at most `KNOWN_BLACK` background, else
         unknown.
-    shape : (rows, columns)
-        To which it is stretched.
+    shape : (H, W)
+        Shape that it is stretched to.
 
     Returns
     -------
-    ndarray of shape (3, rows, columns), float32
+    ndarray of shape (3, H, W), float32
         Zeros and ones.
     """
     stretched = cv2.resize(trimap, shape[::-1], interpolation=cv2.INTER_NEAREST)

@@ -1,4 +1,4 @@
-"""A net that knows hair and a segmenter that knows the world, each where it is better.
+"""Ensemble of a net and a segmenter, each where it is better: near boundaries, and elsewhere.
 
 The net (portrait-lite) was trained on rendered portraits. It draws the unknown region better
 than the segmenter it started from, and takes fences, water and lettering for people, which no
@@ -25,12 +25,12 @@ def near_boundary(logit: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     ----------
     logit : ndarray of shape (h, w)
         Positive where a person is.
-    shape : (rows, columns)
+    shape : (H, W)
         The result's, to which the logit is stretched.
 
     Returns
     -------
-    ndarray of shape (rows, columns), bool
+    ndarray of shape (H, W), bool
         True up to `BOUNDARY_WIDTH` times the root of the person's area from where the logit
         changes its sign; nowhere if it does not.
     """

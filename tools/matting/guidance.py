@@ -58,7 +58,7 @@ class Guidance:
 
     Attributes
     ----------
-    values : (h, w) uint8, uint16 or float ndarray
+    values : (H, W) uint8, uint16 or float ndarray
     assumed : str
         How values were read that are not those a trimap or mask should have: a
         sentence, or nothing.
@@ -97,18 +97,18 @@ def read_guidance(
         As `data_prep.common.images.open_image`, and if colors or transparency leave open which
         channel is meant.
     """
-    is_labelled = False
+    is_labeled = False
     with open_image(source, name, largest) as image:
         image = upright(image)
         if image.mode in ("L", "1") and not image.has_transparency_data:
             return Guidance(np.array(image.convert("L")))
         if image.mode in ("F", "I") or image.mode.startswith("I;16"):
             values = np.array(image)
-        elif image.mode == "P" and _is_labelled(image):
-            is_labelled, values = True, np.array(image)
+        elif image.mode == "P" and _is_labeled(image):
+            is_labeled, values = True, np.array(image)
         else:
             values = np.array(image.convert("RGBA"))
-    if is_labelled and values.max() > 2:  # 1 of a mask, 2 of a trimap name themselves
+    if is_labeled and values.max() > 2:  # 1 of a mask, 2 of a trimap name themselves
         raise InputError(f"{name} holds the labels {_named(values)}; {REMEDIES[kind]}.")
     if values.ndim == 2:
         return Guidance(_narrowed(kind, values, name))
@@ -125,7 +125,7 @@ def check_shape(
     guidance : Guidance
     name : Path or str
         What messages call it.
-    shape : (rows, columns, ...)
+    shape : (H, W, ...)
         The upright photo's.
     photo : Path or str
         What messages call that.
@@ -301,14 +301,14 @@ def covers_border(person: np.ndarray) -> bool:
 
     Parameters
     ----------
-    person : (h, w) ndarray
+    person : (H, W) ndarray
         Positive where a person is.
     """
     edges = (person[0], person[-1], person[1:-1, 0], person[1:-1, -1])
     return bool(np.mean(np.concatenate(edges) > 0) > 0.5)
 
 
-def _is_labelled(image: Image.Image) -> bool:
+def _is_labeled(image: Image.Image) -> bool:
     """Whether a palette's indices are labels, with black as the color of label 0.
 
     Segmentation data sets store masks this way (Pascal VOC).  Where all colors are gray,
@@ -334,7 +334,7 @@ def _narrowed(kind: str, values: np.ndarray, name: Path | str) -> np.ndarray:
 
 
 def _one_channel(kind: str, rgba: np.ndarray, name: Path | str) -> Guidance:
-    """The channel that holds the guidance, of (h, w, 4) RGBA."""
+    """The channel that holds the guidance, of (H, W, 4) RGBA."""
     colors, opacity = rgba[:, :, :3], rgba[:, :, 3]
     gray = np.ascontiguousarray(colors[:, :, 0])
     if opacity.min() == opacity.max():

@@ -5,6 +5,7 @@ Importable without Caffe, for programs that only name one.
 
 from __future__ import annotations
 
+import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from prototxt.catalog import IS_INSTALLED, MADE_WEIGHTS, NETS, SHIPPED_WEIGHTS
 
 #: Stands for the code of all mattes that are measured (nets, bands and solves): whoever
 #: changes what they are raises it (`data_prep.common.versions`).
-MATTES_VERSION = 2
+MATTES_VERSION = 3
 
 #: The checkout; in an installed package nothing but the packages is there.
 ROOT = Path(__file__).resolve().parents[2]
@@ -80,5 +81,22 @@ MODELS = {
     "fcn8s": _model("fcn8s", "tools/train.py fcn8s"),
     "fcn8s_half": _model("fcn8s_half", "make train-fcn8s-half"),
 }
-#: What every program takes unless told otherwise: the best of them on real photos.
+#: What every program uses by default: the best of them on real photos.
 DEFAULT_MODEL = "ensemble"
+
+
+def affinity_weight(text: str) -> float:
+    """What the option ``--nonlocal`` names: the mu of `tools.matting.session.MattingSession`.
+
+    Raises
+    ------
+    argparse.ArgumentTypeError
+        If it is no finite number, or negative.
+    """
+    try:
+        mu = float(text)
+    except ValueError:
+        mu = -1.0
+    if not 0 <= mu < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is no number from 0 on; 3e-4 is one")
+    return mu

@@ -14,11 +14,14 @@ import numpy as np
 
 from tools.matting.presence import mean_certainty, person_certainty
 
-# dlib's confidence above which an upright face is believed without a search of the other
-# turns.  Upside down, 8 of the 30 portraits of data/sample show a "face" of 0.05 to 0.49
-# (chin for forehead), while their true faces have 1.17 to 2.23.  Among 42 photos of a frontal
-# face two have less than 0.8: 0.01 (p0166) and 0.51.  Measured on 2026-11-28.
+# Probability from which on an upright face is believed without a search of the other turns.
+# Upside down the net takes the chins of 5 of 40 portraits for foreheads, of up to 0.77; their
+# true faces, upright, have 0.71 to 0.96, always the highest of all turns.  Measured on 2026-11-28.
 CERTAIN_FACE = 0.8
+# Mean of the probabilities of a face in a turned photo and in its mirror image, from which on
+# the photo is turned.  The true faces of those portraits have 0.79 and more; a clock on its
+# side has 0.73, a street 0.68.  Measured on 2026-11-28.
+CERTAIN_TURNED_FACE = 0.77
 
 # A photo without a face is turned only where the segmenter is beyond doubt in another turn
 # (median, of at most 12) and leads (mean).  Among 27 photos of people (scikit-image's two, 8
@@ -55,7 +58,7 @@ def turned_points(points: np.ndarray, turns: int, shape: Sequence[int]) -> np.nd
     points : ndarray of shape (N, 2)
         x and y in pixels; pixel centers are at whole numbers.
     turns : int
-    shape : (rows, columns, ...)
+    shape : (H, W, ...)
         The image's before it is turned.
 
     Returns

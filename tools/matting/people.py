@@ -25,7 +25,7 @@ class Box:
     ----------
     top, bottom, left, right : int
         Rows and columns, the second of each pair exclusive.
-    image_shape : (rows, columns)
+    image_shape : (H, W)
         The whole image's.
     """
 
@@ -45,7 +45,7 @@ class Box:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """(rows, columns) of the part."""
+        """(H, W) of the part."""
         return self.bottom - self.top, self.right - self.left
 
     @property
@@ -62,7 +62,7 @@ class Box:
         ]
 
     def corner(self, shape: tuple[int, ...]) -> np.ndarray:
-        """(x, y) of the part's first pixel in an image of shape (rows, columns, ...)."""
+        """(x, y) of the part's first pixel in an image of shape (H, W, ...)."""
         y, x = shape[0] / self.image_shape[0], shape[1] / self.image_shape[1]
         return np.array([round(self.left * x), round(self.top * y)])
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import cv2
 import numpy as np
 
-from data_prep.common.landmarks import DETECTION_SIDE, DetectedFace, LandmarkDetector
 from data_prep.common.pictures import eight_bits
-from tools.matting.orientation import CERTAIN_FACE, turned
+from tools.matting.orientation import turned
 
 #: Longest side of the reduced photo, on which trimaps are made.
 WORK_SIDE = 800
@@ -19,11 +18,30 @@ WORK_SIDE = 800
 Faces = tuple[np.ndarray, ...]
 
 
-class FaceFinder(Protocol):
-    """What a view asks for its faces; `detected_faces` with a loaded detector is one."""
+class FoundFaces(NamedTuple):
+    """Faces of a photo, in the turn that shows the surest one.
 
-    def __call__(self, photo: np.ndarray) -> tuple[int, Faces]:
-        """Turn and faces of an (H, W, 3) uint8 photo, see `detected_faces`."""
+    Attributes
+    ----------
+    turns : int
+        Quarters by which the photo has to be turned (`orientation.turned`); 0 without a
+        face.
+    faces : tuple of ndarray of shape (68, 2), float64
+        Landmarks in pixels of the turned photo, the largest face first.
+    aligned_faces : tuple of ndarray of shape (68, 2), float64
+        Those of the faces whose landmarks are good enough to align the shape mask.
+    """
+
+    turns: int
+    faces: Faces
+    aligned_faces: Faces
+
+
+class FaceFinder(Protocol):
+    """What a view asks for its faces; `face_detector.detected_faces` with a detector is one."""
+
+    def __call__(self, photo: np.ndarray) -> FoundFaces:
+        """Faces of an (H, W, 3) uint8 photo."""
 
 
 class PhotoView:
@@ -49,7 +67,7 @@ class PhotoView:
 
     @property
     def shape(self) -> tuple[int, int]:
-        """(rows, columns) of the photo."""
+        """(H, W) of the photo."""
         rows, columns = self.photo.shape[:2]
         return rows, columns
 
@@ -66,15 +84,20 @@ class PhotoView:
     @property
     def turns(self) -> int:
         """Quarters by which the photo has to be turned to show its surest face upright."""
-        return self._turns_and_faces[0]
+        return self._found_faces.turns
 
     @property
     def faces(self) -> Faces:
         """Landmarks (68, 2) in pixels of the photo turned by `turns`, the largest face first."""
-        return self._turns_and_faces[1]
+        return self._found_faces.faces
+
+    @property
+    def aligned_faces(self) -> Faces:
+        """Those of the faces whose landmarks are good enough to align the shape mask."""
+        return self._found_faces.aligned_faces
 
     @cached_property
-    def _turns_and_faces(self) -> tuple[int, Faces]:
+    def _found_faces(self) -> FoundFaces:
         return self._find_faces(self.eight_bit)
 
     def upright(self, turns: int) -> np.ndarray:
@@ -82,7 +105,7 @@ class PhotoView:
         return turned(self.eight_bit, turns)
 
     def upright_shape(self, turns: int) -> tuple[int, int]:
-        """(rows, columns) of `upright`."""
+        """(H, W) of `upright`."""
         rows, columns = self.shape
         return (columns, rows) if turns % 2 else (rows, columns)
 
@@ -95,7 +118,7 @@ class PhotoView:
 
 
 def work_shape(shape: Sequence[int]) -> tuple[int, int]:
-    """(rows, columns) of the reduced copy of a (rows, columns, ...) photo.
+    """Shape (H, W) of the reduced copy of a photo (H, W, ...).
 
     Its sides are at most `WORK_SIDE`: a segmenter does not know more, and the unknown
     region of a large photo is as smooth.
@@ -106,7 +129,7 @@ def work_shape(shape: Sequence[int]) -> tuple[int, int]:
 
 
 def resized(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Resize to (rows, columns); averages pixels where the result is smaller."""
+    """Resize to (H, W); averages pixels where the result is smaller."""
     rows, columns = shape
     smaller = rows <= image.shape[0] and columns <= image.shape[1]
     filter_ = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
@@ -114,41 +137,5 @@ def resized(image: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 
 
 def eight_bit_resized(photo: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """A photo rounded to 8 bits, then `resized` to (rows, columns)."""
+    """A photo rounded to 8 bits, then `resized` to (H, W)."""
     return resized(eight_bits(photo), shape)
-
-
-def detected_faces(detector: LandmarkDetector, photo: np.ndarray) -> tuple[int, Faces]:
-    """Faces of a photo, in the turn that shows the surest one.
-
-    The other turns are tried only where no upright face is certain.
-
-    Parameters
-    ----------
-    detector : LandmarkDetector
-    photo : ndarray of shape (H, W, 3), uint8 or uint16
-
-    Returns
-    -------
-    turns : int
-        Quarters by which the photo has to be turned (`orientation.turned`); 0 without a
-        face.
-    faces : tuple of ndarray of shape (68, 2), float64
-        Landmarks in pixels of the turned photo, the largest face first.
-    """
-    scale = min(1.0, DETECTION_SIDE / max(photo.shape[:2]))
-    rows, columns = (max(1, round(scale * side)) for side in photo.shape[:2])
-    small = eight_bit_resized(photo, (rows, columns))
-    found = [detector.detect_faces(small)]
-    if _highest_confidence(found[0]) < CERTAIN_FACE:
-        found += [detector.detect_faces(turned(small, turns)) for turns in (1, 2, 3)]
-    turns = int(np.argmax([_highest_confidence(faces) for faces in found]))
-    stretch = np.array([photo.shape[1] / columns, photo.shape[0] / rows])
-    if turns % 2:
-        stretch = stretch[::-1]
-    return turns, tuple((face.landmarks + 0.5) * stretch - 0.5 for face in found[turns])
-
-
-def _highest_confidence(faces: Sequence[DetectedFace]) -> float:
-    """Confidence of the surest face; 0 without one."""
-    return max((face.confidence for face in faces), default=0.0)

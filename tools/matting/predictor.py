@@ -1,4 +1,4 @@
-"""What a model's nets say of a photo: class scores, before any trimap or matte."""
+"""Class scores of a photo by a model's nets, before any trimap or matte."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def takes_shape_mask(definition: caffe_pb2.NetParameter) -> bool:
 
 
 def enlarged(scores: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """A net's logit or scores at (rows, columns)."""
+    """A net's logit or scores at (H, W)."""
     return cv2.resize(scores, shape[::-1], interpolation=cv2.INTER_LINEAR)
 
 
@@ -72,13 +72,13 @@ def person_margin(scores: np.ndarray) -> np.ndarray:
 
 
 def is_inside(points: np.ndarray, shape: tuple[int, ...]) -> bool:
-    """Whether the middle of (N, 2) points lies within an image of shape (rows, columns, ...)."""
+    """Whether the middle of (N, 2) points lies within an image of shape (H, W, ...)."""
     middle = points.mean(axis=0)
     return bool((middle >= 0).all() and (middle < shape[1::-1]).all())
 
 
 def shape_like(shape: tuple[int, int], area: int, multiple: int = 16) -> tuple[int, int]:
-    """(rows, columns) of about an area and the aspect of another (rows, columns).
+    """Shape (H, W) of about an area and the aspect of another shape (H, W).
 
     They are multiples of what a net's strides want; photos longer than `LONGEST_ASPECT`
     are stretched.
@@ -155,7 +155,7 @@ class Predictor:
 
     @property
     def _segmenter(self) -> Predictor | None:
-        """The net that says where people are, if there is any."""
+        """The net that says where people are; None without one."""
         return self if self.segments else self._second_opinion
 
     def scores(self, view: PhotoView) -> ClassScores:
@@ -181,7 +181,7 @@ class Predictor:
             if certainty < CERTAIN_PERSON:
                 return ClassScores(turns, certainty=certainty)
         upright = view.upright(turns)
-        scores = replace(self._upright_scores(upright, view.faces), turns=turns)
+        scores = replace(self._upright_scores(upright, view.aligned_faces), turns=turns)
         if self._segmenter and not scores.faces_of_people(view.faces, view.upright_shape(turns)):
             if certainty is None:  # faces that are no person's: a poster, a mistake
                 certainty = person_certainty(self._segmenter.mean_logit(upright))
@@ -198,7 +198,7 @@ class Predictor:
 
         Returns
         -------
-        ndarray of shape (rows, columns), float32
+        ndarray of shape (H, W), float32
             At the net's shape; positive where a person is.
         """
         return self._output(self._picture(photo, (), self._input_shape))
@@ -208,7 +208,7 @@ class Predictor:
         return self._mean_scores(photo, ())
 
     def _upright_scores(self, photo: np.ndarray, faces: Sequence[np.ndarray]) -> ClassScores:
-        """Scores of an (H, W, 3) uint8 photo that is the right way up, whose faces are known."""
+        """Scores of an upright (H, W, 3) uint8 photo; faces align its shape mask."""
         if self.segments:
             return ClassScores(segmenter=self._segmenter_scores(photo))
         if not self._test_time_augmentation:
@@ -267,7 +267,7 @@ class Predictor:
         return mean_over_views(double, lambda picture: clipped_scores(self._output(picture)))
 
     def _fit_to(self, shape: tuple[int, int]) -> tuple[int, int]:
-        """Reshape the net's input to the aspect of (rows, columns), at about its own area."""
+        """Reshape the net's input to the aspect of (H, W), at about its own area."""
         data = self._net.blobs["data"]
         fitted = shape_like(shape, self._input_shape[0] * self._input_shape[1])
         if tuple(data.shape[2:]) != fitted:
@@ -278,11 +278,11 @@ class Predictor:
     def _picture(
         self, photo: np.ndarray, faces: Sequence[np.ndarray], shape: tuple[int, int]
     ) -> np.ndarray:
-        """The photo at a (rows, columns), uint8, and the shape mask beside it if the net wants one.
+        """The photo reduced to (H, W), uint8, and the shape mask beside it if the net has one.
 
         Returns
         -------
-        ndarray of shape (rows, columns, 3 or 4), uint8
+        ndarray of shape (H, W, 3 or 4), uint8
         """
         colors = eight_bit_resized(photo, shape)
         if self._mask is None:
@@ -296,7 +296,7 @@ class Predictor:
         return np.dstack([colors, mask])
 
     def _output(self, picture: np.ndarray) -> np.ndarray:
-        """Logit (rows, columns) or scores (rows, columns, 3) of a `_picture`."""
+        """Logit (H, W) or scores (H, W, 3) of a `_picture`."""
         offset = np.array([*MEAN_BGR, NEUTRAL_MASK][: picture.shape[2]], np.float32)
         self._net.blobs["data"].data[0] = (picture - offset).transpose(2, 0, 1)
         self._forward()

@@ -1,7 +1,7 @@
 """Whether anybody is in a photo that shows no face.
 
 Segmenters find a shape of a person's size in much that is round and in the middle: a
-cup, a logo, a retina.  What tells people apart is that every view of them agrees.
+cup, a logo, a retina.  What distinguishes people is that every view of them agrees.
 """
 
 from __future__ import annotations

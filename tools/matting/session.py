@@ -24,7 +24,6 @@ import numpy as np
 from caffe_layers.color_models import foreground_colors
 from caffe_layers.matting import DEFAULT_LAMBDA
 from data_prep.common.errors import InputError
-from data_prep.common.landmarks import LandmarkDetector
 from prototxt.catalog import score_weights
 from tools.matting.band import (
     COLOR_WEIGHT,
@@ -34,6 +33,7 @@ from tools.matting.band import (
     probabilities_from_logit,
     probabilities_from_trimap,
 )
+from tools.matting.face_detector import FaceDetector, detected_faces
 from tools.matting.guidance import (
     MASK,
     NEARLY_WHITE,
@@ -45,7 +45,7 @@ from tools.matting.guidance import (
 )
 from tools.matting.models import DEFAULT_MODEL
 from tools.matting.orientation import turned
-from tools.matting.photo_view import Faces, PhotoView, detected_faces, work_shape
+from tools.matting.photo_view import Faces, FoundFaces, PhotoView, work_shape
 from tools.matting.predictor import Predictor
 from tools.matting.segmenter import Segmenter
 from tools.matting.solve import solved
@@ -101,6 +101,9 @@ class MattingSession:
         A key of `tools.matting.models.MODELS`, nets that are loaded already, or any
         segmenter (`tools.matting.segmenter`), whose masks are refined.
         None loads nothing: trimaps and masks come from outside.
+    mu : float
+        Weight of the affinities between unknown pixels of like colors
+        (`caffe_layers.affinities`); 0: there are none.
 
     Raises
     ------
@@ -108,14 +111,17 @@ class MattingSession:
         If a file of the model is missing or damaged, or Caffe is not built.
     """
 
-    def __init__(self, model: str | Predictor | Segmenter | None = DEFAULT_MODEL) -> None:
+    def __init__(
+        self, model: str | Predictor | Segmenter | None = DEFAULT_MODEL, mu: float = 0.0
+    ) -> None:
+        self._mu = mu
         self._model = Predictor(model) if isinstance(model, str) else model
         # Reentrant, because a predictor asks its view for faces.
         self._lock = threading.RLock()
 
     @cached_property
-    def _detector(self) -> LandmarkDetector:
-        return LandmarkDetector()
+    def _detector(self) -> FaceDetector:
+        return FaceDetector()
 
     def matte(
         self,
@@ -155,7 +161,7 @@ class MattingSession:
         estimate = guided_trimap(view, trimap, mask)
         if estimate is None:
             estimate = self._estimate(view)
-        solution = solved(photo, estimate, self._lambda)
+        solution = solved(photo, estimate, self._lambda, self._mu)
         # `Matte.foreground` is estimated from photo and alpha when it is asked for.
         return Matte(photo, solution, estimate.probabilities, estimate.faces, bool(solution.any()))
 
@@ -211,7 +217,7 @@ class MattingSession:
         check_photo(photo)
         return PhotoView(photo, self._find_faces)
 
-    def _find_faces(self, photo: np.ndarray) -> tuple[int, Faces]:
+    def _find_faces(self, photo: np.ndarray) -> FoundFaces:
         with self._lock:
             return detected_faces(self._detector, photo)
 

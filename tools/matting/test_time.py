@@ -36,7 +36,7 @@ def view_matrix(view: tuple[float, float, float], shape: tuple[int, int]) -> np.
     ----------
     view : (zoom, x, y)
         An entry of `VIEWS`.
-    shape : (rows, columns)
+    shape : (H, W)
         The net's.
 
     Returns

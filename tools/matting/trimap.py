@@ -20,7 +20,7 @@ from tools.matting.photo_view import Faces, PhotoView
 
 @dataclass(frozen=True)
 class SegmenterScores:
-    """What a segmenter says of one photo; the unknown band is made around its people.
+    """A segmenter's output for one photo; the unknown band is made around its people.
 
     Attributes
     ----------
@@ -41,7 +41,7 @@ class SegmenterScores:
 
 @dataclass(frozen=True)
 class TrimapScores:
-    """What a net that has learned the unknown band says of one photo.
+    """Output of a net that has learned the unknown band, for one photo.
 
     Attributes
     ----------
@@ -66,7 +66,7 @@ class TrimapScores:
 
 @dataclass(frozen=True)
 class ClassScores:
-    """What the nets of a model say of one photo.
+    """Output of a model's nets for one photo.
 
     Attributes
     ----------
@@ -86,7 +86,7 @@ class ClassScores:
     certainty: float | None = None
 
     def faces_of_people(self, faces: Faces, shape: tuple[int, int]) -> Faces:
-        """Those faces of the upright (rows, columns) photo that the scores take for people."""
+        """Those faces of the upright (H, W) photo that the scores take for people."""
         deciding = self.segmenter or self.net
         if deciding is None:
             return ()
@@ -132,7 +132,7 @@ class TrimapEstimate:
 
 
 def empty_estimate(shape: tuple[int, int], certainty: float | None = None) -> TrimapEstimate:
-    """The trimap of a (rows, columns) photo without people: background everywhere."""
+    """The trimap of a (H, W) photo without people: background everywhere."""
     background = np.array([0, 1, 0], np.float32)[:, None, None]
     probabilities = np.broadcast_to(background, (3, *shape))
     return TrimapEstimate(probabilities, (), False, certainty=certainty)

@@ -6,10 +6,11 @@ import dataclasses
 import functools
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Protocol
 
 import cv2
 
@@ -84,9 +85,22 @@ def suffix_of(kind: str, request: Request) -> str:
     return ".png" if kind in PNG_OUTPUTS else request.suffix
 
 
-def process(
-    job: Job, loaded: LoadedRequest, request: Request, write: Callable[[str, bytes], None]
-) -> Result:
+class OutputWriter(Protocol):
+    """Where the outputs of a photo go: its files, or a pipe."""
+
+    def __call__(self, kind: str, content: bytes, /) -> None:
+        """Write one output.
+
+        Parameters
+        ----------
+        kind : str
+            Kind of the output, such as "alpha" or "cutout".
+        content : bytes
+            Content of its file.
+        """
+
+
+def process(job: Job, loaded: LoadedRequest, request: Request, write: OutputWriter) -> Result:
     """Matte one photo.
 
     Parameters
@@ -95,9 +109,8 @@ def process(
     loaded : LoadedRequest
         Made of `request`.
     request : Request
-    write : callable
-        Takes the kind and the content of each output, one after the other:
-        large photos fill the memory.
+    write : OutputWriter
+        Called for one output after the other: large photos fill the memory.
 
     Returns
     -------
@@ -161,10 +174,10 @@ def _out_of_memory(photo: str, error: Exception) -> str:
     return f"{photo} takes more memory than there is ({reason}); make it smaller."
 
 
-def write_files(job: Job) -> Callable[[str, bytes], None]:
-    """A `write` for `process` that writes the job's files atomically."""
+def write_files(job: Job) -> OutputWriter:
+    """A writer for `process` that writes the job's files atomically."""
 
-    def write(kind: str, content: bytes) -> None:
+    def write(kind: str, content: bytes, /) -> None:
         with atomic_write(job.files[kind]) as scratch:
             scratch.write_bytes(content)
 
@@ -219,7 +232,7 @@ def request_keys(request: Request) -> dict[str, str]:
             (OUTPUTS_VERSION, MATTES_VERSION),
             kind,
             request.suffix,
-            model,
+            (model, request.mu) if request.mu else model,  # older outputs stay current
             (background, request.match_colors) if kind in ON_BACKGROUND else None,
         )
         for kind in request.kinds
@@ -239,13 +252,13 @@ def _digest(path: Path) -> str | None:
 
 @dataclass(frozen=True)
 class Plan:
-    """Jobs of a run, and what there is to say before it.
+    """Jobs of a run, and the notes to print before it.
 
     Attributes
     ----------
     jobs : list of Job
     remarks : list of str
-        On what is passed over or gets another name, a sentence each.
+        Sentences on what is skipped or gets another name.
     """
 
     jobs: list[Job]

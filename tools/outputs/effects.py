@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -54,6 +55,28 @@ MATCH_STRENGTH = np.float32((0.3, 0.45, 0.45))
 LARGEST_CONTRAST_CHANGE = 1.3
 
 
+class EffectFunction(Protocol):
+    """An effect on a photo and its matte."""
+
+    def __call__(self, photo: Image, alpha: Image, foreground: Image, /) -> Image:
+        """The changed photo.
+
+        Parameters
+        ----------
+        photo : (H, W, 3) uint8 or uint16 ndarray
+            BGR.
+        alpha : (H, W) ndarray
+            In [0, 1].
+        foreground : (H, W, 3) ndarray
+            The person's own colors, of the photo's type.
+
+        Returns
+        -------
+        (H, W, 3) ndarray
+            Image of the photo's type.
+        """
+
+
 @dataclass(frozen=True)
 class Effect:
     """An entry of `EFFECTS`.
@@ -64,14 +87,12 @@ class Effect:
         For people.
     group : str
         Heading under which it is offered.
-    apply : callable
-        From photo (H, W, 3) uint8 or uint16 BGR, alpha (H, W) in [0, 1] and
-        foreground (like the photo) to an image like the photo.
+    apply : EffectFunction
     """
 
     title: str
     group: str
-    apply: Callable[[Image, Image, Image], Image]
+    apply: EffectFunction
 
 
 # --- pixels -------------------------------------------------------------------
@@ -161,7 +182,7 @@ def _filled(premultiplied: Image, weight: Image) -> Image:
 
 
 def cover(image: Image, shape: tuple[int, int]) -> Image:
-    """Scale an image to cover (rows, columns), and crop what is too much, centered."""
+    """Scale an image to cover (H, W), and crop what is too much, centered."""
     rows, columns = shape
     scale = max(rows / image.shape[0], columns / image.shape[1])
     width, height = (max(1, round(side * scale)) for side in image.shape[1::-1])
@@ -218,11 +239,11 @@ def replace_background(
 
 
 def studio(shape: tuple[int, int], light: Image, dark: Image) -> Image:
-    """A backdrop lit behind the head: (rows, columns, 3) uint16, BGR.
+    """A backdrop lit behind the head: (H, W, 3) uint16, BGR.
 
     Parameters
     ----------
-    shape : (rows, columns)
+    shape : (H, W)
     light, dark : (3,) array
         BGR in [0, 1], at the middle of the light and at the far corners.
     """

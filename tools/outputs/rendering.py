@@ -68,7 +68,7 @@ class Request:
         Entries of `OUTPUTS` and `EFFECTS`.
     suffix : str
         The files', as in `data_prep.common.pictures.encode_picture`.
-    model : str
+    model, mu
         See `tools.matting.session.MattingSession`.
     background : str or None
         A color, the path of an image, or `BLUR`.
@@ -83,6 +83,7 @@ class Request:
     kinds: tuple[str, ...]
     suffix: str = ".png"
     model: str = DEFAULT_MODEL
+    mu: float = 0.0
     background: str | None = None
     match_colors: bool = False
     trimap: Path | None = None
@@ -153,7 +154,7 @@ class LoadedRequest:
         model: str | Segmenter | None = None if request.guidance else request.model
         if request.segmenter is not None:
             model = Segmenter(request.segmenter)
-        self._session = MattingSession(model)
+        self._session = MattingSession(model, request.mu)
         self._background = read_background(request.background)
 
     def matte(self, photo: Picture, job: Job) -> Matte:

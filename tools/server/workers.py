@@ -8,10 +8,9 @@ reach another job's caller.
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import signal
-import sys
-import traceback
 from concurrent.futures import Future, ThreadPoolExecutor
 from multiprocessing.connection import Connection
 from queue import SimpleQueue
@@ -20,6 +19,8 @@ from data_prep.common.errors import InputError
 from tools.matting.models import MODELS
 from tools.matting.segmenter_settings import SegmenterSettings
 from tools.server.requests import Answer, Job, Refusal, perform
+
+logger = logging.getLogger(__name__)
 
 LOADING_SECONDS = 120  # a cold disk; more means that something hangs
 
@@ -61,7 +62,7 @@ def work(connection: Connection, model: str | SegmenterSettings) -> None:
         except Refusal as refusal:
             outcome = refusal
         except Exception:
-            traceback.print_exc()
+            logger.exception("A photo failed.")
             outcome = Refusal(500, "The program failed on this photo; its log has the details.")
         try:
             connection.send(outcome)
@@ -187,7 +188,7 @@ class Workers:
                 f"The photo took longer than {self._seconds:g} seconds; make it smaller.",
             ) from None
         except (EOFError, OSError, InputError) as error:
-            print(f"A worker ended: {error!r}; another one starts.", file=sys.stderr)
+            logger.warning("A worker ended: %r; another one starts.", error)
             worker = self._replaced(worker)
             raise Refusal(
                 500, "The program that mattes ended on this photo; make it smaller or try another."

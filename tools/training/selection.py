@@ -17,7 +17,9 @@ from tools.matting.models import ROOT
 from tools.training.plots import plot_training
 from tools.training.stages import Stage, databases
 
-OUT = Path("out/curves")
+OUT = ROOT / "out/curves"
+#: The rendered set, whose validation people choose snapshots.
+PORTRAIT_SET = ROOT / "data/portrait_set"
 # Every N-th validation photo is measured: those of one person differ in the background only.
 EVERY = 2
 
@@ -174,4 +176,4 @@ def describe(points: Sequence[Point]) -> str:
 def draw_curve(net: str, stages: Sequence[Stage], out: Path = OUT) -> None:
     """Draw the logs with the errors of the snapshots, in out/NET_training.png."""
     logs = [stage.log for stage in stages if stage.log.is_file()]
-    plot_training(logs, Path(f"out/{net}_training.png"), out / f"{net}.json")
+    plot_training(logs, ROOT / f"out/{net}_training.png", out / f"{net}.json")

@@ -186,7 +186,7 @@ def run_stage(stage: Stage, weights: Path | None) -> None:
     if -caffe.returncode in (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP):
         name = signal.Signals(-caffe.returncode).name
         raise InputError(
-            f"Training was killed by {name}; the same command goes on from the last snapshot "
+            f"Training was killed by {name}; the same command continues from the last snapshot "
             f"(whole log: {stage.log})."
         )
     if caffe.returncode:

@@ -55,7 +55,55 @@ def _constant(model: tflite.Model, graph: tflite.SubGraph, index: int) -> np.nda
     tensor = graph.Tensors(index)
     buffer = model.Buffers(tensor.Buffer()).DataAsNumpy()
     values = np.frombuffer(buffer, _NUMPY_TYPES[tensor.Type()])
-    return values.reshape(tensor.ShapeAsNumpy()).astype(np.float32)
+    shape = tuple(tensor.ShapeAsNumpy().tolist())
+    if tensor.Sparsity() is not None:
+        values = densified(values, shape, tensor.Sparsity())
+    return values.reshape(shape).astype(np.float32)
+
+
+def densified(
+    values: np.ndarray, shape: tuple[int, ...], sparsity: tflite.SparsityParameters
+) -> np.ndarray:
+    """A sparse tensor with its zeros.
+
+    The stored values are those of a tree whose levels are the dimensions in the order of
+    traversal.  A node has a child for every index of a dense dimension, and those that
+    ``ArrayIndices`` names, from ``ArraySegments[node]`` on, of a compressed one.
+
+    Parameters
+    ----------
+    values : ndarray of shape (M,)
+    shape : tuple of int
+    sparsity : tflite.SparsityParameters
+        Without blocks.
+
+    Returns
+    -------
+    ndarray of the shape
+    """
+    order = sparsity.TraversalOrderAsNumpy().tolist()
+    nodes = np.zeros((1, 0), np.int64)  # indices that lead to every node of a level
+    for level, dimension in enumerate(order):
+        metadata = sparsity.DimMetadata(level)
+        if metadata.Format() == tflite.DimensionType.DENSE:
+            parents = np.repeat(np.arange(len(nodes)), shape[dimension])
+            children = np.tile(np.arange(shape[dimension]), len(nodes))
+        else:
+            segments = _indices(metadata.ArraySegmentsType(), metadata.ArraySegments())
+            children = _indices(metadata.ArrayIndicesType(), metadata.ArrayIndices())
+            parents = np.repeat(np.arange(len(nodes)), np.diff(segments))
+        nodes = np.column_stack([nodes[parents], children])
+    dense = np.zeros(shape, values.dtype)
+    dense[tuple(nodes[:, np.argsort(order)].T)] = values
+    return dense
+
+
+def _indices(kind: int, table) -> np.ndarray:
+    """An index vector of a sparse dimension, whichever width it is stored with."""
+    names = {code: name for name, code in vars(tflite.SparseIndexVector).items()}
+    vector = getattr(tflite, names[kind])()
+    vector.Init(table.Bytes, table.Pos)
+    return vector.ValuesAsNumpy().astype(np.int64)
 
 
 def weighted_operators(path: Path) -> Iterator[WeightedOperator]:
@@ -80,13 +128,14 @@ def weighted_operators(path: Path) -> Iterator[WeightedOperator]:
         raise InputError(f"{path} is not a TensorFlow Lite model.")
     model = tflite.Model.GetRootAs(content, 0)
     graph = model.Subgraphs(0)
-    stored_as = {}  # dequantized float32 tensor -> its float16 constant
+    # Dequantized float32 tensor -> its float16 constant, sparse or not.
+    stored_as: dict[int, int] = {}
     for position in range(graph.OperatorsLength()):
         operator = graph.Operators(position)
         kind = _operator_kind(model, operator)
         inputs = [int(index) for index in operator.InputsAsNumpy()]
-        if kind == "DEQUANTIZE":
-            stored_as[int(operator.Outputs(0))] = inputs[0]
+        if kind in ("DENSIFY", "DEQUANTIZE"):
+            stored_as[int(operator.Outputs(0))] = stored_as.get(inputs[0], inputs[0])
         elif len(inputs) == 3 and all(index in stored_as for index in inputs[1:]):
             kernel, bias = (stored_as[index] for index in inputs[1:])
             yield WeightedOperator(

@@ -39,9 +39,9 @@ class EnvironmentMap:
     Attributes
     ----------
     title : str
-        Of the original on polyhaven.com.
+        Title of the original on polyhaven.com.
     sha256 : str
-        Of the copy that comes with Blender.
+        Digest of the copy that comes with Blender.
     as_background : bool
         Shows nobody: may be seen, not only give light.
     """

@@ -416,7 +416,7 @@ class Geometry:
     vertices : (N, 3) ndarray
     triangles : (T, 3) int ndarray
     points : (P, 3) ndarray
-        Of all strands, one after the other.
+        Points of all strands, one strand after the other.
     radii : (P,) ndarray
     sizes : (S,) int ndarray
         Points of each strand.

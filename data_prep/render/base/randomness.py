@@ -18,9 +18,9 @@ def generator(seed: int, number: int, concern: str) -> np.random.Generator:
     Parameters
     ----------
     seed : int
-        Of the whole set, not negative.
+        Seed of the whole set, not negative.
     number : int
-        Of the image, or of the person where the concern belongs to a person.
+        Number of the image, or of the person where the concern belongs to a person.
     concern : str
         ``"light"``, ``"hair"``...
 

@@ -50,7 +50,7 @@ class SignedDistance:
         low, high : (3,) sequence
             Corners of the box in meters; beyond it distances are those at its border.
         spacing : float, default 0.01
-            Of the grid, in meters.
+            Distance between points of the grid, in meters.
 
         Raises
         ------

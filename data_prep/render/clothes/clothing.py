@@ -369,7 +369,7 @@ def make_layer(
     Parameters
     ----------
     over : sequence of Cut
-        Of the garments worn over it: what they hide is left out, so that it
+        Cuts of the garments worn over it: what they hide is left out, so that it
         cannot show through.
     """
     garment = drape(rng, body, choice.cut, gap=choice.gap, ease=choice.ease, folds=choice.folds)

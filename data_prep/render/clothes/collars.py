@@ -30,7 +30,7 @@ def neckline_loop(garment: Garment, body: StandingBody) -> np.ndarray:
     """
     loops = border_loops(garment.shell.faces)
     points = garment.standing
-    # Of the edges (neck, cuffs, hem) the neck's lies on the neckline's zero.
+    # Among the edges (neck, cuffs, hem) the neck's lies on the neckline's zero.
     edges = [points[loop] for loop in loops]
     loop = max(
         edges,
@@ -104,7 +104,7 @@ def shirt_collar(
     Parameters
     ----------
     height : float
-        Of the stand at the back, in meters.
+        Height of the stand at the back, in meters.
     spread : float
         How far the points of the collar turn to the sides: 0 to 1.
     """
@@ -139,7 +139,7 @@ def lapels(
     Parameters
     ----------
     width : float
-        Of the lapels at their widest, in meters.
+        Width of the lapels at their widest, in meters.
     notch : float
         Depth of the notch between lapel and collar, as a share of the width.
     """

@@ -43,8 +43,8 @@ OPENING_TILT = 0.7
 NAPE, THROAT = -0.030, 0.080
 NECK_LEAN = 0.2  # meters that a level cut falls, a meter forward
 NAPE_LEVEL = 0.008  # meters above the joint
-# Shares of the arm between which a sleeve widens: over the deltoid it lies close,
-# with so much of the ease that the rest of the garment has.
+# Shares of the arm between which a sleeve widens: over the deltoid it lies close, with
+# this share of the ease that the rest of the garment has.
 SLEEVE_WIDENS, CLOSE_EASE = (0.30, 0.60), 0.25
 CUFF = (0.80, 0.96)  # shares of the arm between which it narrows again
 NAPE_RISE = 0.012  # meters along the neck that an opening goes down behind the joint
@@ -115,7 +115,7 @@ class StandingBody:
 
     @cached_property
     def elbows(self) -> tuple[np.ndarray, np.ndarray]:
-        """Of the left and the right arm, (3,) each."""
+        """Elbows of the left and the right arm, (3,) each."""
         mesh = self.subject.mesh
         return tuple(mesh.joint(self.vertices, f"joint-{side}-elbow") for side in "lr")
 
@@ -170,7 +170,7 @@ def neckline_height(points: np.ndarray, neck: np.ndarray, cut: Cut) -> np.ndarra
         slope = cut.width / (tip - middle)
         sides = ((tip - forward) * slope - np.abs(x)) / np.hypot(1, slope)
         opening = np.maximum(opening, np.minimum(sides, forward - middle))
-    # The outline goes on through the back; it counts in front and above the nape.
+    # The outline continues through the back; it counts in front and above the nape.
     rise = np.cos(OPENING_TILT) * z - np.sin(OPENING_TILT) * y
     opening = np.minimum(opening, np.maximum(-y, rise + NAPE_RISE))
     return np.maximum(opening, z - NAPE_LEVEL - NECK_LEAN * y)
@@ -188,8 +188,8 @@ def cut_height(body: StandingBody, points: np.ndarray, cut: Cut) -> np.ndarray:
 def _roominess(body: StandingBody, field: SignedDistance) -> np.ndarray:
     """Share of the ease at every cell of a field, `CLOSE_EASE` to 1.
 
-    Sleeves are wide between the deltoid and the cuff; wide all the way up they
-    make the shoulders of everybody broad.
+    Sleeves are wide between the deltoid and the cuff; sleeves that are
+    wide all the way up would make everybody's shoulders broad.
     """
     low = -field.to_grid[:3, 3] * CELL
     sides, depths, heights = (

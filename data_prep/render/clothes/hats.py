@@ -156,8 +156,8 @@ class Hat:
     turn : (4, 4) ndarray
         Its tilt, about `SKULL_CENTER`.
     elevation, radius : (COLUMNS, ...) ndarray
-        Of the edge by azimuth, and of the crown by azimuth and step from edge
-        to top, for `covers`.
+        Elevation of the edge by azimuth, and radius of the crown by azimuth and step from
+        edge to top, for `covers`.
     open_top : bool
         Whether hair comes out at the top (headbands).
     """

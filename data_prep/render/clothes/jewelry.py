@@ -46,9 +46,9 @@ class EarringChoice:
     metal, stone : str
         sRGB codes.
     radius : float
-        Of the ball, or of the ring, in meters.
+        Radius of the ball, or of the ring, in meters.
     length : float
-        Of a drop, in meters.
+        Length of a drop, in meters.
     sides : tuple of int
         1 left, -1 right.
     """

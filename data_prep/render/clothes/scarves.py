@@ -43,7 +43,7 @@ class ScarfChoice:
     ----------
     fabric : FabricChoice
     height, thickness : float
-        Of the wound cloth, in meters.
+        Height and thickness of the wound cloth, in meters.
     turns : int
         Times around the neck.
     end : float

@@ -143,7 +143,7 @@ def hugging(field: SignedDistance, height: np.ndarray, strength: float) -> Pull:
     height : (N,) ndarray
         Distance from the skin, in meters, up to which a strand feels nothing.
     strength : float
-        Of the pull a centimeter further out.
+        Strength of the pull a centimeter further out.
     """
 
     def pull(points: np.ndarray, done: float) -> np.ndarray:
@@ -279,7 +279,7 @@ def with_color(
     ----------
     hairs : (N, K, 3) ndarray
     radius : float
-        Of an average hair at its root, in meters.
+        Radius of an average hair at its root, in meters.
     rest : (N, 3) ndarray, optional
         Rest coordinates of the roots: temples go gray first.
     fine : (N,) ndarray or float

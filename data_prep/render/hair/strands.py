@@ -8,8 +8,8 @@ guides and then bundled, curled and ruffled, which costs next to nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from scipy.spatial import cKDTree
@@ -21,9 +21,20 @@ from data_prep.render.base.vectors import smooth_step, transform, unit
 # A direction that no hair follows for long: frames across strands are built from it.
 OBLIQUE = np.array([0.31, 0.87, 0.39])
 
-# (N, 3) points and the share of the strand done (0 to 1) to (N, 3) directions,
-# added to a strand's own for every centimeter it grows.
-Pull = Callable[[np.ndarray, float], np.ndarray]
+
+class Pull(Protocol):
+    """What bends strands while they grow, such as gravity or a comb."""
+
+    def __call__(self, points: np.ndarray, done: float, /) -> np.ndarray:
+        """Directions (N, 3) that are added to the strands' own for every centimeter they grow.
+
+        Parameters
+        ----------
+        points : (N, 3) ndarray
+            Where the strands end so far.
+        done : float
+            Share of their length that has grown, 0 to 1.
+        """
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +113,7 @@ def sample_roots(
     Returns
     -------
     Roots
-        Of length `count`, or 0 where the density is 0 everywhere.
+        As many as `count`, or none where the density is 0 everywhere.
     """
     shares = density[skin.faces].mean(axis=1)
     faces, shares = skin.faces[shares > 0], shares[shares > 0]
@@ -278,10 +289,10 @@ def curled(
     Parameters
     ----------
     lengths : (N,) ndarray
-        Of the hairs, in meters.
+        Lengths of the hairs, in meters.
     lock : (N,) int ndarray
     radius, pitch : float
-        Of the helix and along it, in meters.
+        Radius of the helix and length of one turn along it, in meters.
     begin : float
         Share of the hair over which the curl sets in.
     looseness : float
@@ -406,7 +417,7 @@ def rope(
         Middle lines.
     hairs_each : int
     radius : (K,) ndarray
-        Of a rope along its length, in meters.
+        Radius of a rope along its length, in meters.
     pitch : float
         Length of one turn, in meters.
 

@@ -77,7 +77,7 @@ class HairColor:
     dye : str
         Key of `DYES`, or "" for a color that people are born with.
     roughness : float
-        Of the shine along the hair: low is glossy.
+        Roughness of the shine along the hair: low is glossy.
     """
 
     melanin: float
@@ -164,7 +164,7 @@ class HairChoice:
 def choose_color(rng: np.random.Generator, person: PersonChoice) -> HairColor:
     """Draw a color: mostly the person's own, sometimes dyed.
 
-    Of women from 40 on half color gray hair over.  One person in twenty wears a
+    Half of the women from 40 on color gray hair over.  One person in twenty wears a
     color that nobody is born with, one woman in seven lightened tips.
     """
     female = person.sex == "female"
@@ -286,7 +286,7 @@ def _short(rng: np.random.Generator, person: PersonChoice, hair: HairChoice) -> 
         comb=str(rng.choice(combs)),
         volume=float(rng.uniform(0.006, 0.018)),
         wave=wave if curly else (0.0, 1.0),
-        flyaways=0.3 * hair.flyaways,  # so many would make a ball of short hair
+        flyaways=0.3 * hair.flyaways,  # as many as in long hair would make a ball of short hair
     )
 
 

@@ -131,7 +131,7 @@ class HandChoice:
     curl, spread : float
         Degrees that each joint of the fingers is bent, and fingers spread.
     shift : (3,) tuple of float
-        Of the contact, in meters.
+        Movement of the contact, in meters.
     tilt : float
         Degrees that the hand is turned about the direction it faces.
     """

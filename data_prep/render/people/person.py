@@ -155,7 +155,7 @@ MIXED_EYES = {
     "light blue": 0.07,
 }
 
-# Of hair by Blender's scales: melanin (0.2 pale blond, 1 black) and redness; shares.
+# Hair by Blender's scales: melanin (0.2 pale blond, 1 black) and redness; shares.
 FAIR_HAIR = {
     "0.24": 0.10,
     "0.36": 0.14,
@@ -168,7 +168,7 @@ FAIR_HAIR = {
 HAIR_REDNESS = {"0.05": 0.35, "0.15": 0.35, "0.3": 0.24, "0.7": 0.06}
 DARK_HAIR_REDNESS = 0.1
 
-# Of `body.ANCESTRIES`: a Dirichlet distribution that favors one part over
+# For `body.ANCESTRIES`: a Dirichlet distribution that favors one part over
 # mixtures, and the mean skin tone of each.
 ANCESTRY_CONCENTRATION = (0.3, 0.4, 0.6)
 ANCESTRY_TONES = (0.80, 0.30, 0.14)

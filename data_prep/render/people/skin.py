@@ -80,15 +80,15 @@ class SkinChoice:
 def choose_skin(
     rng: np.random.Generator, person: PersonChoice, pattern: np.random.Generator
 ) -> SkinChoice:
-    """Draw the looks of a photo.
+    """Draw how skin looks on a photo.
 
     Parameters
     ----------
     rng : Generator
-        Of the photo.
+        Random numbers of the photo.
     person : PersonChoice
     pattern : Generator
-        Of the person: decides where freckles and spots are.
+        Random numbers of the person: decides where freckles and spots are.
     """
     made_up = person.sex == "female" and rng.random() < 0.6
     stubbled = person.sex == "male" and person.years > 17

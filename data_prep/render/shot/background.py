@@ -113,7 +113,7 @@ class BackgroundChoice:
     bystanders : int
         Other people.
     seed : int
-        Of everything finer.
+        Seed of everything finer.
     """
 
     kind: str
@@ -155,19 +155,19 @@ def choose_background(rng: np.random.Generator, light: LightChoice) -> Backgroun
 
 
 def _noise(
-    rng: np.random.Generator, size: tuple[int, int], period: float, stretch: float = 1.0
+    rng: np.random.Generator, shape: tuple[int, int], period: float, stretch: float = 1.0
 ) -> np.ndarray:
     """Smooth noise of about unit variance.
 
     Parameters
     ----------
-    size : (width, height)
+    shape : (H, W)
     period : float
-        Of its blobs, in heights.
+        Distance between its blobs, in heights.
     stretch : float, default 1
         Height of the blobs against their width.
     """
-    width, height = size
+    height, width = shape
     columns = max(2, math.ceil(width / height / period)) + 3
     rows = max(2, math.ceil(1 / period / stretch)) + 3
     coarse = rng.standard_normal((rows, columns)).astype(np.float32)
@@ -180,9 +180,9 @@ def _noise(
     return 1.3 * fine[top : top + height, left : left + width]
 
 
-def _grid(size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+def _grid(shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """x and y of all pixels in heights, (1, W) and (H, 1)."""
-    width, height = size
+    height, width = shape
     return np.arange(width)[None] / height, np.arange(height)[:, None] / height
 
 
@@ -192,7 +192,7 @@ def _mixed(share: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarr
 
 
 def _out_of_focus(image: np.ndarray, radius: float) -> np.ndarray:
-    """Convolution with a disk of so many pixels, as a wide aperture does."""
+    """Convolution with a disk of a radius in pixels, as a wide aperture does."""
     if radius < 0.7:
         return image
     # Large disks at half the size: nobody sees the difference, and it costs a quarter.
@@ -206,22 +206,24 @@ def _out_of_focus(image: np.ndarray, radius: float) -> np.ndarray:
     return cv2.filter2D(image, -1, disk / disk.sum(), borderType=cv2.BORDER_REFLECT)
 
 
-# --- kinds: (rng, size, colors, detail, blur in pixels) -> (H, W, 3) linear, not leveled ---
+# --- kinds: (rng, shape, colors, detail, blur in pixels) -> (H, W, 3) linear, not leveled ---
 
 
-def _paper(rng, size, colors, detail, blur):
-    x, y = _grid(size)
+def _paper(rng, shape, colors, detail, blur):
+    x, y = _grid(shape)
     spot = ((x - rng.uniform(0.15, 0.6)) ** 2 + (y - rng.uniform(0.2, 0.6)) ** 2) / rng.uniform(
         0.1, 0.5
     )
     glow = np.exp(-spot) * rng.uniform(0.4, 1.6) + rng.uniform(0.3, 0.8)
-    return glow[..., None] * colors[0] * (1 + 0.012 * _noise(rng, size, 0.02))[..., None]
+    return glow[..., None] * colors[0] * (1 + 0.012 * _noise(rng, shape, 0.02))[..., None]
 
 
-def _wall(rng, size, colors, detail, blur):
-    x, y = _grid(size)
-    grain = 0.05 * _noise(rng, size, 0.004) + 0.06 * _noise(rng, size, 0.03)
-    stains = 0.10 * _noise(rng, size, 0.2) + 0.4 * (rng.uniform(-1, 1) * x + rng.uniform(-1, 1) * y)
+def _wall(rng, shape, colors, detail, blur):
+    x, y = _grid(shape)
+    grain = 0.05 * _noise(rng, shape, 0.004) + 0.06 * _noise(rng, shape, 0.03)
+    stains = 0.10 * _noise(rng, shape, 0.2) + 0.4 * (
+        rng.uniform(-1, 1) * x + rng.uniform(-1, 1) * y
+    )
     wall = colors[0] * np.exp(grain + stains)[..., None]
     if rng.random() < 0.35:  # boards or panels
         width = rng.uniform(0.06, 0.2)
@@ -231,21 +233,21 @@ def _wall(rng, size, colors, detail, blur):
     return _out_of_focus(wall.astype(np.float32), blur)
 
 
-def _texture(rng, size, colors, detail, blur):
-    width, height = size
+def _texture(rng, shape, colors, detail, blur):
+    height, width = shape
     side = round(height * rng.uniform(1.0, 1.5))
     gray = cv2.resize(read_texture(detail), (side, side), interpolation=cv2.INTER_AREA)
     left, top = int(rng.integers(side - width + 1)), int(rng.integers(side - height + 1))
     light = to_linear(gray[top : top + height, left : left + width])
     if detail == "grass":
         colors = [linear_color("5d7a35"), *colors[1:]]
-    tint = _mixed(0.5 + 0.3 * _noise(rng, size, 0.3), colors[0], 0.5 * (colors[0] + colors[1]))
+    tint = _mixed(0.5 + 0.3 * _noise(rng, shape, 0.3), colors[0], 0.5 * (colors[0] + colors[1]))
     return _out_of_focus((light[..., None] * tint).astype(np.float32), blur)
 
 
-def _foliage(rng, size, colors, detail, blur):
+def _foliage(rng, shape, colors, detail, blur):
     leaves = sum(
-        weight * _noise(rng, size, period)
+        weight * _noise(rng, shape, period)
         for period, weight in ((0.006, 0.5), (0.015, 0.6), (0.04, 0.6), (0.15, 0.6))
     )
     green = linear_color(str(rng.choice(["3c5a24", "56702e", "2f4a2a", "7a8a3a", "8a6a2a"])))
@@ -255,9 +257,9 @@ def _foliage(rng, size, colors, detail, blur):
     return _out_of_focus(_mixed(gaps, dark_to_light, sky).astype(np.float32), max(blur, 1))
 
 
-def _lights(rng, size, colors, detail, blur):
-    width, height = size
-    dusk = 0.5 + 0.25 * _noise(rng, size, 0.4)
+def _lights(rng, shape, colors, detail, blur):
+    height, width = shape
+    dusk = 0.5 + 0.25 * _noise(rng, shape, 0.4)
     base = _mixed(dusk, 0.25 * colors[0] + 0.02, 0.08 * colors[1] + 0.01)
     points = np.zeros((height, width, 3), np.float32)
     radius = max(blur, 0.008 * height)
@@ -268,10 +270,10 @@ def _lights(rng, size, colors, detail, blur):
     return (base + _out_of_focus(points, radius)).astype(np.float32)
 
 
-def _room(rng, size, colors, detail, blur):
-    width, height = size
-    x, y = _grid(size)
-    room = _mixed(y + 0 * x + 0.2 * _noise(rng, size, 0.5), colors[0], 0.6 * colors[0])
+def _room(rng, shape, colors, detail, blur):
+    height, width = shape
+    x, y = _grid(shape)
+    room = _mixed(y + 0 * x + 0.2 * _noise(rng, shape, 0.5), colors[0], 0.6 * colors[0])
     room = np.ascontiguousarray(room, dtype=np.float32)
     for _ in range(int(rng.integers(12, 40))):
         code = PALETTE[int(rng.integers(len(PALETTE)))]
@@ -285,13 +287,13 @@ def _room(rng, size, colors, detail, blur):
     return _out_of_focus(room, max(blur, 0.004 * height))
 
 
-def _window(rng, size, colors, detail, blur):
-    width, height = size
+def _window(rng, shape, colors, detail, blur):
+    height, width = shape
     window = np.ones((height, width, 3), np.float32) * (0.15 * colors[0]).astype(np.float32)
     pane_width, pane_height = rng.uniform(0.18, 0.4), rng.uniform(0.25, 0.6)
     bar = rng.uniform(0.012, 0.04)
-    outside = _mixed(0.5 + 0.5 * _noise(rng, size, 0.2), linear_color("dfe9f2"), colors[1])
-    x, y = _grid(size)
+    outside = _mixed(0.5 + 0.5 * _noise(rng, shape, 0.2), linear_color("dfe9f2"), colors[1])
+    x, y = _grid(shape)
     glass = ((x + rng.random()) % pane_width > bar) & ((y + rng.random()) % pane_height > bar)
     left = rng.uniform(-0.2, 0.35)
     glass &= (x > left) & (x < left + rng.uniform(0.35, 0.8))
@@ -299,25 +301,25 @@ def _window(rng, size, colors, detail, blur):
     return _out_of_focus(window, max(blur, 0.002 * height))
 
 
-def _sky(rng, size, colors, detail, blur):
-    _, y = _grid(size)
+def _sky(rng, shape, colors, detail, blur):
+    _, y = _grid(shape)
     blue = linear_color(str(rng.choice(["6f9fd0", "9dbbd8", "c9d5de", "e7c7a4", "8593a6"])))
-    clouds = 0.6 * _noise(rng, size, 0.3, 0.5) + 0.3 * _noise(rng, size, 0.1, 0.6)
-    clouds += 0.15 * _noise(rng, size, 0.03, 0.7)
+    clouds = 0.6 * _noise(rng, shape, 0.3, 0.5) + 0.3 * _noise(rng, shape, 0.1, 0.6)
+    clouds += 0.15 * _noise(rng, shape, 0.03, 0.7)
     sky = _mixed(
         0.7 * (clouds - rng.uniform(-0.3, 1.0)), blue * (0.8 + 0.5 * y)[..., None], np.ones(3)
     )
-    horizon = rng.uniform(0.55, 1.4) + 0.03 * _noise(rng, size, 0.15)
+    horizon = rng.uniform(0.55, 1.4) + 0.03 * _noise(rng, shape, 0.15)
     land = np.clip((y - horizon) / 0.02, 0, 1)
-    ground = 0.5 * colors[2] * np.exp(0.3 * _noise(rng, size, 0.05, 0.4))[..., None]
+    ground = 0.5 * colors[2] * np.exp(0.3 * _noise(rng, shape, 0.05, 0.4))[..., None]
     return _out_of_focus(_mixed(land, sky, ground).astype(np.float32), max(blur, 1))
 
 
-def _place(rng, size, colors, detail, blur):
-    width, height = size
+def _place(rng, shape, colors, detail, blur):
+    height, width = shape
     pixels = np.minimum(read_environment_map(detail), 30.0)
     tall = math.tan(rng.uniform(0.3, 0.6))  # half the field of view
-    x, y = _grid(size)
+    x, y = _grid(shape)
     x, y = (2 * x - width / height) * tall, (1 - 2 * y) * tall + rng.uniform(-0.1, 0.25)
     longitude = np.arctan2(x, np.ones_like(y)) + 0 * y + rng.uniform(0, 2 * math.pi)
     latitude = np.arctan2(y, np.hypot(x, 1))
@@ -361,14 +363,14 @@ def _like_hair(
     contrast = (gray / max(float(np.median(gray)), 1e-4)) ** 0.5
     light = to_linear(hair_color).astype(np.float32) * contrast[..., None]
     if rng.random() < 0.4:
-        streaks = _noise(rng, (width, height), rng.uniform(0.006, 0.02), rng.uniform(2, 8))
+        streaks = _noise(rng, (height, width), rng.uniform(0.006, 0.02), rng.uniform(2, 8))
         light = light * np.exp(0.25 * _out_of_focus(streaks, blur))[..., None]
     return to_display(np.clip(light, 0, 1)).astype(np.float32)
 
 
 def render_background(
     choice: BackgroundChoice,
-    size: tuple[int, int],
+    shape: tuple[int, int],
     hair_color: np.ndarray,
     mesh: BaseMesh | None = None,
 ) -> np.ndarray:
@@ -376,8 +378,8 @@ def render_background(
 
     Parameters
     ----------
-    size : (width, height)
-        Pixels.
+    shape : (H, W)
+        Shape of the background, in pixels.
     hair_color : (3,) ndarray
         Display RGB in [0, 1], of the hair before it.
     mesh : BaseMesh, optional
@@ -389,14 +391,14 @@ def render_background(
         Display RGB in [0, 1].
     """
     rng = np.random.Generator(np.random.PCG64(choice.seed))
-    blur = choice.blur * size[1]
+    blur = choice.blur * shape[0]
     colors = [linear_color(code).astype(np.float32) for code in choice.colors]
-    linear = _RENDER[choice.kind](rng, size, colors, choice.detail, blur)
+    linear = _RENDER[choice.kind](rng, shape, colors, choice.detail, blur)
     display = _leveled(linear, choice.level)
     if choice.resembles_hair:
         display = _like_hair(rng, display, hair_color, blur)
     if choice.bystanders:
         display = bystanders.painted(
-            rng, display, choice.bystanders, max(blur, 0.004 * size[1]), mesh
+            rng, display, choice.bystanders, max(blur, 0.004 * shape[0]), mesh
         )
     return np.clip(display, 0, 1)

@@ -51,7 +51,7 @@ class _Regions:
     Attributes
     ----------
     quads : (M, 4) int ndarray
-        Of the body.
+        Faces of the body.
     hair : (N,) bool ndarray
         Vertices.
     curtain : (L,) int ndarray
@@ -144,7 +144,7 @@ def _figure(rng: np.random.Generator, mesh: BaseMesh) -> tuple[np.ndarray, np.nd
     colors : (M, 3) ndarray
         Linear.
     center : (2,) ndarray
-        Of the head.
+        Center of the head.
     """
     regions = _regions(mesh)
     shape = mesh.morph(mesh.vertices, macro_targets(sex=rng.random(), weight=rng.uniform(0.3, 0.8)))
@@ -193,7 +193,7 @@ def painted(
         Display RGB in [0, 1].
     count : int
     blur : float
-        Of the people, standard deviation in pixels.
+        Standard deviation of the people's blur, in pixels.
     mesh : BaseMesh
 
     Returns

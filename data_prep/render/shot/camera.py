@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from data_prep.datasets.dataset import FRAME
 from data_prep.render.base.randomness import clipped_normal, pick
 
 HEAD_HEIGHT = 0.24  # meters, chin to crown of an average adult
-FRAME = (600, 800)  # pixels, width and height at scale 1; as in the paper
 
 APERTURES = {"2": 0.25, "2.8": 0.3, "4": 0.25, "5.6": 0.2}
 SENSOR_HEIGHT = 0.024  # meters
@@ -98,21 +98,22 @@ class View:
     to_world: np.ndarray
     field_of_view: float
 
-    def project(self, points: np.ndarray, size: tuple[int, int] = FRAME) -> np.ndarray:
+    def project(self, points: np.ndarray, shape: tuple[int, int] = FRAME) -> np.ndarray:
         """Pixels of points of the scene.
 
         Parameters
         ----------
         points : (N, 3) ndarray
             Before the camera.
-        size : (width, height)
+        shape : (H, W)
+            Shape of the photo, in pixels.
 
         Returns
         -------
         (N, 2) float64 ndarray
             x to the right and y down; the center of the first pixel is (0, 0).
         """
-        width, height = size
+        height, width = shape
         local = (points - self.to_world[:3, 3]) @ self.to_world[:3, :3]
         scale = height / 2 / math.tan(self.field_of_view / 2) / -local[:, 2]
         return np.stack(

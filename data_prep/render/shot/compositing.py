@@ -49,7 +49,7 @@ class DevelopChoice:
     grain : float
         Standard deviation of its blur in pixels; 0 is independent pixels.
     jpeg_quality : int
-        Of the camera's JPEG; 100 is none.
+        Quality of the camera's JPEG; 100 is none.
     noise_seed : int
     """
 
@@ -69,7 +69,7 @@ def choose_development(rng: np.random.Generator, light_warmth: float = 0.0) -> D
     Parameters
     ----------
     light_warmth : float
-        Of the light (`light.LightChoice.warmth`): the camera takes most of it back.
+        Warmth of the light (`light.LightChoice.warmth`): the camera takes most of it back.
     """
     cast = clipped_normal(rng, -0.6 * light_warmth, 0.10, -0.6, 0.6)
     tint = clipped_normal(rng, 0.0, 0.02, -0.05, 0.05)
@@ -91,8 +91,8 @@ def unpremultiplied(color: np.ndarray, coverage: np.ndarray) -> np.ndarray:
     A pixel that is covered has its own color.  Where hair lets the background
     through, few of the color pass's samples hit it and the quotient of color
     and coverage is mostly noise: there the color is the mean over the covered
-    part of the neighborhood, the larger the less is covered.  Of its own a
-    strand keeps some of its brightness (`SPARKLE`).
+    part of the neighborhood, which is the larger the less is covered.  A strand
+    keeps some of its own brightness (`SPARKLE`).
 
     Parameters
     ----------
@@ -194,7 +194,7 @@ def tone_mapped(linear: np.ndarray, gain: float, choice: DevelopChoice) -> np.nd
 
 
 def develop_background(display: np.ndarray, choice: DevelopChoice) -> np.ndarray:
-    """The same balance and contrast for a background, which has its tones already.
+    """The same balance and contrast for a background, whose tones are final already.
 
     Parameters
     ----------

@@ -16,8 +16,8 @@ from data_prep.render import _coverage
 from data_prep.render.base.geometry import Geometry
 from data_prep.render.shot.camera import View
 
-# A pixel all of whose samples agree after so many positions, and whose neighbors'
-# do, is settled.
+# Numbers of positions after which a pixel is settled if all of its samples agree, and all
+# of its neighbors'.
 STAGES = (8, 24)
 
 
@@ -28,7 +28,7 @@ class Lens:
     Attributes
     ----------
     radius : float
-        Of its opening, meters; 0 for a pinhole.
+        Radius of its opening, in meters; 0 for a pinhole.
     focus : float
         Depth along the optical axis of what is sharp, meters.
     """
@@ -67,7 +67,7 @@ def coverage(
     geometry: Geometry,
     view: View,
     lens: Lens,
-    size: tuple[int, int],
+    shape: tuple[int, int],
     positions: int,
     threads: int = 1,
 ) -> np.ndarray:
@@ -79,7 +79,8 @@ def coverage(
         All of it ahead of the camera.
     view : View
     lens : Lens
-    size : (width, height)
+    shape : (H, W)
+        Shape of the photo, in pixels.
     positions : int
         On the lens; each brings 32 samples a pixel.
     threads : int
@@ -104,7 +105,7 @@ def coverage(
         raise ValueError("sizes, points and radii of the strands do not agree")
     if geometry.triangles.size and geometry.triangles.max() >= len(vertices):
         raise ValueError("a triangle has a vertex that does not exist")
-    width, height = size
+    height, width = shape
     stages = [stage for stage in STAGES if stage < positions] + [positions]
     return _coverage.coverage(
         vertices,

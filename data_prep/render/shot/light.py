@@ -52,13 +52,13 @@ class LightChoice:
     environment : str
         Key of `assets.ENVIRONMENT_MAPS`.
     turn : float
-        Of the environment about the vertical, radians.
+        Turn of the environment about the vertical, in radians.
     level : float
         Mean luminance of the environment over the sphere.
     lamps : tuple of Lamp
     warmth : float
         Color of the main light: -1 (shade) to 1 (candle); the white balance
-        knows it and takes most of it back.
+        takes most of it back.
     """
 
     kind: str
@@ -171,7 +171,7 @@ def environment_gain(choice: LightChoice) -> float:
     return choice.level / float(np.average(rows, weights=np.sin(latitude)))
 
 
-# Of the environment map's importance table: the lamps carry the sharp light.
+# Width of the environment map's importance table: the lamps carry the sharp light.
 IMPORTANCE_RESOLUTION = 256
 
 

@@ -27,7 +27,7 @@ from data_prep.render.shot.quality import Quality
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Blender tells every step on standard output, below Python's `sys.stdout`."""
+    """Blender prints every step to standard output, below Python's `sys.stdout`."""
     kept = os.dup(1)
     nowhere = os.open(os.devnull, os.O_WRONLY)
     try:
@@ -63,7 +63,7 @@ def render_color(scene: bpy.types.Scene, quality: Quality, threads: int) -> np.n
     """
     render, cycles = scene.render, scene.cycles
     render.engine = "CYCLES"
-    render.resolution_x, render.resolution_y = quality.size
+    render.resolution_y, render.resolution_x = quality.shape
     render.resolution_percentage = 100
     render.film_transparent = True
     render.threads_mode = "FIXED"
@@ -112,4 +112,4 @@ def render_matte(scene: bpy.types.Scene, quality: Quality, threads: int) -> np.n
     opaque = [thing for thing in scene.objects if not thing.get("clear")]
     geometry = rendered_geometry(opaque)
     view, lens = _view_of(scene.camera)
-    return coverage(geometry, view, lens, quality.size, quality.lens_positions, threads)
+    return coverage(geometry, view, lens, quality.shape, quality.lens_positions, threads)

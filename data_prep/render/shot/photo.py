@@ -32,7 +32,7 @@ from data_prep.render.shot.compositing import (
     unpremultiplied,
 )
 
-# Foreground colors are written up to so many pixels outside of the matte.
+# Pixels outside of the matte up to which foreground colors are written.
 COLOR_MARGIN = 4
 
 
@@ -81,7 +81,7 @@ def develop(
         What is exposed for, pixels.
     skin_tone : float
     bits : int
-        Of the matte: 8 or 16.
+        Bits of the matte: 8 or 16.
     """
     light = unpremultiplied(color[:, :, :3], color[:, :, 3])
     gain = exposure(light, coverage, face, skin_tone, choice.brightness)
@@ -105,8 +105,7 @@ def take_photo(
     (H, W, 3) uint8 ndarray
         RGB.
     """
-    height, width = foreground.matte.shape
-    painted = render_background(background, (width, height), foreground.hair_color, mesh)
+    painted = render_background(background, foreground.matte.shape, foreground.hair_color, mesh)
     behind = quantized(develop_background(painted, development))
     return camera_effects(composite(foreground.colors, behind, foreground.matte), development)
 

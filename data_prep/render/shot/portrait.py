@@ -24,7 +24,7 @@ from data_prep.render.shot.camera import CameraChoice, choose_camera
 from data_prep.render.shot.compositing import DevelopChoice, choose_development
 from data_prep.render.shot.light import LightChoice, choose_light
 
-# Within so many photos in a row no two share all of `PortraitChoice.kinds`.
+# Among this many photos in a row no two share all of `PortraitChoice.kinds`.
 DISTINCT_AMONG = 100
 LARGEST_ATTEMPTS = 200
 
@@ -36,7 +36,7 @@ class PortraitChoice:
     Attributes
     ----------
     seed, number : int
-        Of the set, and of the photo in it.
+        Seed of the set, and number of the photo in it.
     person_number : int
         Photos of one person share it.
     person, skin, pose, hair, facial_hair, clothing, accessories, hand, camera,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from data_prep.render.shot.camera import FRAME
+from data_prep.datasets.dataset import FRAME
 
 
 @dataclass(frozen=True)
@@ -14,11 +14,11 @@ class Quality:
     Attributes
     ----------
     scale : float
-        Of the frame of 600 x 800.
+        Factor by which the frame of 600 x 800 is reduced or enlarged.
     color_samples : int
-        A pixel, of the color pass.
+        Samples of the color pass at each pixel.
     lens_positions : int
-        Of the matte; each brings 32 samples a pixel.
+        Positions on the lens for the matte; each brings 32 samples a pixel.
     """
 
     scale: float = 1.0
@@ -26,6 +26,7 @@ class Quality:
     lens_positions: int = 64
 
     @property
-    def size(self) -> tuple[int, int]:
-        """Width and height in pixels."""
-        return round(FRAME[0] * self.scale), round(FRAME[1] * self.scale)
+    def shape(self) -> tuple[int, int]:
+        """Shape (H, W) of the photo, in pixels."""
+        height, width = FRAME
+        return round(height * self.scale), round(width * self.scale)

@@ -47,15 +47,15 @@ class Staging:
         """Between the eyes, (3,) in the scene's axes."""
         return transform(self.to_scene, np.mean([eye.center for eye in self.subject.eyes], axis=0))
 
-    def project(self, points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    def project(self, points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
         """Pixels (N, 2) of points (N, 3) in the subject's axes, as `View.project`."""
-        return self.view.project(transform(self.to_scene, points), size)
+        return self.view.project(transform(self.to_scene, points), shape)
 
-    def face_circle(self, size: tuple[int, int]) -> tuple[float, float, float]:
-        """Where the face is in a picture of (width, height): x, y and radius in pixels."""
-        x, y = self.view.project(self.face[None], size)[0]
+    def face_circle(self, shape: tuple[int, int]) -> tuple[float, float, float]:
+        """Where the face is in a photo of shape (H, W): x, y and radius in pixels."""
+        x, y = self.view.project(self.face[None], shape)[0]
         depth = (self.view.to_world[:3, 3] - self.face) @ self.view.to_world[:3, 2]
-        head = HEAD_HEIGHT * size[1] / 2 / math.tan(self.view.field_of_view / 2) / depth
+        head = HEAD_HEIGHT * shape[0] / 2 / math.tan(self.view.field_of_view / 2) / depth
         return float(x), float(y), FACE_RADIUS * float(head)
 
 

@@ -13,7 +13,7 @@ from data_prep.render.shot import bystanders
 from data_prep.render.shot.background import KINDS, choose_background, render_background
 from data_prep.render.shot.light import choose_light
 
-SIZE = (150, 200)
+SHAPE = (200, 150)
 HAIR = np.array([0.35, 0.22, 0.14])
 PAINTED = sorted(set(KINDS) - {"place"})  # environment maps come with Blender
 
@@ -54,8 +54,8 @@ def test_hard_cases_come(choices):
 @pytest.mark.parametrize("kind", PAINTED)
 def test_pictures_are_in_range_and_at_their_level(plain, kind):
     choice = replace(plain, kind=kind, detail="brick" if kind == "texture" else "")
-    display = render_background(choice, SIZE, HAIR)
-    assert display.shape == (SIZE[1], SIZE[0], 3)
+    display = render_background(choice, SHAPE, HAIR)
+    assert display.shape == (*SHAPE, 3)
     assert display.min() >= 0 and display.max() <= 1
     level = np.median(luminance(to_linear(display)))
     assert level == pytest.approx(to_linear(np.array(choice.level)), rel=0.15)
@@ -64,46 +64,46 @@ def test_pictures_are_in_range_and_at_their_level(plain, kind):
 @pytest.mark.parametrize("kind", PAINTED)
 def test_the_same_choice_is_the_same_picture(plain, kind):
     choice = replace(plain, kind=kind, detail="grass" if kind == "texture" else "")
-    first, second = (render_background(choice, SIZE, HAIR) for _ in range(2))
+    first, second = (render_background(choice, SHAPE, HAIR) for _ in range(2))
     np.testing.assert_array_equal(first, second)
 
 
 @pytest.mark.parametrize("kind", ["wall", "texture", "foliage", "room"])
 def test_out_of_focus_is_softer(plain, kind):
     choice = replace(plain, kind=kind, detail="brick" if kind == "texture" else "")
-    sharp = render_background(choice, SIZE, HAIR)
-    soft = render_background(replace(choice, blur=0.03), SIZE, HAIR)
+    sharp = render_background(choice, SHAPE, HAIR)
+    soft = render_background(replace(choice, blur=0.03), SHAPE, HAIR)
     assert sharpness(soft) < 0.8 * sharpness(sharp)
 
 
 @pytest.mark.parametrize("kind", ["paper", "foliage", "room"])
 def test_a_background_can_resemble_the_hair(plain, kind):
     choice = replace(plain, kind=kind, resembles_hair=True)
-    display = render_background(choice, SIZE, HAIR)
+    display = render_background(choice, SHAPE, HAIR)
     np.testing.assert_allclose(np.median(display, axis=(0, 1)), HAIR, atol=0.06)
 
 
 def test_bystanders_stand_beside_the_subject(plain, mesh):
     choice = replace(plain, blur=0.01, bystanders=2)
-    without = render_background(replace(choice, bystanders=0), SIZE, HAIR)
-    shown = render_background(choice, SIZE, HAIR, mesh)
+    without = render_background(replace(choice, bystanders=0), SHAPE, HAIR)
+    shown = render_background(choice, SHAPE, HAIR, mesh)
     changed = np.abs(shown - without).max(axis=2) > 0.05
     assert 0.02 < changed.mean() < 0.9
 
 
 def test_the_size_changes_only_the_resolution(plain):
     choice = replace(plain, kind="room", blur=0.02)
-    large = render_background(choice, (300, 400), HAIR)
-    small = render_background(choice, SIZE, HAIR)
-    reduced = cv2.resize(large, SIZE, interpolation=cv2.INTER_AREA)
+    large = render_background(choice, (400, 300), HAIR)
+    small = render_background(choice, SHAPE, HAIR)
+    reduced = cv2.resize(large, SHAPE[::-1], interpolation=cv2.INTER_AREA)
     assert np.corrcoef(reduced.ravel(), small.ravel())[0, 1] > 0.9
 
 
 @pytest.mark.render
 def test_places_are_photographed(plain):
     choice = replace(plain, kind="place", detail="city", blur=0.004)
-    display = render_background(choice, SIZE, HAIR)
-    assert display.shape == (SIZE[1], SIZE[0], 3) and display.std() > 0.03
+    display = render_background(choice, SHAPE, HAIR)
+    assert display.shape == (*SHAPE, 3) and display.std() > 0.03
 
 
 def test_bystanders_wear_their_hair_in_different_ways(mesh):

@@ -6,9 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from data_prep.datasets.dataset import FRAME
 from data_prep.render.base.randomness import generator
-from data_prep.render.shot.camera import FRAME, HEAD_HEIGHT, choose_camera, direction, view_of
+from data_prep.render.shot.camera import HEAD_HEIGHT, choose_camera, direction, view_of
 
+HEIGHT, WIDTH = FRAME
 FACE = np.array([0.05, -0.1, 0.7])
 
 
@@ -28,13 +30,13 @@ def test_directions():
 
 def test_the_face_is_in_the_middle(straight):
     pixels = view_of(straight, FACE).project(FACE[None])
-    np.testing.assert_allclose(pixels, [[(FRAME[0] - 1) / 2, (FRAME[1] - 1) / 2]], atol=1e-9)
+    np.testing.assert_allclose(pixels, [[(WIDTH - 1) / 2, (HEIGHT - 1) / 2]], atol=1e-9)
 
 
 def test_right_is_right_and_up_is_up(straight):
     right, up = view_of(straight, FACE).project(FACE + [[0.1, 0, 0], [0, 0, 0.1]])
-    assert right[0] > FRAME[0] / 2 and right[1] == pytest.approx((FRAME[1] - 1) / 2)
-    assert up[1] < FRAME[1] / 2 and up[0] == pytest.approx((FRAME[0] - 1) / 2)
+    assert right[0] > WIDTH / 2 and right[1] == pytest.approx((HEIGHT - 1) / 2)
+    assert up[1] < HEIGHT / 2 and up[0] == pytest.approx((WIDTH - 1) / 2)
 
 
 @pytest.mark.parametrize("number", range(5))
@@ -43,14 +45,14 @@ def test_a_head_takes_its_share_of_the_frame(straight, number):
     choice = replace(straight, distance=drawn.distance, head_share=drawn.head_share)
     half = np.array([0, 0, HEAD_HEIGHT / 2])
     chin, crown = view_of(choice, FACE).project(np.array([FACE - half, FACE + half]))
-    assert chin[1] - crown[1] == pytest.approx(choice.head_share * FRAME[1])
+    assert chin[1] - crown[1] == pytest.approx(choice.head_share * HEIGHT)
 
 
 def test_offsets_move_the_face(straight):
     choice = replace(straight, offset=(0.05, 0.1))
     x, y = view_of(choice, FACE).project(FACE[None])[0]
-    assert x == pytest.approx((FRAME[0] - 1) / 2 + 0.05 * FRAME[1])
-    assert y == pytest.approx((FRAME[1] - 1) / 2 - 0.1 * FRAME[1])
+    assert x == pytest.approx((WIDTH - 1) / 2 + 0.05 * HEIGHT)
+    assert y == pytest.approx((HEIGHT - 1) / 2 - 0.1 * HEIGHT)
 
 
 def test_roll_turns_the_picture(straight):
@@ -77,10 +79,10 @@ def test_blender_sees_the_same():
     choice = choose_camera(generator(0, 7, "camera"))
     view = view_of(choice, FACE)
     scene = fresh_scene()
-    scene.render.resolution_x, scene.render.resolution_y = FRAME
+    scene.render.resolution_x, scene.render.resolution_y = WIDTH, HEIGHT
     camera = build_camera(choice, view, FACE)
     bpy.context.view_layer.update()
     points = FACE + generator(0, 0, "points").uniform(-0.15, 0.15, (20, 3))
     seen = np.array([world_to_camera_view(scene, camera, Vector(p)) for p in points])
-    expected = np.stack([seen[:, 0] * FRAME[0] - 0.5, (1 - seen[:, 1]) * FRAME[1] - 0.5], axis=1)
+    expected = np.stack([seen[:, 0] * WIDTH - 0.5, (1 - seen[:, 1]) * HEIGHT - 0.5], axis=1)
     np.testing.assert_allclose(view.project(points), expected, atol=0.01)

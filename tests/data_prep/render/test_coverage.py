@@ -10,7 +10,7 @@ from data_prep.render.base.geometry import Geometry
 from data_prep.render.shot.camera import View
 from data_prep.render.shot.coverage import Lens, coverage
 
-SIZE = (40, 30)
+SHAPE = (30, 40)  # (H, W)
 # At depth 1 a pixel is 1/30; the camera looks along -z from the origin.
 VIEW = View(np.eye(4), 2 * math.atan(0.5))
 PINHOLE = Lens(0.0, 1.0)
@@ -22,7 +22,7 @@ NOTHING = Geometry(
 def at(pixels, depth=1.0):
     """Points of the scene that pixels (x right, y down, corner 0) show at a depth."""
     pixels = np.asarray(pixels, dtype=float)
-    x, y = (pixels[:, 0] - SIZE[0] / 2) / 30, (SIZE[1] / 2 - pixels[:, 1]) / 30
+    x, y = (pixels[:, 0] - SHAPE[1] / 2) / 30, (SHAPE[0] / 2 - pixels[:, 1]) / 30
     return np.column_stack([x, y, np.full(len(pixels), -1.0)]) * depth
 
 
@@ -43,15 +43,15 @@ def line(pixels, width):
 
 
 def test_upright_edge():
-    alpha = coverage(fan([(-5, -5), (12.3, -5), (12.3, 40), (-5, 40)]), VIEW, PINHOLE, SIZE, 64)
-    exact = np.clip(12.3 - np.arange(SIZE[0]), 0, 1)
-    np.testing.assert_allclose(alpha, np.tile(exact, (SIZE[1], 1)), atol=0.01)
+    alpha = coverage(fan([(-5, -5), (12.3, -5), (12.3, 40), (-5, 40)]), VIEW, PINHOLE, SHAPE, 64)
+    exact = np.clip(12.3 - np.arange(SHAPE[1]), 0, 1)
+    np.testing.assert_allclose(alpha, np.tile(exact, (SHAPE[0], 1)), atol=0.01)
 
 
 def test_disk():
     angle = np.linspace(0, 2 * np.pi, 400, endpoint=False)
     disk = fan(np.column_stack([20.2 + 9.7 * np.cos(angle), 14.6 + 9.7 * np.sin(angle)]))
-    alpha = coverage(disk, VIEW, PINHOLE, SIZE, 64)
+    alpha = coverage(disk, VIEW, PINHOLE, SHAPE, 64)
     y, x = (np.mgrid[: 30 * 50, : 40 * 50] + 0.5) / 50
     inside = np.hypot(x - 20.2, y - 14.6) < 9.7
     exact = inside.reshape(30, 50, 40, 50).mean(axis=(1, 3))
@@ -63,7 +63,7 @@ def test_disk():
 @pytest.mark.parametrize("width", [0.05, 0.4, 3.0])
 def test_strand_covers_its_width(end, width):
     start = np.array([20.1, 14.9])
-    alpha = coverage(line([start, end], width), VIEW, PINHOLE, SIZE, 256)
+    alpha = coverage(line([start, end], width), VIEW, PINHOLE, SHAPE, 256)
     length = np.hypot(*(np.array(end) - start))
     # A ribbon faces the camera, so it is a little wider off the axis of the picture.
     assert alpha.sum() == pytest.approx(width * length, rel=0.06)
@@ -74,7 +74,7 @@ def test_defocus_spreads_an_edge_over_the_disk_of_confusion():
     # At depth 2 the disk of confusion has a radius of 30 * 0.25 * (1 - 1/2) pixels.
     radius = 3.75
     edge = fan([(-60, -60), (20, -60), (20, 90), (-60, 90)], depth=2.0)
-    alpha = coverage(edge, VIEW, lens, SIZE, 512)
+    alpha = coverage(edge, VIEW, lens, SHAPE, 512)
     t = np.clip((20 - (np.arange(0, 40, 0.01) + 0.005)) / radius, -1, 1)
     share = 0.5 + (t * np.sqrt(1 - t * t) + np.arcsin(t)) / np.pi
     exact = share.reshape(40, 100).mean(axis=1)
@@ -83,8 +83,8 @@ def test_defocus_spreads_an_edge_over_the_disk_of_confusion():
 
 def test_what_is_in_focus_is_sharp():
     edge = fan([(-5, -5), (12.3, -5), (12.3, 40), (-5, 40)])
-    alpha = coverage(edge, VIEW, Lens(0.05, 1.0), SIZE, 64)
-    np.testing.assert_array_equal(alpha, coverage(edge, VIEW, PINHOLE, SIZE, 64))
+    alpha = coverage(edge, VIEW, Lens(0.05, 1.0), SHAPE, 64)
+    np.testing.assert_array_equal(alpha, coverage(edge, VIEW, PINHOLE, SHAPE, 64))
 
 
 def test_neighbors_leave_no_gap_and_threads_change_nothing():
@@ -98,13 +98,13 @@ def test_neighbors_leave_no_gap_and_threads_change_nothing():
     )
     pixels = np.column_stack([(x + jitter[0]).ravel(), (y + jitter[1]).ravel()])
     sheet = replace(NOTHING, vertices=at(pixels), triangles=triangles)
-    assert coverage(sheet, VIEW, Lens(0.01, 1.3), SIZE, 48).min() == 1
+    assert coverage(sheet, VIEW, Lens(0.01, 1.3), SHAPE, 48).min() == 1
     strand = line([(3, 4), (20, 20), (36, 9)], 0.7)
-    one, two = (coverage(strand, VIEW, Lens(0.01, 1.3), SIZE, 48, n) for n in (1, 2))
+    one, two = (coverage(strand, VIEW, Lens(0.01, 1.3), SHAPE, 48, n) for n in (1, 2))
     np.testing.assert_array_equal(one, two)
 
 
 def test_nothing_covers_nothing_and_behind_is_refused():
-    assert coverage(NOTHING, VIEW, PINHOLE, SIZE, 8).max() == 0
+    assert coverage(NOTHING, VIEW, PINHOLE, SHAPE, 8).max() == 0
     with pytest.raises(ValueError, match="behind"):
-        coverage(fan([(0, 0), (9, 0), (0, 9)], depth=-1.0), VIEW, PINHOLE, SIZE, 8)
+        coverage(fan([(0, 0), (9, 0), (0, 9)], depth=-1.0), VIEW, PINHOLE, SHAPE, 8)

@@ -35,17 +35,17 @@ def disk_scene():
     scene.world = bpy.data.worlds.new("world")
     NodeTree(scene.world)
     # The outline of a sphere is where rays touch it.
-    radius = math.tan(math.asin(0.1 / 1.5)) / (0.2 / 1.5) * SMALL.size[1] / 2
+    radius = math.tan(math.asin(0.1 / 1.5)) / (0.2 / 1.5) * SMALL.shape[0] / 2
     return scene, radius
 
 
-def exact_disk(radius, size, supersampling=32):
+def exact_disk(radius, shape, supersampling=32):
     """Coverage of a centered disk, by counting points."""
-    width, height = (n * supersampling for n in size)
+    height, width = (n * supersampling for n in shape)
     y, x = np.mgrid[:height, :width]
     inside = np.hypot(x + 0.5 - width / 2, y + 0.5 - height / 2) < radius * supersampling
-    shape = (size[1], supersampling, size[0], supersampling)
-    return inside.reshape(shape).mean(axis=(1, 3))
+    blocks = (shape[0], supersampling, shape[1], supersampling)
+    return inside.reshape(blocks).mean(axis=(1, 3))
 
 
 def test_the_matte_is_the_covered_area(disk_scene):
@@ -53,7 +53,7 @@ def test_the_matte_is_the_covered_area(disk_scene):
 
     scene, radius = disk_scene
     matte = render_matte(scene, SMALL, threads=1)
-    exact = exact_disk(radius, SMALL.size)
+    exact = exact_disk(radius, SMALL.shape)
     edge = (exact > 0) & (exact < 1)
     assert np.abs(matte - exact)[edge].mean() < 0.01
     assert np.abs(matte - exact)[~edge].max() < 0.02

@@ -54,7 +54,7 @@ def test_the_photo_can_be_made_again_from_the_files(tmp_path, choice, rendered, 
     write_foreground(tmp_path / "foreground.png", foreground)
     files = write_photo(tmp_path, "p", photo, foreground.matte, {}, ".png")
     delivered = read_foreground(tmp_path / "foreground.png")
-    background = render_background(choice.background, (60, 80), delivered.hair_color, mesh)
+    background = render_background(choice.background, (80, 60), delivered.hair_color, mesh)
     behind = quantized(develop_background(background, choice.development)).astype(float)
     alpha = delivered.matte[..., None] / (2.0**bits - 1)
     again = alpha * delivered.colors + (1 - alpha) * behind

@@ -142,7 +142,7 @@ def rendered(tmp_path_factory):
 @pytest.mark.render
 def test_a_set_is_a_dataset(rendered):
     dataset = Dataset.open(rendered)
-    dataset.check_pixels((48, 64))
+    dataset.check_pixels((64, 48))
     assert (len(dataset.train), len(dataset.test)) == (2, 2)
     assert (rendered / "sheet.jpg").is_file() and not (rendered / JOURNAL).exists()
 

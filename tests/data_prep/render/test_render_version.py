@@ -137,7 +137,7 @@ def test_how_people_stand_before_the_camera_is_that_of_its_version(mesh):
         staging = stage(mesh, choice)
         found += fingerprint(1000 * staging.subject.vertices, 4)
         points = landmark_points(staging.subject, staging.camera)
-        found += fingerprint(staging.project(points, (600, 800)), 4)
+        found += fingerprint(staging.project(points, (800, 600)), 4)
     check("staging", found, 0.05)
 
 

@@ -1,4 +1,4 @@
-"""One picture of a rendered set: photos and mattes side by side."""
+"""One picture of a dataset: photos and mattes side by side."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from data_prep.common.images import read_matte, read_photo, write_image
 
-TILE = (180, 240)  # width and height of a photo
+TILE_SHAPE = (240, 180)  # (H, W) of a photo
 PAIRS_A_ROW = 6
 MOST = 60  # portraits on a sheet
 CAPTION = 16  # pixels
@@ -20,10 +20,10 @@ def _tile(out: Path, stem: str, photo: str) -> np.ndarray:
     """Photo and matte of a portrait under its name."""
     matte = cv2.cvtColor(read_matte(out / "mattes" / f"{stem}.png"), cv2.COLOR_GRAY2BGR)
     pair = [
-        cv2.resize(image, TILE, interpolation=cv2.INTER_AREA)
+        cv2.resize(image, TILE_SHAPE[::-1], interpolation=cv2.INTER_AREA)
         for image in (read_photo(out / photo), matte)
     ]
-    caption = np.full((CAPTION, 2 * TILE[0], 3), 255, np.uint8)
+    caption = np.full((CAPTION, 2 * TILE_SHAPE[1], 3), 255, np.uint8)
     place = (3, CAPTION - 4)
     cv2.putText(caption, stem, place, cv2.FONT_HERSHEY_SIMPLEX, 0.4, (0, 0, 0), 1, cv2.LINE_AA)
     return np.vstack([caption, np.hstack(pair)])

@@ -1,0 +1,1 @@
+"""Rendered people before photographs of the world: training portraits beyond the studio."""
