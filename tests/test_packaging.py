@@ -27,7 +27,8 @@ SAMPLE = ROOT / "data/sample"
 
 # Imported where it is found, and never required: the paper's platform, which pip cannot
 # install, and a cluster for those who have one.
-OPTIONAL = {"caffe", "dask", "distributed"}
+# It may also run segmenters that OpenCV cannot.
+OPTIONAL = {"caffe", "dask", "distributed", "onnxruntime"}
 # Packages by the module that they bring, where the names differ.
 PACKAGE_OF = {
     "PIL": "pillow",
@@ -69,7 +70,8 @@ def test_every_asset_is_named_in_the_notice_with_its_package_and_license(name: s
 
 
 @pytest.mark.parametrize(
-    "file", ["runtime.txt", "caffe.txt", "build.txt", "test.txt", "bench.txt", "render.txt"]
+    "file",
+    [f"{name}.txt" for name in ("runtime", "caffe", "build", "test", "bench", "onnx", "render")],
 )
 def test_every_package_that_is_installed_is_named_in_the_notice(file: str):
     words = set(re.findall(r"[\w.-]+\w", NOTICE.lower()))

@@ -39,6 +39,7 @@ from tqdm import tqdm
 from caffe_layers import __version__
 from data_prep.common.errors import InputError, run_program, tell
 from tools.matting.models import DEFAULT_MODEL, MODELS, affinity_weight
+from tools.matting.segmenter_settings import SegmenterSettings
 from tools.outputs.batch import (
     DONE,
     FAILED,
@@ -96,6 +97,23 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         help="in place of the model: gray image of any segmenter, whose border is refined",
     )
     parser.add_argument(
+        "--alpha",
+        type=Path,
+        help="in place of model and solve: a matte of the photo's size, gray or the alpha channel "
+        "of a cut-out, which is kept as it is",
+    )
+    parser.add_argument(
+        "--segmenter",
+        type=Path,
+        metavar="FILE.onnx|FILE.caffemodel",
+        help="in place of the model: any segmentation net, whose masks are refined",
+    )
+    parser.add_argument(
+        "--segmenter-settings",
+        metavar="FILE.json|JSON",
+        help="how it takes pictures and gives masks, beyond the JSON file beside it",
+    )
+    parser.add_argument(
         "--nonlocal",
         dest="mu",
         metavar="MU",
@@ -132,8 +150,13 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--json", action="store_true", help="print one JSON line a photo")
     parser.add_argument("--version", action="version", version=__version__)
     options = parser.parse_intermixed_args(argv)
-    if options.trimap and options.mask:
-        parser.error("--trimap and --mask exclude each other")
+    given = [
+        f"--{name}" for name in ("trimap", "mask", "alpha", "segmenter") if getattr(options, name)
+    ]
+    if len(given) > 1:
+        parser.error(f"{' and '.join(given)} exclude each other")
+    if options.segmenter_settings and not options.segmenter:
+        parser.error("--segmenter-settings takes --segmenter")
     if "composite" in (options.output or ()) and options.background is None:
         parser.error("--output composite takes --background")
     return options
@@ -258,6 +281,9 @@ def request_of(options: argparse.Namespace, target: Target) -> Request:
         match_colors=options.match_colors,
         trimap=options.trimap,
         mask=options.mask,
+        alpha=options.alpha,
+        segmenter=options.segmenter
+        and SegmenterSettings.read(options.segmenter, options.segmenter_settings),
     )
 
 
@@ -323,7 +349,7 @@ def _write_to_pipe(_kind: str, content: bytes) -> None:
 def _done_sentence(result: Result, request: Request) -> str:
     """One sentence on a photo that is done."""
     note = ""
-    if request.trimap is None and request.mask is None and result.faces == 0:
+    if request.guidance is None and result.faces == 0:
         note = " (no face found: the size of the head is a guess)"
     return (
         f"{result.photo}, {result.width}x{result.height}, {result.seconds:.1f} s: "

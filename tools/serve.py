@@ -20,11 +20,13 @@ if not __package__:
 import argparse
 import os
 import socket
+from pathlib import Path
 
 from caffe_layers import __version__
 from data_prep.common.errors import InputError, run_program
 from data_prep.common.parallel import THREAD_VARIABLES, available_workers
 from tools.matting.models import DEFAULT_MODEL, MODELS
+from tools.matting.segmenter_settings import SegmenterSettings
 
 # The names a browser on this machine may use for it.
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
@@ -76,6 +78,17 @@ def arguments() -> argparse.ArgumentParser:
     add("--host", default="127.0.0.1", help="0.0.0.0 lets the whole network in")
     add("--port", type=int, default=8000)
     add("--model", default=DEFAULT_MODEL, help=", ".join(MODELS))
+    add(
+        "--segmenter",
+        type=Path,
+        metavar="FILE.onnx|FILE.caffemodel",
+        help="in place of the model: any segmentation net, whose masks are refined",
+    )
+    add(
+        "--segmenter-settings",
+        metavar="FILE.json|JSON",
+        help="how it takes pictures and gives masks, beyond the JSON file beside it",
+    )
     workers = max(1, available_workers() // 2)
     add("--workers", type=count, default=workers, help="photos at once (%(default)s)")
     limits = parser.add_argument_group("limits")
@@ -99,7 +112,13 @@ def main(argv: list[str] | None = None) -> int:
     from tools.server.app import Limits, Server
     from tools.server.workers import Workers
 
-    options = arguments().parse_args(argv)
+    parser = arguments()
+    options = parser.parse_args(argv)
+    model = options.model
+    if options.segmenter:
+        model = SegmenterSettings.read(options.segmenter, options.segmenter_settings)
+    elif options.segmenter_settings:
+        parser.error("--segmenter-settings takes --segmenter")
     limits = Limits(
         options.megabytes,
         options.megapixels,
@@ -116,7 +135,7 @@ def main(argv: list[str] | None = None) -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
     with listen(options.host, options.port) as listener:
-        workers = Workers(options.model, options.workers, limits.job_seconds)
+        workers = Workers(model, options.workers, limits.job_seconds)
         hosts = list(LOOPBACK_NAMES) if options.host in LOOPBACK_NAMES else ["*"]
         server = uvicorn.Server(
             uvicorn.Config(

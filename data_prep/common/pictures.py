@@ -20,6 +20,7 @@ from data_prep.common.files import atomic_write, require_file
 from data_prep.common.images import (
     JPEG_QUALITY,
     LARGEST_FILE,
+    SMALLEST_SIDE,
     compressed,
     is_stream,
     open_image,
@@ -187,6 +188,95 @@ def read_picture(
     return Picture(bgr, icc or None, exif, xmp)
 
 
+def read_alpha(
+    source: Path | str | bytes, name: str | None = None, largest: int = LARGEST_PHOTO
+) -> np.ndarray:
+    """Read a soft matte at whatever depth it is stored, values kept as they are.
+
+    Parameters
+    ----------
+    source : Path, str or bytes
+        A file, a pipe or, as bytes, the content: a gray image, or one with transparency,
+        whose alpha channel is taken.
+    name : str, optional
+        What messages call it; the path by default.
+    largest : int
+        Pixels in all; more are refused before anything is decoded.
+
+    Returns
+    -------
+    (H, W) float64 ndarray
+        Upright, in [0, 1]: 255 of 8 bits and 65535 of 16 are 1.
+
+    Raises
+    ------
+    InputError
+        As `data_prep.common.images.open_image`, and if the image has colors and no
+        transparency, or values that are no shares of its white.
+    """
+    if not isinstance(source, bytes):
+        source = Path(source)
+        name = name or str(source)
+        source = _content(source)
+    name = name or "The matte"
+    if len(source) > LARGEST_FILE:
+        raise TooLargeError(
+            f"{name} is larger than {LARGEST_FILE >> 20} MiB; make it smaller first."
+        )
+    with open_image(source, name, largest, SMALLEST_SIDE) as image:
+        orientation = _orientation(image)
+        if _stores_sixteen_bit_colors(image, source) and len(image.getbands()) > 1:
+            image.close()
+            values = _matte_channel(_turned(_sixteen_bit_pixels(source, name), orientation), name)
+        else:
+            image = upright(image)
+            if image.mode in ("F", "I") or image.mode.startswith("I;16"):
+                values = np.array(image)
+            elif image.mode in ("L", "1") and not image.has_transparency_data:
+                values = np.array(image.convert("L"))
+            else:
+                rgba = np.array(image.convert("RGBA"))
+                values = _matte_channel(cv2.cvtColor(rgba, cv2.COLOR_RGBA2BGRA), name)
+    return _shares_of_white(values, name)
+
+
+def _matte_channel(pixels: np.ndarray, name: str) -> np.ndarray:
+    """The opacity of (H, W, 4) pixels, or their gray if all are opaque."""
+    if pixels.ndim == 2:
+        return pixels
+    white = np.iinfo(pixels.dtype).max
+    if pixels.shape[2] == 4 and (pixels[:, :, 3] < white).any():
+        return np.ascontiguousarray(pixels[:, :, 3])
+    gray = np.ascontiguousarray(pixels[:, :, 0])
+    if (pixels[:, :, 1:3] != gray[:, :, None]).any():
+        raise InputError(
+            f"{name} has colors and no transparency; save the matte as a gray image, or as the "
+            "alpha channel of a cut-out."
+        )
+    return gray
+
+
+def _shares_of_white(values: np.ndarray, name: str) -> np.ndarray:
+    """Stored values of a matte as (H, W) float64 in [0, 1]."""
+    low, high = values.min(), values.max()
+    if values.dtype.kind == "f":
+        # Written this way round, so that NaN does not pass.
+        if not (low >= 0 and high <= 1):
+            raise InputError(
+                f"{name} holds values from {low:g} to {high:g}; floats of a matte go from 0 to 1."
+            )
+        return values.astype(np.float64)
+    white = 255 if values.dtype == np.uint8 else 65535
+    if low < 0 or high > white:
+        raise InputError(f"{name} has more than 16 bits; save it with 8 or 16 bits.")
+    if high == 1 or (white == 65535 and 0 < high <= 255):
+        raise InputError(
+            f"{name} has {8 if white == 255 else 16} bits, but its largest value is {high} of "
+            f"{white}; multiply it by {white // (1 if high == 1 else 255)}."
+        )
+    return values / float(white)
+
+
 def _content(path: Path) -> bytes:
     """Content of a file or pipe, up to one byte more than may be read."""
     if not is_stream(path):
@@ -214,9 +304,7 @@ def _stores_sixteen_bit_colors(image: Image.Image, content: bytes) -> bool:
 
 def _sixteen_bit_bgr(content: bytes, name: str) -> np.ndarray:
     """Pixels of a 16-bit PNG or TIFF, over white, as they are stored."""
-    pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
-    if pixels is None or pixels.dtype != np.uint16:
-        raise InputError(f"{name} is not a readable 16-bit image; save it again as PNG.")
+    pixels = _sixteen_bit_pixels(content, name)
     if pixels.ndim == 2:
         return cv2.cvtColor(pixels, cv2.COLOR_GRAY2BGR)
     if pixels.shape[2] == 3:
@@ -227,6 +315,14 @@ def _sixteen_bit_bgr(content: bytes, name: str) -> np.ndarray:
         share = rows[:, :, 3:] / 65535
         opaque[first : first + BLOCK_ROWS] = rows[:, :, :3] * share + 65535 * (1 - share) + 0.5
     return opaque
+
+
+def _sixteen_bit_pixels(content: bytes, name: str) -> np.ndarray:
+    """(H, W[, 3 or 4]) gray, BGR or BGRA uint16 pixels of a PNG or TIFF."""
+    pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    if pixels is None or pixels.dtype != np.uint16:
+        raise InputError(f"{name} is not a readable 16-bit image; save it again as PNG.")
+    return pixels
 
 
 def _orientation(image: Image.Image) -> int:

@@ -29,6 +29,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
 
 from data_prep.common.images import encode_image, read_photo
+from prototxt.catalog import MADE_WEIGHTS, NETS
 from tools.benchmarks.server import (
     PORTRAITS,
     Process,
@@ -38,6 +39,7 @@ from tools.benchmarks.server import (
     pixels,
     running_server,
 )
+from tools.matting.segmenter import Segmenter
 from tools.matting.session import Matte, MattingSession
 from tools.outputs.effects import EFFECTS, composite, cut_out, from_float, replace_background
 
@@ -225,6 +227,30 @@ def test_mask_of_zeros_and_ones_is_read_and_the_answer_says_so(server, png, matt
     ]
     assert answers[0].status == 200 and answers[0].data == answers[1].data
     assert answers[0].headers["x-assumed"] == "The mask holds 0 and 1: 1 is taken for white."
+
+
+def test_a_matte_is_kept_as_it_is(server, portrait, png):
+    alpha = np.random.default_rng(5).integers(0, 256, portrait.shape[:2], dtype=np.uint8)
+    parts = {"photo": png, "alpha": encode_image(alpha, ".png")}
+    answer = ask(server, query="output=alpha", parts=parts)
+    np.testing.assert_array_equal(pixels(answer.data), alpha)
+    cutout = pixels(ask(server, parts=parts).data)
+    np.testing.assert_array_equal(cutout[:, :, 3], alpha)
+    smaller = {"photo": png, "alpha": encode_image(alpha[1:], ".png")}
+    assert_refused(ask(server, parts=smaller), 400, "The alpha is 300x399", "300x400")
+    both = parts | {"mask": parts["alpha"]}
+    assert_refused(ask(server, parts=both), 400, "one of trimap, mask, alpha and cutout")
+
+
+def test_a_segmenter_of_the_users_takes_the_models_place(tmp_path, portrait, png):
+    path = tmp_path / "person.caffemodel"
+    path.write_bytes((MADE_WEIGHTS / "selfie.caffemodel").read_bytes())
+    path.with_suffix(".prototxt").write_text(NETS["selfie"].trimap_deploy.read_text())
+    path.with_suffix(".json").write_text('{"output": "logit", "activation": "sigmoid"}')
+    expected = MattingSession(Segmenter(path)).matte(portrait).alpha
+    with running_server("--workers", "1", "--segmenter", str(path)) as process:
+        answer = ask(process, query="output=alpha", parts={"photo": png})
+    assert_close(pixels(answer.data), from_float(expected, np.uint8))
 
 
 def test_options_as_form_fields(server, png, matte):
@@ -757,3 +783,21 @@ def test_narrow_screen(page, png):
     finally:
         page.browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
         page.browser.set_window_size(1280, 900)
+
+
+def test_a_matte_of_the_users_takes_the_models_place_on_the_page(page, file, portrait):
+    page.drop(file)
+    page.wait(page.idle)
+    alpha = np.zeros(portrait.shape[:2], np.uint8)
+    alpha[:, : alpha.shape[1] // 2] = 255
+    (file.parent / "half.png").write_bytes(encode_image(alpha, ".png"))
+    page.element("own-matte").send_keys(str(file.parent / "half.png"))
+    page.wait(lambda: "half.png" in page.element("message").text)
+    page.wait(page.idle)
+    np.testing.assert_array_equal(page.download()[:, :, 3], alpha)
+    # One of another size is refused, and what is there stays.
+    (file.parent / "small.png").write_bytes(encode_image(alpha[9:], ".png"))
+    page.element("own-matte").send_keys(str(file.parent / "small.png"))
+    page.wait(lambda: "300x391" in page.element("message").text)
+    page.wait(page.idle)
+    np.testing.assert_array_equal(page.download()[:, :, 3], alpha)

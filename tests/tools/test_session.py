@@ -105,7 +105,7 @@ def test_two_people_are_both_cut_out(session, photo):
         (dict(trimap=np.zeros((9, 9, 3), np.uint8)), "trimap is an"),
         (dict(mask=np.full((9, 9), np.nan)), "from 0 to 1"),
         (dict(mask=np.zeros((9, 9), int)), "mask is an"),
-        (dict(mask=np.zeros((9, 9)), trimap=np.zeros((9, 9), np.uint8)), "not both"),
+        (dict(mask=np.zeros((9, 9)), trimap=np.zeros((9, 9), np.uint8)), "not several"),
     ],
 )
 def test_bad_input_is_one_sentence(given, message):

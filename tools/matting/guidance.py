@@ -21,6 +21,7 @@ from data_prep.common.errors import InputError
 from data_prep.common.images import LARGEST_IMAGE, open_image, upright
 
 TRIMAP, MASK = "trimap", "mask"  # the kinds of guidance
+ALPHA = "alpha"  # a matte from outside guides nothing: it is kept as it is
 REMEDIES = {
     TRIMAP: "save it with white (255) for what is surely the person, black (0) for the "
     "background and gray (128) for the rest",
@@ -142,6 +143,29 @@ def check_shape(
         remedy = "give one of the same shape" if differs(columns, rows) else "turn it by 90 degrees"
         raise InputError(
             f"{name} is {width}x{height}, and {photo} is {columns}x{rows} (upright); {remedy}."
+        )
+
+
+def check_same_size(
+    matte: np.ndarray, name: Path | str, shape: tuple[int, ...], photo: Path | str
+) -> None:
+    """Refuse a matte from outside, which is not resampled, of another size than the photo's.
+
+    Parameters
+    ----------
+    matte : (h, w) ndarray
+    name, shape, photo
+        See `check_shape`.
+
+    Raises
+    ------
+    InputError
+    """
+    if matte.shape != shape[:2]:
+        (height, width), (rows, columns) = matte.shape, shape[:2]
+        raise InputError(
+            f"{name} is {width}x{height}, and {photo} is {columns}x{rows} (upright); a matte is "
+            "kept as it is, so give one of the photo's size, or give it as a mask."
         )
 
 

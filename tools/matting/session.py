@@ -34,13 +34,22 @@ from tools.matting.band import (
     probabilities_from_trimap,
 )
 from tools.matting.face_detector import FaceDetector, detected_faces
-from tools.matting.guidance import MASK, TRIMAP, Guidance, covers_border, levels_of
+from tools.matting.guidance import (
+    MASK,
+    NEARLY_WHITE,
+    TRIMAP,
+    Guidance,
+    check_same_size,
+    covers_border,
+    levels_of,
+)
 from tools.matting.models import DEFAULT_MODEL
 from tools.matting.orientation import turned
 from tools.matting.photo_view import Faces, FoundFaces, PhotoView, work_shape
 from tools.matting.predictor import Predictor
+from tools.matting.segmenter import Segmenter
 from tools.matting.solve import solved
-from tools.matting.trimap import ClassScores, TrimapEstimate, estimate_trimap
+from tools.matting.trimap import TrimapEstimate, empty_estimate, estimate_trimap
 
 SMALLEST_SIDE = 3  # one window of the matting Laplacian
 
@@ -88,8 +97,9 @@ class MattingSession:
 
     Parameters
     ----------
-    model : str, Predictor or None
-        A key of `tools.matting.models.MODELS`, or nets that are loaded already.
+    model : str, Predictor, Segmenter or None
+        A key of `tools.matting.models.MODELS`, nets that are loaded already, or any
+        segmenter (`tools.matting.segmenter`), whose masks are refined.
         None loads nothing: trimaps and masks come from outside.
     mu : float
         Weight of the affinities between unknown pixels of like colors
@@ -101,9 +111,11 @@ class MattingSession:
         If a file of the model is missing or damaged, or Caffe is not built.
     """
 
-    def __init__(self, model: str | Predictor | None = DEFAULT_MODEL, mu: float = 0.0) -> None:
+    def __init__(
+        self, model: str | Predictor | Segmenter | None = DEFAULT_MODEL, mu: float = 0.0
+    ) -> None:
         self._mu = mu
-        self._predictor = Predictor(model) if isinstance(model, str) else model
+        self._model = Predictor(model) if isinstance(model, str) else model
         # Reentrant, because a predictor asks its view for faces.
         self._lock = threading.RLock()
 
@@ -116,6 +128,7 @@ class MattingSession:
         photo: np.ndarray,
         trimap: np.ndarray | None = None,
         mask: np.ndarray | None = None,
+        alpha: np.ndarray | None = None,
     ) -> Matte:
         """Matte of one photo.
 
@@ -129,26 +142,31 @@ class MattingSession:
         mask : ndarray of shape (h, w), uint8 or float, optional
             From any segmenter, 0 background to 255 (float: 1) foreground;
             stretched to the photo.  Its border is refined as the model's is.
+        alpha : ndarray of shape (H, W), uint8, uint16 or float, optional
+            The matte itself, kept as it is: nothing is solved, and only the colors of
+            the foreground are estimated.
 
         Raises
         ------
         InputError
-            If an array has another shape or type, both a trimap and a mask are
-            given, one of them is refused by `tools.matting.guidance.levels_of`,
+            If an array has another shape or type, several of trimap, mask and alpha
+            are given, one of them is refused by `tools.matting.guidance.levels_of`,
             is inverted or leaves no foreground or background, there is neither
-            a model nor one of the two, or memory does not suffice.
+            a model nor one of them, or memory does not suffice.
         """
+        refuse_several(trimap, mask, alpha)
+        if alpha is not None:
+            return matte_as_given(photo, alpha)
         view = self._view(photo)
         estimate = guided_trimap(view, trimap, mask)
         if estimate is None:
-            scores = self._scores(view)
-            estimate = estimate_trimap(view, scores)
-        alpha = solved(photo, estimate, self._lambda, self._mu)
+            estimate = self._estimate(view)
+        solution = solved(photo, estimate, self._lambda, self._mu)
         # `Matte.foreground` is estimated from photo and alpha when it is asked for.
-        return Matte(photo, alpha, estimate.probabilities, estimate.faces, bool(alpha.any()))
+        return Matte(photo, solution, estimate.probabilities, estimate.faces, bool(solution.any()))
 
     def estimate_trimap(self, photo: np.ndarray) -> TrimapEstimate:
-        """The trimap of one photo by the model, without the solve.
+        """The trimap of one photo by the model or segmenter, without the solve.
 
         Parameters
         ----------
@@ -160,11 +178,10 @@ class MattingSession:
         InputError
             If the array is no photo, there is no model, or its scores are not finite.
         """
-        view = self._view(photo)
-        return estimate_trimap(view, self._scores(view))
+        return self._estimate(self._view(photo))
 
     def segment(self, photo: np.ndarray) -> np.ndarray:
-        """The raw mask of the person segmenter, before any trimap or matting.
+        """The raw mask of a segmenter, before any trimap or matting.
 
         Parameters
         ----------
@@ -182,16 +199,19 @@ class MattingSession:
             If the model is no segmenter.
         """
         view = self._view(photo)
-        if self._predictor is None or not self._predictor.segments:
-            raise InputError("This session's model is no segmenter; take `selfie`.")
         with self._lock:
-            logit = self._predictor.person_logit(view.eight_bit)
-        share = 1 / (1 + np.exp(-np.clip(logit, -50, 50)))
+            if isinstance(self._model, Segmenter):
+                share = self._model.mask(view.eight_bit)
+            elif self._model is not None and self._model.segments:
+                logit = self._model.person_logit(view.eight_bit)
+                share = 1 / (1 + np.exp(-np.clip(logit, -50, 50)))
+            else:
+                raise InputError("This session's model is no segmenter; take `selfie`.")
         return cv2.resize(share, photo.shape[1::-1], interpolation=cv2.INTER_LINEAR)
 
     @property
     def _lambda(self) -> float:
-        return self._predictor.lambda_ if self._predictor else DEFAULT_LAMBDA
+        return self._model.lambda_ if isinstance(self._model, Predictor) else DEFAULT_LAMBDA
 
     def _view(self, photo: np.ndarray) -> PhotoView:
         check_photo(photo)
@@ -201,11 +221,66 @@ class MattingSession:
         with self._lock:
             return detected_faces(self._detector, photo)
 
-    def _scores(self, view: PhotoView) -> ClassScores:
-        if self._predictor is None:
+    def _estimate(self, view: PhotoView) -> TrimapEstimate:
+        if self._model is None:
             raise InputError("This session has no model; give a trimap or a mask.")
+        if isinstance(self._model, Predictor):
+            with self._lock:
+                scores = self._model.scores(view)
+            return estimate_trimap(view, scores)
+        upright = view.upright(view.turns)
         with self._lock:
-            return self._predictor.scores(view)
+            mask = self._model.mask(upright)
+        if mask.max() < NEARLY_WHITE / 255:  # nobody of whom the segmenter is certain
+            return empty_estimate(view.shape)
+        mask = turned(mask, -view.turns)
+        return trimap_around_mask(view, mask, f"The mask that {self._model.settings.path} gives")
+
+
+def refuse_several(*given: np.ndarray | None) -> None:
+    """Refuse more than one of trimap, mask and alpha.
+
+    Raises
+    ------
+    InputError
+    """
+    if sum(each is not None for each in given) > 1:
+        raise InputError("Give one of trimap, mask and alpha, not several.")
+
+
+def matte_as_given(photo: np.ndarray, alpha: np.ndarray) -> Matte:
+    """A photo and its matte from outside, checked.
+
+    Parameters and errors are those of `MattingSession.matte`.  The class probabilities are
+    those of the trimap that the matte shows.
+    """
+    check_photo(photo)
+    shares = shares_of(alpha)
+    check_same_size(shares, "The matte", photo.shape, "the photo")
+    classes = np.stack([shares == 1, shares == 0, (shares > 0) & (shares < 1)])
+    return Matte(photo, shares, classes.astype(np.float32), (), bool(shares.any()))
+
+
+def shares_of(alpha: np.ndarray) -> np.ndarray:
+    """A matte of uint8, uint16 or float as (H, W) float64 in [0, 1].
+
+    Raises
+    ------
+    InputError
+        If it is none.
+    """
+    kinds = (np.uint8, np.uint16)
+    if alpha.ndim != 2 or not (alpha.dtype in kinds or alpha.dtype.kind == "f"):
+        raise InputError(
+            f"A matte is an (H, W) array of uint8, uint16 or float, not {alpha.shape} of "
+            f"{alpha.dtype}; read it with data_prep.common.pictures.read_alpha."
+        )
+    if alpha.dtype.kind == "u":
+        return alpha / float(np.iinfo(alpha.dtype).max)
+    # Written this way round, so that NaN does not pass.
+    if alpha.size and not (alpha.min() >= 0 and alpha.max() <= 1):
+        raise InputError("A matte of floating-point values goes from 0 to 1; scale it.")
+    return alpha.astype(np.float64)
 
 
 def guided_trimap(
@@ -215,8 +290,6 @@ def guided_trimap(
 
     Parameters and errors are those of `MattingSession.matte`.
     """
-    if trimap is not None and mask is not None:
-        raise InputError("Give a trimap or a mask, not both.")
     if trimap is not None:
         return trimap_as_given(view, trimap)
     return None if mask is None else trimap_around_mask(view, mask)
@@ -234,13 +307,13 @@ def trimap_as_given(view: PhotoView, trimap: np.ndarray) -> TrimapEstimate:
     return TrimapEstimate(probabilities, (), True)
 
 
-def trimap_around_mask(view: PhotoView, mask: np.ndarray) -> TrimapEstimate:
+def trimap_around_mask(view: PhotoView, mask: np.ndarray, name: str = "The mask") -> TrimapEstimate:
     """A band around the border of a mask from outside, as around a segmenter's.
 
-    Parameters and errors are those of `MattingSession.matte`.
+    Parameters and errors are those of `MattingSession.matte`; messages call the mask `name`.
     """
     check_mask(mask)
-    levels = levels_of(MASK, Guidance(mask), "The mask").values
+    levels = levels_of(MASK, Guidance(mask), name).values
     logit, least_radius = mask_logit(levels, work_shape(view.shape))
     if covers_border(logit):
         refuse_inverted(MASK, logit, view)
@@ -251,10 +324,10 @@ def trimap_around_mask(view: PhotoView, mask: np.ndarray) -> TrimapEstimate:
     probabilities = probabilities_from_logit(
         small, upright, faces, shape, score_weights(), least_radius
     )
-    for name, plane in zip(("foreground", "background"), probabilities):
+    for layer, plane in zip(("foreground", "background"), probabilities):
         if plane.max() < COLOR_WEIGHT:  # less than a guess: the matte would fade away
             raise InputError(
-                f"The mask has no {name} wider than the doubt around its border, as where "
+                f"{name} has no {layer} wider than the doubt around its border, as where "
                 "it is noise; give a mask of the whole person."
             )
     return TrimapEstimate(probabilities, faces, True, SNAP_MARGIN).turned(-turns)

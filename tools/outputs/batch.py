@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -217,8 +217,12 @@ def request_keys(request: Request) -> dict[str, str]:
 
     It changes with all that decides the pixels, except the photo and its companion.
     """
-    if request.trimap or request.mask:
-        model = "trimap" if request.trimap else "mask"
+    if request.guidance:
+        model, _ = request.guidance
+    elif request.segmenter:
+        files = (request.segmenter.path, request.segmenter.prototxt)
+        digests = [path and _digest(path) for path in files]
+        model = [digests, str(replace(request.segmenter, path=Path(), prototxt=None))]
     else:
         model = [_digest(path) for path in _model_files(request.model)]
     named = is_image_file(request.background)
@@ -278,10 +282,11 @@ def plan(places: Sequence[str], out: Path, request: Request) -> Plan:
     ------
     InputError
         If there are no photos, `out` is one of the folders, an output would replace
-        what is read, or a trimap, mask or background of many photos does not exist or
+        what is read, or a trimap, mask, matte or background of many photos does not exist or
         is a pipe.
     """
-    for given in (request.trimap, request.mask, request.background):
+    _, guidance = request.guidance or (None, None)
+    for given in (guidance, request.background):
         if given is not None and is_stream(Path(given)):
             raise InputError(f"{given} can be read once only; save it to a file for many photos.")
     photos: dict[str, tuple[Path | bytes, Path]] = {}  # source and name in `out`
@@ -344,11 +349,12 @@ def jobs_of(
     Raises
     ------
     InputError
-        If an output would replace what is read, or the trimap or mask does not exist.
+        If an output would replace what is read, or the trimap, mask or matte does not exist.
     """
-    given = request.trimap or request.mask
-    kind = "trimap" if request.trimap else "mask"
-    companions = given and Companions(given, kind, targets)
+    companions = None
+    if request.guidance:
+        kind, given = request.guidance
+        companions = Companions(given, kind, targets)
     jobs = []
     for (name, source), target, paths in zip(photos, targets, files, strict=True):
         job = Job(name, source, paths)
@@ -375,7 +381,7 @@ def _read_files(jobs: Iterable[Job], request: Request) -> Iterator[Path]:
 
 
 def _with_companion(keys: Mapping[str, str], job: Job) -> dict[str, str]:
-    """Keys of a job: those of the request, and its trimap or mask."""
+    """Keys of a job: those of the request, and its trimap, mask or matte."""
     if job.companion is None:
         return dict(keys)
     digest = _digest(job.companion)

@@ -37,8 +37,14 @@ IMAGE_STARTS = (
 IMAGE_BRANDS = (b"heic", b"heix", b"mif1", b"msf1", b"avif", b"crx ")
 EXAMPLES = 3  # names in a sentence on many files
 
-# What the trimap or mask of a photo may be called: as the photo, or as an output is.
-ENDINGS = {"trimap": ("", "_trimap"), "mask": ("", "_mask", "_alpha")}
+# What the trimap, mask or matte of a photo may be called: as the photo, or as an output is.
+ENDINGS = {
+    "trimap": ("", "_trimap"),
+    "mask": ("", "_mask", "_alpha"),
+    "alpha": ("", "_alpha", "_matte"),
+}
+# What messages call them.
+NAMES = {"trimap": "trimap", "mask": "mask", "alpha": "matte"}
 
 
 @dataclass
@@ -241,13 +247,13 @@ def _ends(target: Path) -> list[Path]:
 
 
 class Companions:
-    """Trimaps or masks from outside, and which of them belongs to which photo.
+    """Trimaps, masks or mattes from outside, and which of them belongs to which photo.
 
     Parameters
     ----------
     given : Path
         A file for every photo, or a folder with one of the photo's name for each.
-    kind : {"trimap", "mask"}
+    kind : {"trimap", "mask", "alpha"}
     targets : sequence of Path
         Those of all photos, as `unique_targets` makes them.
 
@@ -300,11 +306,12 @@ class Companions:
                 break
         if len(found) == 1:
             return found[0]
+        name = NAMES[self._kind]
         if found:
             raise InputError(
-                f"{photo} has several {self._kind}s ({', '.join(map(str, found))}); keep one."
+                f"{photo} has several {name}s ({', '.join(map(str, found))}); keep one."
             )
         raise InputError(
-            f"{self._given} holds no {self._kind} for {photo}; "
+            f"{self._given} holds no {name} for {photo}; "
             f"it would be called {target}.png or {target}{ENDINGS[self._kind][1]}.png."
         )

@@ -21,11 +21,21 @@ from data_prep.common.images import (
 from data_prep.common.pictures import (
     Picture,
     in_color_space,
+    read_alpha,
     read_picture,
     sixteen_bits,
 )
-from tools.matting.guidance import MASK, TRIMAP, check_shape, levels_of, read_guidance
+from tools.matting.guidance import (
+    ALPHA,
+    MASK,
+    TRIMAP,
+    check_same_size,
+    check_shape,
+    levels_of,
+    read_guidance,
+)
 from tools.matting.models import DEFAULT_MODEL
+from tools.matting.segmenter_settings import SegmenterSettings
 from tools.outputs import journal
 from tools.outputs.effects import (
     EFFECTS,
@@ -64,8 +74,10 @@ class Request:
         A color, the path of an image, or `BLUR`.
     match_colors : bool
         Fit the person's colors to the background image.
-    trimap, mask : Path or None
+    trimap, mask, alpha : Path or None
         In place of the model; a folder: the file of the photo's name there.
+    segmenter : SegmenterSettings or None
+        In place of the model.
     """
 
     kinds: tuple[str, ...]
@@ -76,6 +88,14 @@ class Request:
     match_colors: bool = False
     trimap: Path | None = None
     mask: Path | None = None
+    alpha: Path | None = None
+    segmenter: SegmenterSettings | None = None
+
+    @property
+    def guidance(self) -> tuple[str, Path] | None:
+        """Kind and place of the trimaps, masks or mattes from outside, if there are any."""
+        given = ((TRIMAP, self.trimap), (MASK, self.mask), (ALPHA, self.alpha))
+        return next(((kind, path) for kind, path in given if path is not None), None)
 
 
 @dataclass(frozen=True)
@@ -90,7 +110,7 @@ class Job:
     files : dict of str to Path
         By kind of output; empty where they go elsewhere.
     companion : Path or None
-        Trimap or mask of this photo.
+        Trimap, mask or matte of this photo.
     problem : str
         Why it cannot be matted; empty if nothing is known against it.
     keys : dict of str to str
@@ -123,15 +143,18 @@ class LoadedRequest:
     Raises
     ------
     InputError
-        If a file of the model or the background is missing or damaged.
+        If a file of the model or segmenter or the background is missing or damaged.
     """
 
     def __init__(self, request: Request) -> None:
+        from tools.matting.segmenter import Segmenter
         from tools.matting.session import MattingSession
 
         self._request = request
-        outside = request.trimap is not None or request.mask is not None
-        self._session = MattingSession(None if outside else request.model, request.mu)
+        model: str | Segmenter | None = None if request.guidance else request.model
+        if request.segmenter is not None:
+            model = Segmenter(request.segmenter)
+        self._session = MattingSession(model, request.mu)
         self._background = read_background(request.background)
 
     def matte(self, photo: Picture, job: Job) -> Matte:
@@ -140,16 +163,16 @@ class LoadedRequest:
         Raises
         ------
         InputError
-            If it cannot be matted, or its trimap or mask not be read.
+            If it cannot be matted, or its trimap, mask or matte not be read.
         """
         request = self._request
         bgr = sixteen_bits(photo.bgr) if request.suffix == ".tif" else photo.bgr
-        trimap, mask = (
-            None if given is None else _read_companion(kind, job.companion, job.name, bgr.shape)
-            for kind, given in ((TRIMAP, request.trimap), (MASK, request.mask))
-        )
+        given = {}
+        if request.guidance is not None:
+            kind, _ = request.guidance
+            given[kind] = _read_companion(kind, job.companion, job.name, bgr.shape)
         try:
-            return self._session.matte(bgr, trimap=trimap, mask=mask)
+            return self._session.matte(bgr, **given)
         except InputError as error:
             raise InputError(f"{job.name}: {error}") from None
 
@@ -223,7 +246,14 @@ def read_background(text: str | None) -> Picture | str | None:
 
 
 def _read_companion(kind: str, path: Path, photo: str, shape: tuple[int, ...]) -> np.ndarray:
-    """Trimap or mask of a photo of this shape, at its own size; logs what it assumes."""
+    """What is given for a photo of this shape, a trimap or mask at its own size.
+
+    What it assumes is logged.
+    """
+    if kind == ALPHA:
+        alpha = read_alpha(path)
+        check_same_size(alpha, path, shape, photo)
+        return alpha
     stored = read_guidance(kind, read_stream(path) if is_stream(path) else path, path)
     check_shape(stored, path, shape, photo)
     guidance = levels_of(kind, stored, path)

@@ -8,7 +8,8 @@ Options, in the query or as form fields, at most one of the first three:
     match       yes: fit the person's colors to the background image
     format      png (default), webp, tiff or jpeg
 
-Parts: photo; trimap or mask, which replace the model's; background; cutout,
+Parts: photo; trimap or mask, which replace the model's; alpha, a matte that is kept as it
+is; background; cutout,
 this server's RGBA answer to the same photo, whose alpha and colors are then
 taken as they are: trying backgrounds and effects costs no second matte.
 """
@@ -31,12 +32,15 @@ from data_prep.common.pictures import (
     eight_bits,
     encode_picture,
     in_color_space,
+    read_alpha,
     read_picture,
 )
 from tools.matting.guidance import (
+    ALPHA,
     MASK,
     TRIMAP,
     Guidance,
+    check_same_size,
     check_shape,
     levels_of,
     read_guidance,
@@ -46,7 +50,7 @@ from tools.outputs.effects import EFFECTS, composite, cut_out, from_float, repla
 if TYPE_CHECKING:
     from tools.matting.session import MattingSession
 
-PARTS = ("photo", TRIMAP, MASK, "cutout", "background")
+PARTS = ("photo", TRIMAP, MASK, ALPHA, "cutout", "background")
 OUTPUTS = ("cutout", "alpha", "photo")
 FORMATS = {
     "png": "image/png",
@@ -157,8 +161,8 @@ def job_from(asked: Sequence[tuple[str, str]], parts: Mapping[str, bytes], most_
         given[name] = value
     if sum(name in given for name in ("output", "background", "effect")) > 1:
         raise Refusal(400, "Ask for one of output, background and effect at a time.")
-    if sum(name in parts for name in ("trimap", "mask", "cutout")) > 1:
-        raise Refusal(400, "Send one of trimap, mask and cutout at a time.")
+    if sum(name in parts for name in (TRIMAP, MASK, ALPHA, "cutout")) > 1:
+        raise Refusal(400, "Send one of trimap, mask, alpha and cutout at a time.")
     kind = _one_of(given.get("format", "png"), FORMATS, "format")
     output, color, effect = given.get("output", "cutout"), None, None
     if "background" in given:
@@ -201,7 +205,7 @@ def perform(job: Job, session: MattingSession) -> Answer:
     """
     photo = _picture(job, "photo")
     try:
-        guidance = {kind: _guidance(job, kind, photo) for kind in (TRIMAP, MASK)}
+        guidance = {kind: _guidance(job, kind, photo) for kind in (TRIMAP, MASK, ALPHA)}
         image = photo.bgr if job.output == "photo" else _rendered(job, photo, session, guidance)
         content = encode_picture(image, f".{job.kind}", photo)
     except InputError as error:
@@ -271,10 +275,15 @@ def _picture(job: Job, part: str) -> Picture:
 
 
 def _guidance(job: Job, kind: str, photo: Picture) -> Guidance | None:
-    """The part `trimap` or `mask`, read and checked; None where there is none."""
+    """The part `trimap`, `mask` or `alpha`, read and checked; None where there is none."""
     if kind not in job.parts:
         return None
     name = f"The {kind}"
+    if kind == ALPHA:
+        with _reading():
+            alpha = read_alpha(job.parts[kind], name, job.most_pixels)
+        check_same_size(alpha, name, photo.bgr.shape, "the photo")
+        return Guidance(alpha)
     with _reading():
         stored = read_guidance(kind, job.parts[kind], name, job.most_pixels)
     check_shape(stored, name, photo.bgr.shape, "the photo")

@@ -17,6 +17,7 @@ from queue import SimpleQueue
 
 from data_prep.common.errors import InputError
 from tools.matting.models import MODELS
+from tools.matting.segmenter_settings import SegmenterSettings
 from tools.server.requests import Answer, Job, Refusal, perform
 
 logger = logging.getLogger(__name__)
@@ -24,7 +25,7 @@ logger = logging.getLogger(__name__)
 LOADING_SECONDS = 120  # a cold disk; more means that something hangs
 
 
-def work(connection: Connection, model: str) -> None:
+def work(connection: Connection, model: str | SegmenterSettings) -> None:
     """Load a model, then do jobs until the other end of the pipe closes.
 
     Sends None (ready) or an `InputError` first, then an `Answer` or a
@@ -34,12 +35,17 @@ def work(connection: Connection, model: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     import numpy as np
 
-    from tools.matting.session import MattingSession  # loads Caffe, which the parent has no use for
+    # They load OpenCV and Caffe, which the parent has no use for.
+    from tools.matting.segmenter import Segmenter
+    from tools.matting.session import MattingSession
 
     try:
-        if model not in MODELS:
+        if isinstance(model, SegmenterSettings):
+            session = MattingSession(Segmenter(model))
+        elif model in MODELS:
+            session = MattingSession(model)
+        else:
             raise InputError(f"There is no model {model}; it is one of {', '.join(MODELS)}.")
-        session = MattingSession(model)
         # The first photo loads and compiles what the others find ready.
         session.matte(np.zeros((64, 64, 3), np.uint8)).foreground  # noqa: B018
     except InputError as error:
@@ -67,7 +73,7 @@ def work(connection: Connection, model: str) -> None:
 class Worker:
     """One process, its pipe, and the right to end it."""
 
-    def __init__(self, model: str) -> None:
+    def __init__(self, model: str | SegmenterSettings) -> None:
         # Not forked: the parent runs threads.
         context = multiprocessing.get_context("spawn")
         self._connection, theirs = context.Pipe()
@@ -126,7 +132,7 @@ class Workers:
 
     Parameters
     ----------
-    model : str
+    model : str or SegmenterSettings
     count : int
     seconds : float
         Longest time for one job; its worker is replaced then.
@@ -137,7 +143,7 @@ class Workers:
         If the model cannot be loaded.
     """
 
-    def __init__(self, model: str, count: int, seconds: float) -> None:
+    def __init__(self, model: str | SegmenterSettings, count: int, seconds: float) -> None:
         self._model = model
         self._seconds = seconds
         self._threads = ThreadPoolExecutor(count, thread_name_prefix="worker")
@@ -147,8 +153,9 @@ class Workers:
             try:
                 worker.wait_ready()
             except (EOFError, TimeoutError) as error:
+                name = model if isinstance(model, str) else model.path
                 raise InputError(
-                    f"The model {model} could not be loaded (its process "
+                    f"The model {name} could not be loaded (its process "
                     f"{'died' if isinstance(error, EOFError) else 'hangs'}); "
                     "try `tools/matte.py` on one photo."
                 ) from error
