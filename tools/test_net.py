@@ -300,7 +300,7 @@ def main(argv: list[str] | None = None) -> int:
         return measure_folder(options)
     folder = options.out or Path("out") / f"test_{options.model}"
 
-    dataset = Dataset.open(options.dataset)
+    dataset = Dataset.open(options.dataset, test_only=True)
     for note in dataset.notes:
         print(note)
     portraits = listed_portraits(dataset, options.list)

@@ -165,14 +165,21 @@ def sum_mattes(
         Sum of the mattes where they are inside.
     count : (H, W) float32 ndarray
         How many are.
+
+    Raises
+    ------
+    ValueError
+        If there is none.
     """
-    weighted = count = None
+    sums: tuple[np.ndarray, np.ndarray] | None = None
     for matte, inside in aligned:
-        if weighted is None:
-            weighted, count = np.zeros(matte.shape), np.zeros(matte.shape, np.float32)
-        cv2.accumulate(matte, weighted, mask=inside)
-        cv2.accumulate(inside, count)
-    return weighted, count
+        if sums is None:
+            sums = np.zeros(matte.shape), np.zeros(matte.shape, np.float32)
+        cv2.accumulate(matte, sums[0], mask=inside)
+        cv2.accumulate(inside, sums[1])
+    if sums is None:
+        raise ValueError("no matte was given")
+    return sums
 
 
 def average_mattes(sums: Iterable[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:

@@ -114,7 +114,7 @@ def test_a_killed_training_ends_with_the_weights_of_one_that_was_not(tmp_path):
     straight, killed = small_stage(tmp_path / "straight"), small_stage(tmp_path / "killed")
     run_stage(straight, None)
     killer = kill_after(killed.prefix.with_name("net_iter_50.solverstate"))
-    with pytest.raises(InputError, match="killed by SIGKILL; the same command goes on"):
+    with pytest.raises(InputError, match="killed by SIGKILL; the same command continues"):
         run_stage(killed, None)
     killer.join()
     start, _ = killed.last_snapshot()
@@ -131,7 +131,9 @@ def test_a_killed_training_ends_with_the_weights_of_one_that_was_not(tmp_path):
 def test_an_interrupted_training_is_not_taken_for_a_finished_one(tmp_path):
     stage = small_stage(tmp_path / "interrupted")
     killer = kill_after(stage.prefix.with_name("net_iter_50.solverstate"), signal.SIGINT)
-    with pytest.raises(InputError, match="stopped before iteration 150; the same command goes on"):
+    with pytest.raises(
+        InputError, match="stopped before iteration 150; the same command continues"
+    ):
         run_stage(stage, None)
     killer.join()
     assert 50 <= stage.last_snapshot()[0] < 150

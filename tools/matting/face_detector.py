@@ -109,7 +109,8 @@ class FaceDetector:
         scale = side / max(rows, columns)
         small = max(1, round(scale * rows)), max(1, round(scale * columns))
         image = resized(photo, small)
-        below, right = (-length % CELL for length in small)
+        # One cell alone is too few: OpenCV's convolution reads beyond a map of one row or column.
+        below, right = (max(2, -(-length // CELL)) * CELL - length for length in small)
         image = cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_CONSTANT)
         # RGB in [-1, 1]
         self._net.setInput(cv2.dnn.blobFromImage(image, 1 / 127.5, mean=(127.5,) * 3, swapRB=True))

@@ -194,8 +194,8 @@ def run_stage(stage: Stage, weights: Path | None) -> None:
         raise InputError(f"Training stopped: {reason} (whole log: {stage.log}).")
     if not stage.finished:  # on SIGINT, Caffe writes a snapshot and ends with status 0
         raise InputError(
-            f"Training was stopped before iteration {stage.iterations}; the same command goes "
-            f"on from the last snapshot (whole log: {stage.log})."
+            f"Training was stopped before iteration {stage.iterations}; the same command "
+            f"continues from the last snapshot (whole log: {stage.log})."
         )
 
 
