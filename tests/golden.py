@@ -46,7 +46,7 @@ def assert_recorded(
         What was found, by version.
     version : int
     name : str
-        Of the constant that holds the version, and its module.
+        What holds the version: a constant and its module.
     tolerance : float
         By which numbers may differ on another processor.
     """

@@ -5,10 +5,10 @@
     tools/test_net.py --folder photos-with-mattes
     tools/test_net.py --folder photos-with-mattes --mattes mattes-of-another-program
 
-Of a test list, gradient and connectivity errors in the paper's convention (dapm, in the units
+For a test list: gradient and connectivity errors in the paper's convention (dapm, in the units
 of Table 1) and in the benchmark's (rhemann), SAD and MSE (see
 tools/evaluation/metrics.py), for each image, as a mean with its standard error, and for
-an all-0.5 matte on the same images as a reference.  Of a folder (layouts:
+an all-0.5 matte on the same images as a reference.  For a folder (layouts:
 tools/evaluation/photo_folders.py), the same measures and SAD scaled to 600 x 800 where the
 true mattes are soft, intersection over union and that of the boundaries where all are hard.
 Writes errors.csv, errors.json and contact_sheet.png.

@@ -140,28 +140,20 @@ def read_picture(
         As `data_prep.common.images.open_image`, and if the file is larger than
         `LARGEST_FILE` or its values are floating-point numbers.
     """
-    if not isinstance(source, bytes):
-        source = Path(source)
-        name = name or str(source)
-        source = _content(source)
-    name = name or "The photo"
-    if len(source) > LARGEST_FILE:
-        raise TooLargeError(
-            f"{name} is larger than {LARGEST_FILE >> 20} MiB; make it smaller first."
-        )
+    content, name = _content_and_name(source, name, "The photo")
     fault = None
-    if not source:
+    if not content:
         raise InputError(f"{name} is not a readable image: it is empty; give the photo itself.")
-    with open_image(source, name, largest, smallest) as image:
+    with open_image(content, name, largest, smallest) as image:
         icc = image.info.get("icc_profile")
         orientation = _orientation(image)
-        deep = _stores_sixteen_bit_colors(image, source)
+        deep = _stores_sixteen_bit_colors(image, content)
         negative = stores_white_as_zero(image)
         image = upright(image)
         exif, xmp = _exif(image), _xmp(image)
         if deep:
             image.close()
-            bgr = _turned(_sixteen_bit_bgr(source, name), orientation)
+            bgr = _turned(_sixteen_bit_bgr(content, name), orientation)
             if negative:
                 np.subtract(65535, bgr, out=bgr)
         else:
@@ -214,20 +206,12 @@ def read_alpha(
         As `data_prep.common.images.open_image`, and if the image has colors and no
         transparency, or values that are no shares of its white.
     """
-    if not isinstance(source, bytes):
-        source = Path(source)
-        name = name or str(source)
-        source = _content(source)
-    name = name or "The matte"
-    if len(source) > LARGEST_FILE:
-        raise TooLargeError(
-            f"{name} is larger than {LARGEST_FILE >> 20} MiB; make it smaller first."
-        )
-    with open_image(source, name, largest, SMALLEST_SIDE) as image:
+    content, name = _content_and_name(source, name, "The matte")
+    with open_image(content, name, largest, SMALLEST_SIDE) as image:
         orientation = _orientation(image)
-        if _stores_sixteen_bit_colors(image, source) and len(image.getbands()) > 1:
+        if _stores_sixteen_bit_colors(image, content) and len(image.getbands()) > 1:
             image.close()
-            values = _matte_channel(_turned(_sixteen_bit_pixels(source, name), orientation), name)
+            values = _matte_channel(_turned(_sixteen_bit_pixels(content, name), orientation), name)
         else:
             image = upright(image)
             if image.mode in ("F", "I") or image.mode.startswith("I;16"):
@@ -277,11 +261,28 @@ def _shares_of_white(values: np.ndarray, name: str) -> np.ndarray:
     return values / float(white)
 
 
-def _content(path: Path) -> bytes:
-    """Content of a file or pipe, up to one byte more than may be read."""
-    if not is_stream(path):
-        require_file(path)
-    return read_stream(path)
+def _content_and_name(
+    source: Path | str | bytes, name: str | None, otherwise: str
+) -> tuple[bytes, str]:
+    """Content of a file, a pipe or bytes, and what messages call it.
+
+    Raises
+    ------
+    InputError
+        If the file is missing or, as `TooLargeError`, larger than `LARGEST_FILE`.
+    """
+    if isinstance(source, bytes):
+        content, name = source, name or otherwise
+    else:
+        path = Path(source)
+        if not is_stream(path):
+            require_file(path)
+        content, name = read_stream(path), name or str(path)  # at most a byte more than may be
+    if len(content) > LARGEST_FILE:
+        raise TooLargeError(
+            f"{name} is larger than {LARGEST_FILE >> 20} MiB; make it smaller first."
+        )
+    return content, name
 
 
 def _stores_sixteen_bit_colors(image: Image.Image, content: bytes) -> bool:

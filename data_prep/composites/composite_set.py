@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from data_prep.common.digests import content_key, sha256_of
@@ -21,6 +20,7 @@ from data_prep.common.images import read_photo, write_image
 from data_prep.common.versions import recipe_of
 from data_prep.composites.composition import CompositionChoice, compose
 from data_prep.datasets.dataset import FRAME, Portrait
+from data_prep.datasets.foregrounds import read_foreground_pixels
 from data_prep.datasets.resume import Outcome, is_done, problem_of
 
 #: Version of the composites: raise it when they change (`data_prep.common.versions`).
@@ -64,20 +64,10 @@ _digest = functools.cache(sha256_of)
 _photograph = functools.lru_cache(maxsize=6)(read_photo)
 
 
-def read_foreground(path: Path) -> np.ndarray:
-    """Colors and matte of a rendered person, (H, W, 4) uint8, BGR.
-
-    Raises
-    ------
-    InputError
-        If the file is missing or no such picture.
-    """
-    pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    if pixels is None or pixels.ndim != 3 or pixels.shape[2] != 4:
-        raise InputError(f"{path} is no foreground with its matte; render the set again.")
-    if pixels.dtype == np.uint16:
-        pixels = (pixels // 257).astype(np.uint8)
-    return pixels
+def _foreground(path: Path) -> np.ndarray:
+    """Colors and matte of a rendered person, (H, W, 4) uint8, BGR."""
+    pixels = read_foreground_pixels(path)
+    return (pixels // 257).astype(np.uint8) if pixels.dtype == np.uint16 else pixels
 
 
 def draw_composite(task: Task) -> tuple[np.ndarray, np.ndarray, CompositionChoice]:
@@ -89,7 +79,7 @@ def draw_composite(task: Task) -> tuple[np.ndarray, np.ndarray, CompositionChoic
         people = [task.foreground, *rng.choice(np.array(task.others), len(choice.placements) - 1)]
         pictures = [choice.background, *([choice.occluder] if choice.occluder else [])]
         photo, matte = compose(
-            [read_foreground(person) for person in reversed(people)],
+            [_foreground(person) for person in reversed(people)],
             [_photograph(task.photographs[each.photograph]) for each in pictures],
             choice,
             FRAME,

@@ -1,6 +1,5 @@
 """The hybrid solver against the full factorization."""
 
-import os
 import subprocess
 import sys
 
@@ -8,6 +7,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 from scipy.sparse.linalg import spsolve
+from threads import outputs_by_threads
 
 from caffe_layers import _hybrid, linear_solver
 from caffe_layers.laplacian import matting_laplacian
@@ -191,21 +191,10 @@ print(digest.hexdigest(), gradients[2].hex())
 
 
 def test_results_are_bit_equal_from_run_to_run_and_for_any_number_of_threads():
-    results = {
-        subprocess.run(
-            [sys.executable, "-c", PRINT_CHECKSUM],
-            check=True,
-            capture_output=True,
-            text=True,
-            env={**os.environ, "OMP_NUM_THREADS": threads},
-        ).stdout
-        for threads in ("1", "2", "2", "3")
-    }
-    assert len(results) == 1
+    assert len(outputs_by_threads(PRINT_CHECKSUM, 1, 2, 2, 3)) == 1
 
 
 PRINT_MEMORY = """
-import os
 import numpy as np
 from caffe_layers.laplacian import matting_laplacian
 from caffe_layers.matting import MattingFunction

@@ -188,7 +188,7 @@ def folders(tmp_path_factory):
 
 
 def arguments(folders, out):
-    """Of the program, for three composites a person."""
+    """What the program is given for three composites a person."""
     source, pictures = map(str, folders)
     given = [source, "--out", str(out), "--photographs", pictures]
     return [*given, "--per-person", "3", "--workers", "1"]

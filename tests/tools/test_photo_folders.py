@@ -237,7 +237,7 @@ def test_a_soft_truth_of_another_size_than_its_photo_is_refused(mattes):
 
 
 def test_a_model_is_measured_by_its_mattes(tmp_path):
-    """Of a photo without people: its matte is empty."""
+    """They are those of a photo without people: its matte is empty."""
     save(tmp_path / "set/images/a.png", np.full((ROWS, COLUMNS, 3), 128, np.uint8))
     save(tmp_path / "set/masks/a.png", hard())
     arguments = ["--folder", str(tmp_path / "set"), "--model", "selfie", "--measure", "mattes"]

@@ -33,7 +33,7 @@ class MaskErrors:
     def of(
         cls, alpha: np.ndarray, truth: np.ndarray, region: np.ndarray | None = None
     ) -> MaskErrors:
-        """Of a matte and a true mask, (H, W) in [0, 1], in the pixels that count."""
+        """Errors of a matte against a true mask, (H, W) in [0, 1], in the pixels that count."""
         mask, true_mask = alpha >= FOREGROUND, truth >= FOREGROUND
         return cls(iou(mask, true_mask, region), boundary_iou(mask, true_mask, region))
 

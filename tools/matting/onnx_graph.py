@@ -56,7 +56,7 @@ class OnnxGraph:
 
     @classmethod
     def read(cls, path: Path) -> OnnxGraph:
-        """Of a file.
+        """The graph of a file.
 
         Raises
         ------

@@ -49,7 +49,7 @@ class Segmenter:
     ----------
     settings : SegmenterSettings
     input_size : (width, height)
-        Of the picture that the net is given: photos are stretched to it.
+        Size of the picture that the net is given: photos are stretched to it.
 
     Raises
     ------
@@ -161,7 +161,7 @@ class Segmenter:
         if not np.isfinite(plane).all():
             raise InputError(f"{settings.path} gives values that are no numbers; check its input.")
         if settings.activation == SIGMOID:
-            plane = 1 / (1 + np.exp(-np.clip(plane, -50, 50)))
+            plane = sigmoid(plane)
         low, high = float(plane.min()), float(plane.max())
         if settings.min_max:
             return (plane - low) / (high - low) if high > low else np.zeros_like(plane)
@@ -176,6 +176,11 @@ class Segmenter:
                 f"probabilities; set {remedy} in its settings."
             )
         return np.clip(plane, 0, 1)
+
+
+def sigmoid(logit: np.ndarray) -> np.ndarray:
+    """Probabilities of a logit, without overflow."""
+    return 1 / (1 + np.exp(-np.clip(logit, -50, 50)))
 
 
 def _picture_input(shape: tuple[int, ...]) -> tuple[bool, tuple[int, int] | None]:

@@ -53,7 +53,7 @@ class SegmenterSettings:
     path : Path
         ``.onnx`` or ``.caffemodel``.
     prototxt : Path or None
-        Of a caffemodel; None: the file of the same name.
+        Definition of a caffemodel's net; None: the file of the same name.
     input_size : (width, height) or None
         None: what the net's definition says, else 320 x 320.
     channels : {"rgb", "bgr"}

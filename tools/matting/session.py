@@ -47,7 +47,7 @@ from tools.matting.models import DEFAULT_MODEL
 from tools.matting.orientation import turned
 from tools.matting.photo_view import Faces, FoundFaces, PhotoView, work_shape
 from tools.matting.predictor import Predictor
-from tools.matting.segmenter import Segmenter
+from tools.matting.segmenter import Segmenter, sigmoid
 from tools.matting.solve import solved
 from tools.matting.trimap import TrimapEstimate, empty_estimate, estimate_trimap
 
@@ -203,8 +203,7 @@ class MattingSession:
             if isinstance(self._model, Segmenter):
                 share = self._model.mask(view.eight_bit)
             elif self._model is not None and self._model.segments:
-                logit = self._model.person_logit(view.eight_bit)
-                share = 1 / (1 + np.exp(-np.clip(logit, -50, 50)))
+                share = sigmoid(self._model.person_logit(view.eight_bit))
             else:
                 raise InputError("This session's model is no segmenter; take `selfie`.")
         return cv2.resize(share, photo.shape[1::-1], interpolation=cv2.INTER_LINEAR)

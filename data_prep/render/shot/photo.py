@@ -19,6 +19,7 @@ from data_prep.common.digests import sha256_of
 from data_prep.common.errors import InputError
 from data_prep.common.files import atomic_write
 from data_prep.common.images import compressed, write_image
+from data_prep.datasets.foregrounds import read_foreground_pixels
 from data_prep.render.people.body import BaseMesh
 from data_prep.render.shot.background import BackgroundChoice, render_background
 from data_prep.render.shot.compositing import (
@@ -132,9 +133,7 @@ def read_foreground(path: Path) -> Developed:
     InputError
         If the file is missing or no such picture.
     """
-    pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    if pixels is None or pixels.ndim != 3 or pixels.shape[2] != 4:
-        raise InputError(f"{path} is no foreground with its matte; render it again.")
+    pixels = read_foreground_pixels(path)
     colors = pixels[:, :, 2::-1]
     if pixels.dtype == np.uint16:
         colors = (colors // 257).astype(np.uint8)

@@ -1,0 +1,21 @@
+"""Programs run with several numbers of OpenMP threads."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+
+def outputs_by_threads(program: str, *counts: int) -> set[str]:
+    """What a Python program prints in runs with so many threads: one output if all are alike."""
+    return {
+        subprocess.run(
+            [sys.executable, "-c", program],
+            check=True,
+            capture_output=True,
+            text=True,
+            env={**os.environ, "OMP_NUM_THREADS": str(count)},
+        ).stdout
+        for count in counts
+    }
