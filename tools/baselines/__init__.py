@@ -1,0 +1,1 @@
+"""Methods of Table 1 that are neither ours nor a net alone."""
