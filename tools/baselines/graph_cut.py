@@ -33,6 +33,7 @@ DISC_RADIUS = 0.06
 RIGHT_EYE, LEFT_EYE = slice(36, 42), slice(42, 48)
 GAUSSIANS = 5  # of either color model in OpenCV
 MODEL_SHAPE = (1, 13 * GAUSSIANS)  # weight, mean and covariance of each
+NO_BOX = (0, 0, 0, 0)  # OpenCV asks for one, and uses none where there is a mask
 
 
 def foreground_seeds(landmarks: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
@@ -120,11 +121,11 @@ def color_models(
         At least `GAUSSIANS` seeds each.
     """
     colors = np.concatenate([photo[background], photo[foreground]])[None]
-    mask = np.full(colors.shape[:2], cv2.GC_FGD, np.uint8)
+    mask = np.full((1, colors.shape[1]), cv2.GC_FGD, np.uint8)
     mask[:, : np.count_nonzero(background)] = cv2.GC_BGD
     models = np.zeros((2, *MODEL_SHAPE))
     cv2.setRNGSeed(0)  # the mixtures start from k-means
-    cv2.grabCut(colors, mask, None, models[0], models[1], 0, cv2.GC_INIT_WITH_MASK)
+    cv2.grabCut(colors, mask, NO_BOX, models[0], models[1], 0, cv2.GC_INIT_WITH_MASK)
     return models[0], models[1]
 
 
@@ -149,11 +150,12 @@ def minimum_cut(
     (H, W) bool ndarray
         True: foreground.
     """
-    labels = np.full(photo.shape[:2], cv2.GC_PR_BGD, np.uint8)
+    height, width = photo.shape[:2]
+    labels = np.full((height, width), cv2.GC_PR_BGD, np.uint8)
     labels[background] = cv2.GC_BGD
     labels[foreground] = cv2.GC_FGD
-    frozen = [model.copy() for model in models]
-    cv2.grabCut(photo, labels, None, *frozen, 1, cv2.GC_EVAL_FREEZE_MODEL)
+    scene, person = (model.copy() for model in models)
+    cv2.grabCut(photo, labels, NO_BOX, scene, person, 1, cv2.GC_EVAL_FREEZE_MODEL)
     return (labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD)
 
 
