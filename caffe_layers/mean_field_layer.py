@@ -13,6 +13,7 @@ layer {
 
 from __future__ import annotations
 
+import logging
 from dataclasses import asdict
 from typing import Any
 
@@ -27,6 +28,7 @@ from caffe_layers.layer_support import (
     parse_parameters,
     positive,
     reported,
+    whole_number,
 )
 from caffe_layers.mean_field import (
     CrfKernels,
@@ -40,6 +42,7 @@ from caffe_layers.mean_field import (
 )
 
 NAME = "MeanFieldLayer"
+logger = logging.getLogger(__name__)
 
 
 def _are_iterations(value: Any) -> bool:
@@ -66,8 +69,9 @@ PARAMETERS = {
         _are_iterations,
         'an object with whole numbers above 0, {"train": 5, "test": 10}',
     ),
+    # Log the matrices in every N-th training pass; 0: never.
+    "log_every": whole_number(0),
 }
-assert asdict(PUBLISHED).keys() < PARAMETERS.keys()
 
 
 class MeanFieldLayer(caffe.Layer):
@@ -85,6 +89,7 @@ class MeanFieldLayer(caffe.Layer):
         options = parse_parameters(NAME, self.param_str, PARAMETERS)
         phase = "train" if self.phase == caffe.TRAIN else "test"
         self.iterations = options.pop("iterations")[phase]
+        self.log_every = int(options.pop("log_every"))
         self.settings = CrfSettings(**options)
         classes = bottom[0].shape[1]
         if len(self.blobs) == 0:
@@ -92,6 +97,7 @@ class MeanFieldLayer(caffe.Layer):
             for matrix in (start.spatial, start.bilateral, start.compatibility):
                 self.blobs.add_blob(classes, classes)
                 self.blobs[len(self.blobs) - 1].data[...] = matrix
+        self.count = 0
         self.passes: list[tuple[list[MeanFieldStep], CrfKernels]] = []
 
     @reported
@@ -121,6 +127,10 @@ class MeanFieldLayer(caffe.Layer):
             result[...] = found.reshape(result.shape)
             if self.phase == caffe.TRAIN:
                 self.passes.append((steps, kernels))
+        if self.phase == caffe.TRAIN:
+            if self.log_every and self.count % self.log_every == 0:
+                self._log(weights)
+            self.count += 1
 
     @reported
     def backward(self, top, propagate_down, bottom):
@@ -140,3 +150,11 @@ class MeanFieldLayer(caffe.Layer):
 
     def _weights(self) -> CrfWeights:
         return CrfWeights(*(blob.data.copy() for blob in self.blobs))
+
+    def _log(self, weights: CrfWeights) -> None:
+        """One line with what is learned, row by row."""
+        matrices = {
+            name: " ".join(f"{value:.4g}" for value in matrix.ravel())
+            for name, matrix in asdict(weights).items()
+        }
+        logger.info("[crf] %s", "; ".join(f"{name} {row}" for name, row in matrices.items()))

@@ -37,4 +37,4 @@ def position_channels(maps: np.ndarray, shape: tuple[int, int], reduction: int) 
     y, x = ((np.arange(side) + 0.5) * reduction - 0.5 for side in shape)
     by_x, by_y, constant = (maps[:, :, k, None, None] for k in range(3))
     ramps = by_x * x + by_y * y[:, None] + constant
-    return np.float32(POSITION_SCALE * ramps)
+    return (POSITION_SCALE * ramps).astype(np.float32)

@@ -14,11 +14,10 @@ import caffe
 
 from caffe_layers.layer_support import (
     LayerError,
-    Parameter,
     check_blobs,
-    is_number,
     parse_parameters,
     reported,
+    whole_number,
 )
 from caffe_layers.position import position_channels
 
@@ -26,9 +25,7 @@ NAME = "PositionLayer"
 
 PARAMETERS = {
     # Factor by which portraits were reduced to the image.
-    "reduction": Parameter(
-        1, lambda v: is_number(v) and v >= 1 and v == int(v), "a whole number, 1 or more"
-    ),
+    "reduction": whole_number(1, least=1),
 }
 
 

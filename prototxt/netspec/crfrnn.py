@@ -38,8 +38,9 @@ ITERATIONS = {"train": 5, "test": 10}  # the published ones
 RATES = (100, 100, 30)
 
 
-def mean_field(n: caffe.NetSpec, settings: CrfSettings) -> None:
+def mean_field(n: caffe.NetSpec, settings: CrfSettings, **options) -> None:
     """Top ``crf_score`` from the blobs ``score`` and ``data``."""
+    options = asdict(settings) | {"iterations": ITERATIONS} | options
     n.crf_score = L.Python(
         n.score,
         n.data,
@@ -47,7 +48,7 @@ def mean_field(n: caffe.NetSpec, settings: CrfSettings) -> None:
         python_param=dict(
             module="caffe_layers.mean_field_layer",
             layer="MeanFieldLayer",
-            param_str=json.dumps(asdict(settings) | {"iterations": ITERATIONS}),
+            param_str=json.dumps(options),
         ),
     )
 
@@ -65,7 +66,7 @@ def train_val(net: str) -> caffe_pb2.NetParameter:
     test_data = portrait_data("test", shape, shape_mask=False)
     n = portrait_data("train", shape, shape_mask=False)
     fcn8s_scores(n, shape)
-    mean_field(n, settings)
+    mean_field(n, settings, log_every=20)
     trimap_loss(n, "crf_score")
     return both_phases(n, test_data, f"{net}_trimap")
 

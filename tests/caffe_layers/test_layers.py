@@ -12,6 +12,7 @@ import caffe
 from caffe_layers.laplacian import matting_laplacian
 from caffe_layers.matting import MattingFunction, solve_alpha
 from caffe_layers.mean_field import CrfSettings, dense_crf
+from caffe_layers.position import position_channels
 from caffe_layers.smoothing import smoothed
 from caffe_layers.weighted_loss import (
     default_alpha_distribution,
@@ -454,6 +455,15 @@ def test_mean_field_layer_repeats_its_bytes(mean_field_net):
     np.testing.assert_array_equal(first.blobs["score"].diff, second.blobs["score"].diff)
 
 
+def test_the_mean_field_s_weights_are_logged(mean_field_net, caplog):
+    caplog.set_level("INFO")
+    net = mean_field_net(classes=2, log_every=2)
+    for _ in range(3):
+        net.forward()
+    lines = [record.message for record in caplog.records if record.message.startswith("[crf]")]
+    assert lines == ["[crf] spatial 1 0 0 1; bilateral 2 0 0 2; compatibility -1 0 0 -1"] * 2
+
+
 def test_the_mean_field_s_weights_are_saved_and_loaded(mean_field_net, tmp_path):
     net = mean_field_net()
     net.params["crf"][1].data[...] = np.arange(9).reshape(3, 3)
@@ -494,4 +504,48 @@ def test_mean_field_layer_refuses_an_image_of_another_size(make_net):
             input_layer("score", (1, 3, 5, 6))
             + input_layer("image", (1, 3, 5, 7))
             + mean_field_layer("{}")
+        )
+
+
+def position_layer(options):
+    return f"""layer {{
+      name: "channels" type: "Python" bottom: "map" bottom: "image" top: "channels"
+      python_param {{ module: "caffe_layers.position_layer" layer: "PositionLayer"
+                      param_str: '{options}' }} }}
+    """
+
+
+def test_position_layer(make_net):
+    net = make_net(
+        input_layer("map", (2, 6, 1, 1))
+        + input_layer("image", (2, 3, 4, 5))
+        + position_layer('{"reduction": 3}')
+    )
+    maps = np.random.default_rng(40).normal(size=(2, 6)) / 100
+    net.blobs["map"].data[:, :, 0, 0] = maps
+    net.forward()
+    np.testing.assert_allclose(
+        net.blobs["channels"].data, position_channels(maps, (4, 5), 3), rtol=1e-5, atol=1e-5
+    )
+    for name in ("map", "image"):
+        net.blobs[name].diff[...] = 7
+    net.backward()
+    assert np.all(net.blobs["map"].diff == 0) and np.all(net.blobs["image"].diff == 0)
+
+
+@pytest.mark.parametrize("options", ['{"reduction": 0}', '{"reduction": 1.5}', '{"scale": 2}'])
+def test_position_layer_refuses_bad_parameters(make_net, options):
+    with pytest.raises(ValueError, match="PositionLayer.*(reduction|scale)"):
+        make_net(
+            input_layer("map", (1, 6, 1, 1))
+            + input_layer("image", (1, 3, 4, 4))
+            + position_layer(options)
+        )
+
+
+@pytest.mark.parametrize("shape", [(1, 6, 2, 1), (2, 6, 1, 1), (1, 5, 1, 1)])
+def test_position_layer_refuses_maps_of_another_shape(make_net, shape):
+    with pytest.raises(ValueError, match="PositionLayer.*N x 6 x 1 x 1"):
+        make_net(
+            input_layer("map", shape) + input_layer("image", (1, 3, 4, 4)) + position_layer("{}")
         )
