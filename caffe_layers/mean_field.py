@@ -112,7 +112,7 @@ def compatibility_matrix(classes: int, unknown_penalty: float = 1.0) -> np.ndarr
            [ 0.  , -1.  , -0.75],
            [-0.75, -0.75, -1.  ]])
     """
-    matrix = -np.eye(classes)
+    matrix = np.diag(np.full(classes, -1.0))
     if classes > UNKNOWN_CLASS:
         known = np.arange(classes) != UNKNOWN_CLASS
         matrix[UNKNOWN_CLASS, known] = matrix[known, UNKNOWN_CLASS] = unknown_penalty - 1
