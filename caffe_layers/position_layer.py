@@ -59,6 +59,6 @@ class PositionLayer(caffe.Layer):
 
     @reported
     def backward(self, top, propagate_down, bottom):
-        for blob, wanted in zip(bottom, propagate_down):
-            if wanted:
-                blob.diff[...] = 0.0
+        for n in range(len(bottom)):
+            if propagate_down[n]:
+                bottom[n].diff[...] = 0.0
