@@ -96,8 +96,9 @@ class MeanFieldGradients:
 def compatibility_matrix(classes: int, unknown_penalty: float = 1.0) -> np.ndarray:
     """C of a CRF in which neighbors of different classes are penalized.
 
-    Adding a constant to all of C changes every class's score by as much, because the messages of
-    all classes sum to 1 at every pixel.  So C is the penalty minus 1, and -I for the Potts model.
+    The messages of a kernel sum to 1 over the classes of a pixel, so while W_m are multiples of I,
+    a constant added to all of C changes all of a pixel's scores alike, which the softmax does not
+    see.  So C is the penalty minus 1, and -I for the Potts model.
 
     Parameters
     ----------
@@ -227,9 +228,13 @@ def _of_type(weights: CrfWeights, dtype: np.dtype) -> CrfWeights:
 
 
 def dense_crf(
-    scores: np.ndarray, image: np.ndarray, settings: CrfSettings, iterations: int = 10
+    scores: np.ndarray,
+    image: np.ndarray,
+    settings: CrfSettings,
+    iterations: int = 10,
+    weights: CrfWeights | None = None,
 ) -> np.ndarray:
-    """Scores of a net after a dense CRF with fixed weights, as in DeepLab.
+    """Scores of a net after a dense CRF: DeepLab's, or CRF-RNN's with the weights it learned.
 
     Parameters
     ----------
@@ -240,6 +245,8 @@ def dense_crf(
         The photo at the scores' size, 0 to 255.
     settings : CrfSettings
     iterations : int
+    weights : CrfWeights, optional
+        Those of the settings by default.
 
     Returns
     -------
@@ -255,6 +262,7 @@ def dense_crf(
         raise ValueError(f"scores {scores.shape} and image {image.shape} differ in size")
     height, width, classes = scores.shape
     rows = np.ascontiguousarray(scores.reshape(-1, classes).T)
-    weights = initial_weights(settings, classes)
+    if weights is None:
+        weights = initial_weights(settings, classes)
     result, _ = mean_field(rows, image_kernels(image, settings), weights, iterations)
     return np.ascontiguousarray(result.T).reshape(height, width, classes)

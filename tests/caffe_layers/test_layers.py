@@ -11,7 +11,7 @@ import caffe
 
 from caffe_layers.laplacian import matting_laplacian
 from caffe_layers.matting import MattingFunction, solve_alpha
-from caffe_layers.mean_field import CrfSettings, dense_crf
+from caffe_layers.mean_field import CrfSettings, CrfWeights, dense_crf
 from caffe_layers.position import position_channels
 from caffe_layers.smoothing import smoothed
 from caffe_layers.weighted_loss import (
@@ -443,6 +443,17 @@ def test_mean_field_layer_is_dense_crf_and_iterates_by_phase(mean_field_net, pha
         planes = (np.moveaxis(each, 0, 2) for each in (scores, image))
         expected = dense_crf(*planes, CrfSettings(**CRF, unknown_penalty=0.4), iterations)
         np.testing.assert_allclose(np.moveaxis(found, 0, 2), expected, atol=1e-5)
+
+
+def test_dense_crf_takes_the_weights_that_a_net_has_learned(mean_field_net):
+    net = mean_field_net(phase=caffe.TEST)
+    for blob in net.params["crf"]:
+        blob.data[...] += np.random.default_rng(33).normal(0, 0.3, blob.data.shape)
+    net.forward()
+    planes = (np.moveaxis(net.blobs[name].data[0], 0, 2) for name in ("score", "image"))
+    weights = CrfWeights(*(blob.data for blob in net.params["crf"]))
+    expected = dense_crf(*planes, CrfSettings(**CRF), 10, weights)
+    np.testing.assert_allclose(np.moveaxis(net.blobs["crf"].data[0], 0, 2), expected, atol=1e-5)
 
 
 def test_mean_field_layer_repeats_its_bytes(mean_field_net):

@@ -1,6 +1,7 @@
 """The nets of Table 1's baselines, and the trunk that they share with ours at half size."""
 
 import os
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -54,6 +55,26 @@ def test_the_half_size_trunk_crops_the_upsampled_scores():
         if l.type == "Crop"
     }
     assert crops == {"upscore2c": 1, "upscore_pool4c": 1, "score": 4}
+
+
+def forward_work(net):
+    """Floating-point operations of the convolutions of a forward pass."""
+    pixels = {name: np.prod(blob.data.shape[2:]) for name, blob in net.blobs.items()}
+    return sum(
+        2 * blobs[0].data.size * pixels[name]
+        for name, blobs in net.params.items()
+        if not name.startswith("upscore")
+    )
+
+
+def test_the_half_size_trunk_has_four_tenths_of_the_work_of_the_published_padding(tmp_path):
+    definition = read(NETS["fcn8s_half"].trimap_deploy)
+    work = forward_work(net_of(definition, tmp_path))
+    n = caffe.NetSpec()
+    n.data = L.Input(shape=fcn8s.input_shape("fcn8s_half", channels=4))
+    fcn8s.fcn8s_scores(n, replace(fcn8s.SHAPES["fcn8s_half"], pad=100, fc_pad=0))
+    published = forward_work(net_of(n.to_proto(), tmp_path))
+    assert work / 1e9 == pytest.approx(77, abs=1) and published / 1e9 == pytest.approx(188, abs=1)
 
 
 def narrow_trunk(size, folder):
