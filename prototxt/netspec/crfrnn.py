@@ -15,6 +15,7 @@ from caffe import layers as L
 from caffe.proto import caffe_pb2
 
 from caffe_layers.mean_field import CrfSettings
+from prototxt.netspec import fcn8s
 from prototxt.netspec.blocks import both_phases, trimap_loss
 from prototxt.netspec.fcn8s import SHAPES, fcn8s_scores, input_shape, portrait_data
 from prototxt.netspec.selfie import named
@@ -85,8 +86,6 @@ def deploy(net: str) -> caffe_pb2.NetParameter:
 def trimap_deploy(net: str) -> caffe_pb2.NetParameter:
     """The same before the mean field, to ``score``, without Python layers."""
     trunk, _ = VARIANTS[net]
-    n = caffe.NetSpec()
-    n.data = L.Input(shape=input_shape(trunk, channels=3))
-    fcn8s_scores(n, SHAPES[trunk])
-    n.prob = L.Softmax(n.score)
-    return named(n, f"{net}_trimap_deploy")
+    proto = fcn8s.deploy(trunk, "trimap", shape_mask=False)
+    proto.name = f"{net}_trimap_deploy"
+    return proto

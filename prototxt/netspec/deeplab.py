@@ -21,7 +21,7 @@ from caffe import layers as L
 from caffe import params as P
 from caffe.proto import caffe_pb2
 
-from prototxt.netspec.blocks import FIXED, LEARNED, both_phases, trimap_label
+from prototxt.netspec.blocks import FIXED, LEARNED, both_phases, conv_relu, trimap_label
 from prototxt.netspec.fcn8s import CLASSES, SHAPES, input_shape, portrait_data
 from prototxt.netspec.selfie import named
 
@@ -87,14 +87,7 @@ def scores(n: NetSpec, variant: Variant) -> None:
 
     n.fc6, n.relu6 = dilated_relu(n.pool5a, shape.fc_width, variant.dilation)
     n.drop6 = L.Dropout(n.relu6, dropout_ratio=0.5, in_place=True)
-    n.fc7 = L.Convolution(
-        n.drop6,
-        num_output=shape.fc_width,
-        kernel_size=1,
-        param=LEARNED,
-        weight_filler=dict(type="msra"),
-    )
-    n.relu7 = L.ReLU(n.fc7, in_place=True)
+    n.fc7, n.relu7 = conv_relu(n.drop6, shape.fc_width, kernel=1, pad=0)
     n.drop7 = L.Dropout(n.relu7, dropout_ratio=0.5, in_place=True)
     n.fc8 = L.Convolution(
         n.drop7,
