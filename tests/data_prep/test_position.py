@@ -28,6 +28,8 @@ from data_prep.common.landmarks import detect_landmarks
 from data_prep.datasets.dataset import FRAME
 from data_prep.position import main
 from data_prep.prepare import main as prepare
+from prototxt.catalog import NETS
+from tools.baselines.portraitfcn import net_input
 
 
 def turned(points, angle=0.2, scale=1.3, shift=(40.0, -25.0)):
@@ -196,6 +198,30 @@ def test_caffe_reads_them_beside_the_images(prepared, tmp_path):
     assert found.shape == (1, 2, *FRAME)
     expected = positions(np.reshape(datum.float_data, (2, 3)), np.array([[30.0, 70.0]]))
     np.testing.assert_allclose(found[0, :, 70, 30], POSITION_SCALE * expected[0], rtol=1e-4)
+
+
+def test_the_input_of_portraitfcn_is_that_of_its_training(prepared, sample, tmp_path):
+    write_positions(prepared)
+    text = NETS["lite_portraitfcn"].trimap_train_val.read_text()
+    text = text.replace("data/prepared", str(prepared))
+    (tmp_path / "net.prototxt").write_text(text)
+    net = caffe.Net(str(tmp_path / "net.prototxt"), caffe.TEST)
+    net.forward(end="data")
+    (datum,) = records(prepared / "test_image").values()
+    photo = cv2.imdecode(np.frombuffer(datum.data, np.uint8), cv2.IMREAD_COLOR)
+    landmarks = detect_landmarks(read_photo(sample.test[0].photo))
+    found = net_input(photo, landmarks, ShapeMask.load(prepared / "shape_mask.npz"), 4)
+    np.testing.assert_allclose(found, net.blobs["data"].data[0], atol=2e-3)
+    assert np.abs(found[3:5]).max() > 30
+
+
+def test_the_input_of_portraitfcn_without_a_face_is_neutral(prepared):
+    shape_mask = ShapeMask.load(prepared / "shape_mask.npz")
+    photo = np.full((*FRAME, 3), 200, np.uint8)
+    found = net_input(photo, None, shape_mask, 2)
+    assert found.shape == (6, 400, 300) and np.all(found[3:] == 0)
+    with pytest.raises(ValueError, match="800, 600"):
+        net_input(photo[:400], None, shape_mask, 2)
 
 
 def test_reduced_channels_are_means_of_the_full_ones(template):

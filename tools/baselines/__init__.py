@@ -1,1 +1,1 @@
-"""Methods of Table 1 that are neither ours nor a net alone."""
+"""What Table 1 compares with, beside the nets: the graph cut, and the input of PortraitFCN+."""
