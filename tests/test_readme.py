@@ -370,7 +370,7 @@ def test_the_layers_to_copy_are_read_by_caffe(block):
 
 @pytest.fixture(scope="module")
 def card_checkout(tmp_path_factory) -> Path:
-    """A checkout as `make` leaves one, with a sample of few portraits and its databases."""
+    """A checkout as `make` leaves one, with datasets of few portraits, and databases."""
     folder = scratch_checkout(tmp_path_factory.mktemp("checkout"), portraits=2)
     (folder / "snapshots").mkdir()
     result = subprocess.run(
@@ -429,6 +429,7 @@ def test_the_test_program_prints_its_table(card_checkout):
     )
     assert result.returncode == 0, result.stderr
     assert "Traceback" not in result.stderr
-    stems = (card_checkout / "data/sample/test.txt").read_text().split()
+    stems = (card_checkout / "data/benchmark/test.txt").read_text().split()
+    assert len(stems) == 2
     assert all(re.search(rf"^{stem} +[\d.]+ ", result.stdout, re.MULTILINE) for stem in stems)
     assert (card_checkout / "out/test_ensemble/errors.csv").is_file()
