@@ -29,7 +29,7 @@ import pytest
 from caffe.proto import caffe_pb2
 from checkout import ROOT, clean_environment, scratch_checkout
 from google.protobuf import text_format
-from onnx_file import node, write_onnx
+from onnx_file import net_that_sees
 
 from caffe_layers.layer_support import parse_parameters
 from data_prep.caffe_data.caffe_lmdb import open_database
@@ -273,21 +273,6 @@ def desk(tmp_path) -> Path:
     for name in ("u2net", "isnet"):
         net_that_sees(shape, tmp_path / f"{name}.onnx")
     return tmp_path
-
-
-def net_that_sees(mask: np.ndarray, path: Path) -> None:
-    """Write a net that answers every picture with a mask of 0 to 255."""
-    seen = cv2.resize(mask, (64, 64), interpolation=cv2.INTER_AREA) / 255
-    nodes = [
-        node("Conv", ["picture", "nothing", "none"], "zeros"),
-        node("Add", ["zeros", "seen"], "mask"),
-    ]
-    weights = {
-        "nothing": np.zeros((1, 3, 1, 1)),
-        "none": np.zeros(1),
-        "seen": seen[None, None],
-    }
-    write_onnx(path, nodes, weights, (1, 3, 64, 64), {"mask": (1, 1, 64, 64)})
 
 
 def files_in(folder: Path) -> dict[Path, int]:

@@ -33,6 +33,7 @@ from tqdm import tqdm
 
 from data_prep.common.errors import run_program
 from data_prep.datasets.dataset import Dataset, check_portraits
+from data_prep.datasets.manifest import JOURNAL
 from data_prep.datasets.resume import Journal
 from tools.evaluation.contact_sheet import SheetRow, representative, write_contact_sheet
 from tools.evaluation.error_report import head_lines, line, summary_lines, write_report
@@ -99,19 +100,15 @@ class MeasuredSet:
 
 
 def source_of(options: argparse.Namespace, truths: Sequence[PhotoTruth]) -> MatteSource:
-    """What gives the mattes; a net is loaded, so that a bad one is named at once."""
+    """What gives the mattes."""
     if options.mattes:
         return GivenMattes.of(options.mattes, truths)
     if options.segmenter:
         settings = SegmenterSettings.read(options.segmenter, options.segmenter_settings)
-        segmenter = SegmenterMattes(options.mu, settings)
-        segmenter.session  # noqa: B018
-        return segmenter
-    model = ModelMattes(
+        return SegmenterMattes(options.mu, settings)
+    return ModelMattes(
         options.mu, options.model, options.deploy, options.weights, options.shape_mask
     )
-    model.session  # noqa: B018
-    return model
 
 
 def write_sheet(
@@ -143,12 +140,16 @@ def measure(options: argparse.Namespace) -> None:
     """Measure, print and write."""
     tested = MeasuredSet.of(options)
     source = source_of(options, tested.truths)
+    source.load()  # a bad net is named at once
     task = Task(source, tested.kind, options.region)
     place = f"_{options.folder.resolve().name}" if options.folder else ""
     out = options.out or Path("out") / f"test_{source.name}{place}"
     measurement = Measurement(task, tested.truths, Journal(out))
     if measurement.known:
-        print(f"{measurement.known} of {len(tested.truths)} images were measured before.")
+        print(
+            f"{measurement.known} of {len(tested.truths)} images were measured before; without "
+            f"{out / JOURNAL} they are measured again."
+        )
     about = {
         "mattes_of": source.name,
         **source.about,

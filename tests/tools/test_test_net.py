@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import json
+import pickle
 import signal
 import statistics
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from onnx_file import net_that_sees
 from scipy import stats
 
 from data_prep.common.digests import sha256_of
@@ -24,10 +26,14 @@ from data_prep.datasets.resume import Journal
 from tools import convert_selfie, test_net
 from tools.evaluation import contact_sheet, error_report
 from tools.evaluation import portraits as portrait_errors
+from tools.evaluation.matte_sources import GivenMattes, ModelMattes, SegmenterMattes
 from tools.evaluation.measuring import ALL, PRINTED, UNKNOWN, Measurement, PhotoErrors, Task
 from tools.evaluation.metrics import evaluate, unknown_region
 from tools.evaluation.truths import MATTES, PhotoTruth, truths_of_portraits
-from tools.matting.session import Matte
+from tools.matting.predictor import Predictor
+from tools.matting.segmenter import Segmenter
+from tools.matting.segmenter_settings import SegmenterSettings
+from tools.matting.session import Matte, MattingSession
 from tools.outputs import sheets
 
 PROGRAM = Path(test_net.__file__)
@@ -264,6 +270,37 @@ def test_a_truth_that_the_face_shows_to_be_inverted_is_refused(small_dataset):
         Task(Ovals(faces=(face,)), MATTES).measure(truth)
     elsewhere = dataclasses.replace(truth, is_portrait=False)  # a face may be a bystander's
     assert Task(Ovals(faces=(face,)), MATTES).measure(elsewhere)[0].face_found
+
+
+def test_sources_are_told_apart_and_are_the_same_in_another_process(
+    weights, small_dataset, tmp_path
+):
+    truth = truths_of(small_dataset)[0]
+    photo, true_alpha = truth.read_photo(), truth.read_truth()
+    net_that_sees(np.rint(255 * Ovals().matte(truth, photo).alpha), tmp_path / "net.onnx")
+    settings = SegmenterSettings.read(tmp_path / "net.onnx")
+    shaken = tmp_path / "other.caffemodel"
+    shaken.write_bytes(weights.read_bytes() + b"\0")
+    sources = [
+        SegmenterMattes(0.0, settings),
+        SegmenterMattes(0.0, dataclasses.replace(settings, min_max=True)),
+        ModelMattes(0.0, "selfie", weights=weights),
+        ModelMattes(0.0, "selfie", weights=shaken),
+        ModelMattes(3e-4, "selfie", weights=weights),
+        ModelMattes(0.0, "ensemble"),
+        GivenMattes(tmp_path, {}),
+    ]
+    assert len({source.key for source in sources}) == len(sources)
+    for source, model in (
+        (sources[0], Segmenter(settings)),
+        (sources[2], Predictor("selfie", weights=weights)),
+    ):
+        source.load()
+        sent = pickle.loads(pickle.dumps(source))
+        assert sent.key == source.key
+        wanted = evaluate(MattingSession(model).matte(photo).alpha, true_alpha)
+        found = Task(sent, MATTES).measure(truth)[0].values[ALL]
+        assert found == {**found, **dataclasses.asdict(wanted)}
 
 
 # --- what is kept -----------------------------------------------------------------

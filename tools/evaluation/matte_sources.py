@@ -5,6 +5,7 @@ A source is sent to worker processes; what it loads, it loads in each of them wh
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
@@ -49,6 +50,9 @@ class MatteSource(Protocol):
     def key(self) -> str:
         """Digest of everything, besides the photo, that the errors of the mattes depend on."""
 
+    def load(self) -> None:
+        """Load what mattes take, if that is not done; `InputError` if it cannot be."""
+
     def files_for(self, truth: PhotoTruth) -> list[Path]:
         """Files of this photo alone that its matte is made from, besides the photo."""
 
@@ -57,10 +61,18 @@ class MatteSource(Protocol):
 
 
 @dataclass(frozen=True)
-class _Predicted:
-    """Mattes that a loaded session gives: `session` is a cached property of those below."""
+class _Predicted(ABC):
+    """Mattes that a session gives, which is loaded once in a process."""
 
     mu: float
+
+    @abstractmethod
+    def _open(self) -> MattingSession:
+        """The session, with what it takes loaded."""
+
+    @cached_property
+    def _session(self) -> MattingSession:
+        return self._open()
 
     def __getstate__(self) -> dict[str, Any]:
         # Without what is loaded: another process loads it itself.
@@ -69,12 +81,11 @@ class _Predicted:
     def files_for(self, truth: PhotoTruth) -> list[Path]:
         return []
 
-    def matte(self, truth: PhotoTruth, photo: np.ndarray) -> Matte:
-        return self.session.matte(photo)
+    def load(self) -> None:
+        _ = self._session
 
-    @cached_property
-    def session(self) -> MattingSession:
-        raise NotImplementedError
+    def matte(self, truth: PhotoTruth, photo: np.ndarray) -> Matte:
+        return self._session.matte(photo)
 
     def _key(self, name: str, settings: Mapping[str, object], files: Sequence[Path]) -> str:
         # Left out where it is 0, as in the keys of `tools.evaluation.errors_cache`.
@@ -104,9 +115,7 @@ class ModelMattes(_Predicted):
     def name(self) -> str:
         return self.model
 
-    @cached_property
-    def session(self) -> MattingSession:
-        """The loaded model; errors as `tools.matting.predictor.Predictor`."""
+    def _open(self) -> MattingSession:
         predictor = Predictor(self.model, self.deploy, self.weights, self.shape_mask)
         return MattingSession(predictor, self.mu)
 
@@ -145,9 +154,7 @@ class SegmenterMattes(_Predicted):
     def name(self) -> str:
         return self.settings.path.stem
 
-    @cached_property
-    def session(self) -> MattingSession:
-        """The loaded net; errors as `tools.matting.segmenter.Segmenter`."""
+    def _open(self) -> MattingSession:
         return MattingSession(Segmenter(self.settings), self.mu)
 
     @property
@@ -238,6 +245,9 @@ class GivenMattes:
     @property
     def key(self) -> str:
         return content_key("given mattes", METRICS_VERSION)
+
+    def load(self) -> None:
+        pass
 
     def files_for(self, truth: PhotoTruth) -> list[Path]:
         return [self.files[truth.name]]

@@ -22,8 +22,8 @@ import cv2
 import numpy as np
 from scipy import ndimage
 
-#: Version of the measures in `MatteErrors`; raise it when a measure changes
-#: (`data_prep.common.versions`).
+#: Version of the measures in `MatteErrors` and of those of masks (`tools.evaluation.masks`);
+#: raise it when a measure changes (`data_prep.common.versions`).
 METRICS_VERSION = 1
 
 GRADIENT_SIGMA = 1.4  # pixels
