@@ -338,6 +338,8 @@ def test_a_run_that_was_killed_goes_on_with_the_next_image(small_dataset, tmp_pa
         stream.write('{"key": "half a li')
     assert measured(small_dataset, tmp_path) == [second]
     assert measured(small_dataset, tmp_path) == []
+    unknown = Task(Ovals(), MATTES, UNKNOWN)
+    assert Measurement(unknown, truths_of(small_dataset), Journal(tmp_path)).known == 0
     assert measured(small_dataset, tmp_path, key="other weights") == [first, second]
     photo = small_dataset / "images" / f"{first}.png"
     cv2.imwrite(str(photo), 255 - cv2.imread(str(photo)))

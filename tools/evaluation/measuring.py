@@ -203,7 +203,8 @@ class Measurement:
 
     def __init__(self, task: Task, truths: Sequence[PhotoTruth], journal: Journal) -> None:
         self._task, self._truths, self._journal = task, truths, journal
-        shared = content_key(task.source.key, task.kind)
+        # With the region, because each photo has to have such pixels.
+        shared = content_key(task.source.key, task.kind, task.region)
         self._keys = [self._key(shared, each) for each in truths]
         wanted = set(self._keys)
         kept = [record for record in journal.read() if record["key"] in wanted]
