@@ -16,6 +16,7 @@ import sys
 import caffe
 import numpy as np
 
+from caffe_layers.image_threads import images_at_once, map_images
 from caffe_layers.laplacian import DEFAULT_EPSILON, matting_laplacian
 from caffe_layers.layer_support import (
     LayerError,
@@ -94,7 +95,7 @@ class MattingLayer(caffe.Layer):
     def forward(self, bottom, top):
         self.passes += 1
         # A backward pass needs the factors of the whole batch, a test pass
-        # none: it reuses one solver for all images.
+        # none: it reuses one solver for every image that is computed at a time.
         training = self.phase == caffe.TRAIN
         if training and self.passes == 1:
             self._tell_loaded_lambda()
@@ -107,25 +108,37 @@ class MattingLayer(caffe.Layer):
                 "of this run; lower the learning rate and resume from the last snapshot"
             )
         solver = SOLVERS[self.options["solver"]]
-        while len(self.functions) < (len(bottom[0].data) if training else 1):
+        images = len(bottom[0].data)
+        solvers = images if training else images_at_once(images)
+        while len(self.functions) < solvers:
             self.functions.append(MattingFunction(solver()))
-        for n, (probabilities, image) in enumerate(zip(bottom[0].data, bottom[1].data)):
+        # Views of Caffe's memory, taken once: it may be copied from a GPU.
+        probabilities, colors, alphas = bottom[0].data, bottom[1].data, top[0].data
+
+        def compute(n: int) -> None:
             laplacian = matting_laplacian(
-                np.moveaxis(image, 0, 2) * self.options["color_scale"],
+                np.moveaxis(colors[n], 0, 2) * self.options["color_scale"],
                 self.options["epsilon"],
                 int(self.options["radius"]),
             )
-            function = self.functions[n if training else 0]
-            top[0].data[n, 0] = function.forward(
-                laplacian, probabilities[0], probabilities[1], lambda_
+            alphas[n, 0] = self.functions[n % solvers].forward(
+                laplacian, probabilities[n, 0], probabilities[n, 1], lambda_
             )
+
+        for first in range(0, images, solvers):
+            map_images(compute, range(first, min(first + solvers, images)))
         if training:
             self._log(bottom[0].data, lambda_)
 
     @reported
     def backward(self, top, propagate_down, bottom):
-        for n, gradient in enumerate(top[0].diff):
-            d_foreground, d_background, d_lambda = self.functions[n].backward(gradient[0])
+        gradients = top[0].diff
+
+        def derivatives(n: int) -> tuple[np.ndarray, np.ndarray, float]:
+            return self.functions[n].backward(gradients[n, 0])
+
+        found = map_images(derivatives, range(len(gradients)))
+        for n, (d_foreground, d_background, d_lambda) in enumerate(found):
             self.blobs[0].diff[0] += d_lambda  # += : Caffe sums over iter_size
             if propagate_down[0]:
                 bottom[0].diff[n, 0] = d_foreground
