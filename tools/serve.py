@@ -24,6 +24,7 @@ import socket
 from caffe_layers import __version__
 from data_prep.common.errors import InputError, run_program
 from data_prep.common.parallel import THREAD_VARIABLES, available_workers
+from tools.matting.device import add_gpu_option, choose_gpu
 from tools.matting.models import DEFAULT_MODEL, MODELS
 
 # The names a browser on this machine may use for it.
@@ -78,6 +79,7 @@ def arguments() -> argparse.ArgumentParser:
     add("--model", default=DEFAULT_MODEL, help=", ".join(MODELS))
     workers = max(1, available_workers() // 2)
     add("--workers", type=count, default=workers, help="photos at once (%(default)s)")
+    add_gpu_option(parser)
     limits = parser.add_argument_group("limits")
     for name, kind, meaning in (
         ("megabytes", positive, "of a request"),
@@ -100,6 +102,7 @@ def main(argv: list[str] | None = None) -> int:
     from tools.server.workers import Workers
 
     options = arguments().parse_args(argv)
+    choose_gpu(options.gpu)  # for the workers, which inherit it
     limits = Limits(
         options.megabytes,
         options.megapixels,

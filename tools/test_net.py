@@ -40,6 +40,7 @@ from tools.evaluation.portraits import (
     find_list,
     listed_portraits,
 )
+from tools.matting.device import add_gpu_option, choose_gpu
 from tools.matting.models import DEFAULT_MODEL, MODELS
 from tools.matting.predictor import Predictor
 from tools.matting.session import MattingSession
@@ -137,7 +138,9 @@ def main(argv: list[str] | None = None) -> int:
         help="count all pixels, or the unknown region of the true trimap",
     )
     parser.add_argument("--out", type=Path, help="folder (default: out/test_MODEL)")
+    add_gpu_option(parser)
     options = parser.parse_args(argv)
+    choose_gpu(options.gpu)
     folder = options.out or Path("out") / f"test_{options.model}"
 
     dataset = Dataset.open(options.dataset)
