@@ -69,7 +69,17 @@ def test_every_asset_is_named_in_the_notice_with_its_package_and_license(name: s
 
 
 @pytest.mark.parametrize(
-    "file", ["runtime.txt", "caffe.txt", "build.txt", "test.txt", "bench.txt", "render.txt"]
+    "file",
+    [
+        "runtime.txt",
+        "caffe.txt",
+        "build.txt",
+        "test.txt",
+        "bench.txt",
+        "render.txt",
+        "gpu.txt",
+        "gpu-cudnn.txt",
+    ],
 )
 def test_every_package_that_is_installed_is_named_in_the_notice(file: str):
     words = set(re.findall(r"[\w.-]+\w", NOTICE.lower()))

@@ -20,6 +20,8 @@ from data_prep.common.errors import InputError
 
 #: Number of the chosen GPU; absent or empty is the CPU.
 VARIABLE = "PORTRAIT_MATTING_GPU"
+#: Path of the program ``caffe``, where it is not that of the environment.
+PROGRAM = "PORTRAIT_MATTING_CAFFE"
 
 
 def add_gpu_option(parser: argparse.ArgumentParser) -> None:
@@ -87,11 +89,15 @@ def enter_device(caffe: ModuleType) -> None:
 def caffe_program() -> str:
     """Path of the program ``caffe``, of this environment if it has one.
 
+    An archive of ``tools/pack_gpu.py`` names its own in `PROGRAM`.
+
     Raises
     ------
     InputError
         If it is not built.
     """
+    if given := os.environ.get(PROGRAM):
+        return given
     places = os.pathsep.join([os.path.join(sys.prefix, "bin"), os.environ.get("PATH", "")])
     found = shutil.which("caffe", path=places)
     if found is None:
