@@ -47,9 +47,17 @@ SYSTEM = re.compile(
     r"(ld-linux|libc|libm|libdl|librt|libpthread|libstdc\+\+|libgcc_s|libcuda|libresolv|libutil)[.-]"
 )
 NVIDIA = re.compile(r"lib(cu(dart|blas|blasLt|rand|dnn\w*))\.so")
-#: What MKL loads while it runs, besides what it is linked with.
-MKL = ("libmkl_core", "libmkl_intel_thread", "libmkl_intel_lp64", "libmkl_avx2", "libmkl_avx512",
-       "libmkl_def", "libiomp5")  # fmt: skip
+#: What MKL loads while it runs, besides what it is linked with: by processor and threads.
+MKL = (
+    "libmkl_core",
+    "libmkl_gnu_thread",
+    "libmkl_intel_thread",
+    "libmkl_intel_lp64",
+    "libmkl_def",
+    "libmkl_avx*",
+    "libmkl_vml_*",
+    "libiomp5",
+)
 
 
 def needed_libraries(binaries: Sequence[Path], nvidia: bool) -> dict[str, Path]:

@@ -60,10 +60,10 @@ from tools.training.variants import scaled, varied_stage
 CAFFE_TESTS = "*ConvolutionLayer*:*CropLayer*:*SoftmaxLayer*:*SGDSolver*:*AdamSolver*"
 #: Suites of the GPU and of cuDNN.
 GPU_TESTS = "*/2.*:*/3.*:*GPU*:*CuDNN*"
-#: Batches and threads that the matting layer is timed with, and the photo's side.
+#: Batches and threads that the matting layer is timed with, the size of its images, and how
+#: many photos are timed.
 BATCHES, THREADS = (1, 4, 8), (1, 2, 16)
 SIDES = (480, 640)
-#: Fields of solver files that are in iterations are scaled by `scaled`.
 PHOTOS = 3
 
 
@@ -310,8 +310,8 @@ def gpu_name() -> str | None:
     return name[1] if name else f"GPU {gpu}"
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run all steps; returns 1 if the comparison or Caffe's tests failed."""
+def arguments() -> argparse.ArgumentParser:
+    """The command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -327,7 +327,12 @@ def main(argv: list[str] | None = None) -> int:
     add("--dataset", type=Path, default=Path("data/sample"), help="whose test list is matted")
     add("--piece-megabytes", type=int, default=15, metavar="N", help="of the weights' pieces")
     add("--out", type=Path, default=Path("out/gpu"), help="folder of the results (%(default)s)")
-    options = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run all steps; returns 1 if the comparison or Caffe's tests failed."""
+    options = arguments().parse_args(argv)
     choose_gpu(options.gpu)
     os.chdir(ROOT)  # nets name their databases relative to the checkout
     options.out.mkdir(parents=True, exist_ok=True)

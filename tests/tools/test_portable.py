@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import tarfile
 from pathlib import Path
@@ -23,6 +24,7 @@ from tools.portable.pieces import (
     write_caffemodel,
     write_in_pieces,
 )
+from tools.run_gpu import STEPS, arguments, run_steps
 
 WEIGHTS = ROOT / "data/weights/portrait.caffemodel"
 NET = """
@@ -127,3 +129,22 @@ def test_a_package_is_taken_with_its_files_or_named():
     assert places["packages/six.py"] == Path(sys.modules["six"].__file__)
     with pytest.raises(InputError, match="surely-absent is not installed"):
         list(files_of_packages(["surely-absent"]))
+
+
+def test_steps_that_are_done_are_not_done_again_unless_their_options_change(tmp_path):
+    options = arguments().parse_args(["--compare", "--time", "--out", str(tmp_path)])
+    done = {}
+    for name, _, depends in STEPS:
+        asked = {each: getattr(options, each) for each in depends}
+        done[name] = {"options": json.loads(json.dumps(asked, default=str)), "result": {"kept": 1}}
+    before = {"machine": {"gpu": None}, "steps": done}
+    (tmp_path / "report.json").write_text(json.dumps(before))
+    assert run_steps(options) == before
+    done["compare"]["options"]["compare"] = ["lite"]  # and now none
+    done["caffe_tests"]["result"] = {"ok": False}  # failed: done again
+    (tmp_path / "report.json").write_text(json.dumps(before))
+    steps = run_steps(options)["steps"]
+    assert json.loads((tmp_path / "report.json").read_text())["steps"] == steps
+    again = {name for name, step in steps.items() if "kept" not in step["result"]}
+    assert again == {"compare", "caffe_tests"}
+    assert steps["compare"]["result"] == {"nets": {}, "ok": True}

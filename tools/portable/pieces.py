@@ -41,7 +41,7 @@ class PieceWriter(io.RawIOBase):
         """True."""
         return True
 
-    def write(self, content) -> int:  # type: ignore[override]
+    def write(self, content) -> int:
         """Append bytes; returns their number."""
         rest = memoryview(content).cast("B")
         while len(rest):
@@ -96,7 +96,7 @@ def half_weights(caffemodel: Path) -> bytes:
         for index, blob in enumerate(blobs)
     }
     stream = io.BytesIO()
-    np.savez_compressed(stream, **arrays)
+    np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]  # stubs: allow_pickle
     return stream.getvalue()
 
 
