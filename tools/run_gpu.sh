@@ -21,6 +21,9 @@ nvidia=$("$python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/
 export LD_LIBRARY_PATH="$here/caffe/lib:$nvidia/cu13/lib:$nvidia/cudnn/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
 export PORTRAIT_MATTING_CAFFE="$here/caffe/bin/caffe"
 [ ! -d "$here/assets" ] || export PORTRAIT_MATTING_ASSETS="$here/assets"
+# Threads that wait give their processor away, or a net's many small steps take ten times as
+# long where other programs want it.
+export OMP_WAIT_POLICY="${OMP_WAIT_POLICY:-passive}"
 export GLOG_minloglevel="${GLOG_minloglevel:-2}"
 
 missing=$("$python" - <<'EOF'
