@@ -49,7 +49,7 @@ from tools.matting.device import (
 )
 from tools.matting.models import DEFAULT_MODEL, MODELS, ROOT
 from tools.matting.pycaffe import load_caffe
-from tools.portable.comparison import compare
+from tools.portable.comparison import compare, with_databases
 from tools.portable.pieces import half_weights, joined, pieces_of, write_caffemodel, write_in_pieces
 from tools.training.caffe_log import read_logs
 from tools.training.stages import RECIPES, Stage, run_stages, stages_of
@@ -92,7 +92,8 @@ def compare_nets(options: argparse.Namespace) -> dict:
     found = {}
     for net in options.compare:
         weights = initial_weights(net)
-        found[net] = compare(NETS[net].train_val, weights if weights.is_file() else None)
+        given = weights if weights.is_file() else None
+        found[net] = compare(NETS[net].train_val, given, options.prepared)
     failed = [net for net, each in found.items() if not each["within"]]
     return {"nets": found, "ok": not failed}
 
@@ -124,7 +125,8 @@ def time_nets(options: argparse.Namespace) -> dict:
     enter_device(caffe)
     found = {}
     for name in options.time:
-        net = caffe.Net(str(NETS[name].trimap_train_val), caffe.TRAIN)
+        path = with_databases(NETS[name].trimap_train_val, options.prepared)
+        net = caffe.Net(str(path), caffe.TRAIN)
         times: dict[str, list[float]] = {"forward": [], "backward": []}
         for _ in range(options.passes + 1):
             start = time.perf_counter()
@@ -206,7 +208,7 @@ def trained_stages(options: argparse.Namespace) -> list[Stage]:
         settings = scaled(stage.solver, options.iterations / stage.iterations)
         settings["snapshot"] = max(1, options.iterations // 4)
         name = f"gpu_{options.iterations}_{stage.prefix.name}"
-        short.append(varied_stage(name, stage.solver, weights, settings))
+        short.append(varied_stage(name, stage.solver, weights, settings, None, options.prepared))
         weights = short[-1].result
         if not short[-1].finished:
             run_stages(short[-1:])
@@ -242,7 +244,7 @@ def write_mattes(options: argparse.Namespace, weights: Path) -> int | str:
 
     shape_mask = MODELS[options.train].shape_mask
     if not shape_mask.is_file():
-        shape_mask = ROOT / "data/prepared/shape_mask.npz"
+        shape_mask = options.prepared / "shape_mask.npz"
     session = MattingSession(Predictor(options.train, weights=weights, shape_mask=shape_mask))
     portraits = Dataset.open(options.dataset).test
     for portrait in portraits:
@@ -260,12 +262,12 @@ def write_mattes(options: argparse.Namespace, weights: Path) -> int | str:
 #: Name in the report, the step, and the options that its result depends on.
 STEPS: tuple[tuple[str, Callable[[argparse.Namespace], dict], tuple[str, ...]], ...] = (
     ("weights", unpack_weights, ()),
-    ("compare", compare_nets, ("compare",)),
+    ("compare", compare_nets, ("compare", "prepared")),
     ("caffe_tests", caffe_tests, ()),
-    ("time", time_nets, ("time", "passes")),
+    ("time", time_nets, ("time", "passes", "prepared")),
     ("matting_layer", time_matting_layer, ()),
     ("photos", time_photos, ("model", "dataset")),
-    ("train", train, ("train", "iterations", "dataset", "piece_megabytes")),
+    ("train", train, ("train", "iterations", "prepared", "dataset", "piece_megabytes")),
 )
 
 
@@ -324,6 +326,8 @@ def arguments() -> argparse.ArgumentParser:
     add("--model", choices=MODELS, default=DEFAULT_MODEL, help="that photos are timed with")
     add("--train", choices=nets, help="net to train (none)")
     add("--iterations", type=int, metavar="N", help="of each stage (the recipe's)")
+    prepared = Path("data/prepared")
+    add("--prepared", type=Path, default=prepared, help="databases, but of a whole recipe")
     add("--dataset", type=Path, default=Path("data/sample"), help="whose test list is matted")
     add("--piece-megabytes", type=int, default=15, metavar="N", help="of the weights' pieces")
     add("--out", type=Path, default=Path("out/gpu"), help="folder of the results (%(default)s)")

@@ -92,18 +92,27 @@ def test_bytes_that_are_no_weights_are_refused(tmp_path):
         write_caffemodel(tmp_path / "net.caffemodel", b"something else")
 
 
-def test_a_training_pass_has_all_gradients_and_nothing_random(definition):
-    found = training_pass(definition, None, on_gpu=True)
+def test_a_training_pass_has_all_gradients_and_nothing_random(definition, tmp_path):
+    found = training_pass(definition, None, tmp_path, on_gpu=True)
     assert found.keys() == {"output loss", "gradient conv/0", "gradient conv/1"}
     assert all(np.abs(array).max() > 0 for array in found.values())
-    report = compare(definition, None)  # without a GPU: the CPU with itself
+    report = compare(definition, None, tmp_path)  # without a GPU: the CPU with itself
     assert report == {"difference": 0.0, "where": "", "arrays": 3, "within": True}
 
 
-def test_weights_that_are_given_are_used(definition):
+def test_weights_that_are_given_are_used(definition, tmp_path):
     weights = {"conv": [np.zeros((4, 3, 3, 3), np.float32), np.ones(4, np.float32)]}
-    drawn, given = (training_pass(definition, each, on_gpu=False) for each in (None, weights))
+    drawn, given = (
+        training_pass(definition, each, tmp_path, on_gpu=False) for each in (None, weights)
+    )
     assert largest_difference(drawn, given)[0] > 0.1
+
+
+def test_databases_that_are_not_there_are_named(definition, tmp_path):
+    source = '  data_param { source: "data/prepared/train_image" backend: LMDB } }'
+    definition.write_text(f'layer {{ name: "data" type: "Data" top: "data"\n{source}')
+    with pytest.raises(InputError, match=f"{tmp_path}/absent/train_image"):
+        training_pass(definition, None, tmp_path / "absent", on_gpu=False)
 
 
 def test_the_difference_is_relative_to_the_largest_value_of_its_array():

@@ -8,10 +8,12 @@ import numpy as np
 from google.protobuf import text_format
 
 from data_prep.common.errors import InputError
+from data_prep.common.files import atomic_write
 from tools.matting.caffe_net import Weights, read_caffemodel
 from tools.matting.device import enter_device
 from tools.matting.models import ROOT
 from tools.matting.pycaffe import load_caffe
+from tools.training.stages import check_databases, databases
 
 #: Largest difference that rounding explains, relative to the largest value of the array.
 TOLERANCE = 1e-4
@@ -38,7 +40,36 @@ def without_dropout(definition: Path) -> str:
     return text_format.MessageToString(net)
 
 
-def training_pass(definition: Path, weights: Weights | None, on_gpu: bool) -> dict[str, np.ndarray]:
+def with_databases(definition: Path, prepared: Path, text: str | None = None) -> Path:
+    """Write a net for training that reads other databases; returns its path.
+
+    Parameters
+    ----------
+    definition : Path
+    prepared : Path
+        Folder of databases, as the checkout names it.
+    text : str, optional
+        The net in place of what the definition holds.
+
+    Raises
+    ------
+    InputError
+        If a database is missing or damaged, with which Caffe would abort.
+    """
+    if text is None:
+        text = definition.read_text()
+    for folder in {source.parent for source in databases(definition)}:
+        text = text.replace(f"{folder}/", f"{prepared}/")
+    path = ROOT / "out/nets" / definition.parent.name / definition.name
+    with atomic_write(path) as scratch:
+        scratch.write_text(text)
+    check_databases(path)
+    return path
+
+
+def training_pass(
+    definition: Path, weights: Weights | None, prepared: Path, on_gpu: bool
+) -> dict[str, np.ndarray]:
     """Outputs and gradients of one forward and backward pass over the first batch.
 
     Parameters
@@ -47,6 +78,8 @@ def training_pass(definition: Path, weights: Weights | None, on_gpu: bool) -> di
         A net for training, with its databases.
     weights : dict, optional
         Values of some layers; the others are drawn, always the same.
+    prepared : Path
+        Folder of the databases.
     on_gpu : bool
         On the chosen processor (`tools.matting.device`); else on the CPU.
 
@@ -60,10 +93,7 @@ def training_pass(definition: Path, weights: Weights | None, on_gpu: bool) -> di
     if on_gpu:
         enter_device(caffe)
     caffe.set_random_seed(1)
-    # Databases are named relative to the checkout, where the program runs.
-    path = ROOT / "out" / f"{definition.parent.name}_compared.prototxt"
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(without_dropout(definition))
+    path = with_databases(definition, prepared, without_dropout(definition))
     net = caffe.Net(str(path), caffe.TRAIN)
     for layer, blobs in (weights or {}).items():
         for blob, values in zip(net.params.get(layer, ()), blobs):
@@ -94,7 +124,7 @@ def largest_difference(
     return worst, where
 
 
-def compare(definition: Path, weights: Path | None) -> dict[str, object]:
+def compare(definition: Path, weights: Path | None, prepared: Path) -> dict[str, object]:
     """Compare the chosen processor with the CPU on one training pass of a net.
 
     Returns
@@ -104,8 +134,8 @@ def compare(definition: Path, weights: Path | None) -> dict[str, object]:
     """
     values = read_caffemodel(weights) if weights else None
     difference, where = largest_difference(
-        training_pass(definition, values, on_gpu=True),
-        theirs := training_pass(definition, values, on_gpu=False),
+        training_pass(definition, values, prepared, on_gpu=True),
+        theirs := training_pass(definition, values, prepared, on_gpu=False),
     )
     return {
         "difference": difference,
