@@ -57,7 +57,7 @@ from tools.training.variants import scaled, varied_stage
 
 #: Caffe's own tests of the layers that the nets are made of; those that need files of Caffe's
 #: source tree are left out.
-CAFFE_TESTS = "*ConvolutionLayer*:*CropLayer*:*SoftmaxLayer*:*SGDSolver*:*AdamSolver*"
+CAFFE_TESTS = "*ConvolutionLayer*:*CropLayer*:*SoftmaxLayer*"
 #: Suites of the GPU and of cuDNN.
 GPU_TESTS = "*/2.*:*/3.*:*GPU*:*CuDNN*"
 #: Batches and threads that the matting layer is timed with, the size of its images, and how
