@@ -82,7 +82,7 @@ fi
 
 # C++17, which nvcc's headers want; libstdc++ still has the std::random_shuffle that it
 # dropped.  The two CV_LOAD_* names left OpenCV with version 4.  Files are compiled by the
-# dozen, which halves the time.
+# dozen, so that headers are read less often.
 cmake -S "$build/source" -B "$build/cmake" -G Ninja -Wno-dev \
   -DCMAKE_BUILD_TYPE=Release \
   -DCMAKE_INSTALL_PREFIX="$prefix" -DCMAKE_INSTALL_LIBDIR=lib \
