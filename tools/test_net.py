@@ -55,6 +55,7 @@ from tools.evaluation.portraits import (
     find_list,
     listed_portraits,
 )
+from tools.matting.device import add_gpu_option, choose_gpu
 from tools.matting.models import DEFAULT_MODEL, MODELS, affinity_weight
 from tools.matting.predictor import Predictor
 from tools.matting.segmenter import Segmenter
@@ -286,7 +287,9 @@ def main(argv: list[str] | None = None) -> int:
         choices=(MATTES, MASKS),
         help=f"SAD, MSE, gradient and connectivity, or IoU (default: {MASKS} if all are hard)",
     )
+    add_gpu_option(parser)
     options = parser.parse_args(argv)
+    choose_gpu(options.gpu)
     only = ("mattes", "segmenter", "segmenter_settings", "measure")
     if options.folder is None:
         if given := [name for name in only if getattr(options, name)]:
