@@ -160,14 +160,18 @@ class MattingLayer(caffe.Layer):
     def backward(self, top, propagate_down, bottom):
         gradients = top[0].diff
 
-        def derivatives(n: int) -> tuple[np.ndarray, np.ndarray, float]:
-            return self.functions[n].backward(gradients[n, 0])
+        learned = self.options["nonlocal_learned"]
+
+        def derivatives(n: int) -> tuple[np.ndarray, np.ndarray, float, float]:
+            function = self.functions[n]
+            found = function.backward(gradients[n, 0])
+            return *found, function.d_mu() if learned else 0.0
 
         found = map_images(derivatives, range(len(gradients)))
-        for n, (d_foreground, d_background, d_lambda) in enumerate(found):
+        for n, (d_foreground, d_background, d_lambda, d_mu) in enumerate(found):
             self.blobs[0].diff[0] += d_lambda  # += : Caffe sums over iter_size
-            if self.options["nonlocal_learned"]:
-                self.blobs[1].diff[0] += self.functions[n].d_mu()
+            if learned:
+                self.blobs[1].diff[0] += d_mu
             if propagate_down[0]:
                 bottom[0].diff[n, 0] = d_foreground
                 bottom[0].diff[n, 1] = d_background

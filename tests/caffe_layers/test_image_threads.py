@@ -6,6 +6,7 @@ import threading
 
 import numpy as np
 import pytest
+from threads import openmp_threads
 
 from caffe_layers import _laplacian
 from caffe_layers.image_threads import images_at_once, map_images
@@ -13,13 +14,6 @@ from caffe_layers.laplacian import matting_laplacian
 from caffe_layers.matting import MattingFunction
 
 IMAGES, SIZE = 5, (90, 70)
-
-
-@pytest.fixture
-def set_threads():
-    before = _laplacian.threads()
-    yield _laplacian.set_threads
-    _laplacian.set_threads(before)
 
 
 def solved(map_function):
@@ -41,36 +35,33 @@ def solved(map_function):
 
 
 @pytest.mark.parametrize("threads", [2, 3, 8])
-def test_mattes_and_gradients_are_bit_equal_to_those_of_one_image_after_another(
-    threads, set_threads
-):
-    set_threads(1)
-    mattes, gradients = solved(lambda function, numbers: list(map(function, numbers)))
-    set_threads(threads)
-    found, found_gradients = solved(map_images)
+def test_mattes_and_gradients_are_bit_equal_to_those_of_one_image_after_another(threads):
+    with openmp_threads(1):
+        mattes, gradients = solved(lambda function, numbers: list(map(function, numbers)))
+    with openmp_threads(threads):
+        found, found_gradients = solved(map_images)
     np.testing.assert_array_equal(found, mattes)
     for ours, theirs in zip(found_gradients, gradients, strict=True):
         for mine, other in zip(ours, theirs, strict=True):
             np.testing.assert_array_equal(mine, other)
 
 
-def test_as_many_images_at_once_as_threads_and_each_has_its_share_of_them(set_threads):
-    set_threads(4)
-    assert [images_at_once(n) for n in (1, 3, 4, 9)] == [1, 3, 4, 4]
-    shares = map_images(lambda n: (threading.get_ident(), _laplacian.threads()), range(2))
+def test_as_many_images_at_once_as_threads_and_each_has_its_share_of_them():
+    with openmp_threads(4):
+        assert [images_at_once(n) for n in (1, 3, 4, 9)] == [1, 3, 4, 4]
+        shares = map_images(lambda n: (threading.get_ident(), _laplacian.threads()), range(2))
     assert {share for _, share in shares} == {2}
     assert threading.get_ident() not in {thread for thread, _ in shares}
     assert map_images(lambda n: threading.get_ident(), [7]) == [threading.get_ident()]
 
 
-def test_the_error_of_an_image_is_raised_and_the_threads_go_on(set_threads):
-    set_threads(2)
-
+def test_the_error_of_an_image_is_raised_and_the_threads_go_on():
     def fail_at_two(n):
         if n == 2:
             raise ArithmeticError(f"image {n}")
         return n
 
-    with pytest.raises(ArithmeticError, match="image 2"):
-        map_images(fail_at_two, range(4))
-    assert map_images(lambda n: n * n, range(4)) == [0, 1, 4, 9]
+    with openmp_threads(2):
+        with pytest.raises(ArithmeticError, match="image 2"):
+            map_images(fail_at_two, range(4))
+        assert map_images(lambda n: n * n, range(4)) == [0, 1, 4, 9]
