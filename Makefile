@@ -24,7 +24,7 @@ BLAS ?= $(or $(shell cat $(VENV)/opt/caffe/BLAS 2>/dev/null),mkl)
 GPU ?= $(or $(shell cat $(VENV)/opt/caffe/GPU 2>/dev/null),0)
 # Which Caffe is built: its folder in build/, and its stamp.
 CAFFE := caffe-$(BLAS)$(patsubst -1,-cuda,$(filter-out -0,-$(GPU)))
-# Our C++ for this machine's processor; a wheel (`pip wheel .`) is portable.
+# Our C++ and Caffe for this machine's processor; a wheel (`pip wheel .`) is portable.
 export PORTRAIT_MATTING_ARCH ?= -march=native
 DATASET ?= data/sample
 PORTRAIT_SET := data/portrait_set

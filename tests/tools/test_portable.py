@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import lzma
+import shutil
+import subprocess
 import sys
 import tarfile
 from pathlib import Path
@@ -23,6 +26,7 @@ from tools.portable.pieces import (
     pieces_of,
     write_caffemodel,
     write_in_pieces,
+    write_sums,
 )
 from tools.run_gpu import STEPS, arguments, run_steps
 
@@ -56,18 +60,56 @@ def test_pieces_are_of_the_size_asked_for_and_join_to_the_file(tmp_path, size):
     assert joined(pieces) == content
 
 
-def test_an_archive_in_parts_unpacks(tmp_path):
-    content = np.random.default_rng(0).bytes(50_000)
-    (tmp_path / "photo").write_bytes(content)
+@pytest.fixture
+def archive(tmp_path):
+    """An archive of more parts than two digits count, whose run_gpu.sh says its options."""
+    content = tmp_path / "content"
+    content.mkdir()
+    (content / "noise").write_bytes(np.random.default_rng(0).bytes(12_000))
+    (content / "run_gpu.sh").write_text('#!/bin/sh\necho "started with $*"\n')
+    (content / "run_gpu.sh").chmod(0o755)
+    folder = tmp_path / "carried"
     with (
-        PieceWriter(tmp_path / "archive.tar.xz", 10_000) as parts,
-        tarfile.open(fileobj=parts, mode="w|xz") as archive,
+        PieceWriter(folder / "portrait-matting.tar.xz", 100) as parts,
+        lzma.open(parts, "wb") as compressed,
+        tarfile.open(fileobj=compressed, mode="w|") as packed,
     ):
-        archive.add(tmp_path / "photo", "photo")
-    assert len(parts.pieces) > 5
-    (tmp_path / "whole.tar.xz").write_bytes(joined(parts.pieces))
-    with tarfile.open(tmp_path / "whole.tar.xz") as archive:
-        assert archive.extractfile("photo").read() == content
+        packed.add(content, "portrait-matting")
+    assert len(parts.pieces) > 101
+    write_sums(folder / "portrait-matting.sha256", parts.pieces)
+    shutil.copy2(ROOT / "tools/run_gpu.sh", folder)
+    return folder
+
+
+def started(archive):
+    return subprocess.run(
+        [archive / "run_gpu.sh", "--train", "lite"],
+        env={"PATH": "/usr/bin:/bin", "PYTHON": sys.executable},
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_an_archive_unpacks_itself_once_and_starts(archive, tmp_path):
+    assert started(archive).stdout == "started with --train lite\n"
+    unpacked = archive / "portrait-matting"
+    assert (unpacked / "noise").read_bytes() == (tmp_path / "content/noise").read_bytes()
+    (unpacked / "noise").unlink()
+    assert started(archive).returncode == 0 and not (unpacked / "noise").exists()
+    (unpacked / "UNPACKED").unlink()  # as if it had been killed before it was whole
+    assert started(archive).returncode == 0 and (unpacked / "noise").exists()
+
+
+def test_a_damaged_or_missing_part_is_named_and_nothing_is_unpacked(archive):
+    first, second, *_ = pieces_of(archive / "portrait-matting.tar.xz")
+    first.write_bytes(first.read_bytes()[::-1])
+    second.unlink()
+    result = started(archive)
+    assert result.returncode == 1
+    assert first.name in result.stdout + result.stderr
+    assert second.name in result.stdout + result.stderr
+    assert "copy them again" in result.stderr
+    assert not (archive / "portrait-matting").exists()
 
 
 def test_pieces_of_no_size_are_refused(tmp_path):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from data_prep.common.digests import sha256_of
 from data_prep.common.errors import InputError
 from data_prep.common.files import atomic_write
 from tools.matting.caffe_net import Weights, read_caffemodel
@@ -81,6 +82,12 @@ def write_in_pieces(path: Path, content: bytes, most_bytes: int) -> list[Path]:
 def joined(pieces: Sequence[Path]) -> bytes:
     """Content of a file from its pieces, in order."""
     return b"".join(piece.read_bytes() for piece in pieces)
+
+
+def write_sums(path: Path, pieces: Sequence[Path]) -> None:
+    """Write what ``sha256sum --check`` reads, a line for each piece, in their order."""
+    with atomic_write(path) as scratch:
+        scratch.write_text("".join(f"{sha256_of(each)}  {each.name}\n" for each in pieces))
 
 
 def half_weights(caffemodel: Path) -> bytes:
