@@ -9,9 +9,10 @@ and all gradients of a training pass are compared with the CPU's; Caffe's own te
 layers that the nets use; times of nets, of the matting layer and of photos; the training,
 in two stages with snapshots; losses, weights in float16 pieces and mattes of the test list.
 
-Each step is written to OUT/report.json as it ends.  Started again with the same options the
-program skips what is done, and the training goes on from its last snapshot.  Exit status: 0
-if nothing failed.  tools/pack_gpu.py puts all that this needs into one archive.
+Each step is written to OUT/report.json as it ends, with the reason where it failed, and the
+next one begins.  Started again with the same options the program skips what is done, and the
+training goes on from its last snapshot.  Exit status: 0 if nothing failed.
+tools/pack_gpu.py puts all that this needs into one archive.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from caffe_layers import _laplacian  # type: ignore[attr-defined]  # compiled
 from caffe_layers.image_threads import map_images
 from caffe_layers.laplacian import matting_laplacian
 from caffe_layers.matting import MattingFunction
-from data_prep.common.errors import run_program
+from data_prep.common.errors import InputError, run_program
 from data_prep.common.files import atomic_write
 from data_prep.datasets.dataset import Dataset, load_portrait
 from prototxt.catalog import NETS
@@ -289,7 +290,10 @@ def run_steps(options: argparse.Namespace) -> dict:
             continue
         print(f"{name} ...", flush=True)
         start = time.perf_counter()
-        result = step(options)
+        try:
+            result = step(options)
+        except InputError as error:  # what comes after it may go well, on a machine that is lent
+            result = {"error": str(error), "ok": False}
         seconds = time.perf_counter() - start
         report["steps"][name] = {"options": asked, "seconds": seconds, "result": result}
         write_report(path, report)
@@ -335,7 +339,7 @@ def arguments() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run all steps; returns 1 if the comparison or Caffe's tests failed."""
+    """Run all steps; returns 1 if one of them failed."""
     options = arguments().parse_args(argv)
     choose_gpu(options.gpu)
     os.chdir(ROOT)  # nets name their databases relative to the checkout

@@ -182,15 +182,22 @@ def test_a_package_is_taken_with_its_files_or_named():
         list(files_of_packages(["surely-absent"]))
 
 
-def test_steps_that_are_done_are_not_done_again_unless_their_options_change(tmp_path):
-    options = arguments().parse_args(["--compare", "--time", "--out", str(tmp_path)])
+def done_steps(options, folder):
+    """A report in whose view every step was done with these options."""
     done = {}
     for name, _, depends in STEPS:
         asked = {each: getattr(options, each) for each in depends}
         done[name] = {"options": json.loads(json.dumps(asked, default=str)), "result": {"kept": 1}}
-    before = {"machine": {"gpu": None}, "steps": done}
-    (tmp_path / "report.json").write_text(json.dumps(before))
+    report = {"machine": {"gpu": None}, "steps": done}
+    (folder / "report.json").write_text(json.dumps(report))
+    return report
+
+
+def test_steps_that_are_done_are_not_done_again_unless_their_options_change(tmp_path):
+    options = arguments().parse_args(["--compare", "--time", "--out", str(tmp_path)])
+    before = done_steps(options, tmp_path)
     assert run_steps(options) == before
+    done = before["steps"]
     done["compare"]["options"]["compare"] = ["lite"]  # and now none
     done["caffe_tests"]["result"] = {"ok": False}  # failed: done again
     (tmp_path / "report.json").write_text(json.dumps(before))
@@ -199,3 +206,15 @@ def test_steps_that_are_done_are_not_done_again_unless_their_options_change(tmp_
     again = {name for name, step in steps.items() if "kept" not in step["result"]}
     assert again == {"compare", "caffe_tests"}
     assert steps["compare"]["result"] == {"nets": {}, "ok": True}
+
+
+def test_a_step_that_fails_is_reported_and_the_next_ones_are_not_held_up(tmp_path):
+    wanted = ["--compare", "lite", "--out", str(tmp_path), "--prepared", str(tmp_path / "absent")]
+    options = arguments().parse_args(wanted)
+    done_steps(options, tmp_path)
+    options.compare = ["lite", "portrait"]
+    options.time = []
+    steps = run_steps(options)["steps"]
+    assert steps["compare"]["result"]["ok"] is False
+    assert str(tmp_path / "absent") in steps["compare"]["result"]["error"]
+    assert steps["time"]["result"] == {"milliseconds": {}}
