@@ -340,7 +340,7 @@ sanitize: setup
 	  ASAN_OPTIONS=detect_leaks=0 ../../$(PYTHON) -m pytest -p no:cacheprovider \
 	  tests/caffe_layers/test_laplacian.py tests/caffe_layers/test_linear_solver.py \
 	  tests/caffe_layers/test_matting.py tests/caffe_layers/test_color_models.py \
-	  tests/caffe_layers/test_affinities.py \
+	  tests/caffe_layers/test_affinities.py tests/caffe_layers/test_permutohedral.py \
 	  tests/data_prep/render/test_coverage.py -k 'not memory'
 
 ## test-wheel | build the wheel, install it into a fresh environment and matte with it | 2 to 5 minutes, 1.7 GB for the time being, network

@@ -20,7 +20,7 @@ arch = os.environ.get("PORTRAIT_MATTING_ARCH", "").split()
 sanitizers = os.environ.get("PORTRAIT_MATTING_SANITIZE", "")
 # `make render-env` sets this to coverage, the one extension of that environment.
 wanted = os.environ.get(
-    "PORTRAIT_MATTING_EXTENSIONS", "laplacian hybrid colors affinities coverage"
+    "PORTRAIT_MATTING_EXTENSIONS", "laplacian hybrid colors affinities permutohedral coverage"
 ).split()
 checks = [f"-fsanitize={sanitizers}", "-fno-sanitize-recover=all"] if sanitizers else []
 

@@ -52,6 +52,15 @@ def not_negative(default: float) -> Parameter:
     return Parameter(default, lambda v: is_number(v) and v >= 0, "a number, 0 or more")
 
 
+def whole_number(default: int, least: int = 0) -> Parameter:
+    """A parameter that must be a whole number, `least` or more."""
+    return Parameter(
+        default,
+        lambda v: is_number(v) and v >= least and v == int(v),
+        f"a whole number, {least} or more",
+    )
+
+
 def switch(default: bool) -> Parameter:
     """A parameter that is true or false."""
     return Parameter(default, lambda v: isinstance(v, bool), "true or false")

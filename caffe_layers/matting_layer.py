@@ -33,6 +33,7 @@ from caffe_layers.layer_support import (
     positive,
     reported,
     switch,
+    whole_number,
 )
 from caffe_layers.linear_solver import SOLVERS
 from caffe_layers.matting import DEFAULT_LAMBDA, LAMBDA_FLOOR, MattingFunction
@@ -65,9 +66,7 @@ PARAMETERS = {
     ),
     # Log lambda and the shares of certain and unknown pixels in every N-th
     # training pass; 0: never.
-    "log_every": Parameter(
-        0, lambda v: is_number(v) and v >= 0 and v == int(v), "a whole number, 0 or more"
-    ),
+    "log_every": whole_number(0),
 }
 
 #: F + B below this leaves a pixel to the Laplacian; above `CERTAIN` the data

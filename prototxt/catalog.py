@@ -62,13 +62,17 @@ class Net:
         Also the name of its folder.
     has_shape_mask : bool
         Whether its input has the aligned shape mask as a fourth channel.
-    with_shape_mask : str or None
-        For a net that exists to be compared with one that has a shape mask: that net's name.
+    compared_with : str or None
+        For a net that exists to be compared with another: that net's name.  It starts from the
+        same random draws.
+    has_position : bool
+        Whether its input has position channels, between the colors and the shape mask.
     """
 
     name: str
     has_shape_mask: bool = True
-    with_shape_mask: str | None = None
+    compared_with: str | None = None
+    has_position: bool = False
 
     def _file(self, kind: str) -> Path:
         return DEFINITIONS / self.name / f"{kind}.prototxt"
@@ -80,7 +84,7 @@ class Net:
 
     @property
     def deploy(self) -> Path:
-        """From ``data`` to ``alpha``, with the matting layer."""
+        """From ``data`` to ``alpha``, with the matting layer; CRF-RNN's to ``prob``."""
         return self._file("deploy")
 
     @property
@@ -98,15 +102,22 @@ NETS = {
     net.name: net
     for net in (
         Net("fcn8s"),
-        Net("fcn8s_nomask", has_shape_mask=False, with_shape_mask="fcn8s"),
+        Net("fcn8s_nomask", has_shape_mask=False, compared_with="fcn8s"),
         Net("fcn8s_half"),
-        Net("fcn8s_half_nomask", has_shape_mask=False, with_shape_mask="fcn8s_half"),
+        Net("fcn8s_half_nomask", has_shape_mask=False, compared_with="fcn8s_half"),
         Net("lite"),
-        Net("lite_nomask", has_shape_mask=False, with_shape_mask="lite"),
+        Net("lite_nomask", has_shape_mask=False, compared_with="lite"),
         Net("portrait"),
-        Net("portrait_nomask", has_shape_mask=False, with_shape_mask="portrait"),
+        Net("portrait_nomask", has_shape_mask=False, compared_with="portrait"),
         Net("portrait_third"),
         Net("selfie", has_shape_mask=False),
+        # Rows of Table 1.  Their definitions are those of the trimap alone.
+        Net("deeplab_half", has_shape_mask=False, compared_with="fcn8s_half"),
+        Net("lite_deeplab", has_shape_mask=False, compared_with="lite"),
+        Net("crfrnn_half", has_shape_mask=False, compared_with="fcn8s_half"),
+        Net("lite_crfrnn", has_shape_mask=False, compared_with="lite"),
+        Net("portraitfcn_half", compared_with="fcn8s_half", has_position=True),
+        Net("lite_portraitfcn", compared_with="lite", has_position=True),
     )
 }
 

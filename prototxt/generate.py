@@ -14,7 +14,7 @@ from pathlib import Path
 
 from data_prep.common.errors import InputError, run_program
 from data_prep.common.files import atomic_write
-from prototxt.netspec import face_detector, fcn8s, portrait, selfie
+from prototxt.netspec import crfrnn, deeplab, face_detector, fcn8s, portrait, portraitfcn, selfie
 
 FOLDER = Path(__file__).parent
 HEADER = "# Written by prototxt/generate.py: change the generator, then run 'make prototxt'.\n"
@@ -35,6 +35,17 @@ def definitions() -> dict[str, str]:
         for head, prefix in HEADS.items():
             files[f"{net}/{prefix}train_val"] = portrait.train_val(net, head)
             files[f"{net}/{prefix}deploy"] = portrait.deploy(net, head)
+    # The rows of Table 1 that end with a trimap, or with a person, have no matting head.
+    for net in deeplab.VARIANTS:
+        files[f"{net}/trimap_train_val"] = deeplab.train_val(net)
+        files[f"{net}/trimap_deploy"] = deeplab.deploy(net)
+    for net in portraitfcn.VARIANTS:
+        files[f"{net}/trimap_train_val"] = portraitfcn.train_val(net)
+        files[f"{net}/trimap_deploy"] = portraitfcn.deploy(net)
+    for net in crfrnn.VARIANTS:
+        files[f"{net}/trimap_train_val"] = crfrnn.train_val(net)
+        files[f"{net}/deploy"] = crfrnn.deploy(net)
+        files[f"{net}/trimap_deploy"] = crfrnn.trimap_deploy(net)
     files["selfie/train_val"] = selfie.selfie_train_val()
     files["selfie/deploy"] = selfie.selfie_deploy()
     files["selfie/trimap_deploy"] = selfie.selfie_trimap_deploy()

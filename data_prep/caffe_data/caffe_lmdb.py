@@ -55,6 +55,16 @@ def _value(encoded: bytes) -> bytes:
     return caffe_pb2.Datum(data=encoded, encoded=True, label=0).SerializeToString()
 
 
+def datum_of_numbers(numbers: np.ndarray) -> bytes:
+    """Serialized Datum of n float32 numbers, which Caffe reads as N x n x 1 x 1."""
+    from caffe.proto import caffe_pb2
+
+    values = np.asarray(numbers, np.float32).tolist()
+    return caffe_pb2.Datum(
+        channels=len(values), height=1, width=1, float_data=values, label=0
+    ).SerializeToString()
+
+
 def estimate_bytes(samples: Sequence[bytes], count: int) -> int:
     """Size of a database of `count` records like these encoded images."""
     pages = [-(-(len(_value(sample)) + PAGE_HEADER) // PAGE) for sample in samples]
@@ -192,10 +202,14 @@ class DatumWriter:
 
     def put(self, key: str, encoded: bytes) -> None:
         """Store one compressed image (JPEG or PNG file content) under a key."""
+        self.put_value(key, _value(encoded))
+
+    def put_value(self, key: str, value: bytes) -> None:
+        """Store a serialized Datum under a key."""
         if self._environment is None:  # finished before
             return
         try:
-            self._transaction.put(key.encode(), _value(encoded))
+            self._transaction.put(key.encode(), value)
         except lmdb.Error as error:
             raise self._failure(error) from error
 

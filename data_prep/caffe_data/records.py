@@ -43,12 +43,16 @@ class MatteAligner:
         return align_matte(read_matte(portrait.matte), matrix, FRAME)
 
 
-def make_record(portrait: Portrait, landmarks: np.ndarray | None, shape_mask: ShapeMask) -> Record:
-    """Photo, shape mask (neutral without a face) and matte of one portrait."""
+def mask_over(landmarks: np.ndarray | None, shape_mask: ShapeMask) -> np.ndarray:
+    """The shape mask over a portrait, (H, W) uint8; neutral without a face."""
     if landmarks is None:
-        mask = np.full(FRAME, NEUTRAL_MASK, np.uint8)
-    else:
-        mask = np.rint(255 * shape_mask.warp_to(landmarks, FRAME)).astype(np.uint8)
+        return np.full(FRAME, NEUTRAL_MASK, np.uint8)
+    return np.rint(255 * shape_mask.warp_to(landmarks, FRAME)).astype(np.uint8)
+
+
+def make_record(portrait: Portrait, landmarks: np.ndarray | None, shape_mask: ShapeMask) -> Record:
+    """Photo, shape mask and matte of one portrait."""
+    mask = mask_over(landmarks, shape_mask)
     return Record(read_photo(portrait.photo), mask, read_matte(portrait.matte))
 
 

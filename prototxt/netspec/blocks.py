@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from caffe import NetSpec
 from caffe import layers as L
 from caffe import params as P
 from caffe.proto import caffe_pb2
@@ -33,7 +34,7 @@ def lmdb_data(
     Parameters
     ----------
     phase : {"train", "test"}
-    kind : {"image", "mask", "matte"}
+    kind : {"image", "mask", "matte", "position"}
     prepared : str
         Folder of the databases.
     """
@@ -113,13 +114,25 @@ def matte_loss(net, prepared: str = PREPARED) -> None:
     )
 
 
-def trimap_loss(
-    net, scores: str = "score", loss: str = "loss", unknown_odds: float = 0.0, **options
-) -> None:
-    """Softmax loss of scores against the trimap of ``matte``.
+def trimap_label(net) -> None:
+    """Top ``label``: the class of every pixel of ``matte``.
 
     Labels 0 foreground (alpha 1), 1 background (alpha 0), 2 unknown, out of
     standard layers: label = 1 + [alpha > 0] - 2 [alpha = 1].
+    """
+    half_step = 0.5 / 255
+    net.not_background = L.Threshold(net.matte, threshold=half_step)
+    net.foreground = L.Threshold(net.matte, threshold=1 - half_step)
+    net.class_step = L.Eltwise(
+        net.not_background, net.foreground, operation=P.Eltwise.SUM, coeff=[1, -2]
+    )
+    net.label = L.Power(net.class_step, shift=1)
+
+
+def trimap_loss(
+    net, scores: str = "score", loss: str = "loss", unknown_odds: float = 0.0, **options
+) -> None:
+    """Softmax loss of scores against the trimap of ``matte`` (`trimap_label`).
 
     Parameters
     ----------
@@ -131,13 +144,7 @@ def trimap_loss(
     options
         Options of the loss layer.
     """
-    half_step = 0.5 / 255
-    net.not_background = L.Threshold(net.matte, threshold=half_step)
-    net.foreground = L.Threshold(net.matte, threshold=1 - half_step)
-    net.class_step = L.Eltwise(
-        net.not_background, net.foreground, operation=P.Eltwise.SUM, coeff=[1, -2]
-    )
-    net.label = L.Power(net.class_step, shift=1)
+    trimap_label(net)
     adjusted = net.tops[scores]
     if unknown_odds:
         # Constants of the matte's size, whatever that is.
@@ -146,3 +153,14 @@ def trimap_loss(
         net.odds = L.Concat(net.no_odds, net.no_odds, net.unknown_odds)
         net.odds_score = adjusted = L.Eltwise(adjusted, net.odds)
     net.tops[loss] = L.SoftmaxWithLoss(adjusted, net.label, **options)
+
+
+def both_phases(train: NetSpec, test_data: NetSpec, name: str) -> caffe_pb2.NetParameter:
+    """A net for `caffe train`: the Data layers of the test phase, and everything of training."""
+    proto = train.to_proto()
+    proto.name = name
+    layers = list(proto.layer)
+    del proto.layer[:]
+    proto.layer.extend(layer for layer in test_data.to_proto().layer if layer.type == "Data")
+    proto.layer.extend(layers)
+    return proto

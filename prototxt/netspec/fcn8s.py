@@ -5,7 +5,8 @@ background, unknown) and a fourth input channel, the shape mask.  Layer names,
 shapes, crops and learning rates are those of the published files, so that
 their weights load.  ``lite`` is the same net, narrow, on images reduced four
 times: for laptops, tests and continuous integration.  ``fcn8s_half`` sees the
-rendered portrait set reduced twice, at the full width up to conv5_3.
+rendered portrait set reduced twice, at the full width up to conv5_3 and without the
+wide border that the published net works on.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from prototxt.netspec.blocks import (
     PREPARED,
     TRIMAP_WEIGHT,
     average_pool,
+    both_phases,
     conv_relu,
     lmdb_data,
     matte_loss,
@@ -52,10 +54,14 @@ class Shape:
     fc_width, fc_kernel : int
         Channels and kernel of fc6, and channels of fc7, whose kernel is 1.
     pad : int
-        Padding of conv1_1: so wide that every crop lies inside what it crops.
+        Padding of conv1_1.  The published 100 lets images be smaller than the kernel of fc6 sees;
+        on images of 300 x 400 it is six tenths of the work.
     reduction : int
         Factor by which 600 x 800 portraits are reduced before the net.
     batch_size : int
+    fc_pad : int
+        Padding of fc6: 0 after a wide `pad`; half its kernel after a `pad` of 1, with the same
+        receptive fields.
     lambda_rate : float
         See `prototxt.netspec.blocks.matting`; Adam normalizes the gradient by itself
         and wants less.
@@ -72,6 +78,7 @@ class Shape:
     pad: int
     reduction: int
     batch_size: int
+    fc_pad: int = 0
     lambda_rate: float = LAMBDA_RATE
     prepared: str = PREPARED
     trimap_weight: float = 0.0
@@ -86,9 +93,10 @@ SHAPES = {
         VGG16_WIDTHS,
         512,
         7,
-        100,
+        1,
         reduction=2,
         batch_size=1,
+        fc_pad=3,
         lambda_rate=1e3,
         prepared=PORTRAIT_PREPARED,
         trimap_weight=TRIMAP_WEIGHT,
@@ -99,23 +107,36 @@ SHAPES = {
 WITHOUT_MASK = ("fcn8s", "fcn8s_half", "lite")
 
 
-def score_layer(bottom):
+def score_layer(bottom, classes: int):
     """1 x 1 convolution to the class scores."""
-    return L.Convolution(bottom, num_output=CLASSES, kernel_size=1, pad=0, param=LEARNED)
+    return L.Convolution(bottom, num_output=classes, kernel_size=1, pad=0, param=LEARNED)
 
 
-def upsample(bottom, factor: int):
+def upsample(bottom, factor: int, classes: int):
     """Fixed bilinear upsampling (init_weights writes the kernels)."""
     return L.Deconvolution(
         bottom,
         convolution_param=dict(
-            num_output=CLASSES, kernel_size=2 * factor, stride=factor, bias_term=False
+            num_output=classes, kernel_size=2 * factor, stride=factor, bias_term=False
         ),
         param=FIXED,
     )
 
 
-def fcn8s_scores(n: caffe.NetSpec, shape: Shape) -> None:
+def fuse(n: caffe.NetSpec, shape: Shape, coarse: str, skip: str, fused: str) -> None:
+    """Add upsampled scores and those of a finer layer, the larger of them cropped.
+
+    After a wide padding of conv1_1 those of the finer layer are larger.
+    """
+    ours, others = n.tops[coarse], n.tops[skip]
+    if shape.fc_pad:
+        n.tops[f"{coarse}c"] = ours = crop(ours, others)
+    else:
+        n.tops[f"{skip}c"] = others = crop(others, ours)
+    n.tops[fused] = L.Eltwise(ours, others, operation=P.Eltwise.SUM)
+
+
+def fcn8s_scores(n: caffe.NetSpec, shape: Shape, classes: int = CLASSES) -> None:
     """FCN-8s from the blob ``data`` to the blob ``score`` of the same size."""
     w = shape.widths
     n.conv1_1, n.relu1_1 = conv_relu(n.data, w[0], pad=shape.pad)
@@ -142,23 +163,21 @@ def fcn8s_scores(n: caffe.NetSpec, shape: Shape) -> None:
     n.pool5 = max_pool(n.relu5_3)
 
     # The fully connected layers of VGG-16 as convolutions.
-    n.fc6, n.relu6 = conv_relu(n.pool5, shape.fc_width, kernel=shape.fc_kernel, pad=0)
+    n.fc6, n.relu6 = conv_relu(n.pool5, shape.fc_width, shape.fc_kernel, shape.fc_pad)
     n.drop6 = L.Dropout(n.relu6, dropout_ratio=0.5, in_place=True)
     n.fc7, n.relu7 = conv_relu(n.drop6, shape.fc_width, kernel=1, pad=0)
     n.drop7 = L.Dropout(n.relu7, dropout_ratio=0.5, in_place=True)
 
-    n.score_fr = score_layer(n.drop7)
-    n.upscore2 = upsample(n.score_fr, 2)
+    n.score_fr = score_layer(n.drop7, classes)
+    n.upscore2 = upsample(n.score_fr, 2, classes)
 
-    n.score_pool4 = score_layer(n.pool4)
-    n.score_pool4c = crop(n.score_pool4, n.upscore2)
-    n.fuse_pool4 = L.Eltwise(n.upscore2, n.score_pool4c, operation=P.Eltwise.SUM)
-    n.upscore_pool4 = upsample(n.fuse_pool4, 2)
+    n.score_pool4 = score_layer(n.pool4, classes)
+    fuse(n, shape, "upscore2", "score_pool4", "fuse_pool4")
+    n.upscore_pool4 = upsample(n.fuse_pool4, 2, classes)
 
-    n.score_pool3 = score_layer(n.pool3)
-    n.score_pool3c = crop(n.score_pool3, n.upscore_pool4)
-    n.fuse_pool3 = L.Eltwise(n.upscore_pool4, n.score_pool3c, operation=P.Eltwise.SUM)
-    n.upscore8 = upsample(n.fuse_pool3, 8)
+    n.score_pool3 = score_layer(n.pool3, classes)
+    fuse(n, shape, "upscore_pool4", "score_pool3", "fuse_pool3")
+    n.upscore8 = upsample(n.fuse_pool3, 8, classes)
 
     n.score = crop(n.upscore8, n.data)
 
@@ -212,13 +231,20 @@ def train_val(net: str, head: str, shape_mask: bool = True) -> caffe_pb2.NetPara
             trimap_loss(n, loss="trimap_loss", loss_weight=shape.trimap_weight)
     else:
         trimap_loss(n)
-    test_layers = [layer for layer in test_data.to_proto().layer if layer.type == "Data"]
-    proto = n.to_proto()
-    proto.name = f"{net}_{head}" + ("" if shape_mask else "_nomask")
-    layers = list(proto.layer)
-    del proto.layer[:]
-    proto.layer.extend(test_layers + layers)
-    return proto
+    return both_phases(n, test_data, f"{net}_{head}" + ("" if shape_mask else "_nomask"))
+
+
+def input_shape(net: str, channels: int) -> dict:
+    """Shape of ``data`` for one portrait, as a field of a definition.
+
+    Parameters
+    ----------
+    net : str
+        A key of `SHAPES`.
+    channels : int
+    """
+    height, width = (side // SHAPES[net].reduction for side in FRAME)
+    return dict(dim=[1, channels, height, width])
 
 
 def deploy(net: str, head: str, shape_mask: bool = True) -> caffe_pb2.NetParameter:
@@ -230,10 +256,8 @@ def deploy(net: str, head: str, shape_mask: bool = True) -> caffe_pb2.NetParamet
     read it; "matting" continues to ``alpha``.
     """
     shape = SHAPES[net]
-    height, width = (side // shape.reduction for side in FRAME)
     n = caffe.NetSpec()
-    channels = 4 if shape_mask else 3
-    n.data = L.Input(input_param=dict(shape=dict(dim=[1, channels, height, width])))
+    n.data = L.Input(shape=input_shape(net, channels=4 if shape_mask else 3))
     fcn8s_scores(n, shape)
     if head == "matting":
         if shape_mask:

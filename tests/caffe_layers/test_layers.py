@@ -1,4 +1,4 @@
-"""The two layers as Caffe runs them, float32, through caffe.Net."""
+"""The layers as Caffe runs them, float32, through caffe.Net."""
 
 import json
 import os
@@ -12,6 +12,8 @@ import caffe
 
 from caffe_layers.laplacian import matting_laplacian
 from caffe_layers.matting import MattingFunction, solve_alpha
+from caffe_layers.mean_field import CrfSettings, CrfWeights, dense_crf
+from caffe_layers.position import position_channels
 from caffe_layers.smoothing import smoothed
 from caffe_layers.weighted_loss import (
     default_alpha_distribution,
@@ -383,4 +385,202 @@ def test_loss_layer_refuses_bad_parameters(make_net, options):
             input_layer("alpha", (1, 1, 4, 4))
             + input_layer("matte", (1, 1, 4, 4))
             + loss_layer(options)
+        )
+
+
+def mean_field_layer(options):
+    return f"""layer {{
+      name: "crf" type: "Python" bottom: "score" bottom: "image" top: "crf"
+      python_param {{ module: "caffe_layers.mean_field_layer" layer: "MeanFieldLayer"
+                      param_str: '{options}' }} }}
+    """
+
+
+CRF = dict(
+    theta_alpha=6.1, theta_beta=60.0, theta_gamma=1.7, bilateral_weight=2.0, spatial_weight=1.0
+)
+
+
+@pytest.fixture
+def mean_field_net(make_net):
+    def make(batch=1, size=(12, 9), phase=caffe.TRAIN, classes=3, **options):
+        net = make_net(
+            input_layer("score", (batch, classes, *size))
+            + input_layer("image", (batch, 3, *size))
+            + mean_field_layer(json.dumps(CRF | options)),
+            phase,
+        )
+        rng = np.random.default_rng(30)
+        net.blobs["score"].data[...] = rng.normal(size=net.blobs["score"].data.shape)
+        net.blobs["image"].data[...] = rng.uniform(-110, 140, net.blobs["image"].data.shape)
+        return net
+
+    return make
+
+
+@pytest.mark.parametrize("batch, classes", [(1, 3), (2, 3), (1, 2)])
+def test_mean_field_layer_gradients(mean_field_net, batch, classes):
+    net = mean_field_net(batch, classes=classes)
+    rng = np.random.default_rng(31)
+    for blob in net.params["crf"]:  # without any symmetry
+        blob.data[...] += rng.normal(0, 0.3, blob.data.shape)
+    top_gradient = rng.normal(size=net.blobs["crf"].data.shape)
+
+    def objective(net):
+        net.forward()
+        return float(np.sum(net.blobs["crf"].data.astype(np.float64) * top_gradient))
+
+    objective(net)
+    net.blobs["crf"].diff[...] = top_gradient
+    net.blobs["image"].diff[...] = 7
+    net.backward()
+    assert np.all(net.blobs["image"].diff == 0)
+    for blob in (net.blobs["score"], *net.params["crf"]):
+        gradient = blob.diff.astype(np.float64)
+        assert np.abs(gradient).max() > 0
+        for direction in (
+            gradient / np.abs(gradient).max(),
+            rng.choice([-1.0, 1.0], blob.diff.shape),
+        ):
+            expected = directional_differences(net, blob, direction, objective, 1e-3)
+            assert np.sum(gradient * direction) == pytest.approx(expected, rel=1e-2)
+
+
+def test_gradients_of_the_mean_field_s_weights_add_up(mean_field_net):
+    net = mean_field_net()
+    net.forward()
+    net.blobs["crf"].diff[...] = np.random.default_rng(32).normal(size=net.blobs["crf"].data.shape)
+    net.backward()
+    once = [blob.diff.copy() for blob in net.params["crf"]]
+    net.backward()  # Caffe sums over iter_size
+    for blob, first in zip(net.params["crf"], once):
+        np.testing.assert_allclose(blob.diff, 2 * first, rtol=1e-5)
+
+
+@pytest.mark.parametrize("phase, iterations", [(caffe.TRAIN, 2), (caffe.TEST, 7)])
+def test_mean_field_layer_is_dense_crf_and_iterates_by_phase(mean_field_net, phase, iterations):
+    net = mean_field_net(2, phase=phase, unknown_penalty=0.4, iterations={"train": 2, "test": 7})
+    net.forward()
+    for scores, image, found in zip(
+        net.blobs["score"].data, net.blobs["image"].data, net.blobs["crf"].data
+    ):
+        planes = (np.moveaxis(each, 0, 2) for each in (scores, image))
+        expected = dense_crf(*planes, CrfSettings(**CRF, unknown_penalty=0.4), iterations)
+        np.testing.assert_allclose(np.moveaxis(found, 0, 2), expected, atol=1e-5)
+
+
+def test_dense_crf_takes_the_weights_that_a_net_has_learned(mean_field_net):
+    net = mean_field_net(phase=caffe.TEST)
+    for blob in net.params["crf"]:
+        blob.data[...] += np.random.default_rng(33).normal(0, 0.3, blob.data.shape)
+    net.forward()
+    planes = (np.moveaxis(net.blobs[name].data[0], 0, 2) for name in ("score", "image"))
+    weights = CrfWeights(*(blob.data for blob in net.params["crf"]))
+    expected = dense_crf(*planes, CrfSettings(**CRF), 10, weights)
+    np.testing.assert_allclose(np.moveaxis(net.blobs["crf"].data[0], 0, 2), expected, atol=1e-5)
+
+
+def test_mean_field_layer_repeats_its_bytes(mean_field_net):
+    first, second = mean_field_net(), mean_field_net()
+    for net in (first, second):
+        net.forward()
+        net.blobs["crf"].diff[...] = 1 + net.blobs["score"].data
+        net.backward()
+    np.testing.assert_array_equal(first.blobs["crf"].data, second.blobs["crf"].data)
+    np.testing.assert_array_equal(first.blobs["score"].diff, second.blobs["score"].diff)
+
+
+def test_the_mean_field_s_weights_are_logged(mean_field_net, caplog):
+    caplog.set_level("INFO")
+    net = mean_field_net(classes=2, log_every=2)
+    for _ in range(3):
+        net.forward()
+    lines = [record.message for record in caplog.records if record.message.startswith("[crf]")]
+    assert lines == ["[crf] spatial 1 0 0 1; bilateral 2 0 0 2; compatibility -1 0 0 -1"] * 2
+
+
+def test_the_mean_field_s_weights_are_saved_and_loaded(mean_field_net, tmp_path):
+    net = mean_field_net()
+    net.params["crf"][1].data[...] = np.arange(9).reshape(3, 3)
+    net.save(str(tmp_path / "net.caffemodel"))
+    other = mean_field_net(bilateral_weight=9)
+    assert np.array_equal(other.params["crf"][1].data, 9 * np.eye(3))
+    other.copy_from(str(tmp_path / "net.caffemodel"))
+    assert np.array_equal(other.params["crf"][1].data, np.arange(9).reshape(3, 3))
+
+
+def test_mean_field_layer_refuses_scores_that_are_no_numbers(mean_field_net):
+    net = mean_field_net()
+    net.blobs["score"].data[0, 1, 2, 3] = np.inf
+    with pytest.raises(ValueError, match="MeanFieldLayer.*NaN or infinity.*snapshot"):
+        net.forward()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        dict(theta_alpha=0),
+        dict(unknown_penalty=-1),
+        dict(iterations=5),
+        dict(iterations={"train": 5}),
+        dict(iterations={"train": 5, "test": 0}),
+        dict(iterations={"train": 5, "test": True}),
+        dict(theta=3),
+    ],
+)
+def test_mean_field_layer_refuses_bad_parameters(mean_field_net, options):
+    with pytest.raises(ValueError, match="MeanFieldLayer.*(theta|unknown_penalty|iterations)"):
+        mean_field_net(**options)
+
+
+def test_mean_field_layer_refuses_an_image_of_another_size(make_net):
+    with pytest.raises(ValueError, match="MeanFieldLayer.*5, 6.*5, 7"):
+        make_net(
+            input_layer("score", (1, 3, 5, 6))
+            + input_layer("image", (1, 3, 5, 7))
+            + mean_field_layer("{}")
+        )
+
+
+def position_layer(options):
+    return f"""layer {{
+      name: "channels" type: "Python" bottom: "map" bottom: "image" top: "channels"
+      python_param {{ module: "caffe_layers.position_layer" layer: "PositionLayer"
+                      param_str: '{options}' }} }}
+    """
+
+
+def test_position_layer(make_net):
+    net = make_net(
+        input_layer("map", (2, 6, 1, 1))
+        + input_layer("image", (2, 3, 4, 5))
+        + position_layer('{"reduction": 3}')
+    )
+    maps = np.random.default_rng(40).normal(size=(2, 6)) / 100
+    net.blobs["map"].data[:, :, 0, 0] = maps
+    net.forward()
+    np.testing.assert_allclose(
+        net.blobs["channels"].data, position_channels(maps, (4, 5), 3), rtol=1e-5, atol=1e-5
+    )
+    for name in ("map", "image"):
+        net.blobs[name].diff[...] = 7
+    net.backward()
+    assert np.all(net.blobs["map"].diff == 0) and np.all(net.blobs["image"].diff == 0)
+
+
+@pytest.mark.parametrize("options", ['{"reduction": 0}', '{"reduction": 1.5}', '{"scale": 2}'])
+def test_position_layer_refuses_bad_parameters(make_net, options):
+    with pytest.raises(ValueError, match="PositionLayer.*(reduction|scale)"):
+        make_net(
+            input_layer("map", (1, 6, 1, 1))
+            + input_layer("image", (1, 3, 4, 4))
+            + position_layer(options)
+        )
+
+
+@pytest.mark.parametrize("shape", [(1, 6, 2, 1), (2, 6, 1, 1), (1, 5, 1, 1)])
+def test_position_layer_refuses_maps_of_another_shape(make_net, shape):
+    with pytest.raises(ValueError, match="PositionLayer.*N x 6 x 1 x 1"):
+        make_net(
+            input_layer("map", shape) + input_layer("image", (1, 3, 4, 4)) + position_layer("{}")
         )

@@ -13,8 +13,10 @@ import pytest
 from caffe.proto import caffe_pb2
 from google.protobuf import text_format
 
+from data_prep.caffe_data.position import write_positions
 from data_prep.common.errors import InputError
 from data_prep.prepare import main as prepare
+from prototxt.catalog import NETS
 from tools.init_weights import main as init_weights
 from tools.matting.caffe_net import read_caffemodel
 from tools.training.stages import Stage, check_databases, run_stage
@@ -135,6 +137,40 @@ def test_bad_parameters_end_with_one_sentence(solver, tmp_path):
     assert result.returncode == 1
     assert "caffe: MattingLayer: param_str has an unknown key 'log_evry'" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    "net, classes", [("lite_deeplab", 3), ("lite_crfrnn", 3), ("lite_portraitfcn", 2)]
+)
+def test_the_baselines_learn(net, classes, prepared, tmp_path):
+    """From their initial weights, one portrait again and again."""
+    write_positions(prepared)
+    weights = tmp_path / "init.caffemodel"
+    assert init_weights([net, "--from", "nothing", "-o", str(weights)]) == 0
+    text = NETS[net].trimap_train_val.read_text()
+    text = text.replace("data/prepared/train_", f"{prepared}/test_")
+    text = text.replace("data/prepared", str(prepared)).replace("batch_size: 2", "batch_size: 1")
+    text = text.replace(r"\"log_every\": 20", r"\"log_every\": 15")
+    (tmp_path / "net.prototxt").write_text(text)
+    solver = text_format.Parse(
+        (ROOT / "solver/lite_trimap_solver.prototxt").read_text(), caffe_pb2.SolverParameter()
+    )
+    solver.net, solver.weights[:] = str(tmp_path / "net.prototxt"), [str(weights)]
+    solver.max_iter, solver.display, solver.average_loss = 20, 1, 1
+    solver.test_iter[0], solver.test_interval = 1, 20
+    solver.snapshot_prefix = str(tmp_path / "net")
+    (tmp_path / "solver.prototxt").write_text(str(solver))
+    result = caffe_train("-solver", tmp_path / "solver.prototxt")
+    assert result.returncode == 0, result.stderr[-2000:]
+    found = losses(result.stderr)
+    # Far below what a net has that knows nothing of the photo.
+    assert np.mean([found[i] for i in range(15, 20)]) < 0.8 * np.log(classes)
+    assert "Iteration 20, Testing net" in result.stderr
+    trained = read_caffemodel(tmp_path / "net_iter_20.caffemodel")
+    if net == "lite_crfrnn":
+        assert result.stderr.count("[crf] spatial 0.3 0 0 0 0.3 0 0 0 0.3; bilateral 0.5 ") == 1
+        assert result.stderr.count("[crf] ") == 2
+        assert np.abs(trained["crf_score"][0] - 0.3 * np.eye(3)).max() > 1e-3
 
 
 def test_missing_and_empty_databases_are_named(tmp_path):

@@ -64,13 +64,22 @@ def bilinear_weights(shape: tuple[int, int, int, int]) -> np.ndarray:
     return weights
 
 
-def widen_input(weights: np.ndarray, channels: int) -> np.ndarray:
+def widen_input(
+    weights: np.ndarray, channels: int, rng: np.random.Generator | None = None
+) -> np.ndarray:
     """First-layer weights (K, 3, h, w) for an input of `channels` channels.
 
-    The weights of the added shape-mask channel are zero: before training, the widened net
-    has the outputs of the original.
+    Parameters
+    ----------
+    weights : (K, 3, h, w) ndarray
+    channels : int
+    rng : numpy.random.Generator, optional
+        Draws the weights of the added channels, with the deviation of the given ones.  Without
+        it they are zero: before training, the widened net has the outputs of the original.
     """
     widened = np.zeros((weights.shape[0], channels, *weights.shape[2:]), weights.dtype)
+    if rng is not None:
+        widened[...] = rng.normal(0, weights.std(), widened.shape)
     widened[:, : weights.shape[1]] = weights
     return widened
 
@@ -165,8 +174,17 @@ def segmenter(path: Path, channels: int) -> Weights:
     return weights
 
 
-def transplant(net, source: Weights) -> list[tuple[str, str]]:
+def transplant(
+    net, source: Weights, rng: np.random.Generator | None = None
+) -> list[tuple[str, str]]:
     """Put `source` into a `caffe.Net`; return pairs (layer, what happened to it).
+
+    Parameters
+    ----------
+    net : caffe.Net
+    source : Weights
+    rng : numpy.random.Generator, optional
+        As `widen_input` takes it.
 
     Raises
     ------
@@ -192,7 +210,8 @@ def transplant(net, source: Weights) -> list[tuple[str, str]]:
         for blob, values in zip(blobs, given):
             want = tuple(blob.data.shape)
             if name in FIRST_LAYERS and values.ndim == 4 and values.shape[1] == 3 < want[1]:
-                values, action = widen_input(values, want[1]), f"widened to {want[1]} channels"
+                values = widen_input(values, want[1], rng)
+                action = f"widened to {want[1]} channels"
             # Old files store biases as 1 x 1 x 1 x K.
             if values.size == np.prod(want) and values.shape != want and len(want) == 1:
                 values = values.reshape(want)
@@ -212,8 +231,8 @@ def transplant(net, source: Weights) -> list[tuple[str, str]]:
 def filled_net(net: Net, seed: int):
     """A `caffe.Net` from ``data`` to ``score``, its random weights drawn from `seed`.
 
-    A net without shape mask gets the weights of its counterpart with shape mask in every
-    layer of the same shape, so that comparing the two does not compare random draws.
+    A net that is compared with another gets that net's weights in every layer of the same
+    name and shape, so that comparing the two does not compare random draws.
     """
     import caffe
 
@@ -222,11 +241,11 @@ def filled_net(net: Net, seed: int):
     caffe.set_mode_cpu()
     caffe.set_random_seed(seed)
     filled = caffe.Net(str(net.trimap_deploy), caffe.TEST)
-    if net.with_shape_mask is not None:
-        twin = filled_net(NETS[net.with_shape_mask], seed)
+    if net.compared_with is not None:
+        twin = filled_net(NETS[net.compared_with], seed)
         for name, blobs in filled.params.items():
-            others = twin.params[name]
-            if all(a.data.shape == b.data.shape for a, b in zip(blobs, others)):
+            others = twin.params.get(name, ())
+            if [a.data.shape for a in blobs] == [b.data.shape for b in others]:
                 for blob, other in zip(blobs, others):
                     blob.data[...] = other.data
     return filled
@@ -276,7 +295,9 @@ def write_initial_weights(
         weights = segmenter(source or SEGMENTER, filled.blobs["data"].shape[1])
     elif origin == "vgg16":
         weights = vgg16_convolutions()
-    report = InitialWeightsReport(transplant(filled, weights), classes)
+    # Shen et al. start the channels that they add at random; our shape mask starts at zero.
+    rng = np.random.default_rng(seed) if net.has_position else None
+    report = InitialWeightsReport(transplant(filled, weights, rng), classes)
     with atomic_write(output) as path:
         filled.save(str(path))
     return report
