@@ -95,8 +95,10 @@ cmake -S "$build/source" -B "$build/cmake" -G Ninja -Wno-dev \
   -Dpython_version=3 -DPYTHON_EXECUTABLE="$python" "${blas_flags[@]}"
 cmake --build "$build/cmake"
 cmake --install "$build/cmake" > "$build/install.log"
+# In a variable: ldd dies, and the pipe fails, where `grep -q` has seen enough before its end.
+libraries=$(ldd "$prefix/lib/libcaffe.so")
 # CMake goes on without CUDA where it does not find it.
-if [ "$gpu" != 0 ] && ! ldd "$prefix/lib/libcaffe.so" | grep -q libcublas; then
+if [ "$gpu" != 0 ] && ! grep -q libcublas <<< "$libraries"; then
   echo "build_caffe: CMake did not find CUDA in $toolkit." >&2; exit 1
 fi
 
@@ -113,4 +115,4 @@ EOF
 chmod +x "$venv/bin/caffe"
 echo "$blas" > "$prefix/BLAS"
 echo "$gpu" > "$prefix/GPU"
-echo "Caffe is installed in $prefix; its BLAS is $blas, GPU ${processors:-none}: $(ldd "$prefix/lib/libcaffe.so" | grep -E 'mkl|openblas|cublas|cudnn' | awk '{print $1}' | xargs)"
+echo "Caffe is installed in $prefix; its BLAS is $blas, GPU ${processors:-none}: $(grep -E 'mkl|openblas|cublas|cudnn' <<< "$libraries" | awk '{print $1}' | xargs)"
