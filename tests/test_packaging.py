@@ -71,7 +71,13 @@ def test_every_asset_is_named_in_the_notice_with_its_package_and_license(name: s
 
 @pytest.mark.parametrize(
     "file",
-    [f"{name}.txt" for name in ("runtime", "caffe", "build", "test", "bench", "onnx", "render")],
+    [
+        f"{name}.txt"
+        for name in (
+            *("runtime", "caffe", "build", "test", "bench", "onnx", "render"),
+            *("gpu", "gpu-cudnn"),
+        )
+    ],
 )
 def test_every_package_that_is_installed_is_named_in_the_notice(file: str):
     words = set(re.findall(r"[\w.-]+\w", NOTICE.lower()))

@@ -127,8 +127,12 @@ ASSETS = {
 
 
 def cache_dir() -> Path:
-    """Where fetched assets live: inside the active Python environment."""
-    return Path(sys.prefix) / "share" / "portrait-matting"
+    """Where fetched assets live: inside the active Python environment.
+
+    An archive of ``tools/pack_gpu.py`` has them beside its programs and says so.
+    """
+    given = os.environ.get("PORTRAIT_MATTING_ASSETS")
+    return Path(given) if given else Path(sys.prefix) / "share" / "portrait-matting"
 
 
 def _download(asset: Asset, folder: Path) -> Path:

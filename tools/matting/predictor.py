@@ -14,7 +14,7 @@ from caffe_layers.matting import DEFAULT_LAMBDA, LAMBDA_FLOOR
 from data_prep.caffe_data.shape_mask import NEUTRAL_MASK, ShapeMask
 from data_prep.common.errors import InputError
 from prototxt.catalog import CERTAIN_LOGIT, MEAN_BGR
-from tools.matting.caffe_net import build_net, load_weights, read_caffemodel, read_net
+from tools.matting.caffe_net import build_net, load_weights, read_caffemodel, read_net, run_net
 from tools.matting.models import MODELS
 from tools.matting.orientation import TURN_LEAD, surest_turn, turned
 from tools.matting.people import people_boxes
@@ -307,7 +307,7 @@ class Predictor:
     def _forward(self) -> None:
         """Run the net; `InputError` where its scores are not finite."""
         net = self._net
-        net.forward()
+        run_net(net)
         if np.isfinite(net.blobs["score"].data).all():
             return
         layer = next(
