@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tools.matting.face_boxes import OVERLAP, STRIDE, FaceBox, decoded, merged, shares, unpacked
+from tools.matting.detections import OVERLAP, merged, shares
+from tools.matting.face_boxes import STRIDE, FaceBox, decoded, unpacked
 
 
 def random_faces(count: int, seed: int) -> list[FaceBox]:
