@@ -21,6 +21,7 @@ import caffe
 import numpy as np
 
 from caffe_layers.affinities import affinities
+from caffe_layers.image_threads import images_at_once, map_images
 from caffe_layers.laplacian import DEFAULT_EPSILON, matting_laplacian
 from caffe_layers.layer_support import (
     LayerError,
@@ -113,7 +114,7 @@ class MattingLayer(caffe.Layer):
     def forward(self, bottom, top):
         self.passes += 1
         # A backward pass needs the factors of the whole batch, a test pass
-        # none: it reuses one solver for all images.
+        # none: it reuses one solver for every image that is computed at a time.
         training = self.phase == caffe.TRAIN
         if training and self.passes == 1:
             self._tell_loaded_lambda()
@@ -127,33 +128,49 @@ class MattingLayer(caffe.Layer):
                 "of this run; lower the learning rate and resume from the last snapshot"
             )
         solver = SOLVERS[self.options["solver"]]
-        while len(self.functions) < (len(bottom[0].data) if training else 1):
+        batch = len(bottom[0].data)
+        solvers = batch if training else images_at_once(batch)
+        while len(self.functions) < solvers:
             self.functions.append(MattingFunction(solver()))
-        for n, (probabilities, image) in enumerate(zip(bottom[0].data, bottom[1].data)):
-            colors = np.moveaxis(image, 0, 2) * self.options["color_scale"]
+        # Views of Caffe's memory, taken once: it may be copied from a GPU.
+        probabilities, images, alphas = bottom[0].data, bottom[1].data, top[0].data
+
+        def compute(n: int) -> None:
+            colors = np.moveaxis(images[n], 0, 2) * self.options["color_scale"]
             if self.options["smooth"]:
                 colors = smoothed(colors * 255) / 255
             laplacian = matting_laplacian(
                 colors, self.options["epsilon"], int(self.options["radius"])
             )
-            foreground, background, _ = probabilities.astype(np.float64)
+            foreground, background, _ = probabilities[n].astype(np.float64)
             ties = None
             if mu or self.options["nonlocal_learned"]:
                 ties = affinities(colors, foreground, background)
-            function = self.functions[n if training else 0]
-            top[0].data[n, 0] = function.forward(
+            alphas[n, 0] = self.functions[n % solvers].forward(
                 laplacian, foreground, background, lambda_, ties, mu
             )
+
+        for first in range(0, batch, solvers):
+            map_images(compute, range(first, min(first + solvers, batch)))
         if training:
             self._log(bottom[0].data, lambda_)
 
     @reported
     def backward(self, top, propagate_down, bottom):
-        for n, gradient in enumerate(top[0].diff):
-            d_foreground, d_background, d_lambda = self.functions[n].backward(gradient[0])
+        gradients = top[0].diff
+
+        learned = self.options["nonlocal_learned"]
+
+        def derivatives(n: int) -> tuple[np.ndarray, np.ndarray, float, float]:
+            function = self.functions[n]
+            found = function.backward(gradients[n, 0])
+            return *found, function.d_mu() if learned else 0.0
+
+        found = map_images(derivatives, range(len(gradients)))
+        for n, (d_foreground, d_background, d_lambda, d_mu) in enumerate(found):
             self.blobs[0].diff[0] += d_lambda  # += : Caffe sums over iter_size
-            if self.options["nonlocal_learned"]:
-                self.blobs[1].diff[0] += self.functions[n].d_mu()
+            if learned:
+                self.blobs[1].diff[0] += d_mu
             if propagate_down[0]:
                 bottom[0].diff[n, 0] = d_foreground
                 bottom[0].diff[n, 1] = d_background

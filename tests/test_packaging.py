@@ -74,7 +74,10 @@ def test_every_asset_is_named_in_the_notice_with_its_package_and_license(name: s
     "file",
     [
         f"{name}.txt"
-        for name in ("runtime", "caffe", "build", "test", "bench", "onnx", "render", "peers")
+        for name in (
+            *("runtime", "caffe", "build", "test", "bench", "onnx", "render"),
+            *("gpu", "gpu-cudnn", "peers"),
+        )
     ],
 )
 def test_every_package_that_is_installed_is_named_in_the_notice(file: str):

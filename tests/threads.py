@@ -1,10 +1,14 @@
-"""Programs run with several numbers of OpenMP threads."""
+"""Code run with several numbers of OpenMP threads."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from caffe_layers import _laplacian
 
 
 def outputs_by_threads(program: str, *counts: int) -> set[str]:
@@ -19,3 +23,14 @@ def outputs_by_threads(program: str, *counts: int) -> set[str]:
         ).stdout
         for count in counts
     }
+
+
+@contextmanager
+def openmp_threads(count: int) -> Iterator[None]:
+    """So many threads for what the calling thread computes."""
+    before = _laplacian.threads()
+    _laplacian.set_threads(count)
+    try:
+        yield
+    finally:
+        _laplacian.set_threads(before)

@@ -38,6 +38,7 @@ from tqdm import tqdm
 
 from caffe_layers import __version__
 from data_prep.common.errors import InputError, run_program, tell
+from tools.matting.device import add_gpu_option, choose_gpu
 from tools.matting.models import DEFAULT_MODEL, MODELS, affinity_weight
 from tools.matting.segmenter_settings import SegmenterSettings
 from tools.outputs.batch import (
@@ -147,6 +148,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     folders.add_argument(
         "--overwrite", action="store_true", help="matte again what was done before"
     )
+    add_gpu_option(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON line a photo")
     parser.add_argument("--version", action="version", version=__version__)
     options = parser.parse_intermixed_args(argv)
@@ -290,6 +292,7 @@ def request_of(options: argparse.Namespace, target: Target) -> Request:
 def main(argv: list[str] | None = None) -> int:
     """Matte what the command line names; returns the exit status."""
     options = parse(argv)
+    choose_gpu(options.gpu)
     target = Target.of(options)
     request = request_of(options, target)
     if len(options.photos) == 1 and not Path(options.photos[0]).is_dir():

@@ -25,6 +25,7 @@ from pathlib import Path
 from caffe_layers import __version__
 from data_prep.common.errors import InputError, run_program
 from data_prep.common.parallel import THREAD_VARIABLES, available_workers
+from tools.matting.device import add_gpu_option, choose_gpu
 from tools.matting.models import DEFAULT_MODEL, MODELS
 from tools.matting.segmenter_settings import SegmenterSettings
 
@@ -91,6 +92,7 @@ def arguments() -> argparse.ArgumentParser:
     )
     workers = max(1, available_workers() // 2)
     add("--workers", type=count, default=workers, help="photos at once (%(default)s)")
+    add_gpu_option(parser)
     limits = parser.add_argument_group("limits")
     for name, kind, meaning in (
         ("megabytes", positive, "of a request"),
@@ -119,6 +121,7 @@ def main(argv: list[str] | None = None) -> int:
         model = SegmenterSettings.read(options.segmenter, options.segmenter_settings)
     elif options.segmenter_settings:
         parser.error("--segmenter-settings takes --segmenter")
+    choose_gpu(options.gpu)  # for the workers, which inherit it
     limits = Limits(
         options.megabytes,
         options.megapixels,

@@ -48,6 +48,7 @@ from tools.evaluation.truths import (
     measured_as,
     truths_of_portraits,
 )
+from tools.matting.device import add_gpu_option, choose_gpu
 from tools.matting.models import DEFAULT_MODEL, MODELS, affinity_weight
 from tools.matting.segmenter_settings import SegmenterSettings
 
@@ -233,6 +234,7 @@ def main(argv: list[str] | None = None) -> int:
         help="folder of mattes to measure in place of a model's, with the photos' names: gray or "
         "cut-outs, of any depth",
     )
+    add_gpu_option(parser)
     options = parser.parse_args(argv)
     if options.folder and options.list:
         parser.error("--folder goes without --list")
@@ -242,6 +244,7 @@ def main(argv: list[str] | None = None) -> int:
         parser.error("--segmenter-settings takes --segmenter")
     if options.every < 1 or options.workers < 1:
         parser.error("--every and --workers are numbers from 1 on")
+    choose_gpu(options.gpu)  # for the workers, which inherit it
     measure(options)
     return 0
 

@@ -2,7 +2,7 @@
 """Train a net: warm start, then end to end, with `caffe train`.
 
     tools/train.py lite            # minutes on a laptop, on the sample
-    tools/train.py fcn8s           # the paper's net: days without a GPU
+    tools/train.py fcn8s           # the paper's net: days without --gpu 0
     tools/train.py fcn8s_half      # the same at half size: a night or two
     tools/train.py portrait        # the default model: hours, on rendered portraits
 
@@ -25,6 +25,7 @@ import argparse
 from pathlib import Path
 
 from data_prep.common.errors import run_program
+from tools.matting.device import add_gpu_option, choose_gpu
 from tools.matting.models import MODELS, ROOT
 from tools.training.plots import plot_training
 from tools.training.selection import (
@@ -44,7 +45,9 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("net", choices=RECIPES)
     parser.add_argument("--choose", type=Path, metavar="DATASET", help="keep the best snapshot")
+    add_gpu_option(parser)
     options = parser.parse_args(argv)
+    choose_gpu(options.gpu)
     net = options.net
     stages = stages_of(net)
     run_stages(stages)

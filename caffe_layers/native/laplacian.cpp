@@ -1,5 +1,6 @@
 // Closed-form matting Laplacian (Levin, Lischinski, Weiss) as a stencil.
 
+#include <omp.h>
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
@@ -247,4 +248,7 @@ PYBIND11_MODULE(_laplacian, m) {
         py::arg("radius"));
   m.def("upper_csr_values", &upper_csr_values, py::arg("planes"), py::arg("diagonal"),
         py::arg("indptr"), py::arg("radius"));
+  // OpenMP keeps the number by calling thread; the extensions share one OpenMP.
+  m.def("threads", &omp_get_max_threads);
+  m.def("set_threads", &omp_set_num_threads, py::arg("number"));
 }

@@ -5,6 +5,7 @@ import os
 
 import numpy as np
 import pytest
+from threads import openmp_threads
 
 os.environ.setdefault("GLOG_minloglevel", "2")
 import caffe
@@ -280,6 +281,29 @@ def test_layer_solves_what_the_photo_tool_solves(matting_net, batch):
         for levels, mu in ((image, 1e-2), (smoothed(image), 0.0)):  # both options count
             other = solve_alpha(levels, probabilities[0], probabilities[1], mu=mu)
             assert np.abs(other - expected).max() > 1e-3
+
+
+@pytest.mark.parametrize("phase", [caffe.TRAIN, caffe.TEST])
+@pytest.mark.parametrize("options", ["{}", TIED, TIED.replace("pardiso", "hybrid")])
+def test_batches_give_the_same_bytes_with_any_number_of_threads(matting_net, options, phase):
+    def passes(threads):
+        net = matting_net(5, (24, 30), options, phase)
+        fill(net, 15), silent(net)
+        with openmp_threads(threads):
+            net.forward()
+            found = [net.blobs["alpha"].data.copy()]
+            if phase == caffe.TRAIN:
+                net.blobs["alpha"].diff[...] = np.random.default_rng(16).normal(size=(5, 1, 24, 30))
+                net.backward()
+                blobs = [net.blobs["prob"], *net.params["alpha"]]
+                found += [blob.diff.copy() for blob in blobs]
+        return found
+
+    expected = passes(1)
+    assert all(np.abs(array).max() > 0 for array in expected)
+    for threads in (2, 3, 8):
+        for found, array in zip(passes(threads), expected, strict=True):
+            np.testing.assert_array_equal(found, array)
 
 
 def test_nonlocal_of_zero_gives_the_same_bytes(matting_net):

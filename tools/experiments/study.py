@@ -42,6 +42,7 @@ from tools.evaluation.report import (
 )
 from tools.evaluation.strata import MEASURES, choices_of, report_by_stratum
 from tools.evaluation.truths import MATTES, truths_of_portraits
+from tools.matting.device import add_gpu_option, choose_gpu
 from tools.matting.models import ROOT
 from tools.training.selection import PORTRAIT_SET
 
@@ -314,8 +315,11 @@ def main(argv: list[str] | None = None) -> int:
     for each in (measure, worst):
         each.add_argument("--dataset", type=Path, default=PORTRAIT_SET)
         each.add_argument("--out", type=Path, default=OUT, help=f"images' errors ({shown(OUT)})")
+        add_gpu_option(each)
     commands.add_parser("docs", help=f"put the table into {shown(DOCS)}")
     options = parser.parse_args(argv)
+    if options.command != "docs":
+        choose_gpu(options.gpu)
     if options.command == "run":
         report = run(options.dataset, options.rows, options.limit, options.out)
         write_report(options.results, report)

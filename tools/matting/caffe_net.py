@@ -10,6 +10,7 @@ import numpy as np
 from google.protobuf import text_format
 
 from data_prep.common.errors import InputError
+from tools.matting.device import enter_device
 from tools.matting.pycaffe import load_caffe
 
 if TYPE_CHECKING:  # trimaps and masks from outside are matted without Caffe
@@ -55,12 +56,19 @@ def _deploy_of(path: Path) -> str:
 
 
 def build_net(definition: caffe_pb2.NetParameter) -> caffe.Net:
-    """A `caffe.Net` (TEST) from a definition in memory."""
+    """A `caffe.Net` (TEST) from a definition in memory, on the chosen processor."""
     caffe = load_caffe()
+    enter_device(caffe)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "net.prototxt")  # Caffe reads definitions from files only
         path.write_text(text_format.MessageToString(definition))
         return caffe.Net(str(path), caffe.TEST)
+
+
+def run_net(net: caffe.Net) -> None:
+    """Forward pass on the chosen processor; Caffe keeps that by thread."""
+    enter_device(load_caffe())
+    net.forward()
 
 
 def load_weights(net: caffe.Net, weights: Weights, path: Path) -> None:

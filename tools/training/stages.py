@@ -9,7 +9,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from tqdm import tqdm
 from data_prep.caffe_data.caffe_lmdb import open_database
 from data_prep.common.errors import InputError
 from data_prep.common.files import atomic_write, move_aside
+from tools.matting.device import caffe_program, chosen_gpu
 from tools.matting.models import ROOT
 from tools.training.caffe_log import ITERATION, LOSS
 from tools.training.failure import failure_reason
@@ -149,10 +149,12 @@ def run_stage(stage: Stage, weights: Path | None) -> None:
     Raises
     ------
     InputError
-        If Caffe fails or is stopped before the last iteration; the reason and the
-        log are named.
+        If Caffe fails or is stopped before the last iteration (the reason and the log
+        are named), or the chosen GPU is not there.
     """
-    start, command = 0, [str(Path(sys.prefix, "bin/caffe")), "train", "-solver", str(stage.solver)]
+    start, command = 0, [caffe_program(), "train", "-solver", str(stage.solver)]
+    if (gpu := chosen_gpu()) is not None:
+        command += ["-gpu", str(gpu)]  # overrules the solver file's solver_mode
     if snapshot := stage.last_snapshot():
         start, state = snapshot
         command += ["-snapshot", str(state)]
