@@ -139,12 +139,12 @@ GRABCUT = Method("grabcut", "GrabCut (OpenCV) from the face", grabcut_mask)
 def our_methods() -> list[Method]:
     """What runs in the product's own environment, in the order in which it can."""
     refined = [
-        Method(f"{peer.name}_solve", f"{peer.title}; our solve", our_solve, refines=peer.name)
+        Method(f"{peer.name}_solve", f"{peer.title} + our solve", our_solve, refines=peer.name)
         for peer in (*PEERS, GRABCUT)
     ]
     default = Method(
         DEFAULT_MODEL,
-        f"ours, default (`--model {DEFAULT_MODEL}`)",
+        f"ours, the default (`--model {DEFAULT_MODEL}`)",
         our_matte,
         ModelMattes(0.0, DEFAULT_MODEL).key,
     )

@@ -130,7 +130,7 @@ def _segmenter(
 
 
 PEERS = (
-    Method("mediapipe", "MediaPipe selfie segmenter, raw mask", mediapipe_mask),
+    Method("mediapipe", "MediaPipe selfie segmenter", mediapipe_mask),
     _segmenter("isnet", "ISNet (IMG.LY, 44 M weights)", _isnet_file, ISNET_SETTINGS),
     _segmenter(
         "u2netp", "U²-Netp (rembg, 1.1 M weights)", lambda: fetch("u2netp"), U2NETP_SETTINGS
