@@ -77,7 +77,7 @@ def main(argv: list[str] | None = None) -> int:
     refuse_overwriting([options.out], [options.set])
     check_recorded(options.set, options.record or options.set.with_name(f"{options.set.name}.json"))
     known = DatasetManifest.load(options.set)
-    portraits = Dataset.open(options.set).test
+    portraits = Dataset.open(options.set, test_only=True).test
     files: dict[str, str] = {}
     for portrait in tqdm(portraits, "benchmark", unit="portrait"):
         files |= write_portrait(portrait, options.out)

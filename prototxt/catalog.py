@@ -123,11 +123,38 @@ NETS = {
 
 
 @dataclass(frozen=True)
-class FaceDetectorNet:
-    """Files of the net that finds faces (`prototxt.netspec.face_detector`)."""
+class OpenCvNet:
+    """Files of a net that OpenCV runs.
 
-    deploy: Path = DEFINITIONS / "face_detector/deploy.prototxt"
-    weights: Path = SHIPPED_WEIGHTS / "face_detector.caffemodel"
+    Attributes
+    ----------
+    deploy, weights : Path
+    remedy : str
+        What to do where the weights are missing.
+    """
+
+    deploy: Path
+    weights: Path
+    remedy: str
 
 
-FACE_DETECTOR = FaceDetectorNet()
+#: Finds faces (`prototxt.netspec.face_detector`).
+FACE_DETECTOR = OpenCvNet(
+    DEFINITIONS / "face_detector/deploy.prototxt",
+    SHIPPED_WEIGHTS / "face_detector.caffemodel",
+    "restore it with `git checkout`",
+)
+
+_MAKE_POSE = f"make it with `{'python -m tools.convert_pose' if IS_INSTALLED else 'make'}`"
+#: Finds people (`prototxt.netspec.pose`).
+POSE_DETECTOR = OpenCvNet(
+    DEFINITIONS / "pose_detector/deploy.prototxt",
+    MADE_WEIGHTS / "pose_detector.caffemodel",
+    _MAKE_POSE,
+)
+#: Says which pixels around one person are that person's (`prototxt.netspec.pose`).
+PERSON_MASK = OpenCvNet(
+    DEFINITIONS / "person_mask/deploy.prototxt",
+    MADE_WEIGHTS / "person_mask.caffemodel",
+    _MAKE_POSE,
+)

@@ -14,7 +14,16 @@ from pathlib import Path
 
 from data_prep.common.errors import InputError, run_program
 from data_prep.common.files import atomic_write
-from prototxt.netspec import crfrnn, deeplab, face_detector, fcn8s, portrait, portraitfcn, selfie
+from prototxt.netspec import (
+    crfrnn,
+    deeplab,
+    face_detector,
+    fcn8s,
+    portrait,
+    portraitfcn,
+    pose,
+    selfie,
+)
 
 FOLDER = Path(__file__).parent
 HEADER = "# Written by prototxt/generate.py: change the generator, then run 'make prototxt'.\n"
@@ -50,6 +59,8 @@ def definitions() -> dict[str, str]:
     files["selfie/deploy"] = selfie.selfie_deploy()
     files["selfie/trimap_deploy"] = selfie.selfie_trimap_deploy()
     files["face_detector/deploy"] = face_detector.deploy()
+    files["pose_detector/deploy"] = pose.detector_deploy()
+    files["person_mask/deploy"] = pose.person_mask_deploy()
     return {f"{name}.prototxt": HEADER + str(net) for name, net in files.items()}
 
 

@@ -21,31 +21,31 @@ def clean_environment() -> dict[str, str]:
 def scratch_checkout(folder: Path, portraits: int | None = None) -> Path:
     """Make a folder a checkout of links, without databases and snapshots; returns it.
 
-    With `portraits` its sample has only the first so many of each list.
+    With `portraits` its datasets have only the first so many of each list.
     """
     for path in ROOT.iterdir():
         if path.name not in WRITTEN:
             (folder / path.name).symlink_to(path)
     (folder / "data").mkdir()
-    for name in ("sample", "weights", "models"):
+    for name in ("sample", "benchmark", "weights", "models"):
         if (ROOT / "data" / name).exists():
             (folder / "data" / name).symlink_to(ROOT / "data" / name)
     if portraits is not None:
-        (folder / "data/sample").unlink()
-        link_sample(folder / "data/sample", portraits)
+        for name in ("sample", "benchmark"):
+            (folder / "data" / name).unlink()
+            link_some(ROOT / "data" / name, folder / "data" / name, portraits)
     return folder
 
 
-def link_sample(folder: Path, portraits: int) -> None:
-    """Make a folder a dataset: the first so many portraits of the sample's two lists."""
-    sample = ROOT / "data/sample"
+def link_some(dataset: Path, folder: Path, portraits: int) -> None:
+    """Make a folder a dataset: the first so many portraits of each list of another one."""
     for kind in ("images", "mattes"):
         (folder / kind).mkdir(parents=True)
-    for name in ("train.txt", "test.txt"):
-        stems = (sample / name).read_text().split()[:portraits]
-        (folder / name).write_text("".join(f"{stem}\n" for stem in stems))
+    for source in dataset.glob("t*.txt"):  # train.txt and test.txt
+        stems = source.read_text().split()[:portraits]
+        (folder / source.name).write_text("".join(f"{stem}\n" for stem in stems))
         for stem in stems:
-            for path in sample.glob(f"*/{stem}.*"):
+            for path in dataset.glob(f"*/{stem}.*"):
                 if (folder / path.parent.name).is_dir():
                     (folder / path.parent.name / path.name).symlink_to(path)
 

@@ -202,6 +202,26 @@ def test_every_file_that_the_programs_need_is_installed(contents: Path, kind: st
     assert wanted == {path.relative_to(contents) for path in contents.rglob(kind)}
 
 
+def test_a_source_archive_does_not_carry_the_portraits(tmp_path: Path):
+    copy_sources(tmp_path)
+    for name in ("sample", "benchmark"):
+        picture = tmp_path / "data" / name / "images/p.jpg"
+        picture.parent.mkdir(parents=True)
+        picture.touch()
+    run = subprocess.run(
+        [sys.executable, "setup.py", "--quiet", "egg_info", "--egg-base", tmp_path],
+        cwd=tmp_path,
+        env=portable(),
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr
+    (listing,) = tmp_path.glob("*.egg-info/SOURCES.txt")
+    carried = [Path(line) for line in listing.read_text().splitlines()]
+    in_data = {path.parts[1] for path in carried if path.parts[0] == "data"}
+    assert in_data == {"weights"}
+
+
 def test_the_installed_package_finds_its_nets_and_weights(contents: Path, tmp_path: Path):
     program = (
         "from tools.matting.models import DEFAULT_MODEL, MODELS\n"

@@ -29,7 +29,7 @@ import pytest
 from caffe.proto import caffe_pb2
 from checkout import ROOT, clean_environment, scratch_checkout
 from google.protobuf import text_format
-from onnx_file import node, write_onnx
+from onnx_file import net_that_sees
 
 from caffe_layers.layer_support import parse_parameters
 from data_prep.caffe_data.caffe_lmdb import open_database
@@ -275,21 +275,6 @@ def desk(tmp_path) -> Path:
     return tmp_path
 
 
-def net_that_sees(mask: np.ndarray, path: Path) -> None:
-    """Write a net that answers every picture with a mask of 0 to 255."""
-    seen = cv2.resize(mask, (64, 64), interpolation=cv2.INTER_AREA) / 255
-    nodes = [
-        node("Conv", ["picture", "nothing", "none"], "zeros"),
-        node("Add", ["zeros", "seen"], "mask"),
-    ]
-    weights = {
-        "nothing": np.zeros((1, 3, 1, 1)),
-        "none": np.zeros(1),
-        "seen": seen[None, None],
-    }
-    write_onnx(path, nodes, weights, (1, 3, 64, 64), {"mask": (1, 1, 64, 64)})
-
-
 def files_in(folder: Path) -> dict[Path, int]:
     """Files in the folder and when they were written, without links and hidden files."""
     return {
@@ -370,7 +355,7 @@ def test_the_layers_to_copy_are_read_by_caffe(block):
 
 @pytest.fixture(scope="module")
 def card_checkout(tmp_path_factory) -> Path:
-    """A checkout as `make` leaves one, with a sample of few portraits and its databases."""
+    """A checkout as `make` leaves one, with datasets of few portraits, and databases."""
     folder = scratch_checkout(tmp_path_factory.mktemp("checkout"), portraits=2)
     (folder / "snapshots").mkdir()
     result = subprocess.run(
@@ -429,6 +414,7 @@ def test_the_test_program_prints_its_table(card_checkout):
     )
     assert result.returncode == 0, result.stderr
     assert "Traceback" not in result.stderr
-    stems = (card_checkout / "data/sample/test.txt").read_text().split()
+    stems = (card_checkout / "data/benchmark/test.txt").read_text().split()
+    assert len(stems) == 2
     assert all(re.search(rf"^{stem} +[\d.]+ ", result.stdout, re.MULTILINE) for stem in stems)
     assert (card_checkout / "out/test_ensemble/errors.csv").is_file()

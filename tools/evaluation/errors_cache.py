@@ -7,7 +7,7 @@ and matte is not measured again: a run that was killed continues with the next i
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -65,20 +65,31 @@ def _line(record: dict) -> str:
     return json.dumps(record) + "\n"
 
 
-def method_key(method: MattingMethod) -> str:
-    """Digest of everything, besides the portrait, that a method's errors depend on."""
+def mattes_key(name: str, settings: Mapping[str, object], files: Sequence[Path]) -> str:
+    """Digest of everything, besides the portrait, that errors of mattes depend on.
+
+    Parameters
+    ----------
+    name, settings, files
+        See `tools.evaluation.methods.MattingMethod`.
+    """
     return content_key(
         {
             # The names in this mapping are part of the digest: errors on disk depend on them.
-            "contender": method.name,
-            "settings": dict(method.settings),
-            "files": [sha256_of(path) for path in method.files],
+            "contender": name,
+            "settings": dict(settings),
+            "files": [sha256_of(path) for path in files],
             "mattes": MATTES_VERSION,
             "metrics": METRICS_VERSION,
             "mean": MEAN_BGR,
             "landmark_model": ASSETS["landmark-model"].sha256,
         }
     )
+
+
+def method_key(method: MattingMethod) -> str:
+    """`mattes_key` of a method."""
+    return mattes_key(method.name, method.settings, method.files)
 
 
 def errors_of(method: MattingMethod, portraits: Sequence[Portrait], folder: Path) -> Errors:

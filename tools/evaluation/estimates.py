@@ -6,8 +6,11 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import stdtrit
 
 from tools.evaluation.metrics import MatteErrors
+
+CONFIDENCE = 0.95  # of the intervals
 
 #: Errors of the mattes of several portraits, by the portraits' stems.
 Errors = dict[str, MatteErrors]
@@ -64,6 +67,28 @@ def estimate(
         return Estimate(mean, error, None)
     by_person = float(np.sqrt(groups / (groups - 1) * (sums**2).sum()) / count)
     return Estimate(mean, error, by_person)
+
+
+def half_width(found: Estimate, people: int, level: float = CONFIDENCE) -> float | None:
+    """Half the width of the confidence interval of a mean, over people.
+
+    Parameters
+    ----------
+    found : Estimate
+    people : int
+        On the images.
+    level : float
+        In (0, 1).
+
+    Returns
+    -------
+    float or None
+        The mean plus and minus this, by Student's t with ``people - 1`` degrees of freedom;
+        None for a single person, or if it is not known who is on the images.
+    """
+    if found.by_person is None:
+        return None
+    return float(stdtrit(people - 1, (1 + level) / 2)) * found.by_person
 
 
 def measure_values(errors: Errors, measure: str, stems: Sequence[str]) -> np.ndarray:

@@ -22,8 +22,8 @@ import cv2
 import numpy as np
 from scipy import ndimage
 
-#: Version of the measures in `MatteErrors`; raise it when a measure changes
-#: (`data_prep.common.versions`).
+#: Version of the measures in `MatteErrors` and of those of masks (`tools.evaluation.masks`);
+#: raise it when a measure changes (`data_prep.common.versions`).
 METRICS_VERSION = 1
 
 GRADIENT_SIGMA = 1.4  # pixels
@@ -163,9 +163,7 @@ def dapm_gradient_error(
     float
         Per pixel: 1e-3 is the unit of Table 1.
     """
-    matte, truth = _as_pair(matte, truth)
-    # The gradient is linear, so the difference of gradients is one gradient.
-    return float(_counted(np.hypot(*gaussian_gradient(matte - truth)), region).mean())
+    return float(_counted(_gradient_difference(matte, truth), region).mean())
 
 
 def dapm_connectivity_error(
@@ -203,12 +201,7 @@ def rhemann_gradient_error(
     matte, truth, region
         See `dapm_gradient_error`.
     """
-    matte, truth = _as_pair(matte, truth)
-    magnitude, true_magnitude = (
-        np.hypot(*gaussian_gradient(alpha, BENCHMARK_RADIUS)) / _benchmark_kernel_norm()
-        for alpha in (matte, truth)
-    )
-    return float(_counted((magnitude - true_magnitude) ** 2, region).sum() / 1000)
+    return float(_counted(_magnitude_difference(matte, truth), region).sum() / 1000)
 
 
 def _benchmark_kernel_norm() -> float:
@@ -233,6 +226,23 @@ def rhemann_connectivity_error(
         See `dapm_gradient_error`.
     """
     return float(_counted(_connectivity_difference(matte, truth), region).sum() / 1000)
+
+
+def _gradient_difference(matte: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Norm of the difference of the two gradients in every pixel."""
+    matte, truth = _as_pair(matte, truth)
+    # The gradient is linear, so the difference of gradients is one gradient.
+    return np.hypot(*gaussian_gradient(matte - truth))
+
+
+def _magnitude_difference(matte: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Squared difference of the benchmark's two gradient magnitudes in every pixel."""
+    matte, truth = _as_pair(matte, truth)
+    magnitude, true_magnitude = (
+        np.hypot(*gaussian_gradient(alpha, BENCHMARK_RADIUS)) / _benchmark_kernel_norm()
+        for alpha in (matte, truth)
+    )
+    return (magnitude - true_magnitude) ** 2
 
 
 def _connectivity_difference(matte: np.ndarray, truth: np.ndarray) -> np.ndarray:
@@ -273,6 +283,62 @@ def unknown_region(truth: np.ndarray, radius: int = 10) -> np.ndarray:
     return cv2.dilate(fractional, disk).astype(bool)
 
 
+@dataclass(frozen=True)
+class ErrorMaps:
+    """What each pixel of a matte contributes to its errors, for any number of regions.
+
+    Attributes
+    ----------
+    gradient, connectivity, magnitude, difference : (H, W) float64 arrays
+        Eq. 13, eq. 14, the difference of the benchmark's gradient magnitudes squared, and
+        the difference to the truth.
+    """
+
+    gradient: np.ndarray
+    connectivity: np.ndarray
+    magnitude: np.ndarray
+    difference: np.ndarray
+
+    @classmethod
+    def of(cls, matte: np.ndarray, truth: np.ndarray) -> ErrorMaps:
+        """The maps of two (H, W) arrays in [0, 1].
+
+        Raises
+        ------
+        ValueError
+            If the shapes differ or a value is not finite.
+        """
+        matte, truth = _as_pair(matte, truth)
+        return cls(
+            _gradient_difference(matte, truth),
+            _connectivity_difference(matte, truth),
+            _magnitude_difference(matte, truth),
+            matte - truth,
+        )
+
+    def errors(self, region: np.ndarray | None = None) -> MatteErrors:
+        """Every measure of the matte, in the pixels of a region or in all.
+
+        Parameters
+        ----------
+        region : (H, W) boolean array, optional
+
+        Raises
+        ------
+        ValueError
+            If the region is empty or of another size.
+        """
+        connectivities = _counted(self.connectivity, region)
+        return MatteErrors(
+            dapm_gradient=float(_counted(self.gradient, region).mean()),
+            dapm_connectivity=float(connectivities.mean()),
+            rhemann_gradient=float(_counted(self.magnitude, region).sum() / 1000),
+            rhemann_connectivity=float(connectivities.sum() / 1000),
+            sad=float(_counted(np.abs(self.difference), region).sum() / 1000),
+            mse=float(_counted(self.difference**2, region).mean()),
+        )
+
+
 def evaluate(matte: np.ndarray, truth: np.ndarray, region: np.ndarray | None = None) -> MatteErrors:
     """Every measure of one matte.
 
@@ -287,16 +353,7 @@ def evaluate(matte: np.ndarray, truth: np.ndarray, region: np.ndarray | None = N
     ValueError
         If the shapes differ, a value is not finite or the region is empty.
     """
-    # The two connectivities differ in their normalization only: compute them once.
-    connectivities = _counted(_connectivity_difference(matte, truth), region)
-    return MatteErrors(
-        dapm_gradient=dapm_gradient_error(matte, truth, region),
-        dapm_connectivity=float(connectivities.mean()),
-        rhemann_gradient=rhemann_gradient_error(matte, truth, region),
-        rhemann_connectivity=float(connectivities.sum() / 1000),
-        sad=sad(matte, truth, region),
-        mse=mse(matte, truth, region),
-    )
+    return ErrorMaps.of(matte, truth).errors(region)
 
 
 def _as_pair(matte: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

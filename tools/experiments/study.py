@@ -25,9 +25,11 @@ from prototxt.catalog import NETS
 from tools.evaluation.contact_sheet import write_contact_sheet
 from tools.evaluation.errors_cache import errors_of
 from tools.evaluation.estimates import Errors, compare, estimates
+from tools.evaluation.matte_sources import ModelMattes
+from tools.evaluation.measuring import Task
 from tools.evaluation.methods import MattingMethod, bound_matte, net_method, segmenter_methods
 from tools.evaluation.metrics import MatteErrors
-from tools.evaluation.portraits import evaluate_portraits, people_of
+from tools.evaluation.portraits import people_of
 from tools.evaluation.report import (
     COLUMNS,
     describe_machine,
@@ -39,9 +41,9 @@ from tools.evaluation.report import (
     write_report,
 )
 from tools.evaluation.strata import MEASURES, choices_of, report_by_stratum
+from tools.evaluation.truths import MATTES, truths_of_portraits
 from tools.matting.device import add_gpu_option, choose_gpu
 from tools.matting.models import ROOT
-from tools.matting.session import MattingSession
 from tools.training.selection import PORTRAIT_SET
 
 RESULTS, DOCS, OUT = ROOT / "docs/study.json", ROOT / "docs/training.md", ROOT / "out/study"
@@ -288,8 +290,9 @@ def draw_worst(dataset_folder: Path, model: str, count: int, out: Path, picture:
     errors = errors_of(method, portraits, out)
     stems = worst_of(errors, people_of(dataset_folder, portraits), count)
     known = {portrait.stem: portrait for portrait in portraits}
-    results = evaluate_portraits(MattingSession(model).matte, [known[stem] for stem in stems])
-    rows = [result.row for result in results]
+    truths = truths_of_portraits(dataset_folder, [known[stem] for stem in stems])
+    task = Task(ModelMattes(0.0, model), MATTES)
+    rows = [task.measure(truth)[1] for truth in truths]
     write_contact_sheet(picture, rows, f"{model}: the worst of {len(portraits)}, one a person")
 
 

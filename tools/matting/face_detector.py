@@ -13,10 +13,11 @@ import cv2
 import dlib
 import numpy as np
 
-from data_prep.common.errors import InputError
 from data_prep.common.landmarks import DETECTION_SIDE, LandmarkPredictor
 from prototxt.catalog import FACE_DETECTOR
-from tools.matting.face_boxes import FaceBox, decoded, merged
+from tools.matting.detections import merged
+from tools.matting.face_boxes import FaceBox, decoded
+from tools.matting.opencv_net import read_opencv_net
 from tools.matting.orientation import CERTAIN_FACE, CERTAIN_TURNED_FACE, turned
 from tools.matting.photo_view import FoundFaces, eight_bit_resized, resized
 
@@ -64,10 +65,7 @@ class FaceDetector:
     """Finds faces; the files it needs are read once."""
 
     def __init__(self) -> None:
-        for path in (FACE_DETECTOR.deploy, FACE_DETECTOR.weights):
-            if not path.is_file():
-                raise InputError(f"{path} is missing; restore it with `git checkout`.")
-        self._net = cv2.dnn.readNetFromCaffe(str(FACE_DETECTOR.deploy), str(FACE_DETECTOR.weights))
+        self._net = read_opencv_net(FACE_DETECTOR)
         self._predictor = LandmarkPredictor()
 
     def detect_faces(self, photo: np.ndarray) -> tuple[FoundFace, ...]:

@@ -13,7 +13,7 @@ from prototxt.catalog import IS_INSTALLED, MADE_WEIGHTS, NETS, SHIPPED_WEIGHTS
 
 #: Stands for the code of all mattes that are measured (nets, bands and solves): whoever
 #: changes what they are raises it (`data_prep.common.versions`).
-MATTES_VERSION = 3
+MATTES_VERSION = 4
 
 #: The checkout; in an installed package nothing but the packages is there.
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,6 +32,9 @@ class Model:
         small people get a close-up: worth it only where the scores are good.
     second_opinion : str or None
         A segmenter that is asked too: well inside its people nothing is unknown.
+    person_masks : bool
+        Whether the logit of a segmenter is corrected by masks of the people that a pose
+        detector finds (`tools.matting.person_masks`).
     at_boundary_only : bool
         Whether the net's own scores count only near the boundary of that segmenter's people
         (`tools.matting.ensemble`).
@@ -43,6 +46,7 @@ class Model:
     command: str
     test_time_augmentation: bool = False
     second_opinion: str | None = None
+    person_masks: bool = False
     at_boundary_only: bool = False
 
 
@@ -61,6 +65,7 @@ MODELS = {
         "selfie",
         "python -m tools.convert_selfie" if IS_INSTALLED else "make",
         test_time_augmentation=True,
+        person_masks=True,
     ),
     "ensemble": _model(
         "portrait",

@@ -18,6 +18,7 @@ from tools.matting.caffe_net import build_net, load_weights, read_caffemodel, re
 from tools.matting.models import MODELS
 from tools.matting.orientation import TURN_LEAD, surest_turn, turned
 from tools.matting.people import people_boxes
+from tools.matting.person_masks import PersonMasker, with_second_opinion
 from tools.matting.photo_view import PhotoView, eight_bit_resized, work_shape
 from tools.matting.presence import CERTAIN_PERSON, mean_certainty, person_certainty
 from tools.matting.test_time import mean_over_views
@@ -147,6 +148,7 @@ class Predictor:
         self._test_time_augmentation = files.test_time_augmentation
         self._at_boundary_only = files.at_boundary_only
         self._second_opinion = Predictor(files.second_opinion) if files.second_opinion else None
+        self._masker = PersonMasker() if files.person_masks else None
 
     @property
     def uses_shape_mask(self) -> bool:
@@ -226,8 +228,17 @@ class Predictor:
         logit = self._scores_with_close_ups(photo, ())
         if logit is None:
             return None
+        logit = self._corrected(logit, photo)
         kernel, bias = (blob.data.copy() for blob in self._net.params["score"])
         return SegmenterScores(logit, (kernel[:, :, 0, 0], bias))
+
+    def _corrected(self, logit: np.ndarray, photo: np.ndarray) -> np.ndarray:
+        """A segmenter's logit at a photo's `work_shape`, with the masks of the photo's people."""
+        if self._masker is None:
+            return logit
+        small = eight_bit_resized(photo, (logit.shape[0], logit.shape[1]))
+        masks = self._masker.masks(small, people_boxes(logit))
+        return clipped_scores(with_second_opinion(logit, masks))
 
     def _trimap_scores(self, photo: np.ndarray, faces: Sequence[np.ndarray]) -> TrimapScores | None:
         """Scores of a net that has learned the unknown band; None where it finds nobody."""
@@ -237,8 +248,8 @@ class Predictor:
         second_opinion = None
         # One view suffices, as it counts far from the borders only.
         if self._segmenter is not None and not self._at_boundary_only:
-            logit = self._segmenter.person_logit(photo)
-            second_opinion = enlarged(logit, work_shape(photo.shape))
+            logit = enlarged(self._segmenter.person_logit(photo), work_shape(photo.shape))
+            second_opinion = self._segmenter._corrected(logit, photo)
         return TrimapScores(np.ascontiguousarray(output.transpose(2, 0, 1)), second_opinion)
 
     def _scores_with_close_ups(

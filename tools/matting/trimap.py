@@ -13,7 +13,7 @@ from tools.matting.band import (
     probabilities_from_scores,
     softmax_at,
 )
-from tools.matting.ensemble import near_boundary
+from tools.matting.ensemble import near_common_boundary
 from tools.matting.orientation import turned_points
 from tools.matting.photo_view import Faces, PhotoView
 
@@ -159,7 +159,8 @@ def estimate_trimap(view: PhotoView, scores: ClassScores) -> TrimapEstimate:
         if net is not None:
             own_faces = faces_of_people(net.person_margin, view.faces, shape)
             own = probabilities_from_scores(small, net.scores, own_faces, shape)
-            np.copyto(probabilities, own, where=near_boundary(segmenter.logit, shape))
+            agreed = near_common_boundary(segmenter.logit, net.person_margin, shape)
+            np.copyto(probabilities, own, where=agreed)
     elif net is None:
         return empty_estimate(view.shape, scores.certainty)
     elif net.is_final:

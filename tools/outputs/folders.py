@@ -275,12 +275,30 @@ class Companions:
                     self._files.setdefault(path.relative_to(given).with_suffix(""), []).append(path)
         self._ends = Counter(end for target in targets for end in _ends(target))
 
-    def find(self, target: Path, photo: str) -> Path:
-        """The companion of one photo.
+    def candidates(self, target: Path) -> list[Path]:
+        """Files that are called as the companion of one photo; one, if all is well.
 
         In a folder it lies where the photo's outputs lie in theirs.  Without some of the
         first folders of that path, as where all companions lie in one folder, it is
         found if no other photo is called so.
+
+        Parameters
+        ----------
+        target : Path
+            One of the targets.
+        """
+        if self._files is None:
+            return [self._given]
+        for end in _ends(target):
+            if end != target and self._ends[end] > 1:
+                break
+            names = (end.with_name(end.name + ending) for ending in ENDINGS[self._kind])
+            if found := [path for name in names for path in self._files.get(name, ())]:
+                return found
+        return []
+
+    def find(self, target: Path, photo: str) -> Path:
+        """The companion of one photo, see `candidates`.
 
         Parameters
         ----------
@@ -294,16 +312,7 @@ class Companions:
         InputError
             If there is none or there are several.
         """
-        if self._files is None:
-            return self._given
-        found: list[Path] = []
-        for end in _ends(target):
-            if end != target and self._ends[end] > 1:
-                break
-            names = (end.with_name(end.name + ending) for ending in ENDINGS[self._kind])
-            found = [path for name in names for path in self._files.get(name, ())]
-            if found:
-                break
+        found = self.candidates(target)
         if len(found) == 1:
             return found[0]
         name = NAMES[self._kind]

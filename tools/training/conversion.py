@@ -58,7 +58,11 @@ def bilinear_weights(channels: int) -> np.ndarray:
 
 
 def converted_weights(
-    net: caffe_pb2.NetParameter, model: Path, source: str, given: Sequence[str] = ()
+    net: caffe_pb2.NetParameter,
+    model: Path,
+    source: str,
+    given: Sequence[str] = (),
+    part: slice = slice(None),
 ) -> dict[str, list[np.ndarray]]:
     """Weights of the convolutions of a net, from a model with the same ones.
 
@@ -72,6 +76,8 @@ def converted_weights(
         Where the net is described, for messages.
     given : sequence of str
         Layers that the model does not have.
+    part : slice
+        Which of the model's convolutions are the net's; all by default.
 
     Returns
     -------
@@ -89,7 +95,7 @@ def converted_weights(
             weights[layer.name] = [bilinear_weights(layer.convolution_param.num_output)]
         elif layer.type in ("Convolution", "Deconvolution") and layer.name not in given:
             learned.append(layer)
-    operators = list(weighted_operators(model))
+    operators = list(weighted_operators(model))[part]
     if len(operators) != len(learned):
         raise InputError(
             f"{model} has {len(operators)} convolutions, {source} "

@@ -1,0 +1,32 @@
+"""Caffe nets that OpenCV runs."""
+
+from __future__ import annotations
+
+import cv2
+
+from data_prep.common.errors import InputError
+from prototxt.catalog import OpenCvNet
+
+
+def read_opencv_net(files: OpenCvNet) -> cv2.dnn.Net:
+    """A net with its weights.
+
+    Raises
+    ------
+    InputError
+        If a file is missing.
+    """
+    check_files(files)
+    return cv2.dnn.readNetFromCaffe(str(files.deploy), str(files.weights))
+
+
+def check_files(files: OpenCvNet) -> None:
+    """Refuse a net whose files are not there.
+
+    Raises
+    ------
+    InputError
+    """
+    for path in (files.deploy, files.weights):
+        if not path.is_file():
+            raise InputError(f"{path} is missing; {files.remedy}.")
