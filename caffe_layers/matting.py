@@ -28,12 +28,20 @@ from __future__ import annotations
 
 import numpy as np
 
+from caffe_layers.active_region import GROWTH, OUTER_SHARE, ActiveRegion, active_region
 from caffe_layers.affinities import Affinities, affinities
 from caffe_layers.laplacian import DEFAULT_EPSILON, MattingLaplacian, matting_laplacian
-from caffe_layers.linear_solver import HybridSolver, LinearSolver
-from caffe_layers.matting_system import matting_system
+from caffe_layers.linear_solver import (
+    RESIDUAL_TOLERANCE,
+    HybridSolver,
+    LinearSolver,
+    SolveError,
+    euclidean_norm,
+)
+from caffe_layers.matting_system import data_term, matting_system
 
 DEFAULT_LAMBDA = 100.0
+WHITE = 255.0
 #: Training may push lambda to 0 and below, where D is no longer positive definite.
 LAMBDA_FLOOR = 1e-3
 
@@ -179,9 +187,35 @@ def solve_alpha(
     >>> alpha[2].round(1).tolist()
     [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0]
     """
-    colors = np.asarray(image, dtype=np.float64) / 255.0
-    laplacian = matting_laplacian(colors, epsilon)
+    image = np.asarray(image)
     foreground, background = (np.asarray(p, np.float64) for p in (foreground, background))
-    ties = affinities(colors, foreground, background, extent) if mu else None
-    alpha = MattingFunction().forward(laplacian, foreground, background, lambda_, ties, mu)
-    return np.clip(alpha, 0.0, 1.0)
+    ties = None
+    if mu:
+        colors = np.asarray(image, np.float64) / WHITE
+        ties = affinities(colors, foreground, background, extent)
+    data = data_term(foreground, background, lambda_, image.shape[:2])
+    for growth in (GROWTH, 2 * GROWTH, None):  # None: the whole image
+        region = None
+        if growth is not None:
+            region = _region(data, lambda_ * foreground, ties, growth)
+            if region is None:
+                continue
+        laplacian = matting_laplacian(image, epsilon, region=region, white=WHITE)
+        function = MattingFunction()
+        try:
+            alpha = function.forward(laplacian, foreground, background, lambda_, ties, mu)
+            break
+        except SolveError:
+            if region is None:
+                raise
+    return np.clip(alpha, 0.0, 1.0, out=alpha)
+
+
+def _region(
+    data: np.ndarray, rhs: np.ndarray, ties: Affinities | None, growth: int
+) -> ActiveRegion | None:
+    """The pixels to solve for, or None if they are nearly all."""
+    tolerance = 0.9 * OUTER_SHARE * RESIDUAL_TOLERANCE * euclidean_norm(rhs)
+    tied = None if ties is None else ties.pixels
+    region = active_region(data, tied=tied, rhs=rhs, tolerance=tolerance, growth=growth)
+    return None if region.active.all() else region

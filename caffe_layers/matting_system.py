@@ -101,20 +101,36 @@ def matting_system(
         If the shapes differ, lambda is not positive, mu is negative or an input is not
         finite.
     """
-    if not (np.isfinite(lambda_) and lambda_ > 0):
-        raise ValueError(f"lambda must be positive, not {lambda_}")
     if not (np.isfinite(mu) and mu >= 0):
         raise ValueError(f"mu must not be negative, and is {mu}")
     if affinities is not None and affinities.shape != laplacian.shape:
         raise ValueError(
             f"affinities {affinities.shape} and image {laplacian.shape} differ in size"
         )
-    if not foreground.shape == background.shape == laplacian.shape:
+    data = data_term(foreground, background, lambda_, laplacian.shape)
+    return MattingSystem(laplacian, data, affinities, mu)
+
+
+def data_term(
+    foreground: np.ndarray, background: np.ndarray, lambda_: float, shape: tuple[int, ...]
+) -> np.ndarray:
+    """Diagonal of the data term, lambda (F + B) plus `DATA_FLOOR`, for an image of a shape (H, W).
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ, lambda is not positive or an input is not finite.
+    """
+    if not (np.isfinite(lambda_) and lambda_ > 0):
+        raise ValueError(f"lambda must be positive, not {lambda_}")
+    if not foreground.shape == background.shape == shape:
         raise ValueError(
             f"foreground {foreground.shape}, background {background.shape} and "
-            f"image {laplacian.shape} differ in size"
+            f"image {shape} differ in size"
         )
-    data = lambda_ * (foreground + background) + DATA_FLOOR
+    data = foreground + background
+    data *= lambda_
+    data += DATA_FLOOR
     if not np.isfinite(data).all():
         raise ValueError("the foreground or background probabilities are not finite")
-    return MattingSystem(laplacian, data, affinities, mu)
+    return data
