@@ -88,7 +88,8 @@ def active_region(
     active = grown(undecided, growth * reach)
     if rhs is not None:
         step = _hybrid.largest_step(tolerance, data.size, radius)
-        active |= grown(_hybrid.uneven_pixels(rhs, data, 1 - active, step), reach)
+        outer = grown(1 - active, reach)
+        active |= grown(_hybrid.uneven_pixels(rhs, data, outer, step), reach)
     if np.count_nonzero(active) > MOST_ACTIVE * active.size:
         active = np.ones_like(active)
     return ActiveRegion(

@@ -38,7 +38,8 @@ from caffe_layers.linear_solver import (
     SolveError,
     euclidean_norm,
 )
-from caffe_layers.matting_system import data_term, matting_system
+from caffe_layers.matting_system import MattingSystem, data_term, matting_system
+from caffe_layers.smoothing import smoothed
 
 DEFAULT_LAMBDA = 100.0
 WHITE = 255.0
@@ -152,6 +153,7 @@ def solve_alpha(
     epsilon: float = DEFAULT_EPSILON,
     mu: float = 0.0,
     extent: tuple[int, int] | None = None,
+    smooth: bool = False,
 ) -> np.ndarray:
     """Alpha matte of one photo.
 
@@ -170,6 +172,8 @@ def solve_alpha(
         there are none.
     extent : (int, int), optional
         Size (H, W) of the photo that the image is a part of; the image's own by default.
+    smooth : bool
+        Smooth the image first, edges kept (`caffe_layers.smoothing`).
 
     Returns
     -------
@@ -191,24 +195,38 @@ def solve_alpha(
     foreground, background = (np.asarray(p, np.float64) for p in (foreground, background))
     ties = None
     if mu:
+        image, smooth = (smoothed(image), False) if smooth else (image, False)
         colors = np.asarray(image, np.float64) / WHITE
         ties = affinities(colors, foreground, background, extent)
+    # What a large photo does not need any longer is dropped before the factor grows.
     data = data_term(foreground, background, lambda_, image.shape[:2])
-    for growth in (GROWTH, 2 * GROWTH, None):  # None: the whole image
-        region = None
-        if growth is not None:
-            region = _region(data, lambda_ * foreground, ties, growth)
-            if region is None:
-                continue
-        laplacian = matting_laplacian(image, epsilon, region=region, white=WHITE)
-        function = MattingFunction()
-        try:
-            alpha = function.forward(laplacian, foreground, background, lambda_, ties, mu)
+    rhs = lambda_ * foreground
+    del foreground, background
+    solver = HybridSolver()
+    for growth in (GROWTH, 2 * GROWTH):
+        region = _region(data, rhs, ties, growth)
+        if region is None:
             break
+        try:
+            laplacian = _laplacian(image, epsilon, smooth, region)
+            solver.factorize(MattingSystem(laplacian, data, ties, mu))
+            return _clipped(solver.solve(rhs))
         except SolveError:
-            if region is None:
-                raise
+            pass
+    solver.factorize(MattingSystem(_laplacian(image, epsilon, smooth), data, ties, mu))
+    return _clipped(solver.solve(rhs))
+
+
+def _clipped(alpha: np.ndarray) -> np.ndarray:
     return np.clip(alpha, 0.0, 1.0, out=alpha)
+
+
+def _laplacian(
+    image: np.ndarray, epsilon: float, smooth: bool, region: ActiveRegion | None = None
+) -> MattingLaplacian:
+    if smooth:
+        image = smoothed(image, None if region is None else region.reached)
+    return matting_laplacian(image, epsilon, region=region, white=WHITE)
 
 
 def _region(

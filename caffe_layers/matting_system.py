@@ -34,12 +34,25 @@ class MattingSystem:
         E; None where there is no such term.
     mu : float
         Weight of E, not negative.
+
+    Raises
+    ------
+    ValueError
+        If mu is negative or not finite, or E is of an image of another size.
     """
 
     laplacian: MattingLaplacian
     data: np.ndarray
     affinities: Affinities | None = None
     mu: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.mu) and self.mu >= 0):
+            raise ValueError(f"mu must not be negative, and is {self.mu}")
+        if self.affinities is not None and self.affinities.shape != self.shape:
+            raise ValueError(
+                f"affinities {self.affinities.shape} and image {self.shape} differ in size"
+            )
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -101,12 +114,6 @@ def matting_system(
         If the shapes differ, lambda is not positive, mu is negative or an input is not
         finite.
     """
-    if not (np.isfinite(mu) and mu >= 0):
-        raise ValueError(f"mu must not be negative, and is {mu}")
-    if affinities is not None and affinities.shape != laplacian.shape:
-        raise ValueError(
-            f"affinities {affinities.shape} and image {laplacian.shape} differ in size"
-        )
     data = data_term(foreground, background, lambda_, laplacian.shape)
     return MattingSystem(laplacian, data, affinities, mu)
 

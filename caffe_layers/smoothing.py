@@ -43,7 +43,7 @@ def smoothed(photo: np.ndarray, where: np.ndarray | None = None) -> np.ndarray:
     for top, left in itertools.product(range(0, height, TILE), range(0, width, TILE)):
         asked = where[top : top + TILE, left : left + TILE]
         if asked.any():
-            rows, columns = asked.any(axis=1).nonzero()[0], asked.any(axis=0).nonzero()[0]
+            rows, columns = (np.flatnonzero(asked.any(axis=axis)) for axis in (1, 0))
             _smooth_part(
                 levels,
                 extremes,

@@ -97,9 +97,8 @@ class PreconditionedSystem {
   // x with D x = rhs, the number of iterations, or -1 where they do not suffice, and the norms of
   // the residual of all of D and of rhs.
   //
-  // Stops when |r| <= residual_tolerance |rhs| and the preconditioned residual,
-  // which is nearly the error, is below error_tolerance times x (in the largest
-  // element); it then corrects x by it.
+  // Stops when the residual's norm is residual_tolerance times that of rhs or less, and the error
+  // about error_tolerance times x (in the largest element).
   py::tuple solve(Array rhs, double residual_tolerance, double error_tolerance,
                   int most_iterations) {
     check(rhs);
@@ -286,30 +285,38 @@ class PreconditionedSystem {
     residual_.resize(size);
     const double wanted = residual_tolerance * outcome.norm;
     const Exterior exterior(matrix_, diagonal_data_, decided_.data(), outer_.data());
+    double unseen = 0.0;   // a bound of the residual where it is not computed
+    double outside = 0.0;  // the residual where conjugate gradients do not run
+    double largest_solution = 0.0;
     for (int round = 0; round < kMostRounds; ++round) {
-      double unseen = 0.0;  // a bound of the residual where it is not computed
       if (active_.whole()) {
-        if (round) break;
-        std::copy_n(b, size, residual_.data());
+        if (round == 0) std::copy_n(b, size, residual_.data());
       } else if (round == 0 && exterior.is_even(b, kShare * wanted)) {
         unseen = kShare * wanted;
         exterior.divide(b, x);
         start_residual(b, x);
+      } else if (round > 0 && outside <= 0.5 * wanted) {
+        // Conjugate gradients alone go on.
       } else if (matrix_.storage().whole()) {
         next_residual_.resize(size);
         const double norm = round ? outcome.residual : outcome.norm;
         exterior.polynomial(round ? residual_.data() : b, kShare * wanted / norm, x,
                             next_residual_.data());
         residual_.swap(next_residual_);
+        unseen = 0.0;
       } else {
         return {-1, outcome.residual, outcome.norm};
       }
-      const int steps =
-          conjugate_gradients(0.5 * wanted, error_tolerance, most_iterations);
+      const int steps = conjugate_gradients(0.25 * wanted, error_tolerance, most_iterations,
+                                            largest_solution);
       if (steps < 0) return {-1, outcome.residual, outcome.norm};
       outcome.iterations += steps;
       add_solution(x);
-      outcome.residual = std::sqrt(square_norm(residual_.data())) + unseen;
+      const double *residual = residual_.data(), all = square_norm(residual);
+      const double inside =
+          sum([=](size_t, size_t pixel) { return residual[pixel] * residual[pixel]; });
+      outcome.residual = std::sqrt(all) + unseen;
+      outside = std::sqrt(std::max(0.0, all - inside)) + unseen;
       if (outcome.residual <= wanted) break;
     }
     return outcome;
@@ -343,10 +350,12 @@ class PreconditionedSystem {
     });
   }
 
-  // Solves D x_ = residual_ on the active region, with 0 outside, to a residual of `wanted`.
-  // Returns the number of iterations or -1.
+  // Solves D x_ = residual_ on the active region, with 0 outside, to a residual of `wanted` and an
+  // error of `error_tolerance` times its largest element or the earlier solution's, `largest_x`,
+  // which it replaces.  Returns the number of iterations or -1.
   // Lambdas take the arrays by value: loops over references do not vectorise.
-  int conjugate_gradients(double wanted, double error_tolerance, int most_iterations) {
+  int conjugate_gradients(double wanted, double error_tolerance, int most_iterations,
+                          double& largest_x) {
     const double* b = residual_.data();
     double *r = r_.data(), *z = z_.data(), *x = x_.data(), *q = q_.data(), *p = p_.data();
     // A right-hand side of norm 1 keeps the factor's floats away from underflow.
@@ -361,11 +370,13 @@ class PreconditionedSystem {
     double before = std::numeric_limits<double>::min();
     for (int iteration = 0; iteration <= most_iterations; ++iteration) {
       precondition();
-      // z is nearly the error, and x is corrected by it: what it leaves is smaller than z about as
-      // much as z is smaller than the z before.
-      const double error = largest(z_), left = error * std::min(1.0, error / before);
+      // z is nearly the error, and x is corrected by it.  That leaves about as much of error and
+      // residual as z is of the z before; should it be more, another round follows.
+      const double error = largest(z_), share = std::min(1.0, error / before);
       before = error;
-      if (residual * norm <= wanted && left <= error_tolerance * largest(x_)) {
+      const double scale = std::max(largest_x, largest(x_) * norm);
+      if (residual * norm * share <= wanted && error * norm * share <= error_tolerance * scale) {
+        largest_x = scale;
         each_active([=](size_t i, size_t) { x[i] = (x[i] + z[i]) * norm; });
         return iteration;
       }
@@ -403,15 +414,15 @@ class PreconditionedSystem {
   std::vector<double> row_sums_;
 };
 
-// The decided pixels where rhs / data differs from that of a decided neighbor by more than `step`.
-Mask uneven_pixels(Array rhs, Array data, Mask decided, double step) {
-  for (const py::array& each : {py::array(rhs), py::array(decided)})
+// The pixels of a mask where rhs / data differs from a neighbor's of the mask by more than `step`.
+Mask uneven_pixels(Array rhs, Array data, Mask mask, double step) {
+  for (const py::array& each : {py::array(rhs), py::array(mask)})
     if (data.ndim() != 2 || each.ndim() != 2 || each.shape(0) != data.shape(0) ||
         each.shape(1) != data.shape(1))
       throw std::invalid_argument("data, right-hand side and mask differ in shape");
   const int height = int(data.shape(0)), width = int(data.shape(1));
   Mask result({py::ssize_t(height), py::ssize_t(width)});
-  const Steps steps{rhs.data(), data.data(), decided.data(), step};
+  const Steps steps{rhs.data(), data.data(), mask.data(), step};
   uint8_t* out = result.mutable_data();
   py::gil_scoped_release release;
 #pragma omp parallel for
@@ -431,7 +442,7 @@ PYBIND11_MODULE(_hybrid, m) {
   m.doc() = "Preconditioned conjugate gradients; see caffe_layers/linear_solver.py.";
   m.attr("OUTER_SHARE") = kShare;
   m.def("largest_step", &largest_step, py::arg("allowed"), py::arg("pixels"), py::arg("radius"));
-  m.def("uneven_pixels", &uneven_pixels, py::arg("rhs"), py::arg("data"), py::arg("decided"),
+  m.def("uneven_pixels", &uneven_pixels, py::arg("rhs"), py::arg("data"), py::arg("mask"),
         py::arg("step"));
   py::class_<PreconditionedSystem>(m, "PreconditionedSystem")
       .def(py::init())

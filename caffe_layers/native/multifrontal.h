@@ -65,7 +65,9 @@ class MultifrontalCholesky {
     stored_.resize(pixel_.size());
     for (size_t i = 0; i < pixel_.size(); ++i)
       stored_[i] = matrix.storage().place(pixel_[i] / width_, pixel_[i] % width_);
-    return factorize_fronts(matrix, diagonal);
+    const bool definite = factorize_fronts(matrix, diagonal);
+    number_ = {};
+    return definite;
   }
 
   // The pixels under the mask, row-major indices, in the order of elimination.
