@@ -239,15 +239,15 @@ class PardisoSolver:
 
 
 class HybridSolver:
-    """Conjugate gradients on D, preconditioned by a factor of its hard part.
+    """Conjugate gradients on the active region of D, preconditioned by a factor of its hard part.
 
-    Where lambda (F + B) is large D is nearly diagonal; what makes D hard to
-    solve is the block of *weak* pixels (see `WEAK_DATA`), dilated by the reach
-    of the stencil.  The preconditioner is a Cholesky factor of that block and
-    the diagonal elsewhere, both without affinities.  The factor is in single
-    precision and orders the pixels by their place in the image
+    Where lambda (F + B) is large D is nearly diagonal, and its solution is known a few pixels
+    away from where it is small (`caffe_layers.active_region`).  What makes D hard to
+    solve is the block of *weak* pixels and some around them.  The preconditioner is a Cholesky
+    factor of that block and the diagonal elsewhere, both without affinities.  The factor is in
+    single precision and orders the pixels by their place in the image
     (`native/multifrontal.h`), so it takes no analysis; the iteration is in double
-    precision and ends at the true residual.  Should the factor break down or the
+    precision and ends at the true residual of all of D.  Should the factor break down or the
     iteration stall, D is factorized as a whole by PARDISO.
 
     Attributes
@@ -268,7 +268,7 @@ class HybridSolver:
         """Nothing depends on the size alone."""
 
     def factorize(self, system: MattingSystem) -> None:
-        """Factor of the weak block."""
+        """Factor of the hard block; the system's Laplacian may be that of a region alone."""
         self._system = system
         self.used = "hybrid"
         laplacian, ties = system.laplacian, system.affinities
