@@ -53,7 +53,7 @@ TEST_PACKAGES := chromium chromium-driver
 
 .PHONY: all help setup serve serve-bench test test-all caffe-test gpu-check sanitize bench bench-readme \
   matte-bench data train train-portrait train-fcn8s-half study tune-lr ablation prototxt \
-  clean render-env portraits portrait-set composites portraits-check render-test test-wheel docs lint
+  clean compare-peers render-env portraits portrait-set composites portraits-check render-test test-wheel docs lint
 
 ## all | `make`: setup, then mattes of the astronaut photo in out/ | 8 minutes on 2 cores, 3 GB of disk; seconds when all is there
 all: setup out/astronaut_sheet.png
@@ -295,6 +295,29 @@ matte-bench: setup
 	$(PYTHON) -m tools.benchmarks.mattes speed
 	$(PYTHON) -m tools.benchmarks.mattes readme
 
+# Free programs that others would take, in an environment of their own: what they need is
+# none of our dependencies.
+PEERS_VENV := .venv-peers
+PEERS_PYTHON := $(PEERS_VENV)/bin/python
+PEERS_STAMPS := $(PEERS_VENV)/stamps
+FOLDER ?= data/sample
+EVERY ?= 1
+compare_peers = tools.compare_peers $(1) --folder $(call quoted,$(FOLDER)) --every $(EVERY)
+
+$(PEERS_STAMPS)/python: requirements/peers.txt requirements/constraints-peers.txt | $(STAMPS)/system
+	base="$(BASE_PYTHON)"; [ -n "$$base" ] || base=$$(command -v python3.11 || true)
+	[ -n "$$base" ] || { echo "No Python 3.11 was found: install python3.11 or set BASE_PYTHON=/path/to/python3.11."; exit 1; }
+	[ -x $(PEERS_PYTHON) ] || "$$base" -m venv $(PEERS_VENV)
+	$(PEERS_PYTHON) -m pip install --quiet --disable-pip-version-check \
+	  -c requirements/constraints-peers.txt -r requirements/peers.txt
+	mkdir -p $(@D)
+	touch $@
+
+## compare-peers | our mattes and those of free programs, on FOLDER=data/sample | 6 minutes on 2 cores, 1 GB of disk
+compare-peers: setup $(PEERS_STAMPS)/python
+	$(PEERS_PYTHON) -m $(call compare_peers,masks)
+	$(PYTHON) -m $(call compare_peers,report)
+
 # --- documentation ------------------------------------------------------------
 
 # An environment of its own, which needs neither Caffe nor `make`: the API pages are made
@@ -383,4 +406,4 @@ gpu-check: setup caffe-test $(MODELS)/lite_init.caffemodel
 # measured errors (out/) are hours of work.
 clean:
 	rm -rf build $(VENV)
-	echo "Removed build/ and $(VENV)/.  Kept: data/, snapshots/, out/ and $(RENDER_VENV)/; remove what you want."
+	echo "Removed build/ and $(VENV)/.  Kept: data/, snapshots/, out/, $(RENDER_VENV)/ and $(PEERS_VENV)/; remove what you want."

@@ -32,6 +32,7 @@ OPTIONAL = {"caffe", "dask", "distributed", "onnxruntime"}
 # Packages by the module that they bring, where the names differ.
 PACKAGE_OF = {
     "PIL": "pillow",
+    "ai_edge_litert": "ai-edge-litert",
     "cv2": "opencv-python-headless",
     "dlib": "dlib-bin",
     "google": "protobuf",
@@ -75,7 +76,7 @@ def test_every_asset_is_named_in_the_notice_with_its_package_and_license(name: s
         f"{name}.txt"
         for name in (
             *("runtime", "caffe", "build", "test", "bench", "onnx", "render"),
-            *("gpu", "gpu-cudnn"),
+            *("gpu", "gpu-cudnn", "peers"),
         )
     ],
 )
@@ -126,7 +127,7 @@ def imports_of(path: Path) -> set[str]:
 
 
 def test_every_imported_package_is_a_dependency():
-    """But for the studio and the benchmark, which have requirements of their own."""
+    """But for the studio, benchmark and comparison, which have requirements of their own."""
     # Programs that are started as files find `use_venv` beside them.
     known = sys.stdlib_module_names | set(FOLDERS) | OPTIONAL | {"use_venv"}
     undeclared = {}
@@ -138,6 +139,8 @@ def test_every_imported_package_is_a_dependency():
             if path.stem == "bench" or "benchmarks" in path.parts:
                 declared |= requirements("bench.txt").keys() | {"numba", "scikit-sparse"}
                 declared |= requirements("caffe.txt").keys()
+            if path.stem == "peers":
+                declared |= requirements("peers.txt").keys()
             for module in imports_of(path) - known:
                 if PACKAGE_OF.get(module, module) not in declared:
                     undeclared.setdefault(module, set()).add(path.name)

@@ -51,7 +51,7 @@ DOCUMENTS = [ROOT / name for name in LISTED.stdout.splitlines()]
 COMMAND_TAGS = {"", "sh", "bash", "console"}
 OTHER_TAGS = {"python", "prototxt", "text", "bibtex"}
 #: Where another program of the same name says the same: the studio's environment is optional.
-INSTEAD = {".venv-render/bin/python": ".venv/bin/python"}
+INSTEAD = {f".venv-{name}/bin/python": ".venv/bin/python" for name in ("render", "peers")}
 MAKE_ENVIRONMENT = [  # as it is: these tests are no place to build it
     option
     for stamp in ("system", "python", "caffe-mkl", "caffe-open", "extension")

@@ -27,9 +27,8 @@ from tools.matting.models import MODELS
 from tools.matting.photo_view import eight_bit_resized, resized, work_shape
 from tools.matting.session import Matte, MattingSession
 from tools.outputs.effects import composite
-from tools.outputs.sheets import captioned, render_trimap, shrink
+from tools.outputs.sheets import GREEN, captioned, render_trimap, shrink, stacked
 
-GREEN = (80, 160, 80)
 TILE_HEIGHT = 280
 
 
@@ -78,13 +77,6 @@ def row_of(name: str, photo: np.ndarray, mattes: Mapping[str, Matte]) -> np.ndar
         person = composite(foreground, alpha, np.uint8([[GREEN]]))
         tiles += [(model, resized(trimap, shape)), ("", resized(person, shape))]
     return captioned(tiles, len(tiles))
-
-
-def stacked(rows: Sequence[np.ndarray]) -> np.ndarray:
-    """Put pictures of different widths below one another, on white."""
-    width = max(row.shape[1] for row in rows)
-    right = [((0, 0), (0, width - row.shape[1]), (0, 0)) for row in rows]
-    return np.vstack([np.pad(row, edge, constant_values=255) for row, edge in zip(rows, right)])
 
 
 def main(argv: list[str] | None = None) -> int:

