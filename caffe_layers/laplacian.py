@@ -18,6 +18,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from caffe_layers import _laplacian  # type: ignore[attr-defined]  # compiled
+from caffe_layers.active_region import ActiveRegion, grown
 
 DEFAULT_EPSILON = 1e-7
 
@@ -28,20 +29,25 @@ class MattingLaplacian:
 
     Attributes
     ----------
-    planes : (K, H, W) float64 ndarray
+    planes : (K, H, W) or (K, n) float64 ndarray
         ``planes[k, y, x]`` is L between pixel (y, x) and the pixel at the
-        k-th upper offset from it: (0, 0..2r), (1, -2r..2r) ... (2r, -2r..2r).
+        k-th upper offset from it: (0, 0..2r), (1, -2r..2r) ... (2r, -2r..2r).  With a
+        region: of its n reached pixels alone, row by row.
     radius : int
         Window radius r.
+    region : ActiveRegion or None
+        Where it is not None the rows of active pixels are right, others lack windows; only
+        `HybridSolver` takes such a Laplacian.
     """
 
     planes: np.ndarray
     radius: int
+    region: ActiveRegion | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
         """Image size (H, W)."""
-        return self.planes.shape[1:]
+        return self.planes.shape[1:] if self.region is None else self.region.active.shape
 
     def apply(self, x: np.ndarray) -> np.ndarray:
         """L x for an (H, W) array of unknowns."""
@@ -68,20 +74,27 @@ class MattingLaplacian:
 
 
 def matting_laplacian(
-    image: np.ndarray, epsilon: float = DEFAULT_EPSILON, radius: int = 1
+    image: np.ndarray,
+    epsilon: float = DEFAULT_EPSILON,
+    radius: int = 1,
+    region: ActiveRegion | None = None,
+    white: float = 1.0,
 ) -> MattingLaplacian:
     """Matting Laplacian of a color image.
 
     Parameters
     ----------
     image : (H, W, 3) array_like
-        Colors in units of [0, 1]; any constant offset is allowed, so a
+        Colors in units of [0, `white`]; any constant offset is allowed, so a
         mean-subtracted image gives the same result.
     epsilon : float
-        Regularization of the window covariance, in squared color units.
+        Regularization of the window covariance, in squared color units of [0, 1].
         Larger values smooth the matte.
     radius : int
         Window radius; 1 means 3 x 3 windows.
+    region : ActiveRegion, optional
+        Compute only the windows that its active pixels need.
+    white : float
 
     Returns
     -------
@@ -98,8 +111,15 @@ def matting_laplacian(
     image = np.asarray(image)
     if image.ndim != 3:
         raise ValueError(f"the image must have shape (H, W, 3), not {image.shape}")
-    planes = np.ascontiguousarray(np.moveaxis(image, 2, 0), dtype=np.float64)
-    return MattingLaplacian(_laplacian.stencil(planes, epsilon, radius), radius)
+    if image.dtype != np.float32:
+        image = np.asarray(image, np.float64)
+    image = np.ascontiguousarray(image)
+    if region is None:
+        planes = _laplacian.stencil(image, white, epsilon, radius, None, None)
+        return MattingLaplacian(planes.reshape(-1, *image.shape[:2]), radius)
+    centers = grown(region.active, radius)
+    planes = _laplacian.stencil(image, white, epsilon, radius, centers, region.reached)
+    return MattingLaplacian(planes, radius, region)
 
 
 def upper_csr_pattern(shape: tuple[int, int], radius: int = 1) -> tuple[np.ndarray, np.ndarray]:

@@ -18,11 +18,11 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-import cv2
 import numpy as np
 import scipy.sparse as sp
 
 from caffe_layers import _hybrid  # type: ignore[attr-defined]  # compiled
+from caffe_layers.active_region import active_region
 from caffe_layers.laplacian import upper_csr_pattern
 from caffe_layers.matting_system import MattingSystem
 
@@ -39,13 +39,10 @@ RESIDUAL_TOLERANCE = 1e-8
 #: every pixel is unknown.
 ROUNDING_LEVEL = 1e-14
 
-#: Pixels with lambda (F + B) below this are weak: the Laplacian, whose
-#: diagonal is of the order of 10, matters there.
-WEAK_DATA = 20.0
-#: Conjugate gradients stop when the residual is small enough and the
-#: preconditioned residual, which is nearly the error, is this small against
-#: the solution; the solution is then corrected by it.
-ERROR_TOLERANCE = 1e-7
+#: Conjugate gradients stop when the residual is small enough and the error is about this small
+#: against the solution.  It is known from the preconditioned residual, by which the solution is
+#: corrected.
+ERROR_TOLERANCE = 1e-9
 MOST_ITERATIONS = 60
 #: With affinities, which the preconditioner does not have, and which PARDISO is slow with.
 MOST_ITERATIONS_WITH_AFFINITIES = 500
@@ -202,6 +199,8 @@ class PardisoSolver:
             If D is not positive definite, or has affinities between more than
             `MOST_TIED_PIXELS`.
         """
+        if system.laplacian.region is not None:
+            raise SolveError("the system cannot be solved on its active region alone")
         self._system = system
         if system.affinities is not None:
             count = system.affinities.pixels.size
@@ -240,15 +239,15 @@ class PardisoSolver:
 
 
 class HybridSolver:
-    """Conjugate gradients on D, preconditioned by a factor of its hard part.
+    """Conjugate gradients on the active region of D, preconditioned by a factor of its hard part.
 
-    Where lambda (F + B) is large D is nearly diagonal; what makes D hard to
-    solve is the block of *weak* pixels (see `WEAK_DATA`), dilated by the reach
-    of the stencil.  The preconditioner is a Cholesky factor of that block and
-    the diagonal elsewhere, both without affinities.  The factor is in single
-    precision and orders the pixels by their place in the image
+    Where lambda (F + B) is large D is nearly diagonal, and its solution is known a few pixels
+    away from where it is small (`caffe_layers.active_region`).  What makes D hard to
+    solve is the block of *weak* pixels and some around them.  The preconditioner is a Cholesky
+    factor of that block and the diagonal elsewhere, both without affinities.  The factor is in
+    single precision and orders the pixels by their place in the image
     (`native/multifrontal.h`), so it takes no analysis; the iteration is in double
-    precision and ends at the true residual.  Should the factor break down or the
+    precision and ends at the true residual of all of D.  Should the factor break down or the
     iteration stall, D is factorized as a whole by PARDISO.
 
     Attributes
@@ -269,18 +268,27 @@ class HybridSolver:
         """Nothing depends on the size alone."""
 
     def factorize(self, system: MattingSystem) -> None:
-        """Factor of the weak block."""
+        """Factor of the hard block; the system's Laplacian may be that of a region alone."""
         self._system = system
         self.used = "hybrid"
-        laplacian = system.laplacian
+        laplacian, ties = system.laplacian, system.affinities
+        tied = None if ties is None else ties.pixels
+        region = laplacian.region or active_region(system.data, laplacian.radius, tied)
         if not self._preconditioned.factorize(
-            laplacian.planes, system.data, weak_block(system), laplacian.radius
+            laplacian.planes,
+            system.data,
+            region.hard,
+            region.active,
+            region.reached,
+            region.outer,
+            region.decided,
+            laplacian.radius,
         ):
             self._factorize_fully()
-        elif system.affinities is not None:
-            matrix = system.affinities.matrix
+        elif ties is not None:
+            matrix = ties.matrix
             self._preconditioned.add(
-                system.affinities.pixels, matrix.indptr, matrix.indices, system.mu * matrix.data
+                ties.pixels, matrix.indptr, matrix.indices, system.mu * matrix.data
             )
 
     def solve(self, rhs: np.ndarray) -> np.ndarray:
@@ -288,29 +296,21 @@ class HybridSolver:
         if self.used == "hybrid":
             tied = self._system.affinities is not None
             most = MOST_ITERATIONS_WITH_AFFINITIES if tied else MOST_ITERATIONS
-            x, self.iterations = self._preconditioned.solve(
+            x, self.iterations, residual, norm = self._preconditioned.solve(
                 rhs, RESIDUAL_TOLERANCE, ERROR_TOLERANCE, most
             )
-            try:
-                # The recurrence of the residual may drift from the truth.
-                check_residual(self._system, x, rhs)
-                if self.iterations >= 0:
+            if self.iterations >= 0:
+                try:
+                    check_norms(self._system, x, residual, norm)
                     return x
-            except SolveError:
-                pass
+                except SolveError:
+                    pass
             self._factorize_fully()
         return self._full.solve(rhs)
 
     def _factorize_fully(self) -> None:
         self.used = "pardiso"
         self._full.factorize(self._system)
-
-
-def weak_block(system: MattingSystem) -> np.ndarray:
-    """The pixels that `HybridSolver` factorizes, (H, W) uint8, 0 or 1."""
-    reach = 2 * system.laplacian.radius
-    weak = (system.data < WEAK_DATA).astype(np.uint8)
-    return cv2.dilate(weak, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8))
 
 
 def check_residual(system: MattingSystem, x: np.ndarray, rhs: np.ndarray) -> float:
@@ -322,8 +322,11 @@ def check_residual(system: MattingSystem, x: np.ndarray, rhs: np.ndarray) -> flo
         If it exceeds `RESIDUAL_TOLERANCE` and the normwise backward error
         exceeds `ROUNDING_LEVEL`.
     """
-    norm = euclidean_norm(rhs)
-    residual = euclidean_norm(system.apply(x) - rhs)
+    return check_norms(system, x, euclidean_norm(system.apply(x) - rhs), euclidean_norm(rhs))
+
+
+def check_norms(system: MattingSystem, x: np.ndarray, residual: float, norm: float) -> float:
+    """`check_residual` where the norms of residual and right-hand side are known."""
     relative = residual / norm if norm else residual
     if relative <= RESIDUAL_TOLERANCE:
         return relative

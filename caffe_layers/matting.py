@@ -28,12 +28,21 @@ from __future__ import annotations
 
 import numpy as np
 
+from caffe_layers.active_region import GROWTH, OUTER_SHARE, ActiveRegion, active_region
 from caffe_layers.affinities import Affinities, affinities
 from caffe_layers.laplacian import DEFAULT_EPSILON, MattingLaplacian, matting_laplacian
-from caffe_layers.linear_solver import HybridSolver, LinearSolver
-from caffe_layers.matting_system import matting_system
+from caffe_layers.linear_solver import (
+    RESIDUAL_TOLERANCE,
+    HybridSolver,
+    LinearSolver,
+    SolveError,
+    euclidean_norm,
+)
+from caffe_layers.matting_system import MattingSystem, data_term, matting_system
+from caffe_layers.smoothing import smoothed
 
 DEFAULT_LAMBDA = 100.0
+WHITE = 255.0
 #: Training may push lambda to 0 and below, where D is no longer positive definite.
 LAMBDA_FLOOR = 1e-3
 
@@ -144,6 +153,7 @@ def solve_alpha(
     epsilon: float = DEFAULT_EPSILON,
     mu: float = 0.0,
     extent: tuple[int, int] | None = None,
+    smooth: bool = False,
 ) -> np.ndarray:
     """Alpha matte of one photo.
 
@@ -162,6 +172,8 @@ def solve_alpha(
         there are none.
     extent : (int, int), optional
         Size (H, W) of the photo that the image is a part of; the image's own by default.
+    smooth : bool
+        Smooth the image first, edges kept (`caffe_layers.smoothing`).
 
     Returns
     -------
@@ -179,9 +191,49 @@ def solve_alpha(
     >>> alpha[2].round(1).tolist()
     [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0]
     """
-    colors = np.asarray(image, dtype=np.float64) / 255.0
-    laplacian = matting_laplacian(colors, epsilon)
+    image = np.asarray(image)
     foreground, background = (np.asarray(p, np.float64) for p in (foreground, background))
-    ties = affinities(colors, foreground, background, extent) if mu else None
-    alpha = MattingFunction().forward(laplacian, foreground, background, lambda_, ties, mu)
-    return np.clip(alpha, 0.0, 1.0)
+    ties = None
+    if mu:
+        image, smooth = (smoothed(image), False) if smooth else (image, False)
+        colors = np.asarray(image, np.float64) / WHITE
+        ties = affinities(colors, foreground, background, extent)
+    # What a large photo does not need any longer is dropped before the factor grows.
+    data = data_term(foreground, background, lambda_, image.shape[:2])
+    rhs = lambda_ * foreground
+    del foreground, background
+    solver = HybridSolver()
+    for growth in (GROWTH, 2 * GROWTH):
+        region = _region(data, rhs, ties, growth)
+        if region is None:
+            break
+        try:
+            laplacian = _laplacian(image, epsilon, smooth, region)
+            solver.factorize(MattingSystem(laplacian, data, ties, mu))
+            return _clipped(solver.solve(rhs))
+        except SolveError:
+            pass
+    solver.factorize(MattingSystem(_laplacian(image, epsilon, smooth), data, ties, mu))
+    return _clipped(solver.solve(rhs))
+
+
+def _clipped(alpha: np.ndarray) -> np.ndarray:
+    return np.clip(alpha, 0.0, 1.0, out=alpha)
+
+
+def _laplacian(
+    image: np.ndarray, epsilon: float, smooth: bool, region: ActiveRegion | None = None
+) -> MattingLaplacian:
+    if smooth:
+        image = smoothed(image, None if region is None else region.reached)
+    return matting_laplacian(image, epsilon, region=region, white=WHITE)
+
+
+def _region(
+    data: np.ndarray, rhs: np.ndarray, ties: Affinities | None, growth: int
+) -> ActiveRegion | None:
+    """The pixels to solve for, or None if they are nearly all."""
+    tolerance = 0.9 * OUTER_SHARE * RESIDUAL_TOLERANCE * euclidean_norm(rhs)
+    tied = None if ties is None else ties.pixels
+    region = active_region(data, tied=tied, rhs=rhs, tolerance=tolerance, growth=growth)
+    return None if region.active.all() else region

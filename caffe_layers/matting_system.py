@@ -34,12 +34,25 @@ class MattingSystem:
         E; None where there is no such term.
     mu : float
         Weight of E, not negative.
+
+    Raises
+    ------
+    ValueError
+        If mu is negative or not finite, or E is of an image of another size.
     """
 
     laplacian: MattingLaplacian
     data: np.ndarray
     affinities: Affinities | None = None
     mu: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.mu) and self.mu >= 0):
+            raise ValueError(f"mu must not be negative, and is {self.mu}")
+        if self.affinities is not None and self.affinities.shape != self.shape:
+            raise ValueError(
+                f"affinities {self.affinities.shape} and image {self.shape} differ in size"
+            )
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -101,20 +114,30 @@ def matting_system(
         If the shapes differ, lambda is not positive, mu is negative or an input is not
         finite.
     """
+    data = data_term(foreground, background, lambda_, laplacian.shape)
+    return MattingSystem(laplacian, data, affinities, mu)
+
+
+def data_term(
+    foreground: np.ndarray, background: np.ndarray, lambda_: float, shape: tuple[int, ...]
+) -> np.ndarray:
+    """Diagonal of the data term, lambda (F + B) plus `DATA_FLOOR`, for an image of a shape (H, W).
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ, lambda is not positive or an input is not finite.
+    """
     if not (np.isfinite(lambda_) and lambda_ > 0):
         raise ValueError(f"lambda must be positive, not {lambda_}")
-    if not (np.isfinite(mu) and mu >= 0):
-        raise ValueError(f"mu must not be negative, and is {mu}")
-    if affinities is not None and affinities.shape != laplacian.shape:
-        raise ValueError(
-            f"affinities {affinities.shape} and image {laplacian.shape} differ in size"
-        )
-    if not foreground.shape == background.shape == laplacian.shape:
+    if not foreground.shape == background.shape == shape:
         raise ValueError(
             f"foreground {foreground.shape}, background {background.shape} and "
-            f"image {laplacian.shape} differ in size"
+            f"image {shape} differ in size"
         )
-    data = lambda_ * (foreground + background) + DATA_FLOOR
+    data = foreground + background
+    data *= lambda_
+    data += DATA_FLOOR
     if not np.isfinite(data).all():
         raise ValueError("the foreground or background probabilities are not finite")
-    return MattingSystem(laplacian, data, affinities, mu)
+    return data

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import cv2
 import numpy as np
 
@@ -12,13 +14,18 @@ SMOOTHED_DIAMETER, SMOOTHED_SIGMA = 13, 6.0  # pixels
 SMOOTHED_LEVELS = 15.0  # of 255: larger differences are edges
 
 
-def smoothed(photo: np.ndarray) -> np.ndarray:
+TILE = 256  # pixels a side, smoothed at a time where only a part is asked for
+
+
+def smoothed(photo: np.ndarray, where: np.ndarray | None = None) -> np.ndarray:
     """A photo without grain and fine texture, as the matting solve takes it.
 
     Parameters
     ----------
     photo : ndarray of shape (H, W, 3), uint8, uint16 or float
         Floats are in units of 255, any constant offset allowed.
+    where : ndarray of shape (H, W), uint8 or bool, optional
+        The pixels that are asked for; others may be smoothed or not.
 
     Returns
     -------
@@ -28,4 +35,44 @@ def smoothed(photo: np.ndarray) -> np.ndarray:
     levels = np.ascontiguousarray(photo, np.float32)
     if photo.dtype == np.uint16:
         levels /= 257
+    if where is None:
+        return _smoothed(levels)
+    result = levels.copy()
+    extremes = levels.min(), levels.max()
+    height, width = where.shape
+    for top, left in itertools.product(range(0, height, TILE), range(0, width, TILE)):
+        asked = where[top : top + TILE, left : left + TILE]
+        if asked.any():
+            rows, columns = (np.flatnonzero(asked.any(axis=axis)) for axis in (1, 0))
+            _smooth_part(
+                levels,
+                extremes,
+                slice(top + rows[0], top + rows[-1] + 1),
+                slice(left + columns[0], left + columns[-1] + 1),
+                result,
+            )
+    return result
+
+
+def _smooth_part(
+    levels: np.ndarray,
+    extremes: tuple[float, float],
+    rows: slice,
+    columns: slice,
+    result: np.ndarray,
+) -> None:
+    """Smooth a rectangle of a photo as if all of the photo were smoothed."""
+    reach = SMOOTHED_DIAMETER // 2
+    first_row, first_column = max(0, rows.start - reach), max(0, columns.start - reach)
+    part = levels[first_row : rows.stop + reach, first_column : columns.stop + reach]
+    # OpenCV tabulates the weights between the extremes of its input: here they are added, in a
+    # row beyond what the rectangle sees.
+    beyond = cv2.copyMakeBorder(part, 0, 1 + reach, 0, 0, cv2.BORDER_REFLECT_101)
+    beyond[-1, :2] = [[each] * 3 for each in extremes]
+    inside = slice(rows.start - first_row, rows.stop - first_row)
+    across = slice(columns.start - first_column, columns.stop - first_column)
+    result[rows, columns] = _smoothed(beyond)[inside, across]
+
+
+def _smoothed(levels: np.ndarray) -> np.ndarray:
     return cv2.bilateralFilter(levels, SMOOTHED_DIAMETER, SMOOTHED_LEVELS, SMOOTHED_SIGMA)

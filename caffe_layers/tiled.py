@@ -1,6 +1,6 @@
 """Alpha mattes of photos that are too large to be solved as one system.
 
-A matting system takes some 400 bytes a pixel.  Above `WHOLE_PIXELS` the photo
+A matting system takes up to 400 bytes a pixel.  Above `WHOLE_PIXELS` the photo
 is cut into overlapping tiles (alternating Schwarz): alpha is first solved on
 a reduced photo, then every tile that holds unknown pixels is solved at full
 size, with the alpha that is there already as its boundary values.  What a
@@ -18,8 +18,9 @@ import cv2
 import numpy as np
 
 from caffe_layers.matting import DEFAULT_LAMBDA, solve_alpha
+from caffe_layers.smoothing import smoothed
 
-# Largest photo solved as one system: 6 GiB.
+# Largest photo solved as one system: at most 6 GiB, less where little is undecided.
 WHOLE_PIXELS = 14_000_000
 # Largest number of unknown pixels solved as one system: their factor grows faster.
 WHOLE_UNKNOWN = 4_000_000
@@ -39,6 +40,7 @@ def solve_alpha_bounded(
     background: np.ndarray,
     lambda_: float = DEFAULT_LAMBDA,
     mu: float = 0.0,
+    smooth: bool = False,
 ) -> np.ndarray:
     """`matting.solve_alpha` in bounded memory: as a whole if it fits, else in tiles.
 
@@ -46,7 +48,9 @@ def solve_alpha_bounded(
     """
     unknown = np.count_nonzero(foreground + background < UNKNOWN)
     if foreground.size <= WHOLE_PIXELS and unknown <= WHOLE_UNKNOWN:
-        return solve_alpha(image, foreground, background, lambda_, mu=mu)
+        return solve_alpha(image, foreground, background, lambda_, mu=mu, smooth=smooth)
+    # All at once: a tile does not see what is around it.
+    image = smoothed(image) if smooth else image
     return solve_alpha_in_tiles(image, foreground, background, lambda_, mu)
 
 

@@ -457,7 +457,7 @@ def test_the_wheel_asks_for_caffe_where_a_net_is_needed(environment: Path, tmp_p
 
 @pytest.mark.wheel
 def test_the_wheel_mattes_by_its_own_net_where_caffe_is(environment: Path, tmp_path: Path):
-    """After the one command that it names when the segmenter's weights are missing."""
+    """After the commands that it names when weights are missing."""
     caffe = Path(importlib.util.find_spec("caffe").origin).parents[1]
     with_caffe = portable() | {"PYTHONPATH": str(caffe)}
     matte = [environment / "portrait-matte", SAMPLE / "images/p0104.jpg", "-o", "cutout.png"]
@@ -465,9 +465,10 @@ def test_the_wheel_mattes_by_its_own_net_where_caffe_is(environment: Path, tmp_p
     def run(*command: object) -> subprocess.CompletedProcess:
         return subprocess.run(command, cwd=tmp_path, env=with_caffe, capture_output=True, text=True)
 
-    missing = run(*matte)
-    assert missing.returncode == 1 and "`python -m tools.convert_selfie`" in missing.stderr
-    assert run(environment / "python", "-m", "tools.convert_selfie").returncode == 0
+    for command in ("tools.convert_selfie", "tools.convert_pose"):
+        missing = run(*matte)
+        assert missing.returncode == 1 and f"`python -m {command}`" in missing.stderr
+        assert run(environment / "python", "-m", command).returncode == 0
     done = run(*matte)
     assert done.returncode == 0, done.stderr
     assert cv2.imread(str(tmp_path / "cutout.png"), cv2.IMREAD_UNCHANGED).shape == (800, 600, 4)

@@ -1,18 +1,23 @@
-// Conjugate gradients on D = L + diag(data) + S, where S is sparse and need not be there,
-// preconditioned by a single-precision Cholesky factor of L + diag(data) on the block of
-// pixels where it is hard, and by its diagonal elsewhere.  See HybridSolver in
+// Solves D x = b for D = L + diag(data) + S, where S is sparse and need not be there, by
+// conjugate gradients on the active region of the image and by a fixed polynomial outside.  The
+// gradients are preconditioned by a single-precision Cholesky factor of L + diag(data) on the
+// block of pixels where it is hard, and by its diagonal elsewhere.  See HybridSolver in
 // caffe_layers/linear_solver.py.
 
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <limits>
 #include <numeric>
 #include <stdexcept>
 #include <vector>
 
+#include "exterior.h"
 #include "multifrontal.h"
+#include "region.h"
 #include "sparse_rows.h"
 #include "stencil.h"
 
@@ -23,21 +28,45 @@ using Mask = py::array_t<uint8_t, py::array::c_style | py::array::forcecast>;
 
 namespace {
 
+// Rounds of exterior and active region; a round takes all but a millionth of the error.
+constexpr int kMostRounds = 6;
+// The part of the allowed residual that is left to the pixels outside the active region.
+constexpr double kShare = 0.1;
+
 class PreconditionedSystem {
  public:
   // Factor of the block of L + diag(data) where `hard` is not zero.  False if it is not
   // numerically positive definite.  S is not there until `add` is called.
-  bool factorize(Array planes, Array data, Mask hard, int radius) {
-    if (planes.ndim() != 3 || planes.shape(0) != py::ssize_t(upper_offsets(radius).size()) ||
-        data.ndim() != 2 || planes.shape(1) != data.shape(0) || planes.shape(2) != data.shape(1) ||
-        hard.ndim() != 2 || hard.shape(0) != data.shape(0) || hard.shape(1) != data.shape(1))
+  //
+  // Conjugate gradients run where `active` is not zero.  All pixels but `decided` are
+  // active, where data outweighs L, and so is `hard`.  `reached` are the pixels within the
+  // stencil's reach of an active one, `outer` those within reach of one that is not active.  The
+  // planes are those of the whole image, (K, H, W), or of the reached pixels alone, (K, n).
+  bool factorize(Array planes, Array data, Mask hard, Mask active, Mask reached, Mask outer,
+                 Mask decided, int radius) {
+    if (data.ndim() != 2) throw std::invalid_argument("data must have shape (H, W)");
+    const int height = int(data.shape(0)), width = int(data.shape(1));
+    for (const Mask* each : {&hard, &active, &reached, &outer, &decided})
+      if (each->ndim() != 2 || each->shape(0) != height || each->shape(1) != width)
+        throw std::invalid_argument("stencil, data and mask differ in shape");
+    reached_ = Region(reached.data(), height, width);
+    const bool dense = planes.ndim() == 3;
+    if (planes.ndim() < 2 || planes.shape(0) != py::ssize_t(upper_offsets(radius).size()) ||
+        (dense ? planes.shape(1) != height || planes.shape(2) != width
+               : planes.shape(1) != py::ssize_t(reached_.size())))
       throw std::invalid_argument("stencil, data and mask differ in shape");
-    planes_ = planes, data_ = data, sparse_ = SparseRows();
-    matrix_ = Stencil(planes.data(), int(data.shape(0)), int(data.shape(1)), radius);
+    planes_ = planes, data_ = data, decided_ = decided, outer_ = outer, sparse_ = SparseRows();
+    matrix_ = Stencil(planes.data(), dense ? Region(height, width) : reached_, radius);
+    active_ = Region(active.data(), height, width);
+    active_.stored_in(matrix_.storage());
+    reached_.stored_in(matrix_.storage());
     diagonal_data_ = data.data();
+    p_.assign(matrix_.size(), 0.0);
     const uint8_t* mask = hard.data();
     py::gil_scoped_release release;
-    return factor_.factorize(matrix_, diagonal_data_, mask);
+    if (!factor_.factorize(matrix_, diagonal_data_, mask)) return false;
+    find_places();
+    return true;
   }
 
   // Adds S to D: rows in CSR of the matrix between `pixels`, see SparseRows.
@@ -49,137 +78,321 @@ class PreconditionedSystem {
                          values.data(), matrix_.height, matrix_.width);
   }
 
-  // M^-1 r for an H x W image r.
+  // M^-1 r on the active region for an H x W image r, which is 0 outside of it.
   Array precondition(Array r) {
     check(r);
-    Array z({py::ssize_t(matrix_.height), py::ssize_t(matrix_.width)});
+    Array result({py::ssize_t(matrix_.height), py::ssize_t(matrix_.width)});
+    std::fill_n(result.mutable_data(), matrix_.size(), 0.0);
     const double* in = r.data();
-    double* out = z.mutable_data();
+    double* out = result.mutable_data();
     py::gil_scoped_release release;
-    precondition(in, out);
-    return z;
+    allocate();
+    double *compact_r = r_.data(), *compact_z = z_.data();
+    each_active([=](size_t i, size_t pixel) { compact_r[i] = in[pixel]; });
+    precondition();
+    each_active([=](size_t i, size_t pixel) { out[pixel] = compact_z[i]; });
+    return result;
   }
 
-  // x with D x = rhs, and the number of iterations; -1 where they do not suffice.
+  // x with D x = rhs, the number of iterations, or -1 where they do not suffice, and the norms of
+  // the residual of all of D and of rhs.
   //
-  // Stops when |r| <= residual_tolerance |rhs| and the preconditioned residual,
-  // which is nearly the error, is below error_tolerance times x (in the largest
-  // element); it then corrects x by it.
+  // Stops when the residual's norm is residual_tolerance times that of rhs or less, and the error
+  // about error_tolerance times x (in the largest element).
   py::tuple solve(Array rhs, double residual_tolerance, double error_tolerance,
                   int most_iterations) {
     check(rhs);
     Array result({py::ssize_t(matrix_.height), py::ssize_t(matrix_.width)});
     const double* b = rhs.data();
     double* x = result.mutable_data();
-    int iterations;
+    Outcome outcome;
     {
       py::gil_scoped_release release;
-      iterations = conjugate_gradients(b, x, residual_tolerance, error_tolerance, most_iterations);
+      allocate();
+      outcome = solve(b, x, residual_tolerance, error_tolerance, most_iterations);
     }
-    return py::make_tuple(result, iterations);
+    return py::make_tuple(result, outcome.iterations, outcome.residual, outcome.norm);
   }
 
  private:
+  struct Outcome {
+    int iterations;
+    double residual, norm;
+  };
+
   void check(const Array& values) const {
     if (values.ndim() != 2 || values.shape(0) != matrix_.height || values.shape(1) != matrix_.width)
       throw std::invalid_argument("stencil and pixel values differ in shape");
   }
 
-  // Calls action(begin, end) for the pixels of every row, in parallel.
-  template <typename Action>
-  void each_row(const Action& action) const {
-    const size_t width = matrix_.width;
-#pragma omp parallel for
-    for (int y = 0; y < matrix_.height; ++y) action(y * width, (y + 1) * width);
+  void allocate() {
+    for (std::vector<double>* each : {&r_, &z_, &x_, &q_}) each->resize(active_.size());
+    row_sums_.resize(matrix_.height);
   }
 
+  // Where the pixels of the factor are among the active ones.
+  void find_places() {
+    const std::vector<int>& pixels = factor_.pixels();
+    const size_t count = pixels.size();
+    place_.resize(count);
+#pragma omp parallel for
+    for (size_t i = 0; i < count; ++i) {
+      const int y = pixels[i] / matrix_.width, x = pixels[i] % matrix_.width;
+      place_[i] = int(active_.place(y, x));
+    }
+  }
+
+  // Calls action(span, pixel) for the spans of the region, rows in parallel; `pixel` is the
+  // row-major index of the span's first pixel.
   template <typename Action>
-  void each_pixel(const Action& action) const {
-    each_row([=](size_t begin, size_t end) {
+  void each_span(const Region& region, const Action& action) const {
+    const size_t width = matrix_.width;
+#pragma omp parallel for schedule(dynamic, 16)
+    for (int y = 0; y < matrix_.height; ++y)
+      for (const Span* s = region.begin(y); s != region.end(y); ++s)
+        action(*s, y * width + s->first);
+  }
+
+  // Calls action(i, pixel) for every active pixel: its place in the region and in the image.
+  template <typename Action>
+  void each_active(const Action& action) const {
+    each_span(active_, [=](const Span& s, size_t pixel) {
+      const size_t at = s.at, count = s.size();
 #pragma omp simd
-      for (size_t i = begin; i < end; ++i) action(i);
+      for (size_t i = 0; i < count; ++i) action(at + i, pixel + i);
     });
   }
 
-  // Sum of term(i) over the pixels, in an order that does not depend on the
+  // Sum of term(i, pixel) over the active pixels, in an order that does not depend on the
   // number of threads.
   template <typename Term>
   double sum(const Term& term) {
-    row_sums_.resize(matrix_.height);
     double* sums = row_sums_.data();
     const size_t width = matrix_.width;
-    each_row([=](size_t begin, size_t end) {
+#pragma omp parallel for schedule(dynamic, 16)
+    for (int y = 0; y < matrix_.height; ++y) {
       double total = 0.0;
+      for (const Span* s = active_.begin(y); s != active_.end(y); ++s) {
+        const size_t at = s->at, pixel = y * width + s->first, count = s->size();
 #pragma omp simd reduction(+ : total)
-      for (size_t i = begin; i < end; ++i) total += term(i);
-      sums[begin / width] = total;
-    });
+        for (size_t i = 0; i < count; ++i) total += term(at + i, pixel + i);
+      }
+      sums[y] = total;
+    }
     return total_of_rows();
   }
 
   double total_of_rows() const { return std::accumulate(row_sums_.begin(), row_sums_.end(), 0.0); }
 
-  double largest(const double* values) const {
+  double largest(const std::vector<double>& values) const {
     double most = 0.0;
-    const size_t size = matrix_.size();
+    const size_t size = values.size();
+    const double* v = values.data();
 #pragma omp parallel for simd reduction(max : most)
-    for (size_t i = 0; i < size; ++i) most = std::max(most, std::abs(values[i]));
+    for (size_t i = 0; i < size; ++i) most = std::max(most, std::abs(v[i]));
     return most;
   }
 
-  // q = D p; returns p'q.  One pass: q's row is still in the cache.
-  double apply(const double* p, double* q) {
-    row_sums_.resize(matrix_.height);
-    const double* data = diagonal_data_;
+  // The square of the norm of an image.
+  double square_norm(const double* values) {
     double* sums = row_sums_.data();
-    each_row([=](size_t begin, size_t end) {
-      const size_t y = begin / matrix_.width;
-      matrix_.apply_row(p, int(y), q + begin);
-      if (!sparse_.empty()) sparse_.add_row(p, int(y), begin, q + begin);
+    const size_t width = matrix_.width;
+#pragma omp parallel for
+    for (int y = 0; y < matrix_.height; ++y) {
       double total = 0.0;
 #pragma omp simd reduction(+ : total)
-      for (size_t i = begin; i < end; ++i) total += p[i] * (q[i] += data[i] * p[i]);
+      for (size_t i = 0; i < width; ++i) {
+        const double value = values[y * width + i];
+        total += value * value;
+      }
+      sums[y] = total;
+    }
+    return total_of_rows();
+  }
+
+  // Calls action(y, row) for every row in parallel, with row y of D v, right on `region`, for an
+  // image v of unknowns that is zero outside of it or is not asked for near its border.
+  template <typename Action>
+  void each_product_row(const Region& region, const double* v, const Action& action) const {
+    const size_t width = matrix_.width;
+    const auto row_of = [=](int y) { return v + y * width; };
+#pragma omp parallel
+    {
+      std::vector<double> row(width);
+#pragma omp for schedule(dynamic, 16)
+      for (int y = 0; y < matrix_.height; ++y) {
+        if (region.begin(y) == region.end(y)) {
+          action(y, row.data());
+          continue;
+        }
+        std::fill(row.begin(), row.end(), 0.0);
+        matrix_.add_row(region, row_of, y, row.data());
+        if (!sparse_.empty()) sparse_.add_row(v, y, y * width, row.data());
+        for (const Span* s = region.begin(y); s != region.end(y); ++s)
+#pragma omp simd
+          for (int i = s->first; i < s->last; ++i)
+            row[i] += diagonal_data_[y * width + i] * v[y * width + i];
+        action(y, row.data());
+      }
+    }
+  }
+
+  // q = D p on the active region; returns p'q.  One pass: the row is still in the cache.
+  double apply() {
+    const double* p = p_.data();
+    double *q = q_.data(), *sums = row_sums_.data();
+    const size_t width = matrix_.width;
+    each_product_row(active_, p, [=](int y, const double* row) {
+      double total = 0.0;
+      for (const Span* s = active_.begin(y); s != active_.end(y); ++s) {
+        const double *from = row + s->first, *direction = p + y * width + s->first;
+        double* to = q + s->at;
+        const int count = s->size();
+#pragma omp simd reduction(+ : total)
+        for (int i = 0; i < count; ++i) {
+          to[i] = from[i];
+          total += direction[i] * from[i];
+        }
+      }
       sums[y] = total;
     });
     return total_of_rows();
   }
 
-  void precondition(const double* r, double* z) {
-    const double *diagonal = matrix_.plane(0), *data = diagonal_data_;
-    each_pixel([=](size_t i) { z[i] = r[i] / (diagonal[i] + data[i]); });
-    factor_.solve(r, z);
+  // z = M^-1 r.
+  void precondition() {
+    const double *diagonal = matrix_.plane(0), *data = diagonal_data_, *r = r_.data();
+    double* z = z_.data();
+    each_span(active_, [=](const Span& s, size_t pixel) {
+      const size_t at = s.at, stored = s.stored, count = s.size();
+#pragma omp simd
+      for (size_t i = 0; i < count; ++i)
+        z[at + i] = r[at + i] / (diagonal[stored + i] + data[pixel + i]);
+    });
+    factor_.solve(r, z, place_.data());
   }
 
-  // Lambdas take the arrays by value: loops over references do not vectorise.
-  int conjugate_gradients(const double* b, double* x, double residual_tolerance,
-                          double error_tolerance, int most_iterations) {
+  // The decided pixels that are not active have b / data for an answer, or nearly: by the
+  // exterior's polynomial if they differ among each other.  What that leaves of the residual near
+  // the undecided pixels is solved for on the active region, and so in turn.
+  Outcome solve(const double* b, double* x, double residual_tolerance, double error_tolerance,
+                int most_iterations) {
     const size_t size = matrix_.size();
-    const double norm = std::sqrt(sum([=](size_t i) { return b[i] * b[i]; }));
-    r_.resize(size), z_.resize(size), p_.resize(size), q_.resize(size);
-    double *r = r_.data(), *z = z_.data(), *p = p_.data(), *q = q_.data();
+    Outcome outcome{0, 0.0, std::sqrt(square_norm(b))};
+    std::fill_n(x, size, 0.0);
+    if (outcome.norm == 0.0) return outcome;
+    if (!(outcome.norm < std::numeric_limits<double>::infinity())) return {-1, 0.0, outcome.norm};
+    residual_.resize(size);
+    const double wanted = residual_tolerance * outcome.norm;
+    const Exterior exterior(matrix_, diagonal_data_, decided_.data(), outer_.data());
+    double unseen = 0.0;   // a bound of the residual where it is not computed
+    double outside = 0.0;  // the residual where conjugate gradients do not run
+    double largest_solution = 0.0;
+    for (int round = 0; round < kMostRounds; ++round) {
+      if (active_.whole()) {
+        if (round == 0) std::copy_n(b, size, residual_.data());
+      } else if (round == 0 && exterior.is_even(b, kShare * wanted)) {
+        unseen = kShare * wanted;
+        exterior.divide(b, x);
+        start_residual(b, x);
+      } else if (round > 0 && outside <= 0.5 * wanted) {
+        // Conjugate gradients alone go on.
+      } else if (matrix_.storage().whole()) {
+        next_residual_.resize(size);
+        const double norm = round ? outcome.residual : outcome.norm;
+        exterior.polynomial(round ? residual_.data() : b, kShare * wanted / norm, x,
+                            next_residual_.data());
+        residual_.swap(next_residual_);
+        unseen = 0.0;
+      } else {
+        return {-1, outcome.residual, outcome.norm};
+      }
+      const int steps = conjugate_gradients(0.25 * wanted, error_tolerance, most_iterations,
+                                            largest_solution);
+      if (steps < 0) return {-1, outcome.residual, outcome.norm};
+      outcome.iterations += steps;
+      add_solution(x);
+      const double *residual = residual_.data(), all = square_norm(residual);
+      const double inside =
+          sum([=](size_t, size_t pixel) { return residual[pixel] * residual[pixel]; });
+      outcome.residual = std::sqrt(all) + unseen;
+      outside = std::sqrt(std::max(0.0, all - inside)) + unseen;
+      if (outcome.residual <= wanted) break;
+    }
+    return outcome;
+  }
+
+  // residual_ = b - D x on the active pixels, 0 elsewhere, where it is known to be small.
+  void start_residual(const double* b, const double* x) {
+    const size_t width = matrix_.width;
+    double* residual = residual_.data();
+    each_product_row(reached_, x, [=](int y, const double* row) {
+      std::fill_n(residual + y * width, width, 0.0);
+      for (const Span* s = active_.begin(y); s != active_.end(y); ++s)
+        for (int i = s->first; i < s->last; ++i)
+          residual[y * width + i] = b[y * width + i] - row[i];
+    });
+  }
+
+  // Adds the solution on the active region to x, and takes its product with D off the residual.
+  void add_solution(double* x) {
+    const double* solution = x_.data();
+    double *p = p_.data(), *residual = residual_.data();
+    each_active([=](size_t i, size_t pixel) {
+      x[pixel] += solution[i];
+      p[pixel] = solution[i];
+    });
+    const size_t width = matrix_.width;
+    each_product_row(reached_, p, [=](int y, const double* row) {
+      for (const Span* s = reached_.begin(y); s != reached_.end(y); ++s)
+#pragma omp simd
+        for (int i = s->first; i < s->last; ++i) residual[y * width + i] -= row[i];
+    });
+  }
+
+  // Solves D x_ = residual_ on the active region, with 0 outside, to a residual of `wanted` and an
+  // error of `error_tolerance` times its largest element or the earlier solution's, `largest_x`,
+  // which it replaces.  Returns the number of iterations or -1.
+  // Lambdas take the arrays by value: loops over references do not vectorise.
+  int conjugate_gradients(double wanted, double error_tolerance, int most_iterations,
+                          double& largest_x) {
+    const double* b = residual_.data();
+    double *r = r_.data(), *z = z_.data(), *x = x_.data(), *q = q_.data(), *p = p_.data();
     // A right-hand side of norm 1 keeps the factor's floats away from underflow.
-    each_pixel([=](size_t i) { x[i] = p[i] = 0.0, r[i] = norm > 0.0 ? b[i] / norm : 0.0; });
+    const double norm = std::sqrt(sum([=](size_t, size_t pixel) { return b[pixel] * b[pixel]; }));
+    each_active([=](size_t i, size_t pixel) {
+      x[i] = p[pixel] = 0.0;
+      r[i] = norm > 0.0 ? b[pixel] / norm : 0.0;
+    });
     if (norm == 0.0) return 0;
 
     double rho = 1.0, step = 0.0, residual = 1.0;
+    double before = std::numeric_limits<double>::min();
     for (int iteration = 0; iteration <= most_iterations; ++iteration) {
-      precondition(r, z);
-      if (residual <= residual_tolerance && largest(z) <= error_tolerance * largest(x)) {
-        each_pixel([=](size_t i) { x[i] = (x[i] + z[i]) * norm; });
+      precondition();
+      // z is nearly the error, and x is corrected by it.  That leaves about as much of error and
+      // residual as z is of the z before; should it be more, another round follows.
+      const double error = largest(z_), share = std::min(1.0, error / before);
+      before = error;
+      const double scale = std::max(largest_x, largest(x_) * norm);
+      if (residual * norm * share <= wanted && error * norm * share <= error_tolerance * scale) {
+        largest_x = scale;
+        each_active([=](size_t i, size_t) { x[i] = (x[i] + z[i]) * norm; });
         return iteration;
       }
       // z'(r_new - r_old) instead of z'r_new (Polak and Ribiere) forgives the
       // rounding of the preconditioner; r_new - r_old is -step q.
-      const double change = iteration ? -step * sum([=](size_t i) { return q[i] * z[i]; }) : 0.0;
+      const double change =
+          iteration ? -step * sum([=](size_t i, size_t) { return q[i] * z[i]; }) : 0.0;
       const double beta = change / rho;
-      rho = sum([=](size_t i) {
-        p[i] = z[i] + beta * p[i];
+      rho = sum([=](size_t i, size_t pixel) {
+        p[pixel] = z[i] + beta * p[pixel];
         return r[i] * z[i];
       });
-      const double next_step = step = rho / apply(p, q);
+      const double next_step = step = rho / apply();
       if (!std::isfinite(step)) return -1;
-      residual = std::sqrt(sum([=](size_t i) {
-        x[i] += next_step * p[i];
+      residual = std::sqrt(sum([=](size_t i, size_t pixel) {
+        x[i] += next_step * p[pixel];
         r[i] -= next_step * q[i];
         return r[i] * r[i];
       }));
@@ -188,25 +401,59 @@ class PreconditionedSystem {
   }
 
   Array planes_, data_;  // keep alive what matrix_ and diagonal_data_ point to
+  Mask decided_, outer_;
   Stencil matrix_;
+  Region active_, reached_;
   const double* diagonal_data_ = nullptr;
   SparseRows sparse_;
   MultifrontalCholesky factor_;
-  std::vector<double> r_, z_, p_, q_, row_sums_;
+  std::vector<int> place_;              // of the factor's pixels among the active ones
+  std::vector<double> r_, z_, x_, q_;   // on the active region
+  std::vector<double> p_;               // an image, 0 outside the active region
+  std::vector<double> residual_, next_residual_;  // images
+  std::vector<double> row_sums_;
 };
+
+// The pixels of a mask where rhs / data differs from a neighbor's of the mask by more than `step`.
+Mask uneven_pixels(Array rhs, Array data, Mask mask, double step) {
+  for (const py::array& each : {py::array(rhs), py::array(mask)})
+    if (data.ndim() != 2 || each.ndim() != 2 || each.shape(0) != data.shape(0) ||
+        each.shape(1) != data.shape(1))
+      throw std::invalid_argument("data, right-hand side and mask differ in shape");
+  const int height = int(data.shape(0)), width = int(data.shape(1));
+  Mask result({py::ssize_t(height), py::ssize_t(width)});
+  const Steps steps{rhs.data(), data.data(), mask.data(), step};
+  uint8_t* out = result.mutable_data();
+  py::gil_scoped_release release;
+#pragma omp parallel for
+  for (int y = 0; y < height; ++y)
+    for (int x = 0; x < width; ++x) {
+      const size_t i = size_t(y) * width + x;
+      out[i] = (x > 0 && steps.large(i - 1, i)) || (x + 1 < width && steps.large(i, i + 1)) ||
+               (y > 0 && steps.large(i - width, i)) ||
+               (y + 1 < height && steps.large(i, i + width));
+    }
+  return result;
+}
 
 }  // namespace
 
 PYBIND11_MODULE(_hybrid, m) {
   m.doc() = "Preconditioned conjugate gradients; see caffe_layers/linear_solver.py.";
+  m.attr("OUTER_SHARE") = kShare;
+  m.def("largest_step", &largest_step, py::arg("allowed"), py::arg("pixels"), py::arg("radius"));
+  m.def("uneven_pixels", &uneven_pixels, py::arg("rhs"), py::arg("data"), py::arg("mask"),
+        py::arg("step"));
   py::class_<PreconditionedSystem>(m, "PreconditionedSystem")
       .def(py::init())
       .def("factorize", &PreconditionedSystem::factorize, py::arg("planes"), py::arg("data"),
-           py::arg("hard"), py::arg("radius"))
+           py::arg("hard"), py::arg("active"), py::arg("reached"), py::arg("outer"),
+           py::arg("decided"), py::arg("radius"))
       .def("add", &PreconditionedSystem::add, py::arg("pixels"), py::arg("indptr"),
            py::arg("indices"), py::arg("values"))
       .def("precondition", py::overload_cast<Array>(&PreconditionedSystem::precondition),
            py::arg("r"))
-      .def("solve", &PreconditionedSystem::solve, py::arg("rhs"), py::arg("residual_tolerance"),
-           py::arg("error_tolerance"), py::arg("most_iterations"));
+      .def("solve", py::overload_cast<Array, double, double, int>(&PreconditionedSystem::solve),
+           py::arg("rhs"), py::arg("residual_tolerance"), py::arg("error_tolerance"),
+           py::arg("most_iterations"));
 }

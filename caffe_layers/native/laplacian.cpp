@@ -3,16 +3,20 @@
 #include <omp.h>
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
 
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
+#include "region.h"
 #include "stencil.h"
 
 namespace py = pybind11;
 using Array = py::array_t<double, py::array::c_style | py::array::forcecast>;
+using Mask = py::array_t<uint8_t, py::array::c_style | py::array::forcecast>;
 
 namespace {
 
@@ -20,24 +24,34 @@ namespace {
 // innermost loops run over contiguous memory, which the compiler vectorises.
 constexpr int kChunk = 128;
 
-// Adds the contribution of the windows centered at (cy, x0 + radius .. x0 +
-// radius + count - 1) to the planes.  `color` holds three H x W planes,
-// `whitened` is scratch of 3 * window * kChunk.
-void add_windows(const double* color, int height, int width, int radius, double epsilon, int cy,
-                 int x0, int count, double* whitened, double* planes) {
+// Copies the colors of `columns` pixels from (y, x) on into three planes, `stride` apart, in units
+// of `white`.
+template <typename Value>
+void take_colors(const Value* image, int width, int y, int x, int columns, double white,
+                 double* colors, size_t stride) {
+  const Value* source = image + 3 * (size_t(y) * width + x);
+  for (int i = 0; i < columns; ++i)
+    for (int c = 0; c < 3; ++c) colors[c * stride + i] = source[3 * i + c] / white;
+}
+
+// Adds the contribution of `count` windows next to each other to the planes, which lie
+// `plane_size` apart.  `color` holds three planes of the `side` rows that the windows cover, a row
+// after the other `row_stride` apart; `place` tells for each row where its first pixel is in a
+// plane.  `whitened` is scratch of 3 * window * kChunk.
+void add_windows(const double* color, size_t row_stride, int radius, double epsilon, int count,
+                 const size_t* place, double* whitened, double* planes, size_t plane_size) {
   const int side = 2 * radius + 1;
   const int window = side * side;
   const double inverse_window = 1.0 / window;
   const double regularization = epsilon * inverse_window;
-  const size_t plane_size = size_t(height) * width;
-  const int top = cy - radius;
+  const size_t color_stride = side * row_stride;
 
   // Mean color of every window.
   double mean[3][kChunk] = {};
   for (int c = 0; c < 3; ++c) {
     for (int wy = 0; wy < side; ++wy)
       for (int wx = 0; wx < side; ++wx) {
-        const double* source = color + c * plane_size + size_t(top + wy) * width + x0 + wx;
+        const double* source = color + c * color_stride + wy * row_stride + wx;
         for (int i = 0; i < count; ++i) mean[c][i] += source[i];
       }
     for (int i = 0; i < count; ++i) mean[c][i] *= inverse_window;
@@ -48,11 +62,11 @@ void add_windows(const double* color, int height, int width, int radius, double 
   double cov[6][kChunk] = {};
   for (int wy = 0; wy < side; ++wy)
     for (int wx = 0; wx < side; ++wx) {
-      const size_t at = size_t(top + wy) * width + x0 + wx;
+      const size_t at = wy * row_stride + wx;
       double* w = whitened + size_t(wy * side + wx) * 3 * kChunk;
       const double* c0 = color + at;
-      const double* c1 = color + plane_size + at;
-      const double* c2 = color + 2 * plane_size + at;
+      const double* c1 = color + color_stride + at;
+      const double* c2 = color + 2 * color_stride + at;
       for (int i = 0; i < count; ++i) {
         const double a = c0[i] - mean[0][i];
         const double b = c1[i] - mean[1][i];
@@ -105,8 +119,7 @@ void add_windows(const double* color, int height, int width, int radius, double 
       const int dy = q / side - py_, dx = q % side - px;
       const double* v = whitened + size_t(q) * 3 * kChunk;
       const double delta = p == q ? 1.0 : 0.0;
-      double* target =
-          planes + plane_of(dy, dx, radius) * plane_size + size_t(top + py_) * width + x0 + px;
+      double* target = planes + plane_of(dy, dx, radius) * plane_size + place[py_] + px;
       for (int i = 0; i < count; ++i)
         target[i] += delta - inverse_window * (1.0 + u[i] * v[i] + u[kChunk + i] * v[kChunk + i] +
                                                u[2 * kChunk + i] * v[2 * kChunk + i]);
@@ -114,47 +127,76 @@ void add_windows(const double* color, int height, int width, int radius, double 
   }
 }
 
-void check_image(const py::buffer_info& image, int radius) {
-  if (image.ndim != 3 || image.shape[0] != 3)
-    throw std::invalid_argument("the image must have shape (3, H, W)");
+void check_image(const py::array& image, int radius) {
+  if (image.ndim() != 3 || image.shape(2) != 3)
+    throw std::invalid_argument("the image must have shape (H, W, 3)");
   if (radius < 1) throw std::invalid_argument("the radius must be at least 1");
-  if (image.shape[1] < 2 * radius + 1 || image.shape[2] < 2 * radius + 1)
+  if (image.shape(0) < 2 * radius + 1 || image.shape(1) < 2 * radius + 1)
     throw std::invalid_argument("the image must be at least as large as one window, " +
                                 std::to_string(2 * radius + 1) + " pixels a side");
 }
 
-Array stencil(Array image, double epsilon, int radius) {
-  const py::buffer_info info = image.request();
-  check_image(info, radius);
-  const int height = int(info.shape[1]), width = int(info.shape[2]);
+// The part of an image where a mask is not zero; all of it where there is none.
+Region region_of(const std::optional<Mask>& mask, int height, int width) {
+  if (!mask) return Region(height, width);
+  if (mask->ndim() != 2 || mask->shape(0) != height || mask->shape(1) != width)
+    throw std::invalid_argument("image and mask differ in shape");
+  return Region(mask->data(), height, width);
+}
+
+// The sum of the windows whose centers are in `centers`, (K, n) for the n pixels of `pixels`, which
+// holds them all.
+template <typename Value>
+Array stencil(py::array_t<Value, py::array::c_style | py::array::forcecast> image, double white,
+              double epsilon, int radius, std::optional<Mask> centers,
+              std::optional<Mask> pixels) {
+  check_image(image, radius);
+  const int height = int(image.shape(0)), width = int(image.shape(1));
+  const Region storage = region_of(pixels, height, width);
+  const Region windows = region_of(centers, height, width);
   const auto offsets = upper_offsets(radius);
-  Array result({py::ssize_t(offsets.size()), py::ssize_t(height), py::ssize_t(width)});
+  Array result({py::ssize_t(offsets.size()), py::ssize_t(storage.size())});
   double* planes = result.mutable_data();
-  const double* color = image.data();
+  const Value* values = image.data();
   py::gil_scoped_release release;
 
-  const int rows = height - 2 * radius;    // rows of windows
-  const int columns = width - 2 * radius;  // windows in a row
-  const int window = (2 * radius + 1) * (2 * radius + 1);
+  const int rows = height - 2 * radius;  // rows of windows
+  const int side = 2 * radius + 1, window = side * side;
+  const size_t row_stride = kChunk + 2 * radius;
   // A strip of window rows writes into 2r pixel rows of the next strip.  Even
   // strips first, then odd ones: no two threads meet, and the order of every
   // sum is the same for any number of threads.
-  const int strip = std::max(16, 2 * radius + 1);
+  const int strip = std::max(16, side);
   const int strips = (rows + strip - 1) / strip;
-  const size_t total = offsets.size() * size_t(height) * width;
+  const size_t total = offsets.size() * storage.size();
 
 #pragma omp parallel
   {
-    std::vector<double> whitened(size_t(3) * window * kChunk);
+    std::vector<double> whitened(size_t(3) * window * kChunk), colors(3 * side * row_stride);
+    std::vector<size_t> place(side);
+    const auto add_row = [&](int center) {
+      const int top = center - radius;
+      for (const Span* s = windows.begin(center); s != windows.end(center); ++s) {
+        const int last = std::min(s->last, width - radius);  // no window leaves the image
+        for (int x = std::max(s->first, radius); x < last; x += kChunk) {
+          const int count = std::min(kChunk, last - x);
+          for (int wy = 0; wy < side; ++wy) {
+            place[wy] = storage.place(top + wy, x - radius);
+            take_colors(values, width, top + wy, x - radius, count + 2 * radius, white,
+                        &colors[wy * row_stride], side * row_stride);
+          }
+          add_windows(colors.data(), row_stride, radius, epsilon, count, place.data(),
+                      whitened.data(), planes, storage.size());
+        }
+      }
+    };
 #pragma omp for
     for (long long i = 0; i < (long long)total; ++i) planes[i] = 0.0;
     for (int parity = 0; parity < 2; ++parity) {
 #pragma omp for schedule(dynamic)
       for (int s = parity; s < strips; s += 2)
         for (int row = s * strip; row < std::min(rows, (s + 1) * strip); ++row)
-          for (int x0 = 0; x0 < columns; x0 += kChunk)
-            add_windows(color, height, width, radius, epsilon, row + radius, x0,
-                        std::min(kChunk, columns - x0), whitened.data(), planes);
+          add_row(row + radius);
     }
   }
   return result;
@@ -172,14 +214,19 @@ void check_pixels(const Array& planes, const Array& values, int radius) {
 Array apply(Array planes, Array x, int radius) {
   check_pixels(planes, x, radius);
   const int height = int(x.shape(0)), width = int(x.shape(1));
-  const Stencil stencil(planes.data(), height, width, radius);
+  const Region whole(height, width);
+  const Stencil stencil(planes.data(), whole, radius);
   Array result({py::ssize_t(height), py::ssize_t(width)});
   const double* in = x.data();
   double* out = result.mutable_data();
   py::gil_scoped_release release;
 
 #pragma omp parallel for
-  for (int y = 0; y < height; ++y) stencil.apply_row(in, y, out + size_t(y) * width);
+  for (int y = 0; y < height; ++y) {
+    double* row = out + size_t(y) * width;
+    std::fill(row, row + width, 0.0);
+    stencil.add_row(whole, [=](int v) { return in + size_t(v) * width; }, y, row);
+  }
   return result;
 }
 
@@ -242,7 +289,10 @@ Array upper_csr_values(Array planes, Array diagonal, py::array_t<int32_t> indptr
 
 PYBIND11_MODULE(_laplacian, m) {
   m.doc() = "Matting Laplacian stencil; see caffe_layers/laplacian.py.";
-  m.def("stencil", &stencil, py::arg("image"), py::arg("epsilon"), py::arg("radius"));
+  m.def("stencil", &stencil<float>, py::arg("image").noconvert(), py::arg("white"),
+        py::arg("epsilon"), py::arg("radius"), py::arg("centers"), py::arg("pixels"));
+  m.def("stencil", &stencil<double>, py::arg("image"), py::arg("white"), py::arg("epsilon"),
+        py::arg("radius"), py::arg("centers"), py::arg("pixels"));
   m.def("apply", &apply, py::arg("planes"), py::arg("x"), py::arg("radius"));
   m.def("upper_csr_pattern", &upper_csr_pattern, py::arg("height"), py::arg("width"),
         py::arg("radius"));

@@ -62,19 +62,27 @@ class MultifrontalCholesky {
   bool factorize(const Stencil& matrix, const double* diagonal, const uint8_t* mask) {
     order(mask, matrix.height, matrix.width, 2 * matrix.radius);
     find_rows();
-    return factorize_fronts(matrix, diagonal);
+    stored_.resize(pixel_.size());
+    for (size_t i = 0; i < pixel_.size(); ++i)
+      stored_[i] = matrix.storage().place(pixel_[i] / width_, pixel_[i] % width_);
+    const bool definite = factorize_fronts(matrix, diagonal);
+    number_ = {};
+    return definite;
   }
 
-  // z = block^-1 r under the mask; other pixels of z are left as they are.
-  void solve(const double* r, double* z) {
+  // The pixels under the mask, row-major indices, in the order of elimination.
+  const std::vector<int>& pixels() const { return pixel_; }
+
+  // z = block^-1 r, of which pixel i of `pixels()` is at place[i]; the rest of z is left as it is.
+  void solve(const double* r, double* z, const int* place) {
     const int n = int(pixel_.size());
     values_.resize(n);
 #pragma omp parallel for
-    for (int i = 0; i < n; ++i) values_[i] = float(r[pixel_[i]]);
+    for (int i = 0; i < n; ++i) values_[i] = float(r[place[i]]);
     leaves_first([&](Front& f) { forward(f); });
     roots_first([&](Front& f) { backward(f); });
 #pragma omp parallel for
-    for (int i = 0; i < n; ++i) z[pixel_[i]] = values_[i];
+    for (int i = 0; i < n; ++i) z[place[i]] = values_[i];
   }
 
  private:
@@ -244,14 +252,14 @@ class MultifrontalCholesky {
 
   // --- which rows a front has -------------------------------------------------
 
-  // Calls visit(pixel, y, x, dy, dx) for every pixel within the stencil's reach.
+  // Calls visit(pixel, dy, dx) for every pixel within the stencil's reach.
   template <typename Visit>
   void each_neighbor(int pixel, const Visit& visit) const {
     const int y = pixel / width_, x = pixel % width_;
     const int first_x = std::max(0, x - reach_), last_x = std::min(width_ - 1, x + reach_);
     const int first_y = std::max(0, y - reach_), last_y = std::min(height_ - 1, y + reach_);
     for (int v = first_y; v <= last_y; ++v)
-      for (int u = first_x; u <= last_x; ++u) visit(v * width_ + u, y, x, v - y, u - x);
+      for (int u = first_x; u <= last_x; ++u) visit(v * width_ + u, v - y, u - x);
   }
 
   // A row per unknown of scratch for every thread.
@@ -273,7 +281,7 @@ class MultifrontalCholesky {
       for (int c : f.children)
         for (int number : fronts_[c].below) touch(number);
       for (int i = f.first; i < f.last(); ++i)
-        each_neighbor(pixel_[i], [&](int pixel, int, int, int, int) { touch(number_[pixel]); });
+        each_neighbor(pixel_[i], [&](int pixel, int, int) { touch(number_[pixel]); });
       std::sort(f.below.begin(), f.below.end());
 
       for (size_t i = 0; i < f.below.size(); ++i) place[f.below[i]] = f.own + int(i);
@@ -338,10 +346,12 @@ class MultifrontalCholesky {
     for (int number = f.first; number < f.last(); ++number) {
       float* in_head = head + size_t(number - f.first) * f.head_stride();
       float* in_body = body + size_t(number - f.first) * f.body_stride();
-      each_neighbor(pixel_[number], [&](int pixel, int y, int x, int dy, int dx) {
+      each_neighbor(pixel_[number], [&](int pixel, int dy, int dx) {
         const int row = number_[pixel];
         if (row < number) return;
-        double value = matrix.at(y, x, dy, dx);
+        const bool upper = dy > 0 || (dy == 0 && dx >= 0);  // stored with this pixel, or that
+        double value = upper ? matrix.plane(plane_of(dy, dx, matrix.radius))[stored_[number]]
+                             : matrix.plane(plane_of(-dy, -dx, matrix.radius))[stored_[row]];
         if (row == number) value += diagonal[pixel];
         (row < f.last() ? in_head[row - f.first] : in_body[place[row]]) = float(value);
       });
@@ -394,6 +404,7 @@ class MultifrontalCholesky {
   int height_ = 0, width_ = 0, reach_ = 0;
   std::vector<int> sums_;            // summed-area table of the mask
   std::vector<int> pixel_, number_;  // of an eliminated unknown; of a pixel, or -1
+  std::vector<size_t> stored_;       // where an unknown's pixel is in the stencil's planes
   std::vector<Front> fronts_;        // children before parents
   std::vector<int> top_, subtrees_;  // indices of fronts
   Buffer factor_;

@@ -10,7 +10,10 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <utility>
 #include <vector>
+
+#include "region.h"
 
 struct Offset {
   int dy, dx;
@@ -31,53 +34,58 @@ inline int plane_of(int dy, int dx, int radius) {
   return dy == 0 ? dx : (reach + 1) + (dy - 1) * (2 * reach + 1) + dx + reach;
 }
 
-// A view of the planes; it does not own them.
+// A view of planes that are stored of a region alone: plane[k] holds a number for each of its
+// pixels, row by row.  It does not own them.
 class Stencil {
  public:
   Stencil() = default;
-  Stencil(const double* planes, int height, int width, int radius)
-      : height(height),
-        width(width),
+  Stencil(const double* planes, Region storage, int radius)
+      : height(storage.height),
+        width(storage.width),
         radius(radius),
         planes_(planes),
+        storage_(std::move(storage)),
         offsets_(upper_offsets(radius)) {}
 
   int height = 0, width = 0, radius = 0;
 
+  // Pixels of the image.
   size_t size() const { return size_t(height) * width; }
 
-  const double* plane(size_t k) const { return planes_ + k * size(); }
+  const Region& storage() const { return storage_; }
+  const double* plane(size_t k) const { return planes_ + k * storage_.size(); }
 
-  // L between pixel (y, x) and pixel (y + dy, x + dx), both in the image.
-  double at(int y, int x, int dy, int dx) const {
-    if (dy < 0 || (dy == 0 && dx < 0)) {
-      y += dy, x += dx;
-      dy = -dy, dx = -dx;
-    }
-    return plane(plane_of(dy, dx, radius))[size_t(y) * width + x];
-  }
-
-  // Row y of L x, for an image x of unknowns.
-  void apply_row(const double* x, int y, double* row) const {
-    std::fill(row, row + width, 0.0);
+  // Adds row y of the product of L with x to `row`, whose other pixels it may change as well:
+  // right on `region`, for an x that is zero outside.  `x_row(v)` points to row v of x.
+  template <typename RowOf>
+  void add_row(const Region& region, const RowOf& x_row, int y, double* row) const {
     for (size_t k = 0; k < offsets_.size(); ++k) {
       const int dy = offsets_[k].dy, dx = offsets_[k].dx;
-      const int first = std::max(0, -dx), last = std::min(width, width - dx);
       if (y + dy < height) {
-        const double* w = plane(k) + size_t(y) * width;
-        const double* v = x + size_t(y + dy) * width + dx;
-        for (int i = first; i < last; ++i) row[i] += w[i] * v[i];
+        const double* v = x_row(y + dy) + dx;
+        for (const Span* s = region.begin(y); s != region.end(y); ++s) {
+          const double* w = plane(k) + s->stored;
+          const int first = std::max(s->first, -dx), last = std::min(s->last, width - dx);
+          multiply(w + (first - s->first), v + first, row + first, last - first);
+        }
       }
       if (k > 0 && y >= dy) {  // the transposed half
-        const double* w = plane(k) + size_t(y - dy) * width;
-        const double* v = x + size_t(y - dy) * width;
-        double* target = row + dx;
-        for (int i = first; i < last; ++i) target[i] += w[i] * v[i];
+        const double* v = x_row(y - dy);
+        for (const Span* s = region.begin(y - dy); s != region.end(y - dy); ++s) {
+          const double* w = plane(k) + s->stored;
+          const int first = std::max(s->first, -dx), last = std::min(s->last, width - dx);
+          multiply(w + (first - s->first), v + first, row + first + dx, last - first);
+        }
       }
     }
   }
 
  private:
+  static void multiply(const double* w, const double* v, double* row, int count) {
+    for (int i = 0; i < count; ++i) row[i] += w[i] * v[i];
+  }
+
   const double* planes_ = nullptr;
+  Region storage_;
   std::vector<Offset> offsets_;
 };

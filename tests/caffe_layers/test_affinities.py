@@ -144,7 +144,8 @@ def test_arrays_that_do_not_fit_are_refused_by_the_solver():
     matrix = ties.matrix
     solver = _hybrid.PreconditionedSystem()
     data = 100 * (foreground + background) + 1e-3
-    assert solver.factorize(laplacian.planes, data, np.ones((10, 12), np.uint8), 1)
+    every, none = np.ones((10, 12), np.uint8), np.zeros((10, 12), np.uint8)
+    assert solver.factorize(laplacian.planes, data, every, every, every, none, none, 1)
     for arrays, words in [
         ((ties.pixels[1:], matrix.indptr, matrix.indices, matrix.data), "length"),
         ((ties.pixels, matrix.indptr, matrix.indices[1:], matrix.data), "length"),

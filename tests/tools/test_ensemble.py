@@ -6,7 +6,7 @@ import numpy as np
 
 from data_prep.common.assets import fetch
 from data_prep.common.images import read_photo
-from tools.matting.ensemble import BOUNDARY_WIDTH, near_boundary
+from tools.matting.ensemble import BOUNDARY_WIDTH, near_boundary, near_common_boundary
 from tools.matting.models import DEFAULT_MODEL
 from tools.matting.session import MattingSession
 
@@ -32,6 +32,18 @@ def test_near_is_stretched_to_the_photo():
 def test_without_a_boundary_nothing_is_near():
     for value in (-1, 1):
         assert not near_boundary(np.full((20, 30), value, np.float32), (20, 30)).any()
+
+
+def test_where_only_one_has_a_boundary_it_is_not_common():
+    rows, columns = np.mgrid[:400, :300]
+    # Both see a person from column 100 on; only the segmenter sees the legs below row 200.
+    segmenter = np.float32(columns - 100)
+    net = np.where(rows < 200, segmenter, -100).astype(np.float32)
+    common = near_common_boundary(segmenter, net, (400, 300))
+    assert common[50:150, 98:102].all()
+    assert near_boundary(segmenter, (400, 300))[300:350, 98:102].all()
+    assert not common[300:350].any()  # the segmenter's alone
+    assert not common[198:202, 150:].any()  # the net's alone
 
 
 def test_the_default_takes_the_trimap_of_the_net_at_the_boundary_and_with_the_segmenter_elsewhere():

@@ -42,6 +42,7 @@ from caffe_layers.linear_solver import (
     PardisoSolver,
     euclidean_norm,
 )
+from caffe_layers.matting import solve_alpha
 from caffe_layers.matting_system import MattingSystem, matting_system
 from data_prep.common.errors import InputError, run_program
 from data_prep.common.files import atomic_write
@@ -144,12 +145,18 @@ def probabilities(matte: np.ndarray, share: float, kind: str) -> tuple[np.ndarra
     return smooth * known, (1 - smooth) * known
 
 
-def make_case(shape: tuple[int, int], share: float, kind: str = "trimap") -> Case:
-    """System of the first training portrait of the sample, resized to a shape (H, W)."""
+def portrait_of(shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Photo and matte, in [0, 1], of the sample's first training portrait, resized to (H, W)."""
     portrait = Dataset.open(ROOT / "data/sample", seed=0).train[0]
     size = shape[::-1]
     photo = cv2.resize(read_photo(portrait.photo), size, interpolation=cv2.INTER_CUBIC) / 255
     matte = cv2.resize(read_matte(portrait.matte) / 255, size, interpolation=cv2.INTER_LINEAR)
+    return photo, matte
+
+
+def make_case(shape: tuple[int, int], share: float, kind: str = "trimap") -> Case:
+    """System of the portrait of a shape (H, W), see `portrait_of`."""
+    photo, matte = portrait_of(shape)
     foreground, background = probabilities(matte, share, kind)
     system = matting_system(matting_laplacian(photo), foreground, background, LAMBDA)
     gradient = np.random.default_rng(0).normal(size=shape)
@@ -378,18 +385,13 @@ def compare_assembly(repeats: int) -> dict[str, dict]:
 
 def forward_alone(shape: tuple[int, int], repeats: int) -> dict:
     """Time assembly and forward solve of one photo; also peak memory in bytes."""
-    case = make_case(shape, MAIN_SHARE)
-    foreground = case.rhs[0] / LAMBDA
-    background = case.system.data / LAMBDA - foreground
-    photo = case.photo
-    del case
+    photo, matte = portrait_of(shape)
+    photo *= 255
+    foreground, background = probabilities(matte, MAIN_SHARE, "trimap")
     timing = Timing()
 
     def forward() -> None:
-        system = matting_system(matting_laplacian(photo), foreground, background, LAMBDA)
-        solver = HybridSolver()
-        solver.factorize(system)
-        solver.solve(LAMBDA * foreground)
+        solve_alpha(photo, foreground, background, LAMBDA)
 
     for _ in range(repeats + 1):
         timing.add(forward)

@@ -36,8 +36,8 @@ class Model:
         Whether the logit of a segmenter is corrected by masks of the people that a pose
         detector finds (`tools.matting.person_masks`).
     at_boundary_only : bool
-        Whether the net's own scores count only near the boundary of that segmenter's people
-        (`tools.matting.ensemble`).
+        Whether the net's own scores count only near the boundary of people that it and that
+        segmenter agree on (`tools.matting.ensemble`).
     """
 
     deploy: Path

@@ -248,8 +248,8 @@ class Predictor:
         second_opinion = None
         # One view suffices, as it counts far from the borders only.
         if self._segmenter is not None and not self._at_boundary_only:
-            logit = enlarged(self._segmenter.person_logit(photo), work_shape(photo.shape))
-            second_opinion = self._segmenter._corrected(logit, photo)
+            logit = self._segmenter.person_logit(photo)
+            second_opinion = enlarged(logit, work_shape(photo.shape))
         return TrimapScores(np.ascontiguousarray(output.transpose(2, 0, 1)), second_opinion)
 
     def _scores_with_close_ups(

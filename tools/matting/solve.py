@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from caffe_layers.linear_solver import SolveError
-from caffe_layers.smoothing import smoothed
 from caffe_layers.tiled import solve_alpha_bounded
 from data_prep.common.errors import InputError
 from tools.matting.trimap import TrimapEstimate
@@ -40,7 +39,7 @@ def solved(
         return np.zeros((height, width))
     foreground, background, _ = estimate.probabilities
     try:
-        alpha = solve_alpha_bounded(smoothed(photo), foreground, background, lambda_, mu)
+        alpha = solve_alpha_bounded(photo, foreground, background, lambda_, mu, smooth=True)
     except (SolveError, MemoryError) as error:
         raise InputError(
             f"The matte of a {width}x{height} photo could not be solved ({error}); "

@@ -74,7 +74,7 @@ class ClassScores:
         Quarters by which the photo was turned for the nets (`orientation.turned`).
     segmenter : SegmenterScores or None
     net : TrimapScores or None
-        Beside a segmenter they count only near the boundary of its people
+        Beside a segmenter they count only near a boundary that both draw
         (`tools.matting.ensemble`).  Without either nobody is found.
     certainty : float or None
         `presence.person_certainty`, asked for where no face belongs to a person.
