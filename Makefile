@@ -313,7 +313,7 @@ $(PEERS_STAMPS)/python: requirements/peers.txt requirements/constraints-peers.tx
 	mkdir -p $(@D)
 	touch $@
 
-## compare-peers | our mattes and those of free programs, on FOLDER=data/sample | 6 minutes on 2 cores, 1 GB of disk
+## compare-peers | our mattes and those of free programs, on FOLDER=data/sample | some minutes, 1 GB of disk
 compare-peers: setup $(PEERS_STAMPS)/python
 	$(PEERS_PYTHON) -m $(call compare_peers,masks)
 	$(PYTHON) -m $(call compare_peers,report)

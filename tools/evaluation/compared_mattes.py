@@ -45,7 +45,8 @@ class Method:
     load : callable
         Reads the weights; takes no arguments.
     key : str
-        Digest of what its mattes depend on, besides the photos and this project's code.
+        Digest of what its mattes depend on, besides the photos: weights, settings, and the
+        version of the code where it is ours.
     refines : str or None
         Name of the method whose mattes it begins with, and whose time counts too.
     """
@@ -174,11 +175,8 @@ def check_written(methods: Sequence[Method], truths: Sequence[PhotoTruth], out: 
     ------
     InputError
     """
-    missing = [
-        each.name
-        for each in methods
-        if not all(matte_file(out, each.name, truth.name).is_file() for truth in truths)
-    ]
+    names = {truth.name for truth in truths}
+    missing = [each.name for each in methods if not names <= written_mattes(each, out).keys()]
     if missing:
         raise InputError(
             f"{out} holds not all mattes of {', '.join(missing)}; make them by the step `masks` "

@@ -13,6 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from data_prep.common.digests import content_key
 from data_prep.common.errors import InputError
 from data_prep.common.files import atomic_write
 from data_prep.common.images import write_image
@@ -34,7 +35,7 @@ from tools.evaluation.report import markdown_table
 from tools.evaluation.truths import MASKS, PhotoTruth
 from tools.evaluation.truths import MATTES as SOFT
 from tools.matting.face_detector import FaceDetector, detected_faces
-from tools.matting.models import DEFAULT_MODEL
+from tools.matting.models import DEFAULT_MODEL, MATTES_VERSION
 from tools.matting.orientation import turned
 from tools.matting.photo_view import resized, work_shape
 from tools.matting.session import MattingSession
@@ -138,13 +139,14 @@ GRABCUT = Method("grabcut", "GrabCut (OpenCV) from the face", grabcut_mask)
 
 def our_methods() -> list[Method]:
     """What runs in the product's own environment, in the order in which it can."""
+    key = content_key(MATTES_VERSION)
     refined = [
-        Method(f"{peer.name}_solve", f"{peer.title}; our solve", our_solve, refines=peer.name)
+        Method(f"{peer.name}_solve", f"{peer.title} + our solve", our_solve, key, peer.name)
         for peer in (*PEERS, GRABCUT)
     ]
     default = Method(
         DEFAULT_MODEL,
-        f"ours, default (`--model {DEFAULT_MODEL}`)",
+        f"ours, the default (`--model {DEFAULT_MODEL}`)",
         our_matte,
         ModelMattes(0.0, DEFAULT_MODEL).key,
     )

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from data_prep.common.assets import AssetError, fetch
+from data_prep.common.assets import ASSETS, AssetError, fetch
 from data_prep.common.digests import content_key, sha256_of
 from data_prep.common.errors import InputError
 from data_prep.common.files import atomic_write
@@ -40,7 +40,7 @@ def mediapipe_mask() -> MatteFunction:
             "MediaPipe's segmenter is run by LiteRT, which is not installed; run "
             "`make compare-peers`, whose environment has it."
         ) from None
-    interpreter = Interpreter(str(fetch("selfie-segmenter")))
+    interpreter = Interpreter(str(fetch(MEDIAPIPE)))
     interpreter.allocate_tensors()
     given, answer = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
     _, height, width, _ = given["shape"].tolist()
@@ -123,16 +123,21 @@ def segmenter_mask(path: Path, settings: Mapping[str, Any]) -> MatteFunction:
 
 
 def _segmenter(
-    name: str, title: str, file: Callable[[], Path], settings: Mapping[str, Any]
+    name: str, title: str, file: Callable[[], Path], sha256: str, settings: Mapping[str, Any]
 ) -> Method:
-    key = content_key(dict(settings))
+    key = content_key(sha256, dict(settings))
     return Method(name, title, lambda: segmenter_mask(file(), settings), key)
 
 
+MEDIAPIPE, U2NETP = "selfie-segmenter", "u2netp"  # assets
 PEERS = (
-    Method("mediapipe", "MediaPipe selfie segmenter, raw mask", mediapipe_mask),
-    _segmenter("isnet", "ISNet (IMG.LY, 44 M weights)", _isnet_file, ISNET_SETTINGS),
+    Method("mediapipe", "MediaPipe selfie segmenter", mediapipe_mask, ASSETS[MEDIAPIPE].sha256),
+    _segmenter("isnet", "ISNet (IMG.LY, 44 M weights)", _isnet_file, ISNET_SHA256, ISNET_SETTINGS),
     _segmenter(
-        "u2netp", "U²-Netp (rembg, 1.1 M weights)", lambda: fetch("u2netp"), U2NETP_SETTINGS
+        "u2netp",
+        "U²-Netp (rembg, 1.1 M weights)",
+        lambda: fetch(U2NETP),
+        ASSETS[U2NETP].sha256,
+        U2NETP_SETTINGS,
     ),
 )
