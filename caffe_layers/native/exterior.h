@@ -41,8 +41,7 @@ inline double largest_step(double allowed, size_t pixels, int radius) {
 class Exterior {
  public:
   // `decided` marks the pixels; `outer` those within reach of a pixel that is not active.
-  Exterior(const Stencil& matrix, const double* data, const uint8_t* decided,
-           const uint8_t* outer)
+  Exterior(const Stencil& matrix, const double* data, const uint8_t* decided, const uint8_t* outer)
       : matrix_(matrix), data_(data), decided_(decided), outer_(outer) {}
 
   // Whether b / data differs so little between outer pixels that L takes it to nearly 0 on all
@@ -74,8 +73,8 @@ class Exterior {
     const int side = 2 * matrix_.radius + 1;
     const double excess = side * side / least_data();
     const double root = std::sqrt(1.0 + excess), rate = (root - 1.0) / (root + 1.0);
-    const int steps = std::clamp(int(std::ceil(std::log(tolerance / 2) / std::log(rate))), 1,
-                                 kMostSteps);
+    const int steps =
+        std::clamp(int(std::ceil(std::log(tolerance / 2) / std::log(rate))), 1, kMostSteps);
     std::vector<double> keep(steps), add(steps);  // d = keep d + add r / data
     const double center = 1.0 + excess / 2, radius = excess / 2;
     double rho = radius / center;

@@ -307,8 +307,8 @@ class PreconditionedSystem {
       } else {
         return {-1, outcome.residual, outcome.norm};
       }
-      const int steps = conjugate_gradients(0.25 * wanted, error_tolerance, most_iterations,
-                                            largest_solution);
+      const int steps =
+          conjugate_gradients(0.25 * wanted, error_tolerance, most_iterations, largest_solution);
       if (steps < 0) return {-1, outcome.residual, outcome.norm};
       outcome.iterations += steps;
       add_solution(x);
@@ -407,9 +407,9 @@ class PreconditionedSystem {
   const double* diagonal_data_ = nullptr;
   SparseRows sparse_;
   MultifrontalCholesky factor_;
-  std::vector<int> place_;              // of the factor's pixels among the active ones
-  std::vector<double> r_, z_, x_, q_;   // on the active region
-  std::vector<double> p_;               // an image, 0 outside the active region
+  std::vector<int> place_;                        // of the factor's pixels among the active ones
+  std::vector<double> r_, z_, x_, q_;             // on the active region
+  std::vector<double> p_;                         // an image, 0 outside the active region
   std::vector<double> residual_, next_residual_;  // images
   std::vector<double> row_sums_;
 };

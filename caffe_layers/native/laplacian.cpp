@@ -148,8 +148,7 @@ Region region_of(const std::optional<Mask>& mask, int height, int width) {
 // holds them all.
 template <typename Value>
 Array stencil(py::array_t<Value, py::array::c_style | py::array::forcecast> image, double white,
-              double epsilon, int radius, std::optional<Mask> centers,
-              std::optional<Mask> pixels) {
+              double epsilon, int radius, std::optional<Mask> centers, std::optional<Mask> pixels) {
   check_image(image, radius);
   const int height = int(image.shape(0)), width = int(image.shape(1));
   const Region storage = region_of(pixels, height, width);
