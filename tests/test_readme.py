@@ -379,7 +379,7 @@ def test_make_data_writes_databases(card_checkout):
 
 def test_caffe_trains_the_papers_net_and_keeps_a_snapshot_when_interrupted(card_checkout):
     """The command as it stands in the README, from a shell where nothing is activated."""
-    (command,) = of_program(".venv/bin/caffe")
+    (command,) = (c for c in of_program(".venv/bin/caffe") if c.arguments[0] == "train")
     caffe = subprocess.Popen(
         command.words,
         cwd=card_checkout,
@@ -408,7 +408,7 @@ def test_caffe_trains_the_papers_net_and_keeps_a_snapshot_when_interrupted(card_
 
 
 def test_the_test_program_prints_its_table(card_checkout):
-    (command,) = (c for c in of_program("tools/test_net.py") if not c.arguments)
+    command = next(c for c in of_program("tools/test_net.py") if not c.arguments)
     result = subprocess.run(
         command.words, cwd=card_checkout, env=clean_environment(), capture_output=True, text=True
     )
