@@ -147,7 +147,9 @@ def contents(options: argparse.Namespace) -> Iterator[tuple[str, Path | bytes]]:
     for name in options.weights:
         path = ROOT / f"data/models/{name}.caffemodel"
         if not path.is_file():
-            raise InputError(f"{path} does not exist; make these weights first.")
+            raise InputError(
+                f"{path} does not exist; `make data/models/{path.name}` makes initial weights."
+            )
         yield f"data/models/{name}.half.npz.00", half_weights(path)
     yield from files_below(options.prepared, "data/prepared")
     yield from files_below(options.dataset, "data/sample")
