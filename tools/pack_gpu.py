@@ -36,7 +36,9 @@ from tqdm import tqdm
 
 from data_prep.common.assets import fetch
 from data_prep.common.errors import InputError, run_program
+from prototxt.catalog import PERSON_MASK, POSE_DETECTOR
 from tools.matting.models import ROOT
+from tools.matting.opencv_net import check_files
 from tools.portable.pieces import PieceWriter, half_weights, write_sums
 
 #: Folder that the archive unpacks to, and its name.
@@ -151,6 +153,9 @@ def contents(options: argparse.Namespace) -> Iterator[tuple[str, Path | bytes]]:
                 f"{path} does not exist; `make data/models/{path.name}` makes initial weights."
             )
         yield f"data/models/{name}.half.npz.00", half_weights(path)
+    for net in (POSE_DETECTOR, PERSON_MASK):  # OpenCV's: the segmenter's masks of people
+        check_files(net)
+        yield str(net.weights.relative_to(ROOT)), net.weights
     yield from files_below(options.prepared, "data/prepared")
     yield from files_below(options.dataset, "data/sample")
 

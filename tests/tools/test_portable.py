@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import lzma
 import shutil
@@ -15,9 +16,10 @@ import numpy as np
 import pytest
 
 from data_prep.common.errors import InputError
+from prototxt.catalog import FACE_DETECTOR, PERSON_MASK, POSE_DETECTOR
 from tools.matting.caffe_net import read_caffemodel
 from tools.matting.models import ROOT
-from tools.pack_gpu import files_of_packages, needed_libraries
+from tools.pack_gpu import contents, files_of_packages, needed_libraries
 from tools.portable.comparison import compare, largest_difference, training_pass
 from tools.portable.pieces import (
     PieceWriter,
@@ -218,3 +220,20 @@ def test_a_step_that_fails_is_reported_and_the_next_ones_are_not_held_up(tmp_pat
     assert steps["compare"]["result"]["ok"] is False
     assert str(tmp_path / "absent") in steps["compare"]["result"]["error"]
     assert steps["time"]["result"] == {"milliseconds": {}}
+
+
+def test_the_nets_that_opencv_runs_for_a_photo_are_in_the_archive(tmp_path):
+    options = argparse.Namespace(
+        caffe=Path(sys.prefix) / "opt/caffe",
+        tests=None,
+        nvidia=False,
+        packages=(),
+        assets=(),
+        weights=(),
+        prepared=tmp_path,
+        dataset=tmp_path,
+    )
+    places = dict(contents(options))
+    for net in (FACE_DETECTOR, POSE_DETECTOR, PERSON_MASK):
+        for path in (net.deploy, net.weights):
+            assert places[str(path.relative_to(ROOT))].is_file()
