@@ -47,8 +47,8 @@ def lmdb_data(
     )
 
 
-def conv_relu(bottom, channels: int, kernel: int = 3, pad: int = 1):
-    """Convolution with learned bias and an in-place ReLU."""
+def conv_relu(bottom, channels: int, kernel: int = 3, pad: int = 1, **options):
+    """Convolution with learned bias, and further options of the layer, and an in-place ReLU."""
     conv = L.Convolution(
         bottom,
         kernel_size=kernel,
@@ -57,6 +57,7 @@ def conv_relu(bottom, channels: int, kernel: int = 3, pad: int = 1):
         pad=pad,
         param=LEARNED,
         weight_filler=dict(type="msra"),
+        **options,
     )
     return conv, L.ReLU(conv, in_place=True)
 

@@ -21,7 +21,7 @@ from caffe import layers as L
 from caffe import params as P
 from caffe.proto import caffe_pb2
 
-from prototxt.netspec.blocks import FIXED, LEARNED, both_phases, conv_relu, trimap_label
+from prototxt.netspec.blocks import FIXED, both_phases, conv_relu, trimap_label
 from prototxt.netspec.fcn8s import CLASSES, SHAPES, input_shape, portrait_data
 from prototxt.netspec.selfie import named
 
@@ -55,16 +55,7 @@ FC8_LEARNED = [dict(lr_mult=10, decay_mult=1), dict(lr_mult=20, decay_mult=0)]
 
 def dilated_relu(bottom, channels: int, dilation: int = 1):
     """3 x 3 convolution that keeps the size, with an in-place ReLU."""
-    conv = L.Convolution(
-        bottom,
-        num_output=channels,
-        kernel_size=3,
-        pad=dilation,
-        dilation=dilation,
-        param=LEARNED,
-        weight_filler=dict(type="msra"),
-    )
-    return conv, L.ReLU(conv, in_place=True)
+    return conv_relu(bottom, channels, pad=dilation, dilation=dilation)
 
 
 def pool(bottom, stride: int, kind: int = P.Pooling.MAX):

@@ -30,17 +30,24 @@ DECODER = ((48, 96, 2), (32, 64, 2), (24, 48, 1))
 BOX_VALUES = 16
 
 
-def depthwise(n: NetSpec, name: str, bottom: Top, channels: int, stride: int = 1) -> Top:
-    """3 x 3 convolution of every channel by itself, padded alike on all sides."""
+def depthwise(
+    n: NetSpec, name: str, bottom: Top, channels: int, kernel: int = 3, stride: int = 1
+) -> Top:
+    """Convolution of every channel by itself, padded alike on all sides."""
     n[name] = L.Convolution(
-        bottom, num_output=channels, kernel_size=3, stride=stride, pad=1, group=channels
+        bottom,
+        num_output=channels,
+        kernel_size=kernel,
+        stride=stride,
+        pad=kernel // 2,
+        group=channels,
     )
     return n[name]
 
 
 def separable(n: NetSpec, name: str, bottom: Top, wide: int, channels: int, stride: int = 1) -> Top:
     """Depthwise convolution of `wide` channels, then pointwise to `channels`."""
-    deep = depthwise(n, f"{name}_depthwise", bottom, wide, stride)
+    deep = depthwise(n, f"{name}_depthwise", bottom, wide, stride=stride)
     return convolution(n, name, deep, channels)
 
 

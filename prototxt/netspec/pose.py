@@ -24,6 +24,7 @@ from caffe import layers as L
 from caffe.net_spec import Top
 from caffe.proto import caffe_pb2
 
+from prototxt.netspec.face_detector import depthwise
 from prototxt.netspec.selfie import named, relu, upsample_bilinear
 
 DETECTOR_SIDE = 224  # rows and columns of the detector's input
@@ -89,21 +90,6 @@ def convolution(
     """Convolution, padded alike on all sides."""
     n[name] = L.Convolution(
         bottom, num_output=channels, kernel_size=kernel, stride=stride, pad=kernel // 2
-    )
-    return n[name]
-
-
-def depthwise(
-    n: NetSpec, name: str, bottom: Top, channels: int, kernel: int = 3, stride: int = 1
-) -> Top:
-    """`convolution` of every channel by itself."""
-    n[name] = L.Convolution(
-        bottom,
-        num_output=channels,
-        kernel_size=kernel,
-        stride=stride,
-        pad=kernel // 2,
-        group=channels,
     )
     return n[name]
 

@@ -3,7 +3,6 @@
 import os
 from dataclasses import replace
 
-import cv2
 import numpy as np
 import pytest
 from google.protobuf import text_format
@@ -12,6 +11,7 @@ os.environ.setdefault("GLOG_minloglevel", "2")
 import caffe
 from caffe import layers as L
 from caffe.proto import caffe_pb2
+from opencv_scores import assert_opencv_agrees
 
 from caffe_layers.mean_field import softmax
 from prototxt.catalog import NETS
@@ -275,14 +275,4 @@ def test_opencv_reads_the_baselines(name, tmp_path):
             blobs[0].data[...] = rng.normal(0, 1e-2, blobs[0].data.shape)
         if layer in ("upscore2", "upscore_pool4", "upscore8"):
             blobs[0].data[...] = rng.normal(0, 0.2, blobs[0].data.shape)
-    weights = str(tmp_path / "net.caffemodel")
-    net.save(weights)
-    data = rng.uniform(-120, 140, net.blobs["data"].data.shape).astype(np.float32)
-    net.blobs["data"].data[...] = data
-    net.forward()
-    ours = net.blobs["score"].data
-    other = cv2.dnn.readNetFromCaffe(deploy, weights)
-    other.setInput(data, "data")
-    theirs = other.forward("score")
-    assert np.abs(ours).max() > 0
-    assert np.abs(ours - theirs).max() <= 1e-4 * np.abs(ours).max()
+    assert_opencv_agrees(net, deploy, tmp_path / "net.caffemodel", rng)

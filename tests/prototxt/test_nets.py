@@ -2,7 +2,6 @@
 
 import os
 
-import cv2
 import numpy as np
 import pytest
 from google.protobuf import text_format
@@ -10,6 +9,7 @@ from google.protobuf import text_format
 os.environ.setdefault("GLOG_minloglevel", "2")
 import caffe
 from caffe.proto import caffe_pb2
+from opencv_scores import assert_opencv_agrees
 
 from prototxt import generate
 
@@ -141,15 +141,4 @@ def test_opencv_reads_our_files(name, tmp_path):
         net.params[layer][1].data[...] = rng.normal(0, 1e-2, 3)
     for layer in ("upscore2", "upscore_pool4", "upscore8"):
         net.params[layer][0].data[...] = rng.normal(0, 0.2, net.params[layer][0].data.shape)
-    weights = str(tmp_path / "net.caffemodel")
-    net.save(weights)
-    data = rng.uniform(-120, 140, net.blobs["data"].data.shape).astype(np.float32)
-    net.blobs["data"].data[...] = data
-    net.forward()
-    ours = net.blobs["score"].data
-
-    other = cv2.dnn.readNetFromCaffe(deploy, weights)
-    other.setInput(data, "data")
-    theirs = other.forward("score")
-    assert np.abs(ours).max() > 0
-    assert np.abs(ours - theirs).max() <= 1e-4 * np.abs(ours).max()
+    assert_opencv_agrees(net, deploy, tmp_path / "net.caffemodel", rng)
