@@ -87,6 +87,18 @@ fi
 touch $@
 endef
 
+# $(call new_environment,FOLDER,WHY,REQUIREMENTS): a virtual environment of Python 3.11; WHY it
+# has to be this one is said where there is none.
+define new_environment
+# Debian's own may have come with the packages a moment ago.
+base="$(BASE_PYTHON)"; [ -n "$$base" ] || base=$$(command -v python3.11 || true)
+[ -n "$$base" ] || { echo "No Python 3.11 was found$(2): install python3.11 or set BASE_PYTHON=/path/to/python3.11."; exit 1; }
+[ -x $(1)/bin/python ] || "$$base" -m venv $(1)
+$(1)/bin/python -m pip install --quiet --disable-pip-version-check $(3)
+mkdir -p $(@D)
+touch $@
+endef
+
 $(STAMPS)/system: Makefile
 	$(call install_debian,$(DEBIAN_PACKAGES),make)
 
@@ -94,16 +106,12 @@ $(STAMPS)/system: Makefile
 $(STAMPS)/test-system: Makefile | $(STAMPS)/system
 	$(call install_debian,$(TEST_PACKAGES),make test)
 
+BOOST_REASON := , and the system's Boost.Python serves no other
 REQUIREMENTS := $(addprefix requirements/,runtime.txt caffe.txt build.txt test.txt constraints.txt)
 
 $(STAMPS)/python: $(REQUIREMENTS) | $(STAMPS)/system
-	# Debian's own may have come with the packages a moment ago.
-	base="$(BASE_PYTHON)"; [ -n "$$base" ] || base=$$(command -v python3.11 || true)
-	[ -n "$$base" ] || { echo "No Python 3.11 was found, and the system's Boost.Python serves no other: install python3.11 or set BASE_PYTHON=/path/to/python3.11."; exit 1; }
-	[ -x $(PYTHON) ] || "$$base" -m venv $(VENV)
-	$(PYTHON) -m pip install --quiet --disable-pip-version-check -c requirements/constraints.txt \
-	  -r requirements/runtime.txt -r requirements/caffe.txt -r requirements/build.txt -r requirements/test.txt
-	touch $@
+	$(call new_environment,$(VENV),$(BOOST_REASON),-c requirements/constraints.txt \
+	  -r requirements/runtime.txt -r requirements/caffe.txt -r requirements/build.txt -r requirements/test.txt)
 
 $(STAMPS)/$(CAFFE): tools/build_caffe.sh tools/cuda_toolkit.sh $(wildcard tools/caffe_patches/*.patch) | $(STAMPS)/python
 	tools/build_caffe.sh $(VENV) build/$(CAFFE) $(BLAS) $(GPU)
@@ -203,6 +211,7 @@ RENDER_PYTHON := $(RENDER_VENV)/bin/python
 RENDER_STAMPS := $(RENDER_VENV)/stamps
 RENDER_PACKAGES := g++ python3-dev python3-venv libx11-6 libxi6 libxxf86vm1 libxfixes3 libxrender1 \
   libxkbcommon0 libsm6 libice6 libgl1 libegl1 libgomp1
+BLENDER_REASON := , and Blender's module serves no other
 N ?= 24
 SEED ?= 0
 PER_PERSON ?= 4
@@ -212,12 +221,7 @@ $(RENDER_STAMPS)/system: Makefile
 	$(call install_debian,$(RENDER_PACKAGES),make render-env)
 
 $(RENDER_STAMPS)/python: requirements/render.txt requirements/constraints-render.txt | $(RENDER_STAMPS)/system
-	base="$(BASE_PYTHON)"; [ -n "$$base" ] || base=$$(command -v python3.11 || true)
-	[ -n "$$base" ] || { echo "No Python 3.11 was found, and Blender's module serves no other: install python3.11 or set BASE_PYTHON=/path/to/python3.11."; exit 1; }
-	[ -x $(RENDER_PYTHON) ] || "$$base" -m venv $(RENDER_VENV)
-	$(RENDER_PYTHON) -m pip install --quiet --disable-pip-version-check \
-	  -c requirements/constraints-render.txt -r requirements/render.txt
-	touch $@
+	$(call new_environment,$(RENDER_VENV),$(BLENDER_REASON),-c requirements/constraints-render.txt -r requirements/render.txt)
 
 $(RENDER_STAMPS)/assets: data_prep/common/assets.py data_prep/render/base/assets.py | $(RENDER_STAMPS)/python
 	$(RENDER_PYTHON) -m data_prep.render.assets
@@ -305,13 +309,7 @@ EVERY ?= 1
 compare_peers = tools.compare_peers $(1) --folder $(call quoted,$(FOLDER)) --every $(EVERY)
 
 $(PEERS_STAMPS)/python: requirements/peers.txt requirements/constraints-peers.txt | $(STAMPS)/system
-	base="$(BASE_PYTHON)"; [ -n "$$base" ] || base=$$(command -v python3.11 || true)
-	[ -n "$$base" ] || { echo "No Python 3.11 was found: install python3.11 or set BASE_PYTHON=/path/to/python3.11."; exit 1; }
-	[ -x $(PEERS_PYTHON) ] || "$$base" -m venv $(PEERS_VENV)
-	$(PEERS_PYTHON) -m pip install --quiet --disable-pip-version-check \
-	  -c requirements/constraints-peers.txt -r requirements/peers.txt
-	mkdir -p $(@D)
-	touch $@
+	$(call new_environment,$(PEERS_VENV),,-c requirements/constraints-peers.txt -r requirements/peers.txt)
 
 ## compare-peers | our mattes and those of free programs, on FOLDER=data/sample | some minutes, 1 GB of disk
 compare-peers: setup $(PEERS_STAMPS)/python
