@@ -18,6 +18,9 @@ PYTHON := $(VENV)/bin/python3
 STAMPS := $(VENV)/stamps
 MODELS := data/models
 SNAPSHOTS := snapshots
+# Nets that ship with 8 bits a weight, and the caffemodels that they are expanded to.
+PACKED := $(wildcard data/weights/*.int8.npz)
+EXPANDED := $(PACKED:data/weights/%.int8.npz=$(MODELS)/%.caffemodel)
 # mkl (the paper's) or open (OpenBLAS); the last choice stays.
 BLAS ?= $(or $(shell cat $(VENV)/opt/caffe/BLAS 2>/dev/null),mkl)
 # 0 (CPU only), 1 (CUDA) or cudnn (CUDA with cuDNN's convolutions); the last choice stays.
@@ -66,7 +69,7 @@ help:
 ## setup | all that the programs need: packages, Caffe, weights, the sample's databases | 8 minutes on 2 cores, 3 GB of disk
 setup: $(STAMPS)/system $(STAMPS)/python $(STAMPS)/$(CAFFE) $(STAMPS)/extension \
   $(MODELS)/selfie.caffemodel $(MODELS)/person_mask.caffemodel $(MODELS)/fcn8s_init.caffemodel \
-  $(PREPARED_MANIFEST) | $(SNAPSHOTS)
+  $(EXPANDED) $(PREPARED_MANIFEST) | $(SNAPSHOTS)
 
 # --- what the machine needs ---------------------------------------------------
 
@@ -130,6 +133,9 @@ $(MODELS)/selfie.caffemodel: prototxt/netspec/selfie.py prototxt/catalog.py tool
 # It writes pose_detector.caffemodel too, and that one first.
 $(MODELS)/person_mask.caffemodel: prototxt/netspec/pose.py prototxt/catalog.py tools/convert_pose.py | $(STAMPS)/$(CAFFE) $(STAMPS)/extension
 	$(PYTHON) -m tools.convert_pose
+
+$(EXPANDED): $(MODELS)/%.caffemodel: data/weights/%.int8.npz | $(STAMPS)/$(CAFFE) $(STAMPS)/extension
+	$(PYTHON) -m tools.quantize_weights expand $*
 
 $(MODELS)/fcn8s_init.caffemodel: | $(STAMPS)/$(CAFFE) $(STAMPS)/extension
 	$(PYTHON) -m tools.init_weights fcn8s --from vgg16 --seed 0

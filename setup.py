@@ -65,6 +65,9 @@ setup(
         "prototxt.weights": ["*"],
         "tools": ["**/*.html"],
     },
+    # Large, and of use only where Caffe is built: tools/quantize_weights.py takes them from a
+    # checkout.
+    exclude_package_data={"prototxt.weights": ["*.int8.npz", "fcn8s*"]},
     include_package_data=False,  # MANIFEST.in is about source archives
     ext_modules=[
         coverage_extension() if name == "coverage" else extension(name) for name in wanted

@@ -50,6 +50,19 @@ def test_set_up_of_a_fresh_clone_writes_databases_and_makes_the_snapshot_folder(
     assert "-m tools.init_weights fcn8s" in printed and "-m tools.convert_selfie" in printed
 
 
+def test_set_up_expands_the_nets_that_ship_with_8_bits_once(tmp_path):
+    scratch_checkout(tmp_path)
+    for name in ("weights", "models"):
+        (tmp_path / "data" / name).unlink()
+        (tmp_path / "data" / name).mkdir()
+    assert "quantize_weights" not in make("-n", "setup", folder=tmp_path).stdout
+    (tmp_path / "data/weights/lite.int8.npz").touch()
+    printed = make("-n", "setup", folder=tmp_path).stdout
+    assert re.search(r"-m tools.quantize_weights expand lite$", printed, re.MULTILINE)
+    (tmp_path / "data/models/lite.caffemodel").touch()
+    assert "quantize_weights" not in make("-n", "setup", folder=tmp_path).stdout
+
+
 def test_databases_are_written_again_only_where_they_are_not_complete(tmp_path):
     scratch_checkout(tmp_path)
     manifest = tmp_path / "data/prepared/manifest.json"

@@ -173,11 +173,18 @@ def copy_sources(target: Path) -> None:
             shutil.copy(path, target)
 
 
+def add_packed_weights(source: Path) -> None:
+    """Weights of a large net, as they ship with the repository."""
+    for name in ("fcn8s_half.int8.npz", "fcn8s_half.shape_mask.npz"):
+        (source / "data/weights" / name).touch()
+
+
 @pytest.fixture(scope="module")
 def contents(tmp_path_factory) -> Path:
     """The package as a wheel would hold it, without compiled extensions."""
     folder = tmp_path_factory.mktemp("package")
     copy_sources(folder / "source")
+    add_packed_weights(folder / "source")
     run = subprocess.run(
         [sys.executable, "setup.py", "--quiet", "build_py", "--build-lib", folder / "built"],
         cwd=folder / "source",
@@ -199,14 +206,21 @@ def test_only_the_projects_folders_are_installed(contents: Path):
     assert {path.name for path in contents.iterdir()} == set(PACKAGES)
 
 
+def test_weights_of_large_nets_are_not_installed(contents: Path):
+    shipped = {path.name for path in (contents / "prototxt/weights").iterdir()}
+    assert {"portrait.caffemodel", "portrait.shape_mask.npz"} <= shipped
+    assert not [name for name in shipped if name.startswith("fcn8s")]
+
+
 @pytest.mark.parametrize("kind", ["*.py", "*.prototxt", "*.html", "*.json", "LICENSES.md"])
 def test_every_file_that_the_programs_need_is_installed(contents: Path, kind: str):
     wanted = {path.relative_to(ROOT) for folder in PACKAGES for path in (ROOT / folder).rglob(kind)}
     assert wanted == {path.relative_to(contents) for path in contents.rglob(kind)}
 
 
-def test_a_source_archive_does_not_carry_the_portraits(tmp_path: Path):
+def test_a_source_archive_carries_neither_portraits_nor_weights_of_large_nets(tmp_path: Path):
     copy_sources(tmp_path)
+    add_packed_weights(tmp_path)
     for name in ("sample", "benchmark"):
         picture = tmp_path / "data" / name / "images/p.jpg"
         picture.parent.mkdir(parents=True)
@@ -223,6 +237,7 @@ def test_a_source_archive_does_not_carry_the_portraits(tmp_path: Path):
     carried = [Path(line) for line in listing.read_text().splitlines()]
     in_data = {path.parts[1] for path in carried if path.parts[0] == "data"}
     assert in_data == {"weights"}
+    assert not [path for path in carried if "fcn8s" in path.name and path.suffix == ".npz"]
 
 
 def test_the_installed_package_finds_its_nets_and_weights(contents: Path, tmp_path: Path):

@@ -45,6 +45,8 @@ from tools.portable.pieces import PieceWriter, half_weights, write_sums
 NAME = "portrait-matting"
 #: Parts of a checkout that the programs need.
 FOLDERS = ("caffe_layers", "data_prep", "prototxt", "solver", "tools", "data/weights")
+#: Large weights, which go there by --weights if they are wanted.
+NOT_PACKED = ":(exclude)data/weights/*.int8.npz"
 #: Libraries of every Linux, and of the driver.
 SYSTEM = re.compile(
     r"(ld-linux|libc|libm|libdl|librt|libpthread|libstdc\+\+|libgcc_s|libcuda|libresolv|libutil)[.-]"
@@ -91,7 +93,7 @@ def needed_libraries(binaries: Sequence[Path], nvidia: bool) -> dict[str, Path]:
 def tracked_files() -> Iterator[Path]:
     """Files of the checkout that programs need, as git knows them, and our extensions."""
     listed = subprocess.run(
-        ["git", "ls-files", "-z", *FOLDERS], cwd=ROOT, capture_output=True, check=True
+        ["git", "ls-files", "-z", *FOLDERS, NOT_PACKED], cwd=ROOT, capture_output=True, check=True
     ).stdout
     yield from (ROOT / name for name in listed.decode().split("\0") if name)
     yield from ROOT.glob("caffe_layers/*.so")

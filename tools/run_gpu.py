@@ -41,6 +41,7 @@ from data_prep.common.files import atomic_write
 from data_prep.datasets.dataset import Dataset, load_portrait
 from prototxt.catalog import NETS
 from tools.evaluation.report import describe_machine, write_report
+from tools.matting.caffe_net import write_caffemodel
 from tools.matting.device import (
     add_gpu_option,
     caffe_program,
@@ -51,7 +52,7 @@ from tools.matting.device import (
 from tools.matting.models import DEFAULT_MODEL, MODELS, ROOT
 from tools.matting.pycaffe import load_caffe
 from tools.portable.comparison import compare, with_databases
-from tools.portable.pieces import half_weights, joined, pieces_of, write_caffemodel, write_in_pieces
+from tools.portable.pieces import half_weights, joined, pieces_of, weights_of_half, write_in_pieces
 from tools.training.caffe_log import read_logs
 from tools.training.stages import RECIPES, Stage, run_stages, stages_of
 from tools.training.variants import scaled, varied_stage
@@ -83,7 +84,7 @@ def unpack_weights(_options: argparse.Namespace) -> dict:
         packed = first.with_suffix("")
         target = packed.with_name(packed.name.replace(".half.npz", ".caffemodel"))
         if not target.exists():
-            write_caffemodel(target, joined(pieces_of(packed)))
+            write_caffemodel(target, weights_of_half(joined(pieces_of(packed))))
             written.append(str(target.relative_to(ROOT)))
     return {"written": written}
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import filecmp
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -9,6 +11,8 @@ from itertools import count
 from pathlib import Path
 
 from data_prep.common.errors import InputError
+
+logger = logging.getLogger(__name__)
 
 
 def move_aside(path: Path) -> Path:
@@ -69,6 +73,23 @@ def atomic_write(path: Path | str) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # its folder is none: nothing was written either
             scratch.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_write_keeping(path: Path) -> Iterator[Path]:
+    """As `atomic_write`, for a file that may be somebody's work of hours.
+
+    An existing file with another content is moved aside, and a warning says where it is.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be written, or the existing one not be renamed.
+    """
+    with atomic_write(path) as scratch:
+        yield scratch
+        if path.is_file() and not filecmp.cmp(scratch, path, shallow=False):
+            logger.warning("%s was another one; it is kept in %s.", path, move_aside(path))
 
 
 def remove_leftovers(path: Path) -> None:

@@ -17,7 +17,7 @@ import pytest
 
 from data_prep.common.errors import InputError
 from prototxt.catalog import FACE_DETECTOR, PERSON_MASK, POSE_DETECTOR
-from tools.matting.caffe_net import read_caffemodel
+from tools.matting.caffe_net import read_caffemodel, write_caffemodel
 from tools.matting.models import ROOT
 from tools.pack_gpu import contents, files_of_packages, needed_libraries
 from tools.portable.comparison import compare, largest_difference, training_pass
@@ -26,7 +26,7 @@ from tools.portable.pieces import (
     half_weights,
     joined,
     pieces_of,
-    write_caffemodel,
+    weights_of_half,
     write_in_pieces,
     write_sums,
 )
@@ -122,7 +122,7 @@ def test_pieces_of_no_size_are_refused(tmp_path):
 def test_weights_keep_float16_precision_and_their_layers(tmp_path):
     half = half_weights(WEIGHTS)
     assert len(half) < 0.6 * WEIGHTS.stat().st_size
-    write_caffemodel(tmp_path / "net.caffemodel", half)
+    write_caffemodel(tmp_path / "net.caffemodel", weights_of_half(half))
     before, after = read_caffemodel(WEIGHTS), read_caffemodel(tmp_path / "net.caffemodel")
     assert before.keys() == after.keys()
     for layer, blobs in before.items():
@@ -131,9 +131,9 @@ def test_weights_keep_float16_precision_and_their_layers(tmp_path):
             np.testing.assert_allclose(other, blob, rtol=2.0**-11, atol=6e-8)
 
 
-def test_bytes_that_are_no_weights_are_refused(tmp_path):
+def test_bytes_that_are_no_weights_are_refused():
     with pytest.raises(InputError, match="no weights in float16"):
-        write_caffemodel(tmp_path / "net.caffemodel", b"something else")
+        weights_of_half(b"something else")
 
 
 def test_a_training_pass_has_all_gradients_and_nothing_random(definition, tmp_path):

@@ -10,6 +10,7 @@ import numpy as np
 from google.protobuf import text_format
 
 from data_prep.common.errors import InputError
+from data_prep.common.files import atomic_write_keeping
 from tools.matting.device import enter_device
 from tools.matting.pycaffe import load_caffe
 
@@ -127,3 +128,25 @@ def read_caffemodel(path: Path) -> Weights:
             "upgrade_net_proto_binary on it first)."
         )
     return weights
+
+
+def write_caffemodel(path: Path, weights: Weights) -> None:
+    """Write weights in float32, as Caffe and `read_caffemodel` read them.
+
+    An existing file with other weights is moved aside, and a warning says where it is.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be written.
+    """
+    from caffe.proto import caffe_pb2
+
+    net = caffe_pb2.NetParameter()
+    for name, blobs in weights.items():
+        layer = net.layer.add(name=name)
+        for array in blobs:
+            blob = layer.blobs.add(data=array.astype(np.float32).ravel())
+            blob.shape.dim[:] = array.shape
+    with atomic_write_keeping(path) as scratch:
+        scratch.write_bytes(net.SerializeToString())

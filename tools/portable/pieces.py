@@ -107,27 +107,14 @@ def half_weights(caffemodel: Path) -> bytes:
     return stream.getvalue()
 
 
-def write_caffemodel(path: Path, half: bytes) -> None:
-    """Write a caffemodel, in float32, from `half_weights`.
+def weights_of_half(half: bytes) -> Weights:
+    """The weights that `half_weights` has packed, in float16.
 
     Raises
     ------
     InputError
         If the bytes are no such weights.
     """
-    from caffe.proto import caffe_pb2
-
-    net = caffe_pb2.NetParameter()
-    for name, blobs in _read_half(half).items():
-        layer = net.layer.add(name=name)
-        for array in blobs:
-            blob = layer.blobs.add(data=array.astype(np.float32).ravel())
-            blob.shape.dim[:] = array.shape
-    with atomic_write(path) as scratch:
-        scratch.write_bytes(net.SerializeToString())
-
-
-def _read_half(half: bytes) -> Weights:
     weights: Weights = {}
     try:
         with np.load(io.BytesIO(half)) as arrays:

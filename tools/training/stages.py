@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import filecmp
-import logging
 import os
 import re
 import shutil
@@ -18,13 +16,11 @@ from tqdm import tqdm
 
 from data_prep.caffe_data.caffe_lmdb import open_database
 from data_prep.common.errors import InputError
-from data_prep.common.files import atomic_write, move_aside
+from data_prep.common.files import atomic_write_keeping
 from tools.matting.device import caffe_program, chosen_gpu
 from tools.matting.models import ROOT
 from tools.training.caffe_log import ITERATION, LOSS
 from tools.training.failure import failure_reason
-
-logger = logging.getLogger(__name__)
 
 #: Lines at the end of Caffe's log that hold a stack trace and its cause above it.
 LAST_LINES = 200
@@ -239,9 +235,5 @@ def keep_files(sources: Mapping[Path, Path]) -> None:
         If one cannot be written.
     """
     for target, source in sources.items():
-        if target.is_file() and filecmp.cmp(source, target, shallow=False):
-            continue
-        with atomic_write(target) as scratch:
+        with atomic_write_keeping(target) as scratch:
             shutil.copyfile(source, scratch)
-            if target.is_file():
-                logger.warning("%s was another one; it is kept in %s.", target, move_aside(target))

@@ -1,0 +1,61 @@
+#!/usr/bin/env python3
+"""Weights with 8 bits each: pack what a training made, expand what ships.
+
+    tools/quantize_weights.py pack fcn8s_half snapshots/fcn8s_half_iter_6000.caffemodel
+    tools/quantize_weights.py expand fcn8s_half
+
+`pack` writes NET.int8.npz (format: tools/training/quantization.py) and NET.shape_mask.npz into
+data/weights, a fifth of the caffemodel.  `expand`, which `make` runs, writes the caffemodel and
+the shape mask into data/models, where tools/matte.py finds them; files of a training of yours
+that are there are moved aside.
+"""
+
+from __future__ import annotations
+
+if not __package__:
+    import use_venv  # noqa: F401
+
+import argparse
+from pathlib import Path
+
+from data_prep.common.errors import run_program
+from prototxt.catalog import MADE_WEIGHTS, NETS, SHIPPED_WEIGHTS
+from tools.matting.models import ROOT
+from tools.training.quantization import expand, pack
+
+#: That of the rendered portraits, which `make train-fcn8s-half` trains with.
+SHAPE_MASK = ROOT / "data/prepared_portrait/shape_mask.npz"
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one of the commands."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    packing = commands.add_parser("pack", help="from a caffemodel")
+    packing.add_argument("net", choices=NETS)
+    packing.add_argument("caffemodel", type=Path)
+    packing.add_argument(
+        "--shape-mask",
+        type=Path,
+        default=SHAPE_MASK,
+        help="that it was trained with (data/prepared_portrait/shape_mask.npz)",
+    )
+    packing.add_argument("-o", "--output", type=Path, default=SHIPPED_WEIGHTS, help="folder")
+    expanding = commands.add_parser("expand", help="to a caffemodel")
+    expanding.add_argument("net", choices=NETS)
+    expanding.add_argument("--source", type=Path, default=SHIPPED_WEIGHTS, help="folder")
+    expanding.add_argument("-o", "--output", type=Path, default=MADE_WEIGHTS, help="folder")
+    options = parser.parse_args(argv)
+    net = NETS[options.net]
+    if options.command == "pack":
+        written = pack(net, options.caffemodel, options.shape_mask, options.output)
+    else:
+        written = expand(net, options.source, options.output)
+    print(f"wrote {written} ({written.stat().st_size / 1e6:.1f} MB)")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_program(main))
