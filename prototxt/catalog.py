@@ -77,6 +77,10 @@ class Net:
     def _file(self, kind: str) -> Path:
         return DEFINITIONS / self.name / f"{kind}.prototxt"
 
+    def packed_weights(self, folder: Path = SHIPPED_WEIGHTS) -> Path:
+        """Its weights with 8 bits each (`tools.training.quantization`) in a folder."""
+        return folder / f"{self.name}.int8.npz"
+
     @property
     def train_val(self) -> Path:
         """For training end to end: from the databases to the matte's loss."""

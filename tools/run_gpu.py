@@ -49,7 +49,7 @@ from tools.matting.device import (
     chosen_gpu,
     enter_device,
 )
-from tools.matting.models import DEFAULT_MODEL, MODELS, ROOT
+from tools.matting.models import DEFAULT_MODEL, MODELS, ROOT, model_of_net
 from tools.matting.pycaffe import load_caffe
 from tools.portable.comparison import compare, with_databases
 from tools.portable.pieces import half_weights, joined, pieces_of, weights_of_half, write_in_pieces
@@ -244,10 +244,11 @@ def write_mattes(options: argparse.Namespace, weights: Path) -> int | str:
     from tools.matting.predictor import Predictor
     from tools.matting.session import MattingSession
 
-    shape_mask = MODELS[options.train].shape_mask
+    model = model_of_net(options.train)
+    shape_mask = MODELS[model].shape_mask
     if not shape_mask.is_file():
         shape_mask = options.prepared / "shape_mask.npz"
-    session = MattingSession(Predictor(options.train, weights=weights, shape_mask=shape_mask))
+    session = MattingSession(Predictor(model, weights=weights, shape_mask=shape_mask))
     portraits = Dataset.open(options.dataset).test
     for portrait in portraits:
         photo, _ = load_portrait(portrait)

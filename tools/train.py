@@ -26,7 +26,7 @@ from pathlib import Path
 
 from data_prep.common.errors import run_program
 from tools.matting.device import add_gpu_option, choose_gpu
-from tools.matting.models import MODELS, ROOT
+from tools.matting.models import MODELS, ROOT, model_of_net
 from tools.training.plots import plot_training
 from tools.training.selection import (
     best_point,
@@ -52,7 +52,7 @@ def main(argv: list[str] | None = None) -> int:
     stages = stages_of(net)
     run_stages(stages)
 
-    model, warm, trained = MODELS[net], stages[0].result, stages[-1].result
+    model, warm, trained = MODELS[model_of_net(net)], stages[0].result, stages[-1].result
     if options.choose:
         points = learning_curve(net, stages, options.choose)
         print(describe(points))

@@ -17,10 +17,12 @@ from data_prep.common.assets import fetch
 from data_prep.common.errors import InputError
 from data_prep.common.images import read_photo
 from data_prep.common.landmarks import LandmarkDetector
+from prototxt.catalog import NETS
 from tools import convert_selfie
-from tools.matting.models import MODELS
+from tools.matting.models import MODELS, model_of_net
 from tools.matting.predictor import Predictor
 from tools.matting.session import Matte, MattingSession
+from tools.training.stages import RECIPES
 
 
 @pytest.fixture(scope="module")
@@ -190,6 +192,25 @@ def test_missing_shape_mask_is_named(masked, tmp_path):
 
 
 def test_models_name_committed_definitions():
-    assert set(MODELS) == {"ensemble", "selfie", "portrait", "lite", "fcn8s", "fcn8s_half"}
+    names = {"ensemble", "selfie", "portrait", "lite", "fcn8s", "fcn8s_half", "fcn8s_full"}
+    assert set(MODELS) == names
     for model in MODELS.values():
         assert model.deploy.is_file()
+
+
+def test_fcn8s_is_the_half_size_net_whose_weights_can_ship_and_the_full_one_has_its_own_name():
+    assert MODELS["fcn8s"] == MODELS["fcn8s_half"]
+    assert MODELS["fcn8s"].deploy == NETS["fcn8s_half"].trimap_deploy
+    assert MODELS["fcn8s_full"].deploy == NETS["fcn8s"].trimap_deploy
+
+
+@pytest.mark.parametrize("net", RECIPES)
+def test_the_weights_of_a_training_are_those_of_a_model_with_its_net(net):
+    assert MODELS[model_of_net(net)].deploy == NETS[net].trimap_deploy
+
+
+@pytest.mark.parametrize("name", ["fcn8s", "fcn8s_full"])
+def test_missing_weights_are_told_in_one_sentence_with_the_command_that_makes_them(name, tmp_path):
+    with pytest.raises(InputError, match=rf"make the weights of {name} with `[^`]+`\.$") as told:
+        Predictor(name, weights=tmp_path / "none.caffemodel")
+    assert "\n" not in str(told.value)

@@ -23,7 +23,6 @@ from tools.training.quantization import (
     LARGEST_LEVEL,
     expand,
     pack,
-    packed_weights,
     quantized,
     read_quantized,
     write_quantized,
@@ -89,7 +88,7 @@ def test_large_layers_are_near_what_they_were_and_small_ones_equal(lite, tmp_pat
 
 def test_a_packed_file_is_a_plain_archive_that_takes_a_fourth(lite):
     caffemodel, packed = lite
-    path = packed_weights(LITE, packed)
+    path = LITE.packed_weights(packed)
     assert path.stat().st_size < 0.3 * caffemodel.stat().st_size
     with np.load(path, allow_pickle=False) as arrays:
         values = arrays["fc6/0"] * arrays["fc6/0.scale"]
@@ -100,7 +99,7 @@ def test_a_packed_file_is_a_plain_archive_that_takes_a_fourth(lite):
 def test_packing_and_expanding_twice_give_the_same_bytes(lite, tmp_path):
     caffemodel, packed = lite
     again = pack(LITE, caffemodel, SHIPPED.shape_mask, tmp_path / "packed")
-    assert again.read_bytes() == packed_weights(LITE, packed).read_bytes()
+    assert again.read_bytes() == LITE.packed_weights(packed).read_bytes()
     with collected_warnings() as warnings:
         first = expand(LITE, packed, tmp_path / "models").read_bytes()
         second = expand(LITE, packed, tmp_path / "models").read_bytes()
@@ -174,7 +173,7 @@ def test_a_net_without_shape_mask_needs_none(tmp_path):
 def test_weights_of_another_net_are_refused_both_ways(lite, tmp_path):
     caffemodel, packed = lite
     net = NETS["lite_nomask"]
-    shutil.copy(packed_weights(LITE, packed), packed_weights(net, tmp_path))
+    shutil.copy(LITE.packed_weights(packed), net.packed_weights(tmp_path))
     sentence = r"belongs to another net: layer conv1_1 wants \(8, 3, 3, 3\)"
     with pytest.raises(InputError, match=f"trained.caffemodel {sentence}"):
         pack(net, caffemodel, SHIPPED.shape_mask, tmp_path)
@@ -204,7 +203,7 @@ def nothing(content: bytes) -> bytes:
 def test_a_damaged_file_is_told_in_one_sentence_and_writes_nothing(lite, tmp_path, damage):
     packed = tmp_path / "packed"
     shutil.copytree(lite[1], packed)
-    path = packed_weights(LITE, packed)
+    path = LITE.packed_weights(packed)
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(InputError, match="lite.int8.npz is damaged.*`git checkout`.$"):
         expand(LITE, packed, tmp_path / "models")

@@ -35,7 +35,7 @@ from tools.evaluation.report import (
     shown,
     write_report,
 )
-from tools.matting.models import ROOT
+from tools.matting.models import ROOT, model_of_net
 from tools.training.caffe_log import read_logs
 from tools.training.selection import (
     EVERY,
@@ -137,7 +137,7 @@ def measure_rate(
     if result["stable"]:
         errors = mean_errors_of_weights(
             rate_name(net, rate),
-            net,
+            model_of_net(net),
             stage.result,
             stage,
             dataset,

@@ -60,6 +60,16 @@ def _model(name: str, command: str, folder: Path = MADE_WEIGHTS, **how) -> Model
     )
 
 
+def _paper_net_command() -> str:
+    """How to get the weights of the paper's net: expanded where they ship, else trained."""
+    if IS_INSTALLED:
+        return "python -m tools.quantize_weights expand fcn8s_half --source CHECKOUT/data/weights"
+    return "make" if NETS["fcn8s_half"].packed_weights().is_file() else "make train-fcn8s-half"
+
+
+#: The paper's net at half the photo's size, which a clone can afford to store and to run.
+_PAPER_NET = _model("fcn8s_half", _paper_net_command())
+
 MODELS = {
     "selfie": _model(
         "selfie",
@@ -83,11 +93,28 @@ MODELS = {
         second_opinion="selfie",
     ),
     "lite": _model("lite", "make train"),
-    "fcn8s": _model("fcn8s", "tools/train.py fcn8s"),
-    "fcn8s_half": _model("fcn8s_half", "make train-fcn8s-half"),
+    "fcn8s": _PAPER_NET,
+    "fcn8s_half": _PAPER_NET,  # by the name of its net, as trainings call it
+    "fcn8s_full": _model("fcn8s", "tools/train.py fcn8s"),
 }
+#: Names of models that differ from those of their nets.
+_RENAMED = {"fcn8s": "fcn8s_full"}
 #: What every program uses by default: the best of them on real photos.
 DEFAULT_MODEL = "ensemble"
+
+
+def model_of_net(net: str) -> str:
+    """Key of `MODELS` for the weights that a training of a net makes.
+
+    >>> model_of_net("portrait"), model_of_net("fcn8s")
+    ('portrait', 'fcn8s_full')
+
+    Parameters
+    ----------
+    net : str
+        A net of `tools.training.stages.RECIPES`.
+    """
+    return _RENAMED.get(net, net)
 
 
 def affinity_weight(text: str) -> float:

@@ -131,11 +131,6 @@ def check_weights(net: Net, weights: Weights, path: Path) -> None:
     load_weights(build_net(read_net(net.trimap_deploy)), weights, path)
 
 
-def packed_weights(net: Net, folder: Path) -> Path:
-    """Where a folder has a net's weights with 8 bits."""
-    return folder / f"{net.name}.int8.npz"
-
-
 def _copy_shape_mask(net: Net, source: Path, folder: Path) -> None:
     """Put the shape mask of a net that takes one into a folder, after checking it."""
     if net.has_shape_mask:
@@ -175,7 +170,7 @@ def pack(net: Net, caffemodel: Path, shape_mask: Path, folder: Path) -> Path:
     check_weights(net, trained, caffemodel)
     # Layers that only training has, as those that make its labels, are left out.
     layers = {layer.name for layer in read_net(net.deploy).layer}
-    target = packed_weights(net, folder)
+    target = net.packed_weights(folder)
     write_quantized(target, {name: trained[name] for name in trained if name in layers})
     _copy_shape_mask(net, shape_mask, folder)
     return target
@@ -203,7 +198,7 @@ def expand(net: Net, source: Path, target: Path) -> Path:
     InputError
         If a packed file is missing, damaged or of another net, or one cannot be written.
     """
-    packed = packed_weights(net, source)
+    packed = net.packed_weights(source)
     weights = read_quantized(packed)
     check_weights(net, weights, packed)
     _copy_shape_mask(net, source / _shape_mask_name(net), target)

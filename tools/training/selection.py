@@ -13,7 +13,7 @@ from tools.evaluation.estimates import Errors, Estimate, estimates
 from tools.evaluation.methods import net_method
 from tools.evaluation.portraits import people_of
 from tools.evaluation.report import write_report
-from tools.matting.models import ROOT
+from tools.matting.models import ROOT, model_of_net
 from tools.training.plots import plot_training
 from tools.training.stages import Stage, databases
 
@@ -127,7 +127,13 @@ def learning_curve(
             iteration,
             str(weights),
             mean_errors_of_weights(
-                f"{net}_{number}_{iteration}", net, weights, stage, dataset, portraits, out
+                f"{net}_{number}_{iteration}",
+                model_of_net(net),
+                weights,
+                stage,
+                dataset,
+                portraits,
+                out,
             ),
         )
         for number, stage in enumerate(stages)
