@@ -148,6 +148,34 @@ def stacked(rows: Sequence[np.ndarray]) -> np.ndarray:
     return np.vstack([np.pad(row, edge, constant_values=255) for row, edge in zip(rows, right)])
 
 
+def paragraph(text: str, width: int) -> np.ndarray:
+    """Text on white, in lines of at most so many pixels.
+
+    Parameters
+    ----------
+    text : str
+    width : int
+        Of the picture; a longer word is cut off.
+
+    Returns
+    -------
+    (h, width, 3) uint8 ndarray
+    """
+    font = ImageFont.load_default(size=CAPTION_HEIGHT * 0.7)
+    lines = [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if lines[-1] and font.getlength(longer) > width - 2 * GAP:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    picture = Image.new("RGB", (width, len(lines) * CAPTION_HEIGHT + GAP), "white")
+    draw = ImageDraw.Draw(picture)
+    for number, line in enumerate(lines):
+        draw.text((GAP, GAP + number * CAPTION_HEIGHT), line, "black", font)
+    return np.array(picture)
+
+
 def _matte_image(alpha: np.ndarray) -> np.ndarray:
     return np.repeat(from_float(alpha, np.uint8)[:, :, None], 3, axis=2)
 
