@@ -264,6 +264,21 @@ def test_the_installed_package_finds_its_nets_and_weights(contents: Path, tmp_pa
     assert "Apache License" in weights.with_name("LICENSE").read_text()
 
 
+def test_the_installed_package_says_where_weights_of_large_nets_come_from(
+    contents: Path, tmp_path: Path
+):
+    program = "from tools.matting.models import MODELS; print(MODELS['fcn8s'].command)"
+    run = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env=portable() | {"PYTHONPATH": str(contents)},
+    )
+    command = "python -m tools.quantize_weights expand fcn8s_half --source CHECKOUT/data/weights"
+    assert run.stdout == f"{command}\n"
+
+
 def test_the_checkout_keeps_its_weights_where_the_readme_says():
     from tools.matting.models import DEFAULT_MODEL, MODELS
 

@@ -110,8 +110,8 @@ def read_quantized(path: Path) -> Weights:
                     weights.setdefault(layer, []).append(values.astype(np.float32))
     except FileNotFoundError:
         raise InputError(
-            f"{path} does not exist; it comes with the repository (and not with the wheel): "
-            "give the folder data/weights of a checkout with --source."
+            f"{path} does not exist; give a folder that has it, such as data/weights of a "
+            "checkout, with --source."
         ) from None
     except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error):
         raise InputError(
