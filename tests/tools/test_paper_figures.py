@@ -68,9 +68,9 @@ def test_the_rule_says_everything_that_the_choice_depends_on():
     rule = rule_of(FIGURES["fig4"], "SAD", 300, {"fcn": "FCN"})
     assert rule == (
         "Chosen from 300 photos by SAD: median of ours_nomask, 90th percentile of ours_nomask, "
-        "largest gain and largest loss of ours_nomask over FCN; one photo a person, the largest "
-        f"gain first, then the largest loss. Shown is the square of {CROP_SIDE} pixels with the "
-        "most fractional true pixels."
+        "largest gain and, if there is any, loss of ours_nomask over FCN; one photo a person, gain "
+        f"and loss first. Shown is the square of {CROP_SIDE} pixels with the most fractional true "
+        "pixels."
     )
 
 

@@ -215,13 +215,13 @@ def rule_of(
     """
     judged, reference = ((titles or {}).get(row, row) for row in (figure.judged, figure.reference))
     parts = [f"{quantile_name(each)} of {judged}" for each in figure.quantiles]
-    parts.append(f"largest gain and largest loss of {judged} over {reference}")
+    parts.append(f"largest gain and, if there is any, loss of {judged} over {reference}")
     crop = ""
     if figure.at_hair:
         crop = f" Shown is the square of {CROP_SIDE} pixels with the most fractional true pixels."
     return (
-        f"Chosen from {photos} photos by {measure}: {', '.join(parts)}; one photo a person, the "
-        f"largest gain first, then the largest loss.{crop}"
+        f"Chosen from {photos} photos by {measure}: {', '.join(parts)}; one photo a person, "
+        f"gain and loss first.{crop}"
     )
 
 
