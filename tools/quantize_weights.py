@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Weights with 8 bits each: pack what a training made, expand what ships.
 
-    tools/quantize_weights.py pack fcn8s_half snapshots/fcn8s_half_iter_6000.caffemodel
+    tools/quantize_weights.py pack fcn8s_half data/models/fcn8s_half.caffemodel
     tools/quantize_weights.py expand fcn8s_half
 
 `pack` writes NET.int8.npz (format: tools/training/quantization.py) and NET.shape_mask.npz into
@@ -20,11 +20,7 @@ from pathlib import Path
 
 from data_prep.common.errors import run_program
 from prototxt.catalog import MADE_WEIGHTS, NETS, SHIPPED_WEIGHTS
-from tools.matting.models import ROOT
 from tools.training.quantization import expand, pack
-
-#: That of the rendered portraits, which `make train-fcn8s-half` trains with.
-SHAPE_MASK = ROOT / "data/prepared_portrait/shape_mask.npz"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -39,8 +35,8 @@ def main(argv: list[str] | None = None) -> int:
     packing.add_argument(
         "--shape-mask",
         type=Path,
-        default=SHAPE_MASK,
-        help="that it was trained with (data/prepared_portrait/shape_mask.npz)",
+        metavar="FILE",
+        help="that it was trained with (NET.shape_mask.npz beside the caffemodel)",
     )
     packing.add_argument("-o", "--output", type=Path, default=SHIPPED_WEIGHTS, help="folder")
     expanding = commands.add_parser("expand", help="to a caffemodel")
@@ -50,7 +46,8 @@ def main(argv: list[str] | None = None) -> int:
     options = parser.parse_args(argv)
     net = NETS[options.net]
     if options.command == "pack":
-        written = pack(net, options.caffemodel, options.shape_mask, options.output)
+        beside = options.caffemodel.with_name(f"{net.name}.shape_mask.npz")
+        written = pack(net, options.caffemodel, options.shape_mask or beside, options.output)
     else:
         written = expand(net, options.source, options.output)
     print(f"wrote {written} ({written.stat().st_size / 1e6:.1f} MB)")

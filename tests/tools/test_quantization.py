@@ -53,9 +53,9 @@ def test_levels_are_within_half_a_step_of_the_weights_and_use_them_all():
 
 
 def test_a_channel_of_zeros_stays_one_and_changes_no_other():
-    blob = np.float32([[0, 0], [-2, 1]])
+    blob = np.float32([[0, 0], [1e-45, 0], [-2, 1]])
     levels, scale = quantized(blob)
-    np.testing.assert_array_equal(levels, [[0, 0], [-127, 64]])
+    np.testing.assert_array_equal(levels, [[0, 0], [0, 0], [-127, 64]])
     assert np.isfinite(scale).all() and (scale > 0).all()
 
 
@@ -227,6 +227,8 @@ def test_the_program_packs_and_expands_and_names_a_missing_file(lite, tmp_path, 
     caffemodel = str(lite[0])
     mask, packed, models = (str(each) for each in (SHIPPED.shape_mask, tmp_path / "p", tmp_path))
     assert main(["pack", "lite", caffemodel, "--shape-mask", mask, "-o", packed]) == 0
+    with pytest.raises(InputError, match="lite.shape_mask.npz does not exist"):
+        main(["pack", "lite", caffemodel, "-o", packed])
     assert main(["expand", "lite", "--source", packed, "-o", models]) == 0
     assert f"wrote {tmp_path / 'lite.caffemodel'} (" in capsys.readouterr().out
     with pytest.raises(InputError, match="lite.int8.npz does not exist.*with --source"):

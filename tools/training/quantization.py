@@ -8,8 +8,8 @@ For blob number ``i`` of a layer it has ``LAYER/i``:
   values are the product of both.
 
 A channel's scale is its largest weight by 127, so that every weight is within half a step of
-what it was.  Smaller scales, which clip the largest weights, lower the squared error of the
-trained layers of FCN-8s by less than half a percent.
+what it was.  Smaller scales, which clip the largest weights, hardly lower the squared error of
+the trained layers of FCN-8s, whose largest weights are but four to seven standard deviations.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ def quantized(blob: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         Positive.  ``levels * scale`` is within half of it of `blob`.
     """
     largest = np.abs(blob).max(axis=tuple(range(1, blob.ndim)), keepdims=True)
-    # A channel of zeros has levels of zero whatever its step is.
-    scale = np.where(largest > 0, largest / LARGEST_LEVEL, 1).astype(np.float32)
+    scale = (largest / LARGEST_LEVEL).astype(np.float32)
+    scale[scale == 0] = 1  # a channel of zeros has levels of zero whatever its step is
     levels = np.clip(np.rint(blob / scale), -LARGEST_LEVEL, LARGEST_LEVEL)
     return levels.astype(np.int8), scale
 
@@ -152,8 +152,7 @@ def pack(net: Net, caffemodel: Path, shape_mask: Path, folder: Path) -> Path:
     caffemodel : Path
         Of training end to end, with lambda in it, or of the warm start, without.
     shape_mask : Path
-        What the net was trained with; it lies beside the databases.  Nets without one leave
-        it out.
+        What the net was trained with.  Nets without one leave it out.
     folder : Path
 
     Returns
@@ -170,9 +169,9 @@ def pack(net: Net, caffemodel: Path, shape_mask: Path, folder: Path) -> Path:
     check_weights(net, trained, caffemodel)
     # Layers that only training has, as those that make its labels, are left out.
     layers = {layer.name for layer in read_net(net.deploy).layer}
+    _copy_shape_mask(net, shape_mask, folder)
     target = net.packed_weights(folder)
     write_quantized(target, {name: trained[name] for name in trained if name in layers})
-    _copy_shape_mask(net, shape_mask, folder)
     return target
 
 
