@@ -191,12 +191,12 @@ def test_figures_are_written_with_the_rule_of_their_choice(measured, tmp_path):
     folder, truths, errors = measured
     mask = ShapeMask.load(MODELS["portrait"].shape_mask)
     rules = write_figures(folder, truths, errors, TITLES, mask, tmp_path)
-    assert [path.name for path in rules] == ["fig4.jpg", "fig6.jpg", "fig7.jpg"]
+    assert [path.name for path in rules] == [f"table1_{name}.jpg" for name in FIGURES]
     for path, rule in rules.items():
         assert rule.startswith(f"Chosen from {len(truths)} photos by SAD: ")
         assert min(read_photo(path).shape[:2]) > 300
     # 5 columns: those of the rows that are not measured are left out.
-    assert read_photo(tmp_path / "fig6.jpg").shape[1] == 5 * (186 + GAP) + GAP
+    assert read_photo(tmp_path / "table1_fig6.jpg").shape[1] == 5 * (186 + GAP) + GAP
 
 
 def test_a_figure_whose_methods_are_not_measured_is_left_out_and_said(measured, tmp_path):
@@ -205,7 +205,7 @@ def test_a_figure_whose_methods_are_not_measured_is_left_out_and_said(measured, 
     few = {row: errors[row] for row in ("ours", "ours_nomask")}
     with collected_warnings() as warnings:
         written = write_figures(folder, truths, few, TITLES, mask, tmp_path)
-    assert [path.name for path in written] == ["fig7.jpg"]
+    assert [path.name for path in written] == ["table1_fig7.jpg"]
     assert warnings == [f"Without {name}: row fcn is not measured." for name in ("fig4", "fig6")]
 
 

@@ -129,7 +129,7 @@ def write_figures(
         photos = shown_photos(figure, folder, truths, errors, titles, shape_mask)
         compared = errors[figure.judged].keys() & errors[figure.reference].keys()
         rule = rule_of(figure, MEASURE_TITLE, len(compared), titles)
-        path = out / f"{number}.jpg"
+        path = out / f"table1_{number}.jpg"
         write_image(path, draw_figure(figure, photos, rule))
         written[path] = rule
     return written
