@@ -7,63 +7,33 @@ import numpy as np
 import pytest
 from caffe.proto import caffe_pb2
 from google.protobuf import text_format
+from table_family import lite_family, prepared_databases, small_dataset
 
+from caffe_layers.mean_field import CrfSettings
 from data_prep.caffe_data.caffe_lmdb import copy_records, open_database
 from data_prep.common.errors import InputError, collected_warnings
-from data_prep.prepare import main as prepare
 from prototxt.catalog import NETS
+from tools.evaluation.report import write_report
 from tools.matting.caffe_net import read_caffemodel
-from tools.matting.models import ROOT
-from tools.table.runs import HALF, RUNS, Family, chosen_runs
+from tools.table.rows import Settings
+from tools.table.runs import HALF, RUNS, chosen_runs
 from tools.table.training import Training, next_slice, settled_warm_iterations, train
 from tools.training.stages import Stage, run_stages
 
-LITE = {
-    "plain": "lite_nomask",
-    "masked": "lite",
-    "deeplab": "lite_deeplab",
-    "portraitfcn": "lite_portraitfcn",
-    "crfrnn": "lite_crfrnn",
-}
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    return small_dataset(tmp_path_factory.mktemp("dataset"))
 
 
 @pytest.fixture(scope="module")
-def prepared(tmp_path_factory):
-    """One training portrait (13 records) and one test portrait."""
-    folder = tmp_path_factory.mktemp("dataset")
-    sample = ROOT / "data/sample"
-    for name in ("train", "test"):
-        stem = (sample / f"{name}.txt").read_text().split()[0]
-        (folder / f"{name}.txt").write_text(stem + "\n")
-        for kind, suffix in (("images", "jpg"), ("mattes", "png")):
-            (folder / kind).mkdir(exist_ok=True)
-            shutil.copy(sample / kind / f"{stem}.{suffix}", folder / kind)
-    assert prepare(["--dataset", str(folder), "--out", str(folder / "prepared")]) == 0
-    return folder / "prepared"
-
-
-def fixed_rate(path, source):
-    """A solver file of the narrow nets, with a fixed rate."""
-    solver = text_format.Parse((ROOT / "solver" / source).read_text(), caffe_pb2.SolverParameter())
-    solver.lr_policy, solver.display = "fixed", 1
-    path.write_text(text_format.MessageToString(solver))
-    return path
+def prepared(dataset):
+    return prepared_databases(dataset)
 
 
 @pytest.fixture
-def family(prepared, tmp_path):
-    """The narrow nets, in slices of two iterations."""
-    return Family(
-        nets=LITE,
-        warm_solver=fixed_rate(tmp_path / "warm.prototxt", "lite_trimap_solver.prototxt"),
-        solver=fixed_rate(tmp_path / "end.prototxt", "lite_matting_solver.prototxt"),
-        folder=tmp_path / "table",
-        origin="nothing",
-        weights=tmp_path,
-        prepared=prepared,
-        slice_iterations=2,
-        kept_every=4,
-    )
+def family(dataset, prepared, tmp_path):
+    return lite_family(tmp_path, dataset, prepared)
 
 
 def values(database):
@@ -83,10 +53,8 @@ def test_records_are_copied_in_order_and_begin_again_after_the_last(prepared, tm
 
 
 def test_all_nets_learn_in_turn_and_go_on(family):
-    runs = chosen_runs(["fcn", "ours_nomask", "portraitfcn"])
-    assert [run.name for run in runs] == [
-        *("fcn_trimap", "portraitfcn_trimap", "fcn", "ours_nomask", "portraitfcn")
-    ]
+    runs = chosen_runs(["fcn", "ours_nomask"])
+    assert [run.name for run in runs] == [*("fcn_trimap", "fcn", "ours_nomask")]
     train(family, runs, 2)
     found = {run.name: Training(run, family, 2) for run in runs}
     assert {name: each.reached() for name, each in found.items()} == dict.fromkeys(found, 2)
@@ -137,6 +105,22 @@ def net_without_dropout(tmp_path, monkeypatch):
         path.write_text(path.read_text().replace("dropout_ratio: 0.5", "dropout_ratio: 0"))
     changed = type("Net", (type(net),), {"_file": lambda _, kind: folder / f"{kind}.prototxt"})
     monkeypatch.setitem(NETS, folder.name, changed(folder.name, has_shape_mask=False))
+
+
+def test_crf_rnn_waits_for_its_crf_and_starts_with_it(family):
+    runs = chosen_runs(["crfrnn"])
+    with pytest.raises(InputError, match="crf_start.json does not exist; run `tools/table1.py"):
+        train(family, runs, 2)
+    crf = CrfSettings(theta_alpha=33, spatial_weight=0.7)
+
+    def choose(training):
+        write_report(family.crf_start, {"settings": Settings(crf=crf).to_json()})
+
+    train(family, runs, 2, choose_crf=choose)
+    training = Training(runs[-1], family, 2)
+    learned = read_caffemodel(training.weights_at(2))["crf_score"]
+    assert 0 < np.abs(learned[0] - 0.7 * np.eye(3)).max() < 0.1
+    assert '\\"theta_alpha\\": 33' in training.net.read_text()
 
 
 def test_a_killed_slice_is_trained_again(family):

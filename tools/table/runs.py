@@ -11,13 +11,15 @@ from weights that have seen the same portraits in the same order.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from data_prep.common.errors import InputError
 from prototxt.catalog import MADE_WEIGHTS, NETS, Net
 from tools.matting.models import ROOT
+from tools.training.selection import PORTRAIT_SET
+from tools.training.stages import databases
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ RUNS = (
     Run("fcn", "plain", "fcn_trimap"),
     Run("ours_nomask", "plain", "fcn_trimap", end_to_end=True),
     Run("ours", "masked", "fcn_mask_trimap", end_to_end=True),
+    Run("crfrnn", "crfrnn", "fcn_trimap", learned_crf=True),
     Run("deeplab", "deeplab", "deeplab_trimap"),
     Run("portraitfcn", "portraitfcn", "portraitfcn_trimap"),
 )
@@ -80,6 +83,10 @@ class Family:
         Holds one folder for each run.
     prepared : Path or None
         Folder of databases in place of those that the nets name.
+    model : str
+        Key of `tools.matting.models.MODELS` whose input the nets have.
+    dataset : Path
+        Its validation people choose.
     slice_iterations : int
         How far one training goes before it is the next one's turn.
     kept_every : int
@@ -94,12 +101,28 @@ class Family:
     origin: str = "vgg16"
     weights: Path = MADE_WEIGHTS
     prepared: Path | None = None
+    model: str = "fcn8s_half"
+    dataset: Path = PORTRAIT_SET
     slice_iterations: int = 100
     kept_every: int = 500
 
     def net_of(self, run: Run) -> Net:
         """The net that a run trains."""
         return NETS[self.nets[run.net]]
+
+    def databases_of(self, run: Run) -> Path:
+        """Folder of the databases that a run trains on."""
+        return self.prepared or ROOT / databases(self.net_of(run).trimap_train_val)[0].parent
+
+    @property
+    def shape_mask(self) -> Path:
+        """The shape mask of the training portraits."""
+        return self.databases_of(RUNS[0]) / "shape_mask.npz"
+
+    @property
+    def crf_start(self) -> Path:
+        """Report on the search for the CRF that CRF-RNN starts with."""
+        return self.folder / "crf_start.json"
 
 
 #: The table's nets, at half the photo's size.
@@ -117,8 +140,14 @@ HALF = Family(
 )
 
 
-def chosen_runs(names: Sequence[str] | None) -> list[Run]:
-    """The named runs with what they start from, in the order of `RUNS`; without names, all.
+def run_named(name: str) -> Run:
+    """The run of a name; `InputError` if there is none."""
+    (run,) = chosen_runs([name], starts=False)
+    return run
+
+
+def chosen_runs(names: Sequence[str] | None, starts: bool = True) -> list[Run]:
+    """The named runs in the order of `RUNS`, with those that they start from; else all.
 
     Raises
     ------
@@ -130,9 +159,5 @@ def chosen_runs(names: Sequence[str] | None) -> list[Run]:
         return list(RUNS)
     if unknown := sorted(set(names) - known.keys()):
         raise InputError(f"There is no training {unknown[0]}; there are {', '.join(known)}.")
-    wanted = set(names) | _starts(known[name] for name in names)
-    return [run for run in RUNS if run.name in wanted]
-
-
-def _starts(runs: Iterable[Run]) -> set[str]:
-    return {run.after for run in runs if run.after}
+    before = {known[name].after for name in names} if starts else set()
+    return [run for run in RUNS if run.name in before | set(names)]

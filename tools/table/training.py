@@ -11,28 +11,34 @@ and every run sees the same ones.
 
 from __future__ import annotations
 
+import json
 import logging
-import re
 import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 
 from caffe.proto import caffe_pb2
 from google.protobuf import text_format
 
+from caffe_layers.mean_field import CrfSettings
 from data_prep.caffe_data.caffe_lmdb import copy_records
 from data_prep.caffe_data.position import write_positions
 from data_prep.common.files import atomic_write
+from tools.evaluation.report import read_report
 from tools.matting.models import ROOT
-from tools.table.runs import RUNS, Family, Run
-from tools.training.stages import Stage, check_databases, databases, run_stages
+from tools.table.runs import RUNS, Family, Run, run_named
+from tools.training.stages import Stage, check_databases, run_stages
 from tools.training.variants import varied_stage
 from tools.training.weights import write_initial_weights
 
 logger = logging.getLogger(__name__)
 
+CRF_LAYER = "crf_score"
+# Of W_spatial, W_bilateral and C, gentler than in the net's definition: Adam moves each weight by
+# about the rate, so at 1e-5 by at most 0.45, 0.45 and 0.15 in 1,500 iterations.
+CRF_RATES = (30, 30, 10)
 #: Written as the length of a training whose end is not known.
 NO_END = 1_000_000
 
@@ -70,21 +76,26 @@ class Training:
 
     @cached_property
     def net(self) -> Path:
-        """The definition that it trains."""
+        """The definition that it trains.
+
+        Raises
+        ------
+        InputError
+            If the CRF that it starts with has not been chosen yet.
+        """
         net = self.family.net_of(self.run)
+        if self.run.learned_crf:
+            path = self.folder.with_name(f"{self.run.name}_net.prototxt")
+            _write(path, _with_crf(net.trimap_train_val, first_crf(self.family)))
+            return path
         return net.train_val if self.run.end_to_end else net.trimap_train_val
 
-    @property
-    def _prepared(self) -> Path:
-        return self.family.prepared or ROOT / databases(self.net)[0].parent
-
-    def _initial_weights(self) -> Path:
+    def initial_weights(self) -> Path:
+        """What it starts from; those of a warm start are written where they are missing."""
         net = self.family.net_of(self.run)
         if self.run.after is not None:
-            (start,) = (run for run in RUNS if run.name == self.run.after)
-            return Training(start, self.family, self.warm_iterations).weights_at(
-                self.warm_iterations
-            )
+            start = Training(run_named(self.run.after), self.family, self.warm_iterations)
+            return start.weights_at(self.warm_iterations)
         path = self.family.weights / f"{net.name}_init.caffemodel"
         if not path.is_file():
             write_initial_weights(net, self.family.origin, path)
@@ -99,7 +110,7 @@ class Training:
             If what it starts from is missing.
         """
         if self.family.net_of(self.run).has_position:
-            write_positions(self._prepared)
+            write_positions(self.family.databases_of(self.run))
         solver = self.family.solver if self.run.after else self.family.warm_solver
         settings = {
             **self.family.solver_settings,
@@ -111,7 +122,7 @@ class Training:
         return varied_stage(
             self.run.name,
             solver,
-            self._initial_weights(),
+            self.initial_weights(),
             settings,
             self.net,
             self.family.prepared,
@@ -175,6 +186,29 @@ class Training:
                     weights.unlink()
 
 
+def first_crf(family: Family) -> CrfSettings:
+    """The CRF that CRF-RNN starts with, which `tools.table.tuning.choose_crf` has chosen.
+
+    Raises
+    ------
+    InputError
+        If it has not.
+    """
+    report = read_report(family.crf_start, "tools/table1.py train")
+    return CrfSettings(**report["settings"]["crf"])
+
+
+def _with_crf(net: Path, settings: CrfSettings) -> str:
+    """A definition with a mean-field layer that starts with these settings."""
+    definition = text_format.Parse(net.read_text(), caffe_pb2.NetParameter())
+    (layer,) = (each for each in definition.layer if each.name == CRF_LAYER)
+    options = json.loads(layer.python_param.param_str) | asdict(settings)
+    layer.python_param.param_str = json.dumps(options)
+    for parameters, rate in zip(layer.param, CRF_RATES, strict=True):
+        parameters.lr_mult = rate
+    return text_format.MessageToString(definition)
+
+
 def _write(path: Path, text: str) -> None:
     with atomic_write(path) as scratch:
         scratch.write_text(text)
@@ -205,17 +239,19 @@ def _with_records_of_slice(net: Path, folder: Path, root: Path, seen: int, itera
     return text_format.MessageToString(definition)
 
 
+def warm_iterations_of(training: Training) -> int:
+    """Length of the warm start that a training after it has begun from; 0 before it begins."""
+    solver = training.folder / "solver.prototxt"
+    if not (training.run.after and solver.is_file()):
+        return 0
+    parameters = text_format.Parse(solver.read_text(), caffe_pb2.SolverParameter())
+    return int(Path(parameters.weights[0]).stem.rpartition("_")[2])
+
+
 def settled_warm_iterations(family: Family) -> int | None:
     """Length of the warm starts from which further trainings have begun; None before that."""
-    for run in RUNS:
-        solver = family.folder / run.name / "solver.prototxt"
-        if run.after and solver.is_file():
-            found = re.search(
-                rf'weights: ".*/{run.after}_iter_(\d+)\.caffemodel"', solver.read_text()
-            )
-            if found:
-                return int(found[1])
-    return None
+    begun = (warm_iterations_of(Training(run, family, 0)) for run in RUNS)
+    return next((iterations for iterations in begun if iterations), None)
 
 
 def next_slice(
@@ -243,7 +279,11 @@ def next_slice(
 
 
 def train(
-    family: Family, runs: Sequence[Run], iterations: int, warm_iterations: int | None = None
+    family: Family,
+    runs: Sequence[Run],
+    iterations: int,
+    warm_iterations: int | None = None,
+    choose_crf: Callable[[Training], None] | None = None,
 ) -> None:
     """Train until everything has so many iterations, from wherever each training is.
 
@@ -256,6 +296,8 @@ def train(
         Of what follows the warm starts.
     warm_iterations : int, optional
         Of the warm starts.  Without it, that from which others have begun, else `iterations`.
+    choose_crf : callable, optional
+        Chooses the CRF that CRF-RNN starts with, from its warm start.
 
     Raises
     ------
@@ -269,5 +311,7 @@ def train(
     reached = {each.run.name: each.reached() for each in trainings}
     while found := next_slice(trainings, reached, iterations):
         training, end = found
+        if training.run.learned_crf and choose_crf and not family.crf_start.is_file():
+            choose_crf(training)
         training.advance(end)
         reached[training.run.name] = end
