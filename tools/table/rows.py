@@ -115,11 +115,11 @@ SOLVE = (
 )
 #: The first of the weights' trials is no CRF at all.
 CRF = (
-    _axis("crf.unknown_penalty", 0.0, 0.3, 1.0),
     Axis(
         ("crf.bilateral_weight", "crf.spatial_weight"),
         [(0.0, 0.0), (0.2, 0.1), (0.5, 0.3), (1.5, 1.0), (5.0, 3.0)],
     ),
+    _axis("crf.unknown_penalty", 0.0, 0.3, 1.0),
     _axis("crf.theta_beta", 3.0, 5.0, 10.0),
     _axis("crf.theta_alpha", 40.0, 80.0, 160.0),
 )
@@ -189,7 +189,7 @@ ROWS = (
         "DeepLab and dense CRF",
         "crf",
         "deeplab",
-        (*CRF, *TRIMAP_AXES),
+        (TRIMAP_WIDTH, *CRF, *SOLVE, TRIMAP_WIDTH),
         _CRF,
         (3.91, 7.52),
     ),
@@ -201,7 +201,14 @@ ROWS = (
     Row("constant", "0.5 everywhere", "constant", is_bound=True),
 )
 #: The disconnected CRF whose parameters CRF-RNN starts with: after the warm start of its FCN.
-CRF_START = Row("crf_start", "FCN's warm start and dense CRF", "crf", "fcn_trimap", CRF, _CRF)
+CRF_START = Row(
+    "crf_start",
+    "FCN's warm start and dense CRF",
+    "crf",
+    "fcn_trimap",
+    (TRIMAP_WIDTH, *CRF),  # first the width, or a CRF that widens the unknown region wins by that
+    _CRF,
+)
 
 
 def chosen_rows(names: Sequence[str] | None) -> list[Row]:
