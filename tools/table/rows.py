@@ -117,11 +117,11 @@ SOLVE = (
 CRF = (
     Axis(
         ("crf.bilateral_weight", "crf.spatial_weight"),
-        [(0.0, 0.0), (0.2, 0.1), (0.5, 0.3), (1.5, 1.0), (5.0, 3.0)],
+        [(0.0, 0.0), (0.2, 0.1), (0.5, 0.3), (1.5, 1.0), (5.0, 3.0), (10.0, 6.0)],
     ),
     _axis("crf.unknown_penalty", 0.0, 0.3, 1.0),
     _axis("crf.theta_beta", 3.0, 5.0, 10.0),
-    _axis("crf.theta_alpha", 40.0, 80.0, 160.0),
+    _axis("crf.theta_alpha", 40.0, 80.0, 160.0, 320.0),
 )
 FIRST_CRF = CrfSettings(
     theta_alpha=80, theta_gamma=3, bilateral_weight=0.5, spatial_weight=0.3, unknown_penalty=0.3
