@@ -24,7 +24,14 @@ from tools.table.hard_trimap import (
     solved_matte,
 )
 from tools.table.measuring import measure_rows
-from tools.table.report import latex, markdown, table_report, trimap_measures, write_tables
+from tools.table.report import (
+    draw_curves,
+    latex,
+    markdown,
+    table_report,
+    trimap_measures,
+    write_tables,
+)
 from tools.table.row_mattes import RowMattes
 from tools.table.rows import ROWS, Axis, Row, Settings, chosen_rows
 from tools.table.runs import chosen_runs
@@ -135,7 +142,7 @@ def test_scores_are_kept_and_a_crf_of_no_weight_changes_nothing(trained, truth, 
     none = CrfSettings(bilateral_weight=0, spatial_weight=0)
     crf = mattes_of(trained, "deeplab_crf", tmp_path, run, Settings(crf=none), run="fcn")
     assert (crf.matte(truth, photo).alpha == first.alpha).all()
-    assert list(tmp_path.rglob("*.npz")) == kept
+    assert len(list(tmp_path.rglob("*.npz"))) == 2
     kept[0].write_bytes(b"cut short")
     assert (plain.matte(truth, photo).probabilities == first.probabilities).all()
 
@@ -209,7 +216,8 @@ def test_rows_are_measured_as_chosen_and_a_changed_choice_measures_its_row_alone
         RowMattes, "matte", lambda self, *given: made.append(self.name) or real(self, *given)
     )
     measured = measure_rows(trained, rows, truths, choices, out, 1)
-    assert made == ["fcn", "ours_nomask", "bound", "constant"]
+    # Once for its errors, and twice for the time that it takes.
+    assert made == [row.name for row in rows for _ in range(3)]
     fcn, ours, bound, constant = measured
     assert fcn.iterations == (2, 2) and bound.iterations is None
     assert trimap_measures(bound.confusion)["mean_iou"] == 1
@@ -226,7 +234,7 @@ def test_rows_are_measured_as_chosen_and_a_changed_choice_measures_its_row_alone
     report["rows"]["bound"]["settings"]["width"] = 20
     choices.write_text(json.dumps(report))
     again = measure_rows(trained, rows, truths, choices, out, 1)
-    assert made == ["bound"] and again[0].photos == fcn.photos
+    assert made == ["bound"] * 3 and again[0].photos == fcn.photos
     assert again[2].photos[0].values[ALL]["sad"] > bound.photos[0].values[ALL]["sad"]
 
     weights = Training(chosen_runs(["fcn"])[1], trained, 2).weights_at(2)
@@ -240,10 +248,12 @@ def test_rows_are_measured_as_chosen_and_a_changed_choice_measures_its_row_alone
         ours.photos[0].values[ALL]["sad"] - fcn.photos[0].values[ALL]["sad"]
     )
     text = markdown(json.loads(json.dumps(table)))
-    assert "| FCN | 2 + 2 |" in text and "| *true trimap* |  | " in text
+    assert "| FCN | 2 + 2 | " in text and "| *true trimap* |  | " in text
     write_tables(out, table, judged)
     assert len((out / "errors.csv").read_text().splitlines()) == 5
     assert "% Means over 1 images of 1 people" in latex(table)
+    assert draw_curves(trained, out / "curves.png")
+    assert not draw_curves(replace(trained, folder=out), out / "none.png")
 
 
 def test_unknown_rows_are_named():

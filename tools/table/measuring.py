@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import time
 from collections.abc import Hashable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -16,13 +19,17 @@ from data_prep.datasets.resume import Journal
 from tools.evaluation.estimates import Errors
 from tools.evaluation.measuring import ALL, Measurement, PhotoErrors, Task
 from tools.evaluation.metrics import MatteErrors
+from tools.evaluation.report import write_report
 from tools.evaluation.truths import MATTES, PhotoTruth
 from tools.outputs.sheets import TRIMAP_GRAYS
 from tools.table.hard_trimap import classes_of_matte
+from tools.table.row_mattes import RowMattes
 from tools.table.rows import Row
 from tools.table.runs import Family, run_named
 from tools.table.training import Training, warm_iterations_of
 from tools.table.tuning import chosen_mattes
+
+TIMED = 3  # photos whose time is taken
 
 
 @dataclass(frozen=True)
@@ -39,6 +46,8 @@ class MeasuredRow:
     photos : list of PhotoErrors
     confusion : (3, 3) int ndarray
         Pixels by true class and by the class before widening: foreground, background, unknown.
+    seconds : float
+        That a photo takes in one process.
     """
 
     row: Row
@@ -46,6 +55,7 @@ class MeasuredRow:
     iterations: tuple[int, int] | None
     photos: list[PhotoErrors]
     confusion: np.ndarray
+    seconds: float
 
     @property
     def people(self) -> dict[str, Hashable]:
@@ -74,6 +84,25 @@ def confusion_of(truths: Sequence[PhotoTruth], trimaps: Path) -> np.ndarray:
     return counts
 
 
+def seconds_of(mattes: RowMattes, folder: Path, truths: Sequence[PhotoTruth]) -> float:
+    """Mean time of a photo, from the file to the matte, with nothing kept; itself it is kept."""
+    path = folder / "seconds.json"
+    kept = json.loads(path.read_text()) if path.is_file() else {}
+    if kept.get("key") != mattes.key:
+        with TemporaryDirectory() as cache:
+            timed = replace(mattes, cache=Path(cache), out=None)
+            timed.matte(truths[0], truths[0].read_photo())  # loads the net
+        with TemporaryDirectory() as cache:
+            timed = replace(timed, cache=Path(cache))
+            begin = time.perf_counter()
+            for truth in truths[:TIMED]:
+                timed.matte(truth, truth.read_photo())
+            seconds = (time.perf_counter() - begin) / len(truths[:TIMED])
+        kept = {"key": mattes.key, "seconds": seconds}
+        write_report(path, kept)
+    return kept["seconds"]
+
+
 def measure_row(
     family: Family, row: Row, truths: Sequence[PhotoTruth], choices: Path, out: Path, workers: int
 ) -> MeasuredRow:
@@ -98,7 +127,10 @@ def measure_row(
     if row.run is not None:
         training = Training(run_named(row.run), family, 0)
         iterations = warm_iterations_of(training), choice["weights"]["iteration"]
-    return MeasuredRow(row, choice, iterations, photos, confusion_of(truths, folder / "trimaps"))
+    confusion = confusion_of(truths, folder / "trimaps")
+    return MeasuredRow(
+        row, choice, iterations, photos, confusion, seconds_of(mattes, folder, truths)
+    )
 
 
 def measure_rows(

@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from data_prep.common.errors import InputError
 from data_prep.common.files import atomic_write
 from tools.evaluation.estimates import compare, estimates
 from tools.evaluation.measuring import UNKNOWN
@@ -21,7 +22,7 @@ from tools.evaluation.report import COLUMNS, describe_machine, estimate_cell, ma
 from tools.table.hard_trimap import UNKNOWN as UNKNOWN_CLASS
 from tools.table.measuring import MeasuredRow
 from tools.table.runs import RUNS, Family
-from tools.training.caffe_log import read_logs
+from tools.training.caffe_log import LoggedStage, read_logs
 
 #: The row that the others are compared with.
 JUDGED = "ours"
@@ -80,6 +81,7 @@ def table_report(measured: Sequence[MeasuredRow]) -> dict[str, Any]:
             "iterations": each.iterations,
             "weights": each.choice.get("weights"),
             "settings": each.choice["settings"] if each.row.axes else None,
+            "seconds": each.seconds,
             "faces_missed": sum(not photo.face_found for photo in each.photos),
             "errors": _as_dicts(estimates(each.errors(), people)),
             "errors_unknown": _as_dicts(estimates(outside, people)) if outside else None,
@@ -120,7 +122,8 @@ def markdown(report: Mapping[str, Any]) -> str:
     parts = [
         f"Means over {report['images']} test images of {report['people']} people "
         f"({report['machine']['date']}) ± the standard error over images, in brackets the one "
-        "over people. Iterations are those of the warm start and those after it:",
+        "over people. Iterations are those of the warm start and those after it, seconds those "
+        "of one photo in one process:",
         _errors_table(rows),
         f"{rows[JUDGED]['title'].capitalize()} − row, image by image (negative: ours is better):"
         if JUDGED in rows
@@ -147,11 +150,12 @@ def _iterations(row: Mapping[str, Any]) -> str:
 
 
 def _errors_table(rows: Mapping[str, Any]) -> str:
-    head = ["", "iterations", *(column.heading for column in COLUMNS)]
+    head = ["", "iterations", "seconds", *(column.heading for column in COLUMNS)]
     cells = [
         [
             _title(row),
             _iterations(row),
+            f"{row['seconds']:.1f}",
             *(estimate_cell(row["errors"][column.measure], column.unit) for column in COLUMNS),
         ]
         for row in rows.values()
@@ -334,14 +338,13 @@ def write_tables(folder: Path, report: Mapping[str, Any], measured: Sequence[Mea
 def draw_curves(family: Family, picture: Path) -> bool:
     """Draw the losses of all trainings, warm starts above; whether there is any log."""
     logs = {run: family.folder / run.name / f"{run.name}.log" for run in RUNS}
-    found = {run: path for run, path in logs.items() if path.is_file()}
+    found = {run: stage for run, path in logs.items() if (stage := _logged(path))}
     if not found:
         return False
     figure = Figure(figsize=(9, 7), dpi=100, layout="constrained")
     FigureCanvasAgg(figure)
     above, below = figure.subplots(2, 1)
-    for run, path in found.items():
-        (stage,) = read_logs([path])
+    for run, stage in found.items():
         _draw_loss(below if run.after else above, run.name, stage.series["loss"])
     for axes, title in ((above, "warm starts"), (below, "after them")):
         axes.set_title(title, fontsize=10)
@@ -354,6 +357,14 @@ def draw_curves(family: Family, picture: Path) -> bool:
     with atomic_write(picture) as scratch:
         figure.savefig(scratch)
     return True
+
+
+def _logged(path: Path) -> LoggedStage | None:
+    """What a training logged since it last began at its start; None where it shows nothing."""
+    try:
+        return read_logs([path])[-1]
+    except InputError:  # no log, or stopped before the first values
+        return None
 
 
 def _draw_loss(axes: Axes, name: str, series: Mapping[int, float]) -> None:

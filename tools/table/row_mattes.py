@@ -7,8 +7,8 @@ snapping.  Scores of nets are kept, so that tuning and another choice cost solve
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Callable
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, fields
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -153,7 +153,7 @@ class RowMattes:
     shape_mask : Path
         That of the training portraits.
     cache : Path
-        Folder of scores of nets.
+        Folder where scores of nets and graph cuts are kept.
     net : NetFiles or None
         Its net, where it has one.
     out : Path or None
@@ -227,7 +227,9 @@ class RowMattes:
         else:
             classes = self.classes(truth, view)
             alpha = solved_matte(photo, classes, self.settings)
-            found = Matte(photo, alpha, _planes(classes), view.faces, bool(alpha.any()))
+            # Looked for only where they are asked for: trials of settings are many.
+            faces = view.faces if self.out is not None else ()
+            found = Matte(photo, alpha, _planes(classes), faces, bool(alpha.any()))
         if self.out is not None:
             classes = np.argmax(found.probabilities, axis=0)
             _write_png(self.out / "mattes" / f"{truth.name}.png", np.rint(255 * found.alpha))
@@ -239,17 +241,17 @@ class RowMattes:
         if self.row.source == "truth":
             return classes_of_matte(truth.read_truth())
         if self.row.source == "graph_cut":
-            face = view.faces[0] if view.faces else None
-            person = graph_cut(
-                view.eight_bit, face, self.row.seeds, self.draw, self.settings.connected
-            )
-            return self._shape_mask(view) if person is None else classes_of_mask(person)
+            key = self.row.seeds, self.draw, self.settings.connected, sha256_of(self.shape_mask)
+            return self._kept(truth, ["cut", ROWS_VERSION, *key], lambda: self._cut(view))
         if self.row.source == "shape_mask":
             return self._shape_mask(view)
-        scores = self.scores(truth, view)
-        if self.settings.crf is not None:
-            scores = scores_after_crf(scores, view, self.settings.crf)
-        return classes_of_scores(scores, view.shape)
+        return classes_of_scores(self.scores(truth, view), view.shape)
+
+    def _cut(self, view: PhotoView) -> np.ndarray:
+        """Classes of a graph cut; where there are no seeds, those of the shape mask."""
+        face = view.faces[0] if view.faces else None
+        person = graph_cut(view.eight_bit, face, self.row.seeds, self.draw, self.settings.connected)
+        return self._shape_mask(view) if person is None else classes_of_mask(person)
 
     def _shape_mask(self, view: PhotoView) -> np.ndarray:
         """Classes that the shape mask gives; where no face was found, in its own frame's place."""
@@ -261,19 +263,43 @@ class RowMattes:
         return classes_of_mask(share > GRAY)
 
     def scores(self, truth: PhotoTruth, view: PhotoView) -> np.ndarray:
-        """Scores (C, h, w) float16 of the row's net, kept in `cache`."""
-        key = content_key(self._scores_key, sha256_of(truth.pair.photo))
+        """Scores (C, h, w) float16 of the row's net, after its dense CRF if it has one."""
+
+        def of_net() -> np.ndarray:
+            return _scorer(self._net)(view).astype(np.float16)
+
+        scores = self._kept(truth, [self._scores_key], of_net)
+        if (crf := self.settings.crf) is None:
+            return scores
+
+        def after_crf() -> np.ndarray:
+            return scores_after_crf(scores, view, crf).astype(np.float16)
+
+        return self._kept(truth, [self._scores_key, asdict(crf)], after_crf)
+
+    def _kept(
+        self, truth: PhotoTruth, about: Sequence[Any], make: Callable[[], np.ndarray]
+    ) -> np.ndarray:
+        """An array of a photo from `cache`, where it is put when it is first made.
+
+        Parameters
+        ----------
+        truth : PhotoTruth
+        about : sequence
+            What it depends on besides the photo, in types that JSON holds.
+        make : callable
+        """
+        key = content_key(*about, sha256_of(truth.pair.photo))
         path = self.cache / key[:2] / f"{key}.npz"
         try:
             with np.load(path) as arrays:
-                return arrays["scores"]
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile):
-            pass
-        scores = _scorer(self._net)(view).astype(np.float16)
+                return arrays["values"]
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            values = make()
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(path) as scratch, open(scratch, "wb") as stream:
-            np.savez(stream, scores=scores)
-        return scores
+            np.savez(stream, values=values)
+        return values
 
     @cached_property
     def _scores_key(self) -> str:
