@@ -55,7 +55,7 @@ DEBIAN_PACKAGES := g++ cmake ninja-build python3-dev python3-venv \
 TEST_PACKAGES := chromium chromium-driver
 
 .PHONY: all help setup serve serve-bench test test-all caffe-test gpu-check sanitize bench bench-readme \
-  matte-bench data train train-portrait train-fcn8s-half study tune-lr ablation prototxt \
+  matte-bench data train train-portrait train-fcn8s-half table1 study tune-lr ablation prototxt \
   clean compare-peers render-env portraits portrait-set composites portraits-check render-test test-wheel docs lint
 
 ## all | `make`: setup, then mattes of the astronaut photo in out/ | 8 minutes on 2 cores, 3 GB of disk; seconds when all is there
@@ -185,6 +185,14 @@ $(MODELS)/fcn8s_half_init.caffemodel: | $(STAMPS)/$(CAFFE) $(STAMPS)/extension
 train-fcn8s-half: setup $(MODELS)/fcn8s_half_init.caffemodel
 	$(prepare_portraits)
 	$(PYTHON) -m tools.train fcn8s_half --choose $(call quoted,$(PORTRAIT_SET))
+
+## table1 | the paper's Table 1: train, tune, measure all rows, into docs/benchmark.md | a night or more, 25 GB
+table1: setup
+	$(prepare_portraits)
+	$(PYTHON) -m tools.table1 train
+	$(PYTHON) -m tools.table1 tune
+	$(PYTHON) -m tools.table1 measure
+	$(PYTHON) -m tools.table1 docs
 
 # Table of the study on the test split, and what it takes to fill docs/training.md.
 ## study | errors of all trained nets on the test portraits, into docs/training.md | 1 to 2 hours

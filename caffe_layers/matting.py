@@ -154,6 +154,7 @@ def solve_alpha(
     mu: float = 0.0,
     extent: tuple[int, int] | None = None,
     smooth: bool = False,
+    radius: int = 1,
 ) -> np.ndarray:
     """Alpha matte of one photo.
 
@@ -174,6 +175,8 @@ def solve_alpha(
         Size (H, W) of the photo that the image is a part of; the image's own by default.
     smooth : bool
         Smooth the image first, edges kept (`caffe_layers.smoothing`).
+    radius : int
+        Of the Laplacian's windows; 1 means 3 x 3 windows.
 
     Returns
     -------
@@ -204,16 +207,17 @@ def solve_alpha(
     del foreground, background
     solver = HybridSolver()
     for growth in (GROWTH, 2 * GROWTH):
-        region = _region(data, rhs, ties, growth)
+        region = _region(data, rhs, ties, growth, radius)
         if region is None:
             break
         try:
-            laplacian = _laplacian(image, epsilon, smooth, region)
+            laplacian = _laplacian(image, epsilon, smooth, radius, region)
             solver.factorize(MattingSystem(laplacian, data, ties, mu))
             return _clipped(solver.solve(rhs))
         except SolveError:
             pass
-    solver.factorize(MattingSystem(_laplacian(image, epsilon, smooth), data, ties, mu))
+    laplacian = _laplacian(image, epsilon, smooth, radius)
+    solver.factorize(MattingSystem(laplacian, data, ties, mu))
     return _clipped(solver.solve(rhs))
 
 
@@ -222,18 +226,22 @@ def _clipped(alpha: np.ndarray) -> np.ndarray:
 
 
 def _laplacian(
-    image: np.ndarray, epsilon: float, smooth: bool, region: ActiveRegion | None = None
+    image: np.ndarray,
+    epsilon: float,
+    smooth: bool,
+    radius: int,
+    region: ActiveRegion | None = None,
 ) -> MattingLaplacian:
     if smooth:
         image = smoothed(image, None if region is None else region.reached)
-    return matting_laplacian(image, epsilon, region=region, white=WHITE)
+    return matting_laplacian(image, epsilon, radius, region=region, white=WHITE)
 
 
 def _region(
-    data: np.ndarray, rhs: np.ndarray, ties: Affinities | None, growth: int
+    data: np.ndarray, rhs: np.ndarray, ties: Affinities | None, growth: int, radius: int
 ) -> ActiveRegion | None:
     """The pixels to solve for, or None if they are nearly all."""
     tolerance = 0.9 * OUTER_SHARE * RESIDUAL_TOLERANCE * euclidean_norm(rhs)
     tied = None if ties is None else ties.pixels
-    region = active_region(data, tied=tied, rhs=rhs, tolerance=tolerance, growth=growth)
+    region = active_region(data, radius, tied, rhs, tolerance, growth)
     return None if region.active.all() else region

@@ -357,3 +357,34 @@ class AlignedWriter:
                     writer.commit()
                 for writer in self._writers:
                     writer.finish()
+
+
+def copy_records(source: Path, target: Path, first: int, count: int) -> None:
+    """Write a database of consecutive records of another, in the order in which Caffe reads them.
+
+    Parameters
+    ----------
+    source, target : Path
+        Folders of the databases; an older `target` is replaced.
+    first : int
+        Number of the first record, from 0.  After the last record of `source` come its first
+        ones again, as in a training.
+    count : int
+
+    Raises
+    ------
+    InputError
+        If `source` cannot be opened or is empty, or writing failed.
+    """
+    with open_database(source) as database, database.begin() as transaction:
+        with transaction.cursor() as cursor:
+            keys = [bytes(key) for key in cursor.iternext(keys=True, values=False)]
+        if not keys:
+            raise InputError(f"{source} is empty; write the databases with `make data`.")
+        _remove(target)
+        about = {"records_of": str(source), "first": first}
+        with DatumWriter(target, about, count) as writer:
+            for rank in range(count):
+                value = transaction.get(keys[(first + rank) % len(keys)])
+                writer.put_value(f"{rank:08d}", value)
+            writer.finish()

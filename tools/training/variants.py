@@ -23,6 +23,12 @@ logger = logging.getLogger(__name__)
 
 #: Folder that holds one folder for each variant.
 FOLDER = ROOT / "snapshots/variants"
+#: Fields of a solver file that do not decide what is learned until an iteration: paths, and what
+#: is saved, tested and shown on the way.
+IRRELEVANT_FIELDS = (
+    *("net", "weights", "snapshot_prefix", "snapshot"),
+    *("test_iter", "test_interval", "test_initialization", "display", "average_loss"),
+)
 
 
 @dataclass(frozen=True)
@@ -34,7 +40,7 @@ class Dependencies:
     Attributes
     ----------
     solver : str
-        All fields of the solver file except paths.
+        All fields of the solver file that decide what is learned (`IRRELEVANT_FIELDS`).
     net : str
         The net definition, comments left out.
     weights : str
@@ -54,14 +60,10 @@ class Dependencies:
         cls, parameters: caffe_pb2.SolverParameter, net: Path, weights: Path, database: Path
     ) -> Dependencies:
         """Digests of the training of a net from these weights, on this database."""
-        solver = caffe_pb2.SolverParameter()
-        solver.CopyFrom(parameters)
-        for path in ("net", "weights", "snapshot_prefix"):
-            solver.ClearField(path)
         definition = text_format.Parse(net.read_text(), caffe_pb2.NetParameter())
         sources = database_sources(database)
         return cls(
-            sha256(solver.SerializeToString(deterministic=True)).hexdigest(),
+            solver_digest(parameters),
             sha256(definition.SerializeToString(deterministic=True)).hexdigest(),
             sha256_of(weights),
             None if sources is None else content_key(with_versions(sources)),
@@ -71,6 +73,19 @@ class Dependencies:
         """The digests as comment lines of a prototxt file."""
         known = {name: value for name, value in asdict(self).items() if value is not None}
         return "".join(f"# {name} {value}\n" for name, value in known.items())
+
+
+def solver_digest(parameters: caffe_pb2.SolverParameter) -> str:
+    """Digest of the fields of a solver file that decide what is learned.
+
+    Where the rate is fixed, the length is none of them: a longer training goes on from a
+    shorter one.
+    """
+    solver = caffe_pb2.SolverParameter()
+    solver.CopyFrom(parameters)
+    for field in (*IRRELEVANT_FIELDS, *(["max_iter"] if solver.lr_policy == "fixed" else [])):
+        solver.ClearField(field)
+    return sha256(solver.SerializeToString(deterministic=True)).hexdigest()
 
 
 def _header_before(solver: Path, weights: Path, net: Path, prepared: Path, own: bool) -> str:
@@ -144,7 +159,9 @@ def varied_stage(
 
     generated = out / "solver.prototxt"
     noted = generated.read_text() if generated.is_file() else ""
-    header = _header_that_fits(noted, depends, before, text)
+    header = None
+    if not _is_longer(noted, parameters):
+        header = _header_that_fits(_with_digest_of_today(noted), depends, before, text)
     if header is None and _holds_more(out, {*files, generated.name}):
         logger.warning(
             "%s depends on something that has changed; its earlier training is kept in %s.",
@@ -156,6 +173,24 @@ def varied_stage(
         with atomic_write(out / file) as scratch:
             scratch.write_text(content)
     return Stage.read(generated)
+
+
+def _parsed(solver: str) -> caffe_pb2.SolverParameter:
+    return text_format.Parse(solver, caffe_pb2.SolverParameter())
+
+
+def _is_longer(noted: str, parameters: caffe_pb2.SolverParameter) -> bool:
+    """Whether the training of a generated solver file goes beyond the length that is wanted."""
+    return _parsed(noted).max_iter > parameters.max_iter
+
+
+def _with_digest_of_today(noted: str) -> str:
+    """A generated solver file with the `solver_digest` of its own fields in its header.
+
+    Digests of earlier code were of more fields.
+    """
+    digest = solver_digest(_parsed(noted))
+    return re.sub(r"^# solver \w+$", f"# solver {digest}", noted, count=1, flags=re.MULTILINE)
 
 
 def _header_that_fits(noted: str, depends: Dependencies, before: str, text: str) -> str | None:

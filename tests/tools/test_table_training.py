@@ -1,0 +1,155 @@
+"""Trainings of Table 1 in slices, by the real Caffe on the narrow nets."""
+
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from caffe.proto import caffe_pb2
+from google.protobuf import text_format
+from table_family import lite_family, prepared_databases, small_dataset
+
+from caffe_layers.mean_field import CrfSettings
+from data_prep.caffe_data.caffe_lmdb import copy_records, open_database
+from data_prep.common.errors import InputError, collected_warnings
+from prototxt.catalog import NETS
+from tools.evaluation.report import write_report
+from tools.matting.caffe_net import read_caffemodel
+from tools.table.rows import Settings
+from tools.table.runs import HALF, RUNS, chosen_runs
+from tools.table.training import Training, next_slice, settled_warm_iterations, train
+from tools.training.stages import Stage, run_stages
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    return small_dataset(tmp_path_factory.mktemp("dataset"))
+
+
+@pytest.fixture(scope="module")
+def prepared(dataset):
+    return prepared_databases(dataset)
+
+
+@pytest.fixture
+def family(dataset, prepared, tmp_path):
+    return lite_family(tmp_path, dataset, prepared)
+
+
+def values(database):
+    """All values of a database, in the order of the keys."""
+    with open_database(database) as environment, environment.begin() as transaction:
+        return [bytes(value) for _, value in transaction.cursor()]
+
+
+def test_records_are_copied_in_order_and_begin_again_after_the_last(prepared, tmp_path):
+    source = prepared / "train_image"
+    whole = values(source)
+    assert len(set(whole)) == len(whole) == 13
+    copy_records(source, tmp_path / "copy", 11, 4)
+    assert values(tmp_path / "copy") == [whole[11], whole[12], whole[0], whole[1]]
+    copy_records(source, tmp_path / "copy", 26, 2)
+    assert values(tmp_path / "copy") == whole[:2]
+
+
+def test_all_nets_learn_in_turn_and_go_on(family):
+    runs = chosen_runs(["fcn", "ours_nomask"])
+    assert [run.name for run in runs] == [*("fcn_trimap", "fcn", "ours_nomask")]
+    train(family, runs, 2)
+    found = {run.name: Training(run, family, 2) for run in runs}
+    assert {name: each.reached() for name, each in found.items()} == dict.fromkeys(found, 2)
+    begun = read_caffemodel(found["fcn_trimap"].weights_at(2))
+    after = read_caffemodel(found["fcn"].weights_at(2))
+    assert 0 < np.abs(begun["conv1_1"][0] - after["conv1_1"][0]).max() < 0.01
+    assert "alpha" in read_caffemodel(found["ours_nomask"].weights_at(2))
+    with collected_warnings() as told:
+        train(family, runs, 5)
+    assert told == ["Warm starts have 2 iterations, what follows them 5."]
+    assert settled_warm_iterations(family) == 2
+    for name, each in found.items():
+        last = 5 if each.run.after else 2
+        assert each.reached() == last
+        assert list(each.kept_weights()) == ([4, 5] if each.run.after else [2]), name
+        states = [path.name for path in each.folder.glob("*.solverstate")]
+        assert states == [f"{name}_iter_{last}.solverstate"]
+
+
+def test_slices_learn_what_one_long_training_learns(family, prepared):
+    """Each gets the records that come next, not the first ones again, as Caffe alone would."""
+    (run,) = chosen_runs(["fcn_trimap"])
+    undisturbed = without_dropout(family)
+    train(undisturbed, [run], 6)
+    stage = Training(run, undisturbed, 6).stage()
+    solver = text_format.Parse(stage.solver.read_text(), caffe_pb2.SolverParameter())
+    solver.max_iter, solver.snapshot_prefix = 6, str(family.folder / "whole")
+    whole = family.folder / "whole.prototxt"
+    whole.write_text(text_format.MessageToString(solver))
+    expected = read_caffemodel(run_stages([Stage.read(whole)]).result)
+    found = read_caffemodel(Training(run, undisturbed, 6).weights_at(6))
+    for name in ("conv1_1", "fc6", "score_fr"):
+        np.testing.assert_allclose(found[name][0], expected[name][0], rtol=1e-3, atol=1e-6)
+
+
+def without_dropout(family):
+    """The same with a net whose dropout keeps everything."""
+    name = "lite_nomask_without_dropout"
+    return replace(family, nets={**family.nets, "plain": name})
+
+
+@pytest.fixture(autouse=True)
+def net_without_dropout(tmp_path, monkeypatch):
+    net = NETS["lite_nomask"]
+    folder = tmp_path / "lite_nomask_without_dropout"
+    shutil.copytree(net.train_val.parent, folder)
+    for path in folder.iterdir():
+        path.write_text(path.read_text().replace("dropout_ratio: 0.5", "dropout_ratio: 0"))
+    changed = type("Net", (type(net),), {"_file": lambda _, kind: folder / f"{kind}.prototxt"})
+    monkeypatch.setitem(NETS, folder.name, changed(folder.name, has_shape_mask=False))
+
+
+def test_crf_rnn_waits_for_its_crf_and_starts_with_it(family):
+    runs = chosen_runs(["crfrnn"])
+    with pytest.raises(InputError, match="crf_start.json does not exist; run `tools/table1.py"):
+        train(family, runs, 2)
+    crf = CrfSettings(theta_alpha=33, spatial_weight=0.7)
+
+    def choose(training):
+        write_report(family.crf_start, {"settings": Settings(crf=crf).to_json()})
+
+    train(family, runs, 2, choose_crf=choose)
+    training = Training(runs[-1], family, 2)
+    learned = read_caffemodel(training.weights_at(2))["crf_score"]
+    assert 0 < np.abs(learned[0] - 0.7 * np.eye(3)).max() < 0.1
+    assert '\\"theta_alpha\\": 33' in training.net.read_text()
+
+
+def test_a_killed_slice_is_trained_again(family):
+    (run,) = chosen_runs(["fcn_trimap"])
+    train(family, [run], 2)
+    training = Training(run, family, 4)
+    state = training.weights_at(2).with_suffix(".solverstate")
+    # As if killed while Caffe wrote the state of the second slice.
+    training.weights_at(4).write_bytes(b"")
+    training.weights_at(4).with_suffix(".solverstate").write_bytes(state.read_bytes()[:-1])
+    assert training.reached() == 2
+    train(family, [run], 4)
+    assert training.reached() == 4 and read_caffemodel(training.weights_at(4))
+
+
+def test_turns_go_to_whoever_is_behind():
+    trainings = [Training(run, HALF, 300) for run in RUNS]
+    reached = dict.fromkeys((run.name for run in RUNS), 0)
+    assert next_slice(trainings, reached, 200) == (trainings[0], 100)
+    for each in trainings:
+        reached[each.run.name] = 0 if each.run.after else 300
+    order = []
+    while found := next_slice(trainings, reached, 150):
+        training, reached[training.run.name] = found
+        order.append((training.run.name, found[1]))
+    later = [run.name for run in RUNS if run.after]
+    assert order == [(name, 100) for name in later] + [(name, 150) for name in later]
+
+
+def test_an_unknown_training_is_named():
+    with pytest.raises(InputError, match="There is no training vgg; there are fcn_trimap, "):
+        chosen_runs(["vgg"])

@@ -1,0 +1,147 @@
+"""The rows of Table 1 on the test split, as they were chosen before it was opened."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Hashable, Sequence
+from contextlib import closing
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from data_prep.common.images import read_matte
+from data_prep.datasets.resume import Journal
+from tools.evaluation.estimates import Errors
+from tools.evaluation.measuring import ALL, Measurement, PhotoErrors, Task
+from tools.evaluation.metrics import MatteErrors
+from tools.evaluation.report import write_report
+from tools.evaluation.truths import MATTES, PhotoTruth
+from tools.outputs.sheets import TRIMAP_GRAYS
+from tools.table.hard_trimap import classes_of_matte
+from tools.table.row_mattes import RowMattes
+from tools.table.rows import Row
+from tools.table.runs import Family, run_named
+from tools.table.training import Training, warm_iterations_of
+from tools.table.tuning import chosen_mattes
+
+TIMED = 3  # photos whose time is taken
+
+
+@dataclass(frozen=True)
+class MeasuredRow:
+    """A row's errors on test images.
+
+    Attributes
+    ----------
+    row : Row
+    choice : dict
+        As the choices file holds it.
+    iterations : (int, int) or None
+        Of the warm start, and after it; None without a net.
+    photos : list of PhotoErrors
+    confusion : (3, 3) int ndarray
+        Pixels by true class and by the class before widening: foreground, background, unknown.
+    seconds : float
+        That a photo takes in one process.
+    """
+
+    row: Row
+    choice: dict[str, Any]
+    iterations: tuple[int, int] | None
+    photos: list[PhotoErrors]
+    confusion: np.ndarray
+    seconds: float
+
+    @property
+    def people(self) -> dict[str, Hashable]:
+        """Who is on each image, by name."""
+        return {each.name: each.person for each in self.photos}
+
+    def errors(self, region: str = ALL) -> Errors:
+        """Errors by image; images without such pixels are left out."""
+        names = [each.name for each in fields(MatteErrors)]
+        return {
+            each.name: MatteErrors(**{name: each.values[region][name] for name in names})
+            for each in self.photos
+            if region in each.values
+        }
+
+
+def confusion_of(truths: Sequence[PhotoTruth], trimaps: Path) -> np.ndarray:
+    """Pixels by true and by predicted class, (3, 3), over trimaps that were kept as PNG."""
+    counts = np.zeros((3, 3), np.int64)
+    order = np.argsort(TRIMAP_GRAYS)
+    for truth in truths:
+        levels = read_matte(trimaps / f"{truth.name}.png")
+        predicted = order[np.searchsorted(TRIMAP_GRAYS[order], levels)]
+        true = classes_of_matte(truth.read_truth())
+        counts += np.bincount((3 * true + predicted).ravel(), minlength=9).reshape(3, 3)
+    return counts
+
+
+def seconds_of(mattes: RowMattes, folder: Path, truths: Sequence[PhotoTruth]) -> float:
+    """Mean time of a photo, from the file to the matte, with nothing kept; itself it is kept."""
+    path = folder / "seconds.json"
+    kept = json.loads(path.read_text()) if path.is_file() else {}
+    if kept.get("key") != mattes.key:
+        with TemporaryDirectory() as cache:
+            timed = replace(mattes, cache=Path(cache), out=None)
+            timed.matte(truths[0], truths[0].read_photo())  # loads the net
+        with TemporaryDirectory() as cache:
+            timed = replace(timed, cache=Path(cache))
+            begin = time.perf_counter()
+            for truth in truths[:TIMED]:
+                timed.matte(truth, truth.read_photo())
+            seconds = (time.perf_counter() - begin) / len(truths[:TIMED])
+        kept = {"key": mattes.key, "seconds": seconds}
+        write_report(path, kept)
+    return kept["seconds"]
+
+
+def measure_row(
+    family: Family, row: Row, truths: Sequence[PhotoTruth], choices: Path, out: Path, workers: int
+) -> MeasuredRow:
+    """Measure a row; images that were measured with the same choice are not again.
+
+    Raises
+    ------
+    InputError
+        If there is no choice for it, or a photo cannot be read.
+    """
+    folder = out / "rows" / row.name
+    mattes, choice = chosen_mattes(row, family, choices, out / "scores", folder)
+    # The journal is never ended: it is what is kept of the row.
+    measurement = Measurement(Task(mattes, MATTES), truths, Journal(folder))
+    photos = []
+    progress = tqdm(total=len(truths), desc=row.name, unit="image")
+    with closing(measurement.results(workers)) as results, progress:
+        for errors, _ in results:
+            photos.append(errors)
+            progress.update()
+    iterations = None
+    if row.run is not None:
+        training = Training(run_named(row.run), family, 0)
+        iterations = warm_iterations_of(training), choice["weights"]["iteration"]
+    confusion = confusion_of(truths, folder / "trimaps")
+    return MeasuredRow(
+        row, choice, iterations, photos, confusion, seconds_of(mattes, folder, truths)
+    )
+
+
+def measure_rows(
+    family: Family,
+    rows: Sequence[Row],
+    truths: Sequence[PhotoTruth],
+    choices: Path,
+    out: Path,
+    workers: int,
+) -> list[MeasuredRow]:
+    """`measure_row` for several; that all have a choice is looked at first."""
+    for row in rows:
+        chosen_mattes(row, family, choices, out / "scores")
+    return [measure_row(family, row, truths, choices, out, workers) for row in rows]

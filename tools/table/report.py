@@ -1,0 +1,376 @@
+"""Table 1 as a report, in Markdown, LaTeX and CSV, and the curves of its trainings."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from data_prep.common.errors import InputError
+from data_prep.common.files import atomic_write
+from tools.evaluation.estimates import compare, estimates
+from tools.evaluation.measuring import UNKNOWN
+from tools.evaluation.metrics import MatteErrors
+from tools.evaluation.report import COLUMNS, describe_machine, estimate_cell, markdown_table
+from tools.table.hard_trimap import UNKNOWN as UNKNOWN_CLASS
+from tools.table.measuring import MeasuredRow
+from tools.table.runs import RUNS, Family
+from tools.training.caffe_log import LoggedStage, read_logs
+
+#: The row that the others are compared with.
+JUDGED = "ours"
+#: Differences within one chain of steps: (first, second, title).
+CHAINS = (
+    ("deeplab_crf", "deeplab", "DeepLab with − without dense CRF"),
+    ("crfrnn", "fcn", "CRF-RNN − FCN"),
+    ("ours_nomask", "fcn", "ours without shape mask − FCN"),
+    ("ours", "ours_nomask", "ours with − without shape mask"),
+)
+LATEX_HEADINGS = {
+    "sad": "SAD",
+    "mse": r"MSE ($10^{-3}$)",
+    "dapm_gradient": r"Grad.\ ($10^{-3}$)",
+    "dapm_connectivity": r"Conn.\ ($10^{-4}$)",
+}
+
+
+# --- the report ---------------------------------------------------------------------
+
+
+def trimap_measures(confusion: np.ndarray) -> dict[str, Any]:
+    """Segmentation measures of trimaps.
+
+    Parameters
+    ----------
+    confusion : (3, 3) ndarray
+        Pixels by true and predicted class.
+
+    >>> trimap_measures(np.diag([4, 3, 1]))["mean_iou"]
+    1.0
+    """
+    right, true, predicted = np.diag(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
+    iou = right / np.maximum(1, true + predicted - right)
+    return {
+        "confusion": confusion.tolist(),
+        "mean_iou": float(iou.mean()),
+        "iou": iou.tolist(),
+        "pixel_accuracy": float(right.sum() / confusion.sum()),
+        "recall_of_unknown": float(right[UNKNOWN_CLASS] / max(1, true[UNKNOWN_CLASS])),
+        "share_of_unknown": float(predicted[UNKNOWN_CLASS] / confusion.sum()),
+    }
+
+
+def table_report(measured: Sequence[MeasuredRow]) -> dict[str, Any]:
+    """Content of docs/table1.json: means, differences, ratios, trimaps, choices, iterations."""
+    rows, by_name = {}, {each.row.name: each for each in measured}
+    judged = by_name.get(JUDGED)
+    for each in measured:
+        people = each.people
+        outside = each.errors(UNKNOWN)
+        entry: dict[str, Any] = {
+            "title": each.row.title,
+            "is_bound": each.row.is_bound,
+            "paper": each.row.paper,
+            "iterations": each.iterations,
+            "weights": each.choice.get("weights"),
+            "settings": each.choice["settings"] if each.row.axes else None,
+            "seconds": each.seconds,
+            "faces_missed": sum(not photo.face_found for photo in each.photos),
+            "errors": _as_dicts(estimates(each.errors(), people)),
+            "errors_unknown": _as_dicts(estimates(outside, people)) if outside else None,
+            "trimap": trimap_measures(each.confusion),
+        }
+        if judged is not None and each.row.name != JUDGED:
+            entry["ours_minus_row"] = _as_dicts(compare(judged.errors(), each.errors(), people))
+        rows[each.row.name] = entry
+    chains = [
+        {
+            "title": title,
+            "errors": _as_dicts(
+                compare(by_name[first].errors(), by_name[second].errors(), by_name[first].people)
+            ),
+        }
+        for first, second, title in CHAINS
+        if first in by_name and second in by_name
+    ]
+    return {
+        "machine": describe_machine(),
+        "images": len(measured[0].photos),
+        "people": len(set(measured[0].people.values())),
+        "rows": rows,
+        "chains": chains,
+    }
+
+
+def _as_dicts(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {measure: asdict(value) for measure, value in values.items()}
+
+
+# --- Markdown -----------------------------------------------------------------------
+
+
+def markdown(report: Mapping[str, Any]) -> str:
+    """The tables of a report."""
+    rows = report["rows"]
+    parts = [
+        f"Means over {report['images']} test images of {report['people']} people "
+        f"({report['machine']['date']}) ± the standard error over images, in brackets the one "
+        "over people. Iterations are those of the warm start and those after it, seconds those "
+        "of one photo in one process:",
+        _errors_table(rows),
+        f"{rows[JUDGED]['title'].capitalize()} − row, image by image (negative: ours is better):"
+        if JUDGED in rows
+        else "",
+        _differences_table(rows),
+        _chains_table(report["chains"]),
+        "Errors of the rows over ours, here and in the paper (its absolute errors are those of "
+        "other photos):",
+        _ratios_table(rows),
+        "Trimaps before they are widened, over all pixels, and the share of the pixels that are "
+        "truly unknown which they call so:",
+        _trimaps_table(rows),
+        "What was chosen on validation people, before the test images were opened "
+        "(`docs/table1_choices.json` has everything that was tried); a width is in pixels of "
+        "600 x 800, inside / outside of the border:",
+        _choices_table(rows),
+        _faces(rows),
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def _iterations(row: Mapping[str, Any]) -> str:
+    return " + ".join(map(str, row["iterations"])) if row["iterations"] else ""
+
+
+def _errors_table(rows: Mapping[str, Any]) -> str:
+    head = ["", "iterations", "seconds", *(column.heading for column in COLUMNS)]
+    cells = [
+        [
+            _title(row),
+            _iterations(row),
+            f"{row['seconds']:.1f}",
+            *(estimate_cell(row["errors"][column.measure], column.unit) for column in COLUMNS),
+        ]
+        for row in rows.values()
+    ]
+    return markdown_table(head, cells)
+
+
+def _title(row: Mapping[str, Any]) -> str:
+    return f"*{row['title']}*" if row["is_bound"] else row["title"]
+
+
+def _differences_table(rows: Mapping[str, Any]) -> str:
+    compared = [row for row in rows.values() if "ours_minus_row" in row]
+    return _pairs_table([(_title(row), row["ours_minus_row"]) for row in compared])
+
+
+def _chains_table(chains: Sequence[Mapping[str, Any]]) -> str:
+    return _pairs_table([(each["title"], each["errors"]) for each in chains])
+
+
+def _pairs_table(pairs: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
+    if not pairs:
+        return ""
+    head = ["", *(column.heading for column in COLUMNS), "better gradient", "better SAD"]
+    cells = [
+        [
+            title,
+            *(
+                estimate_cell(errors[column.measure]["difference"], column.unit, sign="+")
+                for column in COLUMNS
+            ),
+            f"{errors['dapm_gradient']['better']:.0%} of images",
+            f"{errors['sad']['better']:.0%} of images",
+        ]
+        for title, errors in pairs
+    ]
+    return markdown_table(head, cells)
+
+
+def _ratios_table(rows: Mapping[str, Any]) -> str:
+    if JUDGED not in rows:
+        return ""
+    ours = rows[JUDGED]
+    head = ["", "gradient", "in the paper", "connectivity", "in the paper", "SAD"]
+    cells = []
+    for row in rows.values():
+        if row["is_bound"]:
+            continue
+        ratios = {
+            measure: f"{row['errors'][measure]['mean'] / ours['errors'][measure]['mean']:.2f}"
+            for measure in ("dapm_gradient", "dapm_connectivity", "sad")
+        }
+        paper = ["", ""]
+        if row["paper"]:
+            paper = [f"{theirs / own:.2f}" for theirs, own in zip(row["paper"], ours["paper"])]
+        cells.append(
+            [
+                row["title"],
+                ratios["dapm_gradient"],
+                paper[0],
+                ratios["dapm_connectivity"],
+                paper[1],
+                ratios["sad"],
+            ]
+        )
+    return markdown_table(head, cells)
+
+
+def _trimaps_table(rows: Mapping[str, Any]) -> str:
+    head = ["", "mean IoU", "IoU of foreground", "background", "unknown", "recall", "share"]
+    cells = [
+        [
+            _title(row),
+            f"{row['trimap']['mean_iou']:.3f}",
+            *(f"{value:.3f}" for value in row["trimap"]["iou"]),
+            f"{row['trimap']['recall_of_unknown']:.1%}",
+            f"{row['trimap']['share_of_unknown']:.1%}",
+        ]
+        for row in rows.values()
+    ]
+    return markdown_table(head, cells)
+
+
+def _choices_table(rows: Mapping[str, Any]) -> str:
+    head = ["", "snapshot", "width", "λ", "ε", "window", "dense CRF"]
+    cells = []
+    for row in rows.values():
+        settings, weights = row["settings"], row["weights"]
+        snapshot = str(weights["iteration"]) if weights else ""
+        if settings is None:
+            if snapshot:
+                cells.append([_title(row), snapshot, *[""] * 5])
+            continue
+        side = 2 * settings["radius"] + 1
+        cells.append(
+            [
+                _title(row),
+                snapshot,
+                _width(settings),
+                f"{settings['lambda_']:g}",
+                f"{settings['epsilon']:g}",
+                f"{side} x {side}",
+                _crf(settings["crf"]),
+            ]
+        )
+    return markdown_table(head, cells)
+
+
+def _width(settings: Mapping[str, Any]) -> str:
+    ratio = settings["inner_to_outer"]
+    sides = (round(settings["width"] * min(1.0, share)) for share in (ratio, 1 / ratio))
+    return " / ".join(map(str, sides))
+
+
+def _crf(crf: Mapping[str, float] | None) -> str:
+    if crf is None:
+        return ""
+    if not (crf["bilateral_weight"] or crf["spatial_weight"]):
+        return "none is best"
+    return (
+        f"weights {crf['bilateral_weight']:g} and {crf['spatial_weight']:g}, "
+        f"σ {crf['theta_alpha']:g}, {crf['theta_beta']:g} and {crf['theta_gamma']:g}, "
+        f"unknown {crf['unknown_penalty']:g}"
+    )
+
+
+def _faces(rows: Mapping[str, Any]) -> str:
+    missed = max(row["faces_missed"] for name, row in rows.items() if name != "constant")
+    return f"Faces that were not found, where methods answer without them: {missed}."
+
+
+# --- files --------------------------------------------------------------------------
+
+
+def latex(report: Mapping[str, Any]) -> str:
+    """The means with their errors over people, as a table that needs no package."""
+    columns = [each for each in COLUMNS if each.measure in LATEX_HEADINGS]
+    head = " & ".join(["", *(LATEX_HEADINGS[each.measure] for each in columns)])
+    lines = [
+        f"% Means over {report['images']} images of {report['people']} people, with their",
+        "% standard errors over people.",
+        r"\begin{tabular}{l" + "r" * len(columns) + "}",
+        r"\hline",
+        head + r" \\",
+        r"\hline",
+    ]
+    for row in report["rows"].values():
+        cells = [row["title"]]
+        for column in columns:
+            value = row["errors"][column.measure]
+            error = value["by_person"]
+            text = f"{value['mean'] / column.unit:.2f}"
+            cells.append(
+                f"${text}$" if error is None else rf"${text} \pm {error / column.unit:.2f}$"
+            )
+        lines.append(" & ".join(cells) + r" \\")
+    return "\n".join([*lines, r"\hline", r"\end{tabular}"]) + "\n"
+
+
+def write_tables(folder: Path, report: Mapping[str, Any], measured: Sequence[MeasuredRow]) -> None:
+    """Write table1.csv, table1.tex, and errors.csv with every image."""
+    names = MatteErrors.names()
+    with atomic_write(folder / "table1.tex") as scratch:
+        scratch.write_text(latex(report))
+    with atomic_write(folder / "table1.csv") as scratch, open(scratch, "w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["row", *names, *(f"{name}_by_person" for name in names)])
+        for name, row in report["rows"].items():
+            values = [row["errors"][measure] for measure in names]
+            writer.writerow([name, *(v["mean"] for v in values), *(v["by_person"] for v in values)])
+    with atomic_write(folder / "errors.csv") as scratch, open(scratch, "w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["row", "image", "person", *names])
+        for each in measured:
+            people = each.people
+            for stem, errors in sorted(each.errors().items()):
+                writer.writerow([each.row.name, stem, people[stem], *asdict(errors).values()])
+
+
+def draw_curves(family: Family, picture: Path) -> bool:
+    """Draw the losses of all trainings, warm starts above; whether there is any log."""
+    logs = {run: family.folder / run.name / f"{run.name}.log" for run in RUNS}
+    found = {run: stage for run, path in logs.items() if (stage := _logged(path))}
+    if not found:
+        return False
+    figure = Figure(figsize=(9, 7), dpi=100, layout="constrained")
+    FigureCanvasAgg(figure)
+    above, below = figure.subplots(2, 1)
+    for run, stage in found.items():
+        _draw_loss(below if run.after else above, run.name, stage.series["loss"])
+    for axes, title in ((above, "warm starts"), (below, "after them")):
+        axes.set_title(title, fontsize=10)
+        axes.set_ylabel("loss, mean of 100 iterations")
+        axes.set_yscale("log")
+        axes.grid(alpha=0.3)
+        if axes.lines:
+            axes.legend(fontsize=8)
+    below.set_xlabel("iteration")
+    with atomic_write(picture) as scratch:
+        figure.savefig(scratch)
+    return True
+
+
+def _logged(path: Path) -> LoggedStage | None:
+    """What a training logged since it last began at its start; None where it shows nothing."""
+    try:
+        return read_logs([path])[-1]
+    except InputError:  # no log, or stopped before the first values
+        return None
+
+
+def _draw_loss(axes: Axes, name: str, series: Mapping[int, float]) -> None:
+    """Draw a loss, smoothed over five values, each of which is a mean of 20 iterations."""
+    iterations = np.array(sorted(series))
+    values = np.array([series[iteration] for iteration in iterations])
+    count = min(5, len(values))
+    smooth = np.convolve(values, np.full(count, 1 / count), mode="valid")
+    axes.plot(iterations[count - 1 :], smooth, label=name, linewidth=1.2)

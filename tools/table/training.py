@@ -1,0 +1,317 @@
+"""Training the rows of Table 1 in turn, so that a stop at any time leaves a fair table.
+
+`caffe train` is run for `Family.slice_iterations` at a time.  Warm starts come first, one after the
+other; then what follows them in turn, a slice each, so that all rows have gone equally far.
+
+Caffe's Data layer starts with the first record of a database whenever a training is resumed:
+in slices it would see the same few portraits again and again.  So each slice gets databases of
+its own that hold just its records.  The records of a run go on where its warm start ended,
+and every run sees the same ones.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+
+from caffe.proto import caffe_pb2
+from google.protobuf import text_format
+
+from caffe_layers.mean_field import CrfSettings
+from data_prep.caffe_data.caffe_lmdb import copy_records
+from data_prep.caffe_data.position import write_positions
+from data_prep.common.files import atomic_write
+from tools.evaluation.report import read_report
+from tools.matting.models import ROOT
+from tools.table.runs import RUNS, Family, Run, run_named
+from tools.training.stages import Stage, check_databases, run_stages
+from tools.training.variants import varied_stage
+from tools.training.weights import write_initial_weights
+
+logger = logging.getLogger(__name__)
+
+CRF_LAYER = "crf_score"
+# Of W_spatial, W_bilateral and C, gentler than in the net's definition: Adam moves each weight by
+# about the rate, so at 1e-5 by at most 0.45, 0.45 and 0.15 in 1,500 iterations.
+CRF_RATES = (30, 30, 10)
+#: Written as the length of a training whose end is not known.
+NO_END = 1_000_000
+
+
+@dataclass(frozen=True)
+class Training:
+    """A run with its files.
+
+    Attributes
+    ----------
+    run : Run
+    family : Family
+    warm_iterations : int
+        Length of the warm starts.
+    """
+
+    run: Run
+    family: Family
+    warm_iterations: int
+
+    @property
+    def folder(self) -> Path:
+        """Where its solver file, snapshots and log are."""
+        return self.family.folder / self.run.name
+
+    def weights_at(self, iteration: int) -> Path:
+        """Path of its weights after an iteration."""
+        return self.folder / f"{self.run.name}_iter_{iteration}.caffemodel"
+
+    def kept_weights(self) -> dict[int, Path]:
+        """Its weights that are on disk, by iteration, the first ones first."""
+        found = self.folder.glob(f"{self.run.name}_iter_*.caffemodel")
+        numbered = ((int(path.stem.rpartition("_")[2]), path) for path in found)
+        return dict(sorted(numbered))
+
+    @cached_property
+    def net(self) -> Path:
+        """The definition that it trains.
+
+        Raises
+        ------
+        InputError
+            If the CRF that it starts with has not been chosen yet.
+        """
+        net = self.family.net_of(self.run)
+        if self.run.learned_crf:
+            path = self.folder.with_name(f"{self.run.name}_net.prototxt")
+            _write(path, _with_crf(net.trimap_train_val, first_crf(self.family)))
+            return path
+        return net.train_val if self.run.end_to_end else net.trimap_train_val
+
+    def initial_weights(self) -> Path:
+        """What it starts from; those of a warm start are written where they are missing."""
+        net = self.family.net_of(self.run)
+        if self.run.after is not None:
+            start = Training(run_named(self.run.after), self.family, self.warm_iterations)
+            return start.weights_at(self.warm_iterations)
+        path = self.family.weights / f"{net.name}_init.caffemodel"
+        if not path.is_file():
+            write_initial_weights(net, self.family.origin, path)
+        return path
+
+    def stage(self) -> Stage:
+        """Its stage, without an end; the files of one that depended on something else are moved.
+
+        Raises
+        ------
+        InputError
+            If what it starts from is missing.
+        """
+        if self.family.net_of(self.run).has_position:
+            write_positions(self.family.databases_of(self.run))
+        solver = self.family.solver if self.run.after else self.family.warm_solver
+        settings = {
+            **self.family.solver_settings,
+            "max_iter": NO_END,
+            "snapshot": self.family.slice_iterations,
+            "test_iter": [],  # no test nets: they take memory, and are not used
+            "test_initialization": False,
+        }
+        return varied_stage(
+            self.run.name,
+            solver,
+            self.initial_weights(),
+            settings,
+            self.net,
+            self.family.prepared,
+            self.family.folder,
+        )
+
+    def end_of_slice(self, reached: Mapping[str, int], iterations: int) -> int:
+        """Iteration at which its next slice ends: a multiple of a slice's length, or the last."""
+        length = self.family.slice_iterations
+        return min((reached[self.run.name] // length + 1) * length, iterations)
+
+    def reached(self) -> int:
+        """Iterations that its last whole snapshot has."""
+        solver = self.folder / "solver.prototxt"
+        if not solver.is_file():
+            return 0
+        last = Stage.read(solver).last_snapshot()
+        return last[0] if last else 0
+
+    def advance(self, iterations: int) -> None:
+        """Train to this many iterations, in one slice from the last snapshot on.
+
+        Raises
+        ------
+        InputError
+            If Caffe fails or is stopped, or something is missing.
+        """
+        stage = self.stage()
+        check_databases(stage.net)
+        reached = self.reached()
+        records = self.folder / "slice"
+        parameters = text_format.Parse(stage.solver.read_text(), caffe_pb2.SolverParameter())
+        net = _with_records_of_slice(
+            stage.net,
+            records,
+            self.family.prepared or ROOT,
+            self._seen(reached),
+            iterations - reached,
+        )
+        _write(self.folder / "slice_net.prototxt", net)
+        parameters.net = str(self.folder / "slice_net.prototxt")
+        parameters.max_iter = iterations
+        parameters.random_seed += reached  # dropout draws go on, too
+        slice_solver = self.folder / "slice_solver.prototxt"
+        _write(slice_solver, text_format.MessageToString(parameters))
+        run_stages([Stage.read(slice_solver)])
+        shutil.rmtree(records, ignore_errors=True)
+        self._remove_old_snapshots()
+
+    def _seen(self, reached: int) -> int:
+        """Iterations that its weights have behind them, those of the warm start included."""
+        return reached + (self.warm_iterations if self.run.after else 0)
+
+    def _remove_old_snapshots(self) -> None:
+        """Keep the last solver state, and weights of every so many and the last iteration."""
+        last = self.reached()
+        for iteration, weights in self.kept_weights().items():
+            if iteration < last:
+                weights.with_suffix(".solverstate").unlink(missing_ok=True)
+                if iteration % self.family.kept_every:
+                    weights.unlink()
+
+
+def first_crf(family: Family) -> CrfSettings:
+    """The CRF that CRF-RNN starts with, which `tools.table.tuning.choose_crf` has chosen.
+
+    Raises
+    ------
+    InputError
+        If it has not.
+    """
+    report = read_report(family.crf_start, "tools/table1.py train")
+    return CrfSettings(**report["settings"]["crf"])
+
+
+def _with_crf(net: Path, settings: CrfSettings) -> str:
+    """A definition with a mean-field layer that starts with these settings."""
+    definition = text_format.Parse(net.read_text(), caffe_pb2.NetParameter())
+    (layer,) = (each for each in definition.layer if each.name == CRF_LAYER)
+    options = json.loads(layer.python_param.param_str) | asdict(settings)
+    layer.python_param.param_str = json.dumps(options)
+    for parameters, rate in zip(layer.param, CRF_RATES, strict=True):
+        parameters.lr_mult = rate
+    return text_format.MessageToString(definition)
+
+
+def _write(path: Path, text: str) -> None:
+    with atomic_write(path) as scratch:
+        scratch.write_text(text)
+
+
+def _with_records_of_slice(net: Path, folder: Path, root: Path, seen: int, iterations: int) -> str:
+    """Write databases of the records of a slice, and return the net that reads them.
+
+    Parameters
+    ----------
+    net : Path
+        Definition for training.
+    folder : Path
+        Where the databases go.
+    root : Path
+        What relative paths of databases begin at.
+    seen, iterations : int
+        The iterations before the slice, and those in it.
+    """
+    definition = text_format.Parse(net.read_text(), caffe_pb2.NetParameter())
+    for layer in definition.layer:
+        is_trained_on = caffe_pb2.TRAIN in {rule.phase for rule in layer.include}
+        if layer.type == "Data" and is_trained_on:
+            source, batch = root / layer.data_param.source, layer.data_param.batch_size
+            target = folder / source.name
+            copy_records(source, target, seen * batch, iterations * batch)
+            layer.data_param.source = str(target)
+    return text_format.MessageToString(definition)
+
+
+def warm_iterations_of(training: Training) -> int:
+    """Length of the warm start that a training after it has begun from; 0 before it begins."""
+    solver = training.folder / "solver.prototxt"
+    if not (training.run.after and solver.is_file()):
+        return 0
+    parameters = text_format.Parse(solver.read_text(), caffe_pb2.SolverParameter())
+    return int(Path(parameters.weights[0]).stem.rpartition("_")[2])
+
+
+def settled_warm_iterations(family: Family) -> int | None:
+    """Length of the warm starts from which further trainings have begun; None before that."""
+    begun = (warm_iterations_of(Training(run, family, 0)) for run in RUNS)
+    return next((iterations for iterations in begun if iterations), None)
+
+
+def next_slice(
+    trainings: Sequence[Training], reached: Mapping[str, int], iterations: int
+) -> tuple[Training, int] | None:
+    """Which training goes on next, and until which iteration; None at the end.
+
+    Parameters
+    ----------
+    trainings : sequence of Training
+    reached : mapping
+        Iterations behind each, by the name of the run.
+    iterations : int
+        What the trainings after the warm starts end at.
+    """
+    for training in trainings:
+        if training.run.after is None and reached[training.run.name] < training.warm_iterations:
+            return training, training.end_of_slice(reached, training.warm_iterations)
+    behind = [each for each in trainings if each.run.after and reached[each.run.name] < iterations]
+    if not behind:
+        return None
+    # The one that is the least far comes first, so that one which was left behind catches up.
+    training = min(behind, key=lambda each: reached[each.run.name])
+    return training, training.end_of_slice(reached, iterations)
+
+
+def train(
+    family: Family,
+    runs: Sequence[Run],
+    iterations: int,
+    warm_iterations: int | None = None,
+    choose_crf: Callable[[Training], None] | None = None,
+) -> None:
+    """Train until everything has so many iterations, from wherever each training is.
+
+    Parameters
+    ----------
+    family : Family
+    runs : sequence of Run
+        With those that they start from.
+    iterations : int
+        Of what follows the warm starts.
+    warm_iterations : int, optional
+        Of the warm starts.  Without it, that from which others have begun, else `iterations`.
+    choose_crf : callable, optional
+        Chooses the CRF that CRF-RNN starts with, from its warm start.
+
+    Raises
+    ------
+    InputError
+        If Caffe fails or is stopped; the same call goes on.
+    """
+    warm = warm_iterations or settled_warm_iterations(family) or iterations
+    if warm != iterations:
+        logger.warning("Warm starts have %d iterations, what follows them %d.", warm, iterations)
+    trainings = [Training(run, family, warm) for run in runs]
+    reached = {each.run.name: each.reached() for each in trainings}
+    while found := next_slice(trainings, reached, iterations):
+        training, end = found
+        if training.run.learned_crf and choose_crf and not family.crf_start.is_file():
+            choose_crf(training)
+        training.advance(end)
+        reached[training.run.name] = end

@@ -1,0 +1,147 @@
+#!/usr/bin/env python3
+"""Table 1 of the paper on our portraits: train, tune, measure, document.
+
+    tools/table1.py train                     # the nets of all rows, in turn; hours
+    tools/table1.py train --iterations 3000   # goes on from 1,500
+    tools/table1.py tune                      # choices on validation people
+    tools/table1.py measure --every 5         # a quick look; without it, the whole test split
+    tools/table1.py docs                      # puts the tables into docs/benchmark.md
+
+Every command goes on where it was stopped.  `train` runs `caffe train` in slices of 100
+iterations: first the warm starts, then all rows in turn, so that a stop at any time leaves a
+table of equally trained rows.  `tune` writes docs/table1_choices.json, without which nothing is
+measured on test images.  `measure` writes docs/table1.json, and into out/table1 the mattes and
+trimaps of every row, table1.csv, table1.tex and errors.csv (every image).
+"""
+
+from __future__ import annotations
+
+if not __package__:
+    import use_venv  # noqa: F401
+
+import argparse
+
+from data_prep.common.errors import run_program
+from data_prep.common.parallel import open_workers
+from data_prep.datasets.dataset import Dataset, check_portraits
+from tools.evaluation.report import BENCHMARK, read_report, renew_section, shown, write_report
+from tools.evaluation.truths import truths_of_portraits
+from tools.matting.device import add_gpu_option, choose_gpu
+from tools.matting.models import ROOT
+from tools.table.measuring import measure_rows
+from tools.table.report import draw_curves, markdown, table_report, write_tables
+from tools.table.rows import ROWS, chosen_rows
+from tools.table.runs import HALF, RUNS, chosen_runs
+from tools.table.training import Training, train
+from tools.table.tuning import OUT, Tuner, choose_crf, tune, validation_truths
+
+ITERATIONS = 1500
+WORKERS = 2
+EVERY_VALIDATION = 4  # one photo a person
+EVERY_CRF = 8  # the search for CRF-RNN's first CRF is part of the training
+TEST_SET = ROOT / "data/benchmark"
+CHOICES, RESULTS = ROOT / "docs/table1_choices.json", ROOT / "docs/table1.json"
+CURVES = ROOT / "docs/table1_training.png"
+SECTION, COMMAND = "table1", "make table1"
+
+
+def run_train(options: argparse.Namespace) -> None:
+    """Train, and choose the CRF that CRF-RNN starts with when it is its turn."""
+
+    def choose(training: Training) -> None:
+        truths = validation_truths(HALF, EVERY_CRF)
+        with open_workers(options.workers) as ordered_map:
+            choose_crf(training, Tuner(HALF, truths, ordered_map))
+
+    runs = chosen_runs(options.runs)
+    train(HALF, runs, options.iterations, options.warm_iterations, choose)
+
+
+def run_tune(options: argparse.Namespace) -> None:
+    """Choose on validation people."""
+    truths = validation_truths(HALF, options.every)
+    about = {"images": [truth.name for truth in truths]}
+    with open_workers(options.workers) as ordered_map:
+        tuner = Tuner(HALF, truths, ordered_map)
+        tune(HALF, chosen_rows(options.rows), tuner, CHOICES, about)
+    print(f"wrote {shown(CHOICES)}; commit it before the test split is opened.")
+
+
+def run_measure(options: argparse.Namespace) -> None:
+    """Measure the rows on the test split."""
+    read_report(CHOICES, "tools/table1.py tune")
+    dataset = Dataset.open(TEST_SET, test_only=True)
+    portraits = dataset.test[:: options.every]
+    check_portraits(dataset.folder, portraits)
+    truths = truths_of_portraits(dataset.folder, portraits)
+    measured = measure_rows(HALF, chosen_rows(options.rows), truths, CHOICES, OUT, options.workers)
+    report = table_report(measured)
+    write_tables(OUT, report, measured)
+    if options.rows is None and options.every == 1:
+        write_report(RESULTS, report)
+    print(markdown(report))
+
+
+def run_docs(_: argparse.Namespace) -> None:
+    """Put the tables into the document, and draw the curves where there are logs."""
+    report = read_report(RESULTS, "tools/table1.py measure")
+    renew_section(BENCHMARK, SECTION, COMMAND, markdown(report))
+    if draw_curves(HALF, CURVES):
+        print(f"wrote {shown(CURVES)}")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one of the commands."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    training = commands.add_parser("train", help="train the nets of all rows")
+    training.add_argument(
+        "--iterations",
+        type=int,
+        default=ITERATIONS,
+        metavar="N",
+        help=f"of the warm starts, and as many after them ({ITERATIONS}); warm starts from which "
+        "other trainings have begun keep their length",
+    )
+    training.add_argument("--warm-iterations", type=int, metavar="N", help="of the warm starts")
+    training.add_argument(
+        "--runs",
+        nargs="+",
+        metavar="NAME",
+        help=f"these alone, with what they start from: {', '.join(run.name for run in RUNS)}",
+    )
+    tuning = commands.add_parser("tune", help="choose snapshots and settings on validation people")
+    measuring = commands.add_parser("measure", help="measure the rows on the test split")
+    documents = commands.add_parser("docs", help=f"put the tables into {shown(BENCHMARK)}")
+    for command, every in ((tuning, EVERY_VALIDATION), (measuring, 1)):
+        command.add_argument(
+            "--rows", nargs="+", metavar="NAME", help=", ".join(row.name for row in ROWS)
+        )
+        command.add_argument(
+            "--every", type=int, default=every, metavar="N", help=f"every Nth photo ({every})"
+        )
+    for command in (training, tuning, measuring):
+        command.add_argument(
+            "--workers", type=int, default=WORKERS, metavar="N", help=f"processes ({WORKERS})"
+        )
+        add_gpu_option(command)
+    for command, run in (
+        (training, run_train),
+        (tuning, run_tune),
+        (measuring, run_measure),
+        (documents, run_docs),
+    ):
+        command.set_defaults(run=run)
+    options = parser.parse_args(argv)
+    numbers = ("iterations", "warm_iterations", "every", "workers")
+    if any((getattr(options, name, None) or 1) < 1 for name in numbers):
+        parser.error("numbers of iterations, photos and processes are from 1 on")
+    choose_gpu(getattr(options, "gpu", None))
+    options.run(options)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_program(main, notes=True))
