@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tools.matting.people import people_boxes
+from tools.matting.people import Box, joined_boxes, people_boxes
 
 
 def logit_with(*people: tuple[slice, slice]) -> np.ndarray:
@@ -44,3 +44,11 @@ def test_specks_beside_a_person_are_none():
         )
         == 1
     )
+
+
+def test_boxes_that_meet_are_joined_until_none_overlap():
+    shape = (100, 100)
+    left, right = Box(0, 20, 0, 20, shape), Box(0, 20, 30, 50, shape)
+    bridge, apart = Box(10, 30, 15, 35, shape), Box(60, 80, 60, 80, shape)
+    assert joined_boxes([left, right]) == [left, right]
+    assert joined_boxes([left, right, bridge, apart]) == [Box(0, 30, 0, 50, shape), apart]

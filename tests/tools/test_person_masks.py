@@ -14,6 +14,7 @@ from prototxt.netspec import pose
 from tools.matting import opencv_net, person_masks
 from tools.matting.models import ROOT
 from tools.matting.people import Box
+from tools.matting.person_boxes import PersonBox
 from tools.matting.person_masks import (
     MOST_OPINION,
     WEIGHT,
@@ -21,6 +22,9 @@ from tools.matting.person_masks import (
     PersonMasker,
     with_second_opinion,
 )
+from tools.matting.predictor import Predictor
+from tools.matting.presence import CERTAIN_PERSON, person_certainty
+from tools.matting.session import MattingSession
 
 ROWS, COLUMNS = np.mgrid[:60, :80]
 
@@ -149,3 +153,46 @@ def test_missing_weights_say_how_to_make_them(tmp_path):
     with pytest.raises(InputError, match="none.caffemodel is missing; make it with `make`"):
         opencv_net.read_opencv_net(net)
     opencv_net.check_files(POSE_DETECTOR)
+
+
+def in_front_of_stripes(portrait, height: int) -> tuple[np.ndarray, np.ndarray]:
+    """The person of a portrait, small in a photo of (600, 800); where that person is."""
+    stripes = np.arange(800, dtype=np.uint8) // 20 % 2 * 80 + 80
+    photo = np.broadcast_to(stripes[None, :, None], (600, 800, 3)).copy()
+    size_wh = (height * 3 // 4, height)
+    image, matte = (cv2.resize(part, size_wh, interpolation=cv2.INTER_AREA) for part in portrait)
+    place = slice(440 - height, 440), slice(300, 300 + size_wh[0])
+    shares = matte[..., None] / 255
+    photo[place] = np.rint(shares * image + (1 - shares) * photo[place])
+    person = np.zeros(photo.shape[:2], bool)
+    person[place] = matte > 127
+    return photo, person
+
+
+def test_a_part_around_a_small_person_is_found(masker, portraits):
+    for portrait in portraits:
+        photo, person = in_front_of_stripes(portrait, 150)
+        (part,) = masker.small_people(photo)
+        inside = np.zeros(person.shape, bool)
+        inside[part.rows, part.columns] = True
+        assert (person & inside).sum() > 0.95 * person.sum() and inside.mean() < 0.5
+
+
+def test_nobody_is_small_in_stripes_or_in_a_portrait(masker, portraits):
+    photo, _ = in_front_of_stripes(portraits[0], 150)
+    assert not masker.small_people(np.ascontiguousarray(photo[:280]))
+    assert not any(masker.small_people(portrait) for portrait, _ in portraits)
+
+
+def test_a_part_stays_within_the_photo():
+    points = np.array([[5.0, 8], [5, -12], [0, 0], [0, 0]])
+    part = PersonBox(np.zeros(4), points, 0.9).part_of((40, 60))
+    assert part == Box(0, 33, 0, 30, (40, 60))
+
+
+def test_small_people_are_matted_of_whom_the_segmenter_is_not_certain(portraits):
+    photo, person = in_front_of_stripes(portraits[1], 110)
+    whole = Predictor("selfie").mean_logit(photo)
+    assert person_certainty(whole) < CERTAIN_PERSON
+    found = MattingSession("selfie").matte(photo).alpha > 0.5
+    assert np.count_nonzero(found & person) > 0.9 * np.count_nonzero(found | person)

@@ -13,7 +13,7 @@ from prototxt.catalog import IS_INSTALLED, MADE_WEIGHTS, NETS, SHIPPED_WEIGHTS
 
 #: Stands for the code of all mattes that are measured (nets, bands and solves): whoever
 #: changes what they are raises it (`data_prep.common.versions`).
-MATTES_VERSION = 4
+MATTES_VERSION = 5
 
 #: The checkout; in an installed package nothing but the packages is there.
 ROOT = Path(__file__).resolve().parents[2]

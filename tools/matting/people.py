@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import cv2
@@ -97,6 +98,18 @@ class Box:
         )
 
 
+def joined_boxes(boxes: Iterable[Box]) -> list[Box]:
+    """Boxes of one image, those that meet joined until none overlap."""
+    apart: list[Box] = []
+    for box in boxes:
+        while met := [each for each in apart if each.meets(box)]:
+            apart = [each for each in apart if each not in met]
+            for each in met:
+                box = box.joined(each)
+        apart.append(box)
+    return apart
+
+
 def people_boxes(logit: np.ndarray) -> list[Box]:
     """Boxes around the people of a logit, margins included; none overlap.
 
@@ -114,14 +127,8 @@ def people_boxes(logit: np.ndarray) -> list[Box]:
     areas = statistics[1:count, cv2.CC_STAT_AREA]
     if not areas.size or areas.max() < SMALLEST_PERSON * logit.size:
         return []
-    boxes: list[Box] = []
-    for left, top, width, height, area in statistics[1:count].tolist():
-        if area < SMALLEST_BLOB * areas.max():
-            continue
-        box = Box(top, top + height, left, left + width, logit.shape).grown()
-        while met := [each for each in boxes if each.meets(box)]:
-            boxes = [each for each in boxes if each not in met]
-            for each in met:
-                box = box.joined(each)
-        boxes.append(box)
-    return boxes
+    return joined_boxes(
+        Box(top, top + height, left, left + width, logit.shape).grown()
+        for left, top, width, height, area in statistics[1:count].tolist()
+        if area >= SMALLEST_BLOB * areas.max()
+    )

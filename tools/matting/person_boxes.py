@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from tools.matting.detections import Detection
+from tools.matting.people import Box
 from tools.matting.photo_view import resized
 
 # As in MediaPipe, which trained the nets with it: the square around a person is this much
@@ -50,6 +51,13 @@ class PersonBox(Detection):
         right = np.array([-up[1], up[0]])  # rows go down
         linear = self.square_side / side * np.column_stack([right, -up])
         return np.column_stack([linear, hips - linear @ np.full(2, (side - 1) / 2)])
+
+    def part_of(self, shape: tuple[int, int]) -> Box:
+        """The part of an image of shape (H, W) around the person, as large as the square."""
+        radius = self.square_side / 2
+        left, top = np.floor(self.points[0] - radius).clip(0, shape[::-1]).astype(int).tolist()
+        right, bottom = np.ceil(self.points[0] + radius).clip(0, shape[::-1]).astype(int).tolist()
+        return Box(top, bottom, left, right, shape)
 
 
 def letterboxed(photo: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray, float]:

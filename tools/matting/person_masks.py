@@ -102,6 +102,19 @@ class PersonMasker:
         people = [each for each in merged(people) if SMALLEST_SQUARE <= each.square_side <= largest]
         return [self.mask(photo, person) for person in people[:MOST_PEOPLE]]
 
+    def small_people(self, photo: np.ndarray) -> list[Box]:
+        """Parts around the upright people that are small in an (H, W, 3) uint8 BGR photo.
+
+        A segmenter that looks at the whole photo may miss them.  The parts may overlap.
+        """
+        shape = (photo.shape[0], photo.shape[1])
+        parts = [
+            each.part_of(shape)
+            for each in merged(self.people(photo))
+            if each.square_side >= SMALLEST_SQUARE
+        ]
+        return [part for part in parts if min(part.shape) > 0 and part.needs_close_up]
+
     def people(self, photo: np.ndarray) -> list[PersonBox]:
         """Upright people of an (H, W, 3) uint8 BGR photo; several boxes may be of one."""
         square, corner, scale = letterboxed(photo, DETECTOR_SIDE)

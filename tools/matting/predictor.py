@@ -17,7 +17,7 @@ from prototxt.catalog import CERTAIN_LOGIT, MEAN_BGR
 from tools.matting.caffe_net import build_net, load_weights, read_caffemodel, read_net, run_net
 from tools.matting.models import MODELS
 from tools.matting.orientation import TURN_LEAD, surest_turn, turned
-from tools.matting.people import people_boxes
+from tools.matting.people import Box, joined_boxes, people_boxes
 from tools.matting.person_masks import PersonMasker, with_second_opinion
 from tools.matting.photo_view import PhotoView, eight_bit_resized, work_shape
 from tools.matting.presence import CERTAIN_PERSON, mean_certainty, person_certainty
@@ -181,12 +181,14 @@ class Predictor:
         if not view.faces and self._segmenter:
             turns, certainty = _turn_of_people(view, self._segmenter)
             if certainty < CERTAIN_PERSON:
+                turns, certainty = 0, self._segmenter._certainty_from_near(view.upright(0))
+            if certainty < CERTAIN_PERSON:
                 return ClassScores(turns, certainty=certainty)
         upright = view.upright(turns)
         scores = replace(self._upright_scores(upright, view.aligned_faces), turns=turns)
         if self._segmenter and not scores.faces_of_people(view.faces, view.upright_shape(turns)):
             if certainty is None:  # faces that are no person's: a poster, a mistake
-                certainty = person_certainty(self._segmenter.mean_logit(upright))
+                certainty = self._segmenter._certainty(upright)
             if certainty < CERTAIN_PERSON:
                 return ClassScores(turns, certainty=certainty)
         return replace(scores, certainty=certainty)
@@ -208,6 +210,16 @@ class Predictor:
     def mean_logit(self, photo: np.ndarray) -> np.ndarray:
         """`person_logit` as the mean over several views, each clipped (`clipped_scores`)."""
         return self._mean_scores(photo, ())
+
+    def _certainty(self, photo: np.ndarray) -> float:
+        """How certain a segmenter is of the people in an upright (H, W, 3) uint8 photo."""
+        certainty = person_certainty(self.mean_logit(photo))
+        return certainty if certainty >= CERTAIN_PERSON else self._certainty_from_near(photo)
+
+    def _certainty_from_near(self, photo: np.ndarray) -> float:
+        """`_certainty` of people that are small in the photo; 0 where none are found."""
+        parts = [box.crop(photo) for box in self._small_people(photo)]
+        return max((person_certainty(self.mean_logit(part)) for part in parts), default=0.0)
 
     def _upright_scores(self, photo: np.ndarray, faces: Sequence[np.ndarray]) -> ClassScores:
         """Scores of an upright (H, W, 3) uint8 photo; faces align its shape mask."""
@@ -260,7 +272,11 @@ class Predictor:
         Where people are small, the scores are those of a close-up.
         """
         scores = enlarged(self._mean_scores(photo, faces), work_shape(photo.shape))
-        boxes = people_boxes(person_margin(scores))
+        margin = person_margin(scores)
+        boxes = people_boxes(margin)
+        if person_certainty(margin) < CERTAIN_PERSON and (parts := self._small_people(photo)):
+            boxes = joined_boxes(parts)
+            scores.fill(-MOST_LOGIT)  # what is seen in the whole photo is not to be trusted
         for box in boxes:
             if not box.needs_close_up:
                 continue
@@ -269,7 +285,13 @@ class Predictor:
             moved = [points for points in moved if is_inside(points, close_up.shape)]
             found = self._mean_scores(close_up, moved)
             scores[box.rows, box.columns] = enlarged(found, box.shape)
-        return scores if boxes else None
+        return scores if people_boxes(person_margin(scores)) else None
+
+    def _small_people(self, photo: np.ndarray) -> list[Box]:
+        """Parts of a photo at its `work_shape` around people that a segmenter may miss."""
+        if self._masker is None:
+            return []
+        return self._masker.small_people(eight_bit_resized(photo, work_shape(photo.shape)))
 
     def _mean_scores(self, photo: np.ndarray, faces: Sequence[np.ndarray]) -> np.ndarray:
         """Mean of the clipped scores of several views of a photo (`test_time`)."""
