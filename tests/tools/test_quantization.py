@@ -43,13 +43,35 @@ def lite(tmp_path_factory):
     return caffemodel, folder / "packed"
 
 
-def test_levels_are_within_half_a_step_of_the_weights_and_use_them_all():
+def assert_near(found: np.ndarray, blob: np.ndarray, step: np.ndarray) -> None:
+    """Weights are less than a step from what they were, sums of kernels half of one."""
+    difference = (found - blob).reshape(*blob.shape[:2], -1) / step.reshape(-1, 1, 1)
+    assert np.abs(difference).max() < 1
+    assert np.abs(difference.sum(axis=2)).max() <= 0.501
+
+
+def test_levels_are_near_the_weights_and_use_the_whole_range():
     blob = np.random.default_rng(0).normal(0, 1, (5, 4, 3, 3)).astype(np.float32)
     blob *= np.float32([1e-6, 1e-3, 1, 1e3, 1e6])[:, None, None, None]
     levels, scale = quantized(blob)
     assert levels.dtype == np.int8 and scale.shape == (5, 1, 1, 1)
-    assert (np.abs(levels * scale - blob) <= 0.5001 * scale).all()
+    assert_near(levels * scale, blob, scale)
     assert (np.abs(levels).max(axis=(1, 2, 3)) == LARGEST_LEVEL).all()
+
+
+def test_sums_of_kernels_stay_where_nearest_levels_would_move_them():
+    """A kernel of 127, 4.4 and eight times 1.4, in steps of 1: its sum is 142.6."""
+    blob = np.float32([127, 4.4, *8 * [1.4]]).reshape(1, 1, 2, 5)
+    levels, scale = quantized(blob)
+    assert scale.item() == 1
+    assert np.rint(blob).sum() == 139 and levels.sum() == 143
+    assert levels[0, 0, 0, 0] == 127 and set(levels.ravel()[2:].tolist()) == {1, 2}
+
+
+def test_weights_without_neighbors_get_the_nearest_level():
+    blob = np.random.default_rng(2).normal(0, 1, (6, 40, 1, 1)).astype(np.float32)
+    levels, scale = quantized(blob)
+    assert (np.abs(levels * scale - blob) <= 0.501 * scale).all()
 
 
 def test_a_channel_of_zeros_stays_one_and_changes_no_other():
@@ -60,7 +82,7 @@ def test_a_channel_of_zeros_stays_one_and_changes_no_other():
 
 
 def test_levels_are_levels_of_themselves():
-    blob = np.random.default_rng(1).normal(0, 1, (6, 40)).astype(np.float32)
+    blob = np.random.default_rng(1).normal(0, 1, (6, 40, 3, 3)).astype(np.float32)
     levels, scale = quantized(blob)
     again, same_scale = quantized(levels * scale)
     np.testing.assert_array_equal(again, levels)
@@ -78,11 +100,9 @@ def test_large_layers_are_near_what_they_were_and_small_ones_equal(lite, tmp_pat
             if blob.ndim == 1 or blob.size < FEWEST_WEIGHTS:
                 np.testing.assert_array_equal(blob, other)
             else:
-                channels = blob.reshape(len(blob), -1), other.reshape(len(blob), -1)
-                step = np.abs(channels[0]).max(axis=1) / LARGEST_LEVEL
-                difference = np.abs(channels[0] - channels[1]).max(axis=1)
-                assert (difference <= 0.5001 * step).all()
-                changed += bool(difference.any())
+                step = np.abs(blob.reshape(len(blob), -1)).max(axis=1) / LARGEST_LEVEL
+                assert_near(other, blob, step)
+                changed += bool((blob != other).any())
     assert changed > 5
 
 
