@@ -115,7 +115,7 @@ class Tuner:
         self, row: Row, weights: Path | None
     ) -> tuple[Settings, Errors, list[dict[str, Any]]]:
         """The best settings, axis by axis, their errors, and all that was tried."""
-        best, grid = row.start, []
+        best = row.start
         (errors,) = self.compare([self.mattes(row, best, weights)], row.name)
         tried = {best: errors}
         for axis in row.axes:
