@@ -30,10 +30,19 @@ from tools.matting.device import add_gpu_option, choose_gpu
 from tools.matting.models import ROOT
 from tools.table.measuring import measure_rows
 from tools.table.report import draw_curves, markdown, table_report, write_tables
-from tools.table.rows import ROWS, chosen_rows
+from tools.table.rows import ROWS
 from tools.table.runs import HALF, RUNS, chosen_runs
 from tools.table.training import Training, train
-from tools.table.tuning import OUT, Tuner, choose_crf, tune, validation_truths
+from tools.table.tuning import (
+    OUT,
+    Tuner,
+    choose_crf,
+    oracle_widths,
+    rows_with_choice,
+    trained_rows,
+    tune,
+    validation_truths,
+)
 
 ITERATIONS = 1500
 WORKERS = 2
@@ -63,31 +72,40 @@ def run_tune(options: argparse.Namespace) -> None:
     about = {"images": [truth.name for truth in truths]}
     with open_workers(options.workers) as ordered_map:
         tuner = Tuner(HALF, truths, ordered_map)
-        tune(HALF, chosen_rows(options.rows), tuner, CHOICES, about)
+        tune(HALF, trained_rows(HALF, options.rows), tuner, CHOICES, about)
     print(f"wrote {shown(CHOICES)}; commit it before the test split is opened.")
 
 
 def run_measure(options: argparse.Namespace) -> None:
     """Measure the rows on the test split."""
-    read_report(CHOICES, "tools/table1.py tune")
+    rows = rows_with_choice(options.rows, CHOICES)
     dataset = Dataset.open(TEST_SET, test_only=True)
     portraits = dataset.test[:: options.every]
     check_portraits(dataset.folder, portraits)
     truths = truths_of_portraits(dataset.folder, portraits)
-    measured = measure_rows(HALF, chosen_rows(options.rows), truths, CHOICES, OUT, options.workers)
+    measured = measure_rows(HALF, rows, truths, CHOICES, OUT, options.workers)
     report = table_report(measured)
+    if options.oracle:
+        some = truths[:: options.oracle]
+        with open_workers(options.workers) as ordered_map:
+            found = oracle_widths(
+                HALF, rows, Tuner(HALF, some, ordered_map), CHOICES, OUT / "scores"
+            )
+        report["oracle"] = {"images": len(some), "rows": found}
     write_tables(OUT, report, measured)
     if options.rows is None and options.every == 1:
         write_report(RESULTS, report)
+        print(f"wrote {shown(RESULTS)}")
     print(markdown(report))
 
 
 def run_docs(_: argparse.Namespace) -> None:
     """Put the tables into the document, and draw the curves where there are logs."""
     report = read_report(RESULTS, "tools/table1.py measure")
-    renew_section(BENCHMARK, SECTION, COMMAND, markdown(report))
     if draw_curves(HALF, CURVES):
         print(f"wrote {shown(CURVES)}")
+    picture = f"\n\n![Losses of all trainings]({CURVES.name})" if CURVES.is_file() else ""
+    renew_section(BENCHMARK, SECTION, COMMAND, markdown(report) + picture)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -122,6 +140,12 @@ def main(argv: list[str] | None = None) -> int:
         command.add_argument(
             "--every", type=int, default=every, metavar="N", help=f"every Nth photo ({every})"
         )
+    measuring.add_argument(
+        "--oracle",
+        type=int,
+        metavar="N",
+        help="tell what other widths would give on every Nth of these photos, too",
+    )
     for command in (training, tuning, measuring):
         command.add_argument(
             "--workers", type=int, default=WORKERS, metavar="N", help=f"processes ({WORKERS})"
@@ -135,7 +159,7 @@ def main(argv: list[str] | None = None) -> int:
     ):
         command.set_defaults(run=run)
     options = parser.parse_args(argv)
-    numbers = ("iterations", "warm_iterations", "every", "workers")
+    numbers = ("iterations", "warm_iterations", "every", "workers", "oracle")
     if any((getattr(options, name, None) or 1) < 1 for name in numbers):
         parser.error("numbers of iterations, photos and processes are from 1 on")
     choose_gpu(getattr(options, "gpu", None))

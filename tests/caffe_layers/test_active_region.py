@@ -147,8 +147,8 @@ def regions(monkeypatch):
     taken = []
     region_of = matting._region
 
-    def recorded(data, rhs, ties, growth):
-        region = region_of(data, rhs, ties, growth)
+    def recorded(data, rhs, ties, growth, radius):
+        region = region_of(data, rhs, ties, growth, radius)
         taken.append((growth, region))
         return region
 

@@ -10,7 +10,7 @@ import pytest
 from caffe_layers.laplacian import matting_laplacian
 from caffe_layers.linear_solver import PardisoSolver, check_residual
 from caffe_layers.matting import MattingFunction, solve_alpha
-from caffe_layers.matting_system import MattingSystem
+from caffe_layers.matting_system import DATA_FLOOR, MattingSystem
 from data_prep.common.images import read_matte, read_photo
 
 SAMPLE = "data/sample"
@@ -131,6 +131,20 @@ def test_equals_pymatting_on_a_hard_trimap(portrait):
     assert np.abs(ours - theirs)[border == 0].max() < 1e-3
     # and both resemble the exact matte: the comparison is not of two blanks
     assert np.abs(ours - truth).mean() < 0.1 < truth.std()
+
+
+@pytest.mark.parametrize("radius", [1, 2])
+def test_wider_windows_solve_the_system_of_their_laplacian(radius):
+    rng = np.random.default_rng(5)
+    image = cv2.GaussianBlur(255 * rng.random((40, 30, 3)), (0, 0), 3)
+    foreground, background = np.zeros((2, 40, 30))
+    foreground[:, :9], background[:, 19:] = 1, 1
+    alpha = solve_alpha(image, foreground, background, radius=radius)
+    laplacian = matting_laplacian(image / 255, radius=radius).to_csr().toarray()
+    diagonal = 100 * (foreground + background) + DATA_FLOOR
+    system = laplacian + np.diag(diagonal.ravel())
+    expected = np.linalg.solve(system, 100 * foreground.ravel()).reshape(40, 30)
+    np.testing.assert_allclose(alpha, expected.clip(0, 1), atol=1e-4)
 
 
 def test_constant_image_has_a_unique_answer():

@@ -9,7 +9,7 @@ import pytest
 from table_family import lite_family, prepared_databases, small_dataset
 
 from caffe_layers.mean_field import CrfSettings
-from data_prep.common.errors import InputError
+from data_prep.common.errors import InputError, collected_warnings
 from tools.evaluation.matte_sources import ModelMattes
 from tools.evaluation.measuring import ALL
 from tools.evaluation.methods import TRUE_BAND, bound_matte
@@ -36,7 +36,14 @@ from tools.table.row_mattes import RowMattes
 from tools.table.rows import ROWS, Axis, Row, Settings, chosen_rows
 from tools.table.runs import chosen_runs
 from tools.table.training import Training, train
-from tools.table.tuning import Tuner, tune, validation_truths
+from tools.table.tuning import (
+    Tuner,
+    oracle_widths,
+    rows_with_choice,
+    trained_rows,
+    tune,
+    validation_truths,
+)
 from tools.training.selection import validation_portraits
 
 
@@ -229,6 +236,13 @@ def test_rows_are_measured_as_chosen_and_a_changed_choice_measures_its_row_alone
     sad = np.abs(kept / 255 - truths[0].read_truth()).sum() / 1000
     assert fcn.photos[0].values[ALL]["sad"] == pytest.approx(sad, rel=0.01)
 
+    assert rows_with_choice(None, choices) == [
+        row for row in ROWS if row.name in {each.name for each in rows}
+    ]
+    oracle = oracle_widths(trained, rows, Tuner(trained, truths, map, out), choices, out / "scores")
+    assert oracle.keys() == {"fcn", "bound"}
+    assert oracle["bound"]["best"]["criterion"] <= oracle["bound"]["chosen"]["criterion"]
+
     made.clear()
     report = json.loads(choices.read_text())
     report["rows"]["bound"]["settings"]["width"] = 20
@@ -247,6 +261,7 @@ def test_rows_are_measured_as_chosen_and_a_changed_choice_measures_its_row_alone
     assert table["rows"]["fcn"]["ours_minus_row"]["sad"]["difference"]["mean"] == pytest.approx(
         ours.photos[0].values[ALL]["sad"] - fcn.photos[0].values[ALL]["sad"]
     )
+    table["oracle"] = {"images": 1, "rows": oracle}
     text = markdown(json.loads(json.dumps(table)))
     assert "| FCN | 2 + 2 | " in text and "| *true trimap* |  | " in text
     write_tables(out, table, judged)
@@ -254,6 +269,16 @@ def test_rows_are_measured_as_chosen_and_a_changed_choice_measures_its_row_alone
     assert "% Means over 1 images of 1 people" in latex(table)
     assert draw_curves(trained, out / "curves.png")
     assert not draw_curves(replace(trained, folder=out), out / "none.png")
+
+
+def test_rows_whose_nets_are_not_trained_are_left_out_and_told(trained):
+    with collected_warnings() as told:
+        names = [row.name for row in trained_rows(trained, None)]
+    assert "fcn" in names and "ours_nomask" in names and "ours" not in names
+    assert told == [
+        "Left out, as their nets are not trained yet: portraitfcn, deeplab, deeplab_crf, "
+        "crfrnn, ours."
+    ]
 
 
 def test_unknown_rows_are_named():

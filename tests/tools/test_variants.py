@@ -110,6 +110,37 @@ def test_what_changes_no_training_keeps_the_snapshots(base, tmp_path):
     assert not kept.exists()
 
 
+def test_what_is_saved_and_tested_on_the_way_is_no_other_training(base, tmp_path):
+    stage = variant(base, tmp_path)
+    kept = stage.prefix.with_name("small_iter_20.caffemodel")
+    kept.write_text("trained")
+    changes = {"snapshot": 7, "test_interval": 3, "test_iter": [], "display": 2}
+    assert variant(base, tmp_path, settings=changes).solver == stage.solver and kept.exists()
+    # As code that had a digest of more fields noted it.
+    text = re.sub(r"# solver \w+", "# solver 0123", stage.solver.read_text())
+    stage.solver.write_text(text)
+    variant(base, tmp_path, settings=changes)
+    assert kept.exists() and "# solver 0123" not in stage.solver.read_text()
+
+
+def test_a_training_with_a_fixed_rate_can_be_made_longer(base, tmp_path):
+    fixed = {"lr_policy": "fixed"}
+    stage = variant(base, tmp_path, settings=fixed)
+    run_stage(stage, None)
+    longer = variant(base, tmp_path, settings={**fixed, "max_iter": 45})
+    assert longer.last_snapshot()[0] == 40 and not longer.finished
+    run_stage(longer, None)
+    assert longer.finished
+    variant(base, tmp_path, settings={**fixed, "max_iter": 20})  # it went beyond that
+    assert (tmp_path / "variants/small.stale-1/small_iter_45.caffemodel").exists()
+    # Where the rate depends on how far it is, a digest holds the length.
+    stepped = variant(base, tmp_path, settings={"max_iter": 40})
+    kept = stepped.prefix.with_name("small_iter_20.caffemodel")
+    kept.write_text("trained")
+    variant(base, tmp_path, settings={"max_iter": 45})
+    assert not kept.exists()
+
+
 def test_a_variant_of_the_code_that_noted_digests_keeps_its_snapshots(base, tmp_path):
     """Its header is that of commit 64d2747; it is renewed where it still holds."""
     mine = with_databases(tmp_path / "mine", {"seed": 0}, "one")

@@ -131,7 +131,9 @@ def markdown(report: Mapping[str, Any]) -> str:
         _differences_table(rows),
         _chains_table(report["chains"]),
         "Errors of the rows over ours, here and in the paper (its absolute errors are those of "
-        "other photos):",
+        "other photos):"
+        if JUDGED in rows
+        else "",
         _ratios_table(rows),
         "Trimaps before they are widened, over all pixels, and the share of the pixels that are "
         "truly unknown which they call so:",
@@ -140,6 +142,7 @@ def markdown(report: Mapping[str, Any]) -> str:
         "(`docs/table1_choices.json` has everything that was tried); a width is in pixels of "
         "600 x 800, inside / outside of the border:",
         _choices_table(rows),
+        _oracle_part(report.get("oracle"), rows),
         _faces(rows),
     ]
     return "\n\n".join(part for part in parts if part)
@@ -262,6 +265,24 @@ def _choices_table(rows: Mapping[str, Any]) -> str:
             ]
         )
     return markdown_table(head, cells)
+
+
+def _oracle_part(oracle: Mapping[str, Any] | None, rows: Mapping[str, Any]) -> str:
+    """What the best width on the test images themselves would give."""
+    if not oracle:
+        return ""
+    head = ["", "chosen width", "gradient ×1e-3", "SAD ×1e3", "oracle", "gradient", "SAD"]
+    cells = []
+    for name, found in oracle["rows"].items():
+        row = [_title(rows[name])]
+        for which in ("chosen", "best"):
+            trial = found[which]
+            row += [str(trial["width"]), f"{trial['gradient'] * 1e3:.2f}", f"{trial['sad']:.2f}"]
+        cells.append(row)
+    return (
+        f"For comparison only, the width that is best on {oracle['images']} of the test images "
+        f"themselves (oracle), all else as chosen:\n\n{markdown_table(head, cells)}"
+    )
 
 
 def _width(settings: Mapping[str, Any]) -> str:

@@ -69,10 +69,12 @@ class Training:
         return self.folder / f"{self.run.name}_iter_{iteration}.caffemodel"
 
     def kept_weights(self) -> dict[int, Path]:
-        """Its weights that are on disk, by iteration, the first ones first."""
+        """Its whole weights that are on disk, by iteration, the first ones first."""
         found = self.folder.glob(f"{self.run.name}_iter_*.caffemodel")
-        numbered = ((int(path.stem.rpartition("_")[2]), path) for path in found)
-        return dict(sorted(numbered))
+        numbered = sorted((int(path.stem.rpartition("_")[2]), path) for path in found)
+        # Caffe writes weights before the state: later ones may have been cut short by a kill.
+        reached = self.reached()
+        return {iteration: path for iteration, path in numbered if iteration <= reached}
 
     @cached_property
     def net(self) -> Path:

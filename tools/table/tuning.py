@@ -8,6 +8,7 @@ For every row alike: first the snapshot of its net, then its settings, one axis 
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -25,10 +26,12 @@ from tools.evaluation.report import describe_machine, read_report, write_report
 from tools.evaluation.truths import PhotoTruth, truths_of_portraits
 from tools.matting.models import ROOT
 from tools.table.row_mattes import NetFiles, RowMattes
-from tools.table.rows import CRF_START, Row, Settings
+from tools.table.rows import CRF_START, Row, Settings, chosen_rows
 from tools.table.runs import Family, run_named
 from tools.table.training import Training, first_crf
 from tools.training.selection import validation_portraits
+
+logger = logging.getLogger(__name__)
 
 OUT = ROOT / "out/table1"
 COMMAND = "tools/table1.py tune"
@@ -112,7 +115,7 @@ class Tuner:
         self, row: Row, weights: Path | None
     ) -> tuple[Settings, Errors, list[dict[str, Any]]]:
         """The best settings, axis by axis, their errors, and all that was tried."""
-        best, grid = row.start, []
+        best = row.start
         (errors,) = self.compare([self.mattes(row, best, weights)], row.name)
         tried = {best: errors}
         for axis in row.axes:
@@ -204,6 +207,56 @@ def choice_of(row: Row, family: Family, tuner: Tuner) -> dict[str, Any]:
         draws = tuner.compare([replace(mattes, draw=draw) for draw in DRAWS], f"{row.name} draws")
         about["draws"] = [asdict(each) for each in draws]
     return {**about, "settings": settings.to_json(), **asdict(errors), "grid": grid}
+
+
+def trained_rows(family: Family, names: Sequence[str] | None) -> list[Row]:
+    """The named rows; without names, all whose nets have weights, and a warning of the others."""
+    rows = chosen_rows(names)
+    if names is not None:
+        return rows
+    without = [
+        row.name
+        for row in rows
+        if row.run is not None and not Training(run_named(row.run), family, 0).kept_weights()
+    ]
+    if without:
+        logger.warning("Left out, as their nets are not trained yet: %s.", ", ".join(without))
+    return [row for row in rows if row.name not in without]
+
+
+def rows_with_choice(names: Sequence[str] | None, choices: Path) -> list[Row]:
+    """The named rows; without names, all that have a choice.
+
+    Raises
+    ------
+    InputError
+        If there are no choices.
+    """
+    known = read_report(choices, COMMAND)["rows"]
+    return [row for row in chosen_rows(names) if names is not None or row.name in known]
+
+
+def oracle_widths(
+    family: Family, rows: Sequence[Row], tuner: Tuner, choices: Path, cache: Path
+) -> dict[str, Any]:
+    """What the widths of an axis give on the tuner's photos, for rows that have one.
+
+    To be told as an oracle where these are test images: nothing is chosen by it.
+    """
+    found = {}
+    for row in rows:
+        axis = next((axis for axis in row.axes if axis.names == ("width",)), None)
+        if axis is None:
+            continue
+        mattes, _ = chosen_mattes(row, family, choices, cache)
+        trials = list(dict.fromkeys([mattes.settings, *axis.trials(mattes.settings)]))
+        errors = tuner.compare(
+            [replace(mattes, settings=each) for each in trials], f"{row.name} oracle"
+        )
+        told = [{"width": t.width, **asdict(e)} for t, e in zip(trials, errors)]
+        best = min(range(len(told)), key=lambda number: errors[number].criterion)
+        found[row.name] = {"chosen": told[0], "best": told[best], "all": told}
+    return found
 
 
 def tune(
