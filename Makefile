@@ -193,6 +193,7 @@ table1: setup
 	$(PYTHON) -m tools.table1 tune
 	$(PYTHON) -m tools.table1 measure
 	$(PYTHON) -m tools.table1 docs
+	$(PYTHON) -m tools.table1 pictures
 
 # Table of the study on the test split, and what it takes to fill docs/training.md.
 ## study | errors of all trained nets on the test portraits, into docs/training.md | 1 to 2 hours

@@ -6,6 +6,7 @@
     tools/table1.py tune                      # choices on validation people
     tools/table1.py measure --every 5         # a quick look; without it, the whole test split
     tools/table1.py docs                      # puts the tables into docs/benchmark.md
+    tools/table1.py pictures                  # docs/table1_fig4.jpg and others, of kept mattes
 
 Every command goes on where it was stopped.  `train` runs `caffe train` in slices of 100
 iterations: first the warm starts, then all rows in turn, so that a stop at any time leaves a
@@ -21,14 +22,16 @@ if not __package__:
 
 import argparse
 
+from data_prep.caffe_data.shape_mask import ShapeMask
 from data_prep.common.errors import run_program
 from data_prep.common.parallel import open_workers
 from data_prep.datasets.dataset import Dataset, check_portraits
+from tools.evaluation.figure_files import write_figures
 from tools.evaluation.report import BENCHMARK, read_report, renew_section, shown, write_report
-from tools.evaluation.truths import truths_of_portraits
+from tools.evaluation.truths import PhotoTruth, truths_of_portraits
 from tools.matting.device import add_gpu_option, choose_gpu
 from tools.matting.models import ROOT
-from tools.table.measuring import measure_rows
+from tools.table.measuring import MeasuredRow, measure_rows
 from tools.table.report import draw_curves, markdown, table_report, write_tables
 from tools.table.rows import ROWS
 from tools.table.runs import HALF, RUNS, chosen_runs
@@ -76,16 +79,22 @@ def run_tune(options: argparse.Namespace) -> None:
     print(f"wrote {shown(CHOICES)}; commit it before the test split is opened.")
 
 
-def run_measure(options: argparse.Namespace) -> None:
-    """Measure the rows on the test split."""
+def measured_rows(options: argparse.Namespace) -> tuple[list[PhotoTruth], list[MeasuredRow]]:
+    """The test photos and the rows, measured unless that is done."""
     rows = rows_with_choice(options.rows, CHOICES)
     dataset = Dataset.open(TEST_SET, test_only=True)
     portraits = dataset.test[:: options.every]
     check_portraits(dataset.folder, portraits)
     truths = truths_of_portraits(dataset.folder, portraits)
-    measured = measure_rows(HALF, rows, truths, CHOICES, OUT, options.workers)
+    return truths, measure_rows(HALF, rows, truths, CHOICES, OUT, options.workers)
+
+
+def run_measure(options: argparse.Namespace) -> None:
+    """Measure the rows on the test split."""
+    truths, measured = measured_rows(options)
     report = table_report(measured)
     if options.oracle:
+        rows = [each.row for each in measured]
         some = truths[:: options.oracle]
         with open_workers(options.workers) as ordered_map:
             found = oracle_widths(
@@ -106,6 +115,17 @@ def run_docs(_: argparse.Namespace) -> None:
         print(f"wrote {shown(CURVES)}")
     picture = f"\n\n![Losses of all trainings]({CURVES.name})" if CURVES.is_file() else ""
     renew_section(BENCHMARK, SECTION, COMMAND, markdown(report) + picture)
+
+
+def run_pictures(options: argparse.Namespace) -> None:
+    """Draw figures like the paper's, of photos that a rule chooses."""
+    truths, measured = measured_rows(options)
+    errors = {each.row.name: each.errors() for each in measured}
+    titles = {each.row.name: each.row.title for each in measured}
+    mask = ShapeMask.load(HALF.shape_mask)
+    rules = write_figures(OUT / "rows", truths, errors, titles, mask, CURVES.parent)
+    for path, rule in rules.items():
+        print(f"wrote {shown(path)}: {rule}")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -133,7 +153,8 @@ def main(argv: list[str] | None = None) -> int:
     tuning = commands.add_parser("tune", help="choose snapshots and settings on validation people")
     measuring = commands.add_parser("measure", help="measure the rows on the test split")
     documents = commands.add_parser("docs", help=f"put the tables into {shown(BENCHMARK)}")
-    for command, every in ((tuning, EVERY_VALIDATION), (measuring, 1)):
+    drawing = commands.add_parser("pictures", help="draw the mattes of test photos side by side")
+    for command, every in ((tuning, EVERY_VALIDATION), (measuring, 1), (drawing, 1)):
         command.add_argument(
             "--rows", nargs="+", metavar="NAME", help=", ".join(row.name for row in ROWS)
         )
@@ -146,7 +167,7 @@ def main(argv: list[str] | None = None) -> int:
         metavar="N",
         help="tell what other widths would give on every Nth of these photos, too",
     )
-    for command in (training, tuning, measuring):
+    for command in (training, tuning, measuring, drawing):
         command.add_argument(
             "--workers", type=int, default=WORKERS, metavar="N", help=f"processes ({WORKERS})"
         )
@@ -156,6 +177,7 @@ def main(argv: list[str] | None = None) -> int:
         (tuning, run_tune),
         (measuring, run_measure),
         (documents, run_docs),
+        (drawing, run_pictures),
     ):
         command.set_defaults(run=run)
     options = parser.parse_args(argv)

@@ -9,16 +9,18 @@ import pytest
 from table_family import lite_family, prepared_databases, small_dataset
 
 from caffe_layers.mean_field import CrfSettings
+from data_prep.caffe_data.shape_mask import ShapeMask
 from data_prep.common.errors import InputError, collected_warnings
+from tools.evaluation.figure_files import write_figures
 from tools.evaluation.matte_sources import ModelMattes
 from tools.evaluation.measuring import ALL
 from tools.evaluation.methods import TRUE_BAND, bound_matte
 from tools.evaluation.metrics import evaluate
+from tools.evaluation.trimaps import BAND_WIDTHS, classes_of_matte
 from tools.evaluation.truths import truths_of_portraits
 from tools.table import tuning
 from tools.table.hard_trimap import (
     classes_of_mask,
-    classes_of_matte,
     classes_of_scores,
     known_regions,
     solved_matte,
@@ -227,7 +229,8 @@ def test_rows_are_measured_as_chosen_and_a_changed_choice_measures_its_row_alone
     assert made == [row.name for row in rows for _ in range(3)]
     fcn, ours, bound, constant = measured
     assert fcn.iterations == (2, 2) and bound.iterations is None
-    assert trimap_measures(bound.confusion)["mean_iou"] == 1
+    perfect = trimap_measures(bound)
+    assert perfect["mean_iou"] == 1 and perfect["band_accuracy"] == [1] * len(BAND_WIDTHS)
     assert constant.confusion[:, :2].sum() == 0
     (gray,) = constant.photos
     assert gray.values[ALL] == pytest.approx(gray.reference[ALL])
@@ -242,6 +245,11 @@ def test_rows_are_measured_as_chosen_and_a_changed_choice_measures_its_row_alone
     oracle = oracle_widths(trained, rows, Tuner(trained, truths, map, out), choices, out / "scores")
     assert oracle.keys() == {"fcn", "bound"}
     assert oracle["bound"]["best"]["criterion"] <= oracle["bound"]["chosen"]["criterion"]
+    errors = {each.row.name: each.errors() for each in measured}
+    titles = {each.row.name: each.row.title for each in measured}
+    mask = ShapeMask.load(trained.shape_mask)
+    pictures = write_figures(out / "rows", truths, errors, titles, mask, tmp_path)
+    assert [path.name for path in pictures] == ["table1_fig4.jpg"]  # ours is not measured
 
     made.clear()
     report = json.loads(choices.read_text())

@@ -9,9 +9,8 @@ import cv2
 import numpy as np
 
 from caffe_layers.matting import solve_alpha
+from tools.evaluation.trimaps import BACKGROUND, FOREGROUND
 from tools.table.rows import Settings
-
-FOREGROUND, BACKGROUND, UNKNOWN = range(3)
 
 
 def classes_of_scores(scores: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
@@ -38,13 +37,6 @@ def classes_of_scores(scores: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 def classes_of_mask(person: np.ndarray) -> np.ndarray:
     """(H, W) uint8 classes of a bool mask: foreground where it is True, else background."""
     return np.where(person, FOREGROUND, BACKGROUND).astype(np.uint8)
-
-
-def classes_of_matte(alpha: np.ndarray) -> np.ndarray:
-    """(H, W) uint8 classes of a true matte in [0, 1]: unknown is what is fractional."""
-    classes = np.full(alpha.shape, UNKNOWN, np.uint8)
-    classes[alpha == 1], classes[alpha == 0] = FOREGROUND, BACKGROUND
-    return classes
 
 
 def _eroded(region: np.ndarray, width: int) -> np.ndarray:

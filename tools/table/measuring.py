@@ -20,9 +20,14 @@ from tools.evaluation.estimates import Errors
 from tools.evaluation.measuring import ALL, Measurement, PhotoErrors, Task
 from tools.evaluation.metrics import MatteErrors
 from tools.evaluation.report import write_report
+from tools.evaluation.trimaps import (
+    BAND_WIDTHS,
+    band_confusions,
+    classes_of_matte,
+    confusion_matrix,
+)
 from tools.evaluation.truths import MATTES, PhotoTruth
 from tools.outputs.sheets import TRIMAP_GRAYS
-from tools.table.hard_trimap import classes_of_matte
 from tools.table.row_mattes import RowMattes
 from tools.table.rows import Row
 from tools.table.runs import Family, run_named
@@ -46,6 +51,8 @@ class MeasuredRow:
     photos : list of PhotoErrors
     confusion : (3, 3) int ndarray
         Pixels by true class and by the class before widening: foreground, background, unknown.
+    bands : (N, 3, 3) int ndarray
+        The same in bands round the true boundary (`tools.evaluation.trimaps.BAND_WIDTHS`).
     seconds : float
         That a photo takes in one process.
     """
@@ -55,6 +62,7 @@ class MeasuredRow:
     iterations: tuple[int, int] | None
     photos: list[PhotoErrors]
     confusion: np.ndarray
+    bands: np.ndarray
     seconds: float
 
     @property
@@ -72,16 +80,18 @@ class MeasuredRow:
         }
 
 
-def confusion_of(truths: Sequence[PhotoTruth], trimaps: Path) -> np.ndarray:
-    """Pixels by true and by predicted class, (3, 3), over trimaps that were kept as PNG."""
-    counts = np.zeros((3, 3), np.int64)
-    order = np.argsort(TRIMAP_GRAYS)
+def confusions_of(truths: Sequence[PhotoTruth], trimaps: Path) -> tuple[np.ndarray, np.ndarray]:
+    """`MeasuredRow.confusion` and `MeasuredRow.bands` of trimaps that were kept as PNG."""
+    confusion = np.zeros((3, 3), np.int64)
+    bands = np.zeros((len(BAND_WIDTHS), 3, 3), np.int64)
+    classes = np.zeros(256, np.uint8)
+    classes[TRIMAP_GRAYS] = np.arange(len(TRIMAP_GRAYS))
     for truth in truths:
-        levels = read_matte(trimaps / f"{truth.name}.png")
-        predicted = order[np.searchsorted(TRIMAP_GRAYS[order], levels)]
+        predicted = classes[read_matte(trimaps / f"{truth.name}.png")]
         true = classes_of_matte(truth.read_truth())
-        counts += np.bincount((3 * true + predicted).ravel(), minlength=9).reshape(3, 3)
-    return counts
+        confusion += confusion_matrix(true, predicted)
+        bands += band_confusions(true, predicted)
+    return confusion, bands
 
 
 def seconds_of(mattes: RowMattes, folder: Path, truths: Sequence[PhotoTruth]) -> float:
@@ -127,10 +137,9 @@ def measure_row(
     if row.run is not None:
         training = Training(run_named(row.run), family, 0)
         iterations = warm_iterations_of(training), choice["weights"]["iteration"]
-    confusion = confusion_of(truths, folder / "trimaps")
-    return MeasuredRow(
-        row, choice, iterations, photos, confusion, seconds_of(mattes, folder, truths)
-    )
+    confusion, bands = confusions_of(truths, folder / "trimaps")
+    seconds = seconds_of(mattes, folder, truths)
+    return MeasuredRow(row, choice, iterations, photos, confusion, bands, seconds)
 
 
 def measure_rows(

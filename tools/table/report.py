@@ -19,7 +19,7 @@ from tools.evaluation.estimates import compare, estimates
 from tools.evaluation.measuring import UNKNOWN
 from tools.evaluation.metrics import MatteErrors
 from tools.evaluation.report import COLUMNS, describe_machine, estimate_cell, markdown_table
-from tools.table.hard_trimap import UNKNOWN as UNKNOWN_CLASS
+from tools.evaluation.trimaps import BAND_WIDTHS, TrimapMeasures
 from tools.table.measuring import MeasuredRow
 from tools.table.runs import RUNS, Family
 from tools.training.caffe_log import LoggedStage, read_logs
@@ -44,26 +44,12 @@ LATEX_HEADINGS = {
 # --- the report ---------------------------------------------------------------------
 
 
-def trimap_measures(confusion: np.ndarray) -> dict[str, Any]:
-    """Segmentation measures of trimaps.
-
-    Parameters
-    ----------
-    confusion : (3, 3) ndarray
-        Pixels by true and predicted class.
-
-    >>> trimap_measures(np.diag([4, 3, 1]))["mean_iou"]
-    1.0
-    """
-    right, true, predicted = np.diag(confusion), confusion.sum(axis=1), confusion.sum(axis=0)
-    iou = right / np.maximum(1, true + predicted - right)
+def trimap_measures(measured: MeasuredRow) -> dict[str, Any]:
+    """Confusion matrix, `TrimapMeasures`, and accuracy in bands round the true boundary."""
     return {
-        "confusion": confusion.tolist(),
-        "mean_iou": float(iou.mean()),
-        "iou": iou.tolist(),
-        "pixel_accuracy": float(right.sum() / confusion.sum()),
-        "recall_of_unknown": float(right[UNKNOWN_CLASS] / max(1, true[UNKNOWN_CLASS])),
-        "share_of_unknown": float(predicted[UNKNOWN_CLASS] / confusion.sum()),
+        "confusion": measured.confusion.tolist(),
+        **asdict(TrimapMeasures.of(measured.confusion)),
+        "band_accuracy": [TrimapMeasures.of(each).pixel_accuracy for each in measured.bands],
     }
 
 
@@ -85,7 +71,7 @@ def table_report(measured: Sequence[MeasuredRow]) -> dict[str, Any]:
             "faces_missed": sum(not photo.face_found for photo in each.photos),
             "errors": _as_dicts(estimates(each.errors(), people)),
             "errors_unknown": _as_dicts(estimates(outside, people)) if outside else None,
-            "trimap": trimap_measures(each.confusion),
+            "trimap": trimap_measures(each),
         }
         if judged is not None and each.row.name != JUDGED:
             entry["ours_minus_row"] = _as_dicts(compare(judged.errors(), each.errors(), people))
@@ -138,6 +124,9 @@ def markdown(report: Mapping[str, Any]) -> str:
         "Trimaps before they are widened, over all pixels, and the share of the pixels that are "
         "truly unknown which they call so:",
         _trimaps_table(rows),
+        "Share of the pixels whose class is right, in bands round the true boundaries of the three "
+        "classes, by their width in pixels to either side:",
+        _bands_table(rows),
         "What was chosen on validation people, before the test images were opened "
         "(`docs/table1_choices.json` has everything that was tried); a width is in pixels of "
         "600 x 800, inside / outside of the border:",
@@ -237,6 +226,15 @@ def _trimaps_table(rows: Mapping[str, Any]) -> str:
             f"{row['trimap']['recall_of_unknown']:.1%}",
             f"{row['trimap']['share_of_unknown']:.1%}",
         ]
+        for row in rows.values()
+    ]
+    return markdown_table(head, cells)
+
+
+def _bands_table(rows: Mapping[str, Any]) -> str:
+    head = ["", *map(str, BAND_WIDTHS)]
+    cells = [
+        [_title(row), *(f"{share:.1%}" for share in row["trimap"]["band_accuracy"])]
         for row in rows.values()
     ]
     return markdown_table(head, cells)

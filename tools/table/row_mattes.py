@@ -24,6 +24,7 @@ from prototxt.catalog import Net
 from tools.baselines.graph_cut import graph_cut
 from tools.baselines.portraitfcn import net_input
 from tools.evaluation.errors_cache import mattes_key
+from tools.evaluation.trimaps import classes_of_matte
 from tools.evaluation.truths import PhotoTruth
 from tools.matting.caffe_net import build_net, load_weights, read_caffemodel, read_net, run_net
 from tools.matting.face_detector import FaceDetector, detected_faces
@@ -31,12 +32,7 @@ from tools.matting.photo_view import PhotoView, eight_bit_resized
 from tools.matting.predictor import Predictor
 from tools.matting.session import Matte, MattingSession
 from tools.outputs.sheets import TRIMAP_GRAYS
-from tools.table.hard_trimap import (
-    classes_of_mask,
-    classes_of_matte,
-    classes_of_scores,
-    solved_matte,
-)
+from tools.table.hard_trimap import classes_of_mask, classes_of_scores, solved_matte
 from tools.table.rows import Row, Settings
 
 #: Raise it when the mattes of rows change without any of their files
