@@ -3,6 +3,8 @@
 import shutil
 from dataclasses import replace
 
+import caffe
+import cv2
 import numpy as np
 import pytest
 from caffe.proto import caffe_pb2
@@ -12,9 +14,11 @@ from table_family import lite_family, prepared_databases, small_dataset
 from caffe_layers.mean_field import CrfSettings
 from data_prep.caffe_data.caffe_lmdb import copy_records, open_database
 from data_prep.common.errors import InputError, collected_warnings
-from prototxt.catalog import NETS
+from prototxt.catalog import MEAN_BGR, NETS
 from tools.evaluation.report import write_report
 from tools.matting.caffe_net import read_caffemodel
+from tools.matting.photo_view import FoundFaces, PhotoView, eight_bit_resized
+from tools.table.row_mattes import NetFiles
 from tools.table.rows import Settings
 from tools.table.runs import HALF, RUNS, chosen_runs
 from tools.table.training import Training, next_slice, settled_warm_iterations, train
@@ -111,7 +115,8 @@ def test_crf_rnn_waits_for_its_crf_and_starts_with_it(family):
     runs = chosen_runs(["crfrnn"])
     with pytest.raises(InputError, match="crf_start.json does not exist; run `tools/table1.py"):
         train(family, runs, 2)
-    crf = CrfSettings(theta_alpha=33, spatial_weight=0.7)
+    # Kernels of the definition for deployment, and other weights than it starts with.
+    crf = CrfSettings(theta_alpha=40, theta_gamma=1.5, bilateral_weight=0.2, spatial_weight=0.7)
 
     def choose(training):
         write_report(family.crf_start, {"settings": Settings(crf=crf).to_json()})
@@ -120,7 +125,18 @@ def test_crf_rnn_waits_for_its_crf_and_starts_with_it(family):
     training = Training(runs[-1], family, 2)
     learned = read_caffemodel(training.weights_at(2))["crf_score"]
     assert 0 < np.abs(learned[0] - 0.7 * np.eye(3)).max() < 0.1
-    assert '\\"theta_alpha\\": 33' in training.net.read_text()
+    assert '\\"bilateral_weight\\": 0.2' in training.net.read_text()
+
+    files = NetFiles(NETS["lite_crfrnn"], "lite", training.weights_at(2), family.shape_mask, crf)
+    photo = np.random.default_rng(0).integers(0, 256, (800, 600, 3), np.uint8)
+    photo = cv2.GaussianBlur(photo, (0, 0), 20)
+    view = PhotoView(photo, lambda _: FoundFaces(0, (), ()))
+    net = caffe.Net(str(NETS["lite_crfrnn"].deploy), caffe.TEST, weights=str(files.weights))
+    small = eight_bit_resized(photo, net.blobs["data"].data.shape[2:])
+    net.blobs["data"].data[0] = (small - np.array(MEAN_BGR)).transpose(2, 0, 1)
+    net.forward()
+    expected = net.blobs["crf_score"].data[0]
+    np.testing.assert_allclose(files.load_scores()(view), expected, atol=1e-4)
 
 
 def test_a_killed_slice_is_trained_again(family):

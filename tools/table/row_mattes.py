@@ -20,7 +20,7 @@ from data_prep.caffe_data.shape_mask import ShapeMask
 from data_prep.common.digests import content_key, sha256_of
 from data_prep.common.files import atomic_write
 from data_prep.common.images import write_image
-from prototxt.catalog import Net
+from prototxt.catalog import MEAN_BGR, Net
 from tools.baselines.graph_cut import graph_cut
 from tools.baselines.portraitfcn import net_input
 from tools.evaluation.errors_cache import mattes_key
@@ -117,7 +117,8 @@ def scores_after_crf(
     scores: np.ndarray, view: PhotoView, settings: CrfSettings, weights: CrfWeights | None = None
 ) -> np.ndarray:
     """Scores (C, h, w) after a dense CRF on the photo at their size (`dense_crf`)."""
-    image = eight_bit_resized(view.eight_bit, scores.shape[1:])
+    # Offset as in training: the filter's lattice has a fixed origin.
+    image = eight_bit_resized(view.eight_bit, scores.shape[1:]) - np.array(MEAN_BGR, np.float32)
     planes = np.ascontiguousarray(scores.astype(np.float32).transpose(1, 2, 0))
     after = dense_crf(planes, image, settings, weights=weights)
     return np.ascontiguousarray(after.transpose(2, 0, 1))
