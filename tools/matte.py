@@ -34,8 +34,6 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from tqdm import tqdm
-
 from caffe_layers import __version__
 from data_prep.common.errors import InputError, run_program, tell
 from tools.matting.device import add_gpu_option, choose_gpu
@@ -320,11 +318,11 @@ def matte_photo(photo: str, target: Target, request: Request, as_json: bool) -> 
         result = process(job, LoadedRequest(request), request, write)
     except (InputError, OSError) as error:
         if as_json:
-            _print_json(Result(job.name, FAILED, str(error)))
+            print(_json_of(Result(job.name, FAILED, str(error))))
         raise
     _report(result)
     if as_json:
-        _print_json(result)
+        print(_json_of(result))
     if result.status == NOBODY:
         return NOBODY_STATUS
     if files and not as_json:
@@ -332,8 +330,8 @@ def matte_photo(photo: str, target: Target, request: Request, as_json: bool) -> 
     return 0
 
 
-def _print_json(result: Result) -> None:
-    tqdm.write(json.dumps(dataclasses.asdict(result)), file=sys.stdout)
+def _json_of(result: Result) -> str:
+    return json.dumps(dataclasses.asdict(result))
 
 
 def _report(result: Result) -> None:
@@ -364,6 +362,8 @@ def matte_many(
     places: Sequence[str], target: Target, request: Request, options: argparse.Namespace
 ) -> int:
     """Matte photos and all photos of folders; what fails is listed at the end."""
+    from tqdm import tqdm
+
     if target.single:
         what = f"{places[0]} is a folder" if len(places) == 1 else "There are several photos"
         raise InputError(f"{what}, so -o has to name a folder too, not {target}.")
@@ -377,7 +377,7 @@ def matte_many(
     for result in tqdm(running, "matting", len(planned.jobs), unit="photo"):
         results.append(result)
         if options.json:
-            _print_json(result)
+            tqdm.write(_json_of(result))  # above the bar
     for result in results:
         _report(result)
     counts = Counter(result.status for result in results)

@@ -24,7 +24,6 @@ from data_prep.common.images import (
     read_stream,
     refuse_overwriting,
 )
-from data_prep.common.parallel import available_workers, map_in_order
 from data_prep.common.pictures import (
     encode_picture,
     read_picture,
@@ -436,6 +435,8 @@ def run_jobs(
     InputError
         As `run_job`, and if a worker process died.
     """
+    from data_prep.common.parallel import map_in_order  # one photo does not need it
+
     _loaded.cache_clear()  # the files of the request may have changed
     entries = {} if overwrite else journal.read_entries(out)
     done = {job.name for job in jobs if job.is_done(entries, out)}
@@ -452,4 +453,6 @@ def run_jobs(
 def default_workers() -> int:
     """One a core, as far as each can have `MEMORY_PER_WORKER`."""
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    from data_prep.common.parallel import available_workers
+
     return max(1, min(available_workers(), memory // MEMORY_PER_WORKER))
