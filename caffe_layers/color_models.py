@@ -79,16 +79,16 @@ def sampled_alpha(
         In [0, 1]; where a pixel is known its confidence is 0.
     """
     unknown = ~(foreground | background)
-    places = np.argwhere(unknown)
+    places = np.flatnonzero(unknown)
     # A known color is that of a neighborhood: single pixels are noisy.
-    calm = cv2.GaussianBlur(photo, (0, 0), 1.0).astype(np.float32)
+    calm = cv2.GaussianBlur(photo, (0, 0), 1.0)
     candidates = [
         _candidates(calm, known, places, reach, seed)
         for seed, known in enumerate((foreground, background))
     ]
     (fore, fore_far), (back, back_far) = candidates
     values = _colors.best_pairs(
-        photo[unknown].astype(np.float32),
+        photo.reshape(-1, 3)[places].astype(np.float32),
         fore,
         back,
         fore_far,
@@ -98,14 +98,14 @@ def sampled_alpha(
         DISTANCE_COST,
     )
     alpha, confidence = foreground.astype(np.float32), np.zeros(unknown.shape, np.float32)
-    alpha[unknown], confidence[unknown] = values
+    alpha.ravel()[places], confidence.ravel()[places] = values
     return alpha, confidence
 
 
 def _candidates(
     colors: np.ndarray, known: np.ndarray, places: np.ndarray, reach: float, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Known colors near each of N places.
+    """Known colors near each of N pixels, given by their row-major indices.
 
     Returns
     -------
@@ -115,21 +115,28 @@ def _candidates(
     (N, K) float32 ndarray
         Distance of the known pixel in units of the smallest of the K.
     """
+    height, width = known.shape
     _, labels = cv2.distanceTransformWithLabels(
         (~known).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
     )
-    positions = np.argwhere(known)
-    of_label = np.zeros((labels.max() + 1, 2), np.int32)
-    of_label[labels[known]] = positions
+    positions = np.flatnonzero(known)
+    of_label = np.zeros(labels.max() + 1, np.intp)
+    of_label[labels.ravel()[positions]] = positions
     rng = np.random.default_rng(seed)
-    farthest = np.array(known.shape) - 1
-    nearest = np.empty((len(places), CANDIDATES, 2), np.int32)
+    rows = places // width
+    columns = places - width * rows
+    found = np.empty((len(places), CANDIDATES, 3), np.float32)
+    distance = np.empty((len(places), CANDIDATES), np.float32)
     for k in range(CANDIDATES):
         angle = rng.uniform(0, 2 * np.pi, len(places))
         radius = 2 * reach * k / CANDIDATES * np.sqrt(rng.uniform(0.3, 1, len(places)))
-        offset = radius[:, None] * np.stack([np.sin(angle), np.cos(angle)], axis=1)
-        row, column = np.clip(places + offset, 0, farthest).astype(int).T
-        nearest[:, k] = of_label[labels[row, column]]
-    distance = np.linalg.norm(nearest - places[:, None], axis=2).astype(np.float32)
+        row = np.clip(rows + radius * np.sin(angle), 0, height - 1).astype(np.intp)
+        column = np.clip(columns + radius * np.cos(angle), 0, width - 1).astype(np.intp)
+        nearest = of_label[labels.ravel()[row * width + column]]
+        found[:, k] = colors.reshape(-1, 3)[nearest]
+        down = nearest // width
+        across = nearest - width * down - columns
+        down -= rows
+        distance[:, k] = np.sqrt(down * down + across * across)
     distance /= distance.min(axis=1, keepdims=True)
-    return colors[nearest[..., 0], nearest[..., 1]], distance
+    return found, distance

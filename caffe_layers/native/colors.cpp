@@ -168,7 +168,8 @@ std::tuple<Array, Array> best_pairs(Array colors, Array foreground_colors, Array
 #pragma omp parallel for schedule(static)
     for (py::ssize_t i = 0; i < count; ++i) {
       float least = std::numeric_limits<float>::infinity();
-      best_alpha[i] = sure[i] = 0.0f;
+      float best_residual = least, best_length = 0.0f;
+      best_alpha[i] = 0.0f;
       for (int j = 0; j < fs; ++j)
         for (int k = 0; k < bs; ++k) {
           const float* fore = f + (i * fs + j) * kChannels;
@@ -190,9 +191,12 @@ std::tuple<Array, Array> best_pairs(Array colors, Array foreground_colors, Array
           if (cost < least) {
             least = cost;
             best_alpha[i] = a;
-            sure[i] = std::exp(-residual) * (1.0f - std::exp(-length / (separation * separation)));
+            best_residual = residual;
+            best_length = length;
           }
         }
+      sure[i] = std::exp(-best_residual) *
+                (1.0f - std::exp(-best_length / (separation * separation)));
     }
   }
   return {alpha, confidence};
