@@ -36,7 +36,7 @@ from pathlib import Path
 
 from caffe_layers import __version__
 from data_prep.common.errors import InputError, run_program, tell
-from tools.matting.device import add_gpu_option, choose_gpu
+from tools.matting.device import VARIABLE, add_gpu_option, choose_gpu
 from tools.matting.models import DEFAULT_MODEL, MODELS, affinity_weight
 from tools.matting.segmenter_settings import SegmenterSettings
 from tools.outputs.batch import (
@@ -142,7 +142,13 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         help="png (default), webp, tiff (16 bits), or jpg for what is not transparent",
     )
     folders = parser.add_argument_group("folders")
-    folders.add_argument("--workers", type=int, help="processes (one a core and 4 GiB)")
+    where = folders.add_mutually_exclusive_group()
+    where.add_argument("--workers", type=int, help="processes (one a core and 4 GiB)")
+    where.add_argument(
+        "--cluster",
+        metavar="ADDRESS",
+        help="of a Dask scheduler, such as tcp://host:8786, whose workers do the work instead",
+    )
     folders.add_argument(
         "--overwrite", action="store_true", help="matte again what was done before"
     )
@@ -157,6 +163,11 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         parser.error(f"{' and '.join(given)} exclude each other")
     if options.segmenter_settings and not options.segmenter:
         parser.error("--segmenter-settings takes --segmenter")
+    if options.cluster and options.gpu is not None:
+        parser.error(
+            "--gpu is of this machine; start the workers of --cluster with "
+            f"{VARIABLE}={options.gpu} instead"
+        )
     if "composite" in (options.output or ()) and options.background is None:
         parser.error("--output composite takes --background")
     return options
@@ -373,7 +384,9 @@ def matte_many(
     read_background(request.background)  # said once, not by every worker
     workers = options.workers if options.workers is not None else default_workers()
     results = []
-    running = run_jobs(planned.jobs, request, target.path, workers, options.overwrite)
+    running = run_jobs(
+        planned.jobs, request, target.path, workers, options.overwrite, options.cluster
+    )
     for result in tqdm(running, "matting", len(planned.jobs), unit="photo"):
         results.append(result)
         if options.json:
