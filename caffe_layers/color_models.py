@@ -79,7 +79,7 @@ def sampled_alpha(
         In [0, 1]; where a pixel is known its confidence is 0.
     """
     unknown = ~(foreground | background)
-    places = np.flatnonzero(unknown)
+    places = np.flatnonzero(unknown).astype(np.int32)
     # A known color is that of a neighborhood: single pixels are noisy.
     calm = cv2.GaussianBlur(photo, (0, 0), 1.0)
     candidates = [
@@ -115,28 +115,15 @@ def _candidates(
     (N, K) float32 ndarray
         Distance of the known pixel in units of the smallest of the K.
     """
-    height, width = known.shape
     _, labels = cv2.distanceTransformWithLabels(
         (~known).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
     )
     positions = np.flatnonzero(known)
-    of_label = np.zeros(labels.max() + 1, np.intp)
+    of_label = np.zeros(labels.max() + 1, np.int32)
     of_label[labels.ravel()[positions]] = positions
     rng = np.random.default_rng(seed)
-    rows = places // width
-    columns = places - width * rows
-    found = np.empty((len(places), CANDIDATES, 3), np.float32)
-    distance = np.empty((len(places), CANDIDATES), np.float32)
+    angles, radii = np.empty((2, CANDIDATES, len(places)))
     for k in range(CANDIDATES):
-        angle = rng.uniform(0, 2 * np.pi, len(places))
-        radius = 2 * reach * k / CANDIDATES * np.sqrt(rng.uniform(0.3, 1, len(places)))
-        row = np.clip(rows + radius * np.sin(angle), 0, height - 1).astype(np.intp)
-        column = np.clip(columns + radius * np.cos(angle), 0, width - 1).astype(np.intp)
-        nearest = of_label[labels.ravel()[row * width + column]]
-        found[:, k] = colors.reshape(-1, 3)[nearest]
-        down = nearest // width
-        across = nearest - width * down - columns
-        down -= rows
-        distance[:, k] = np.sqrt(down * down + across * across)
-    distance /= distance.min(axis=1, keepdims=True)
-    return found, distance
+        angles[k] = rng.uniform(0, 2 * np.pi, len(places))
+        radii[k] = 2 * reach * k / CANDIDATES * np.sqrt(rng.uniform(0.3, 1, len(places)))
+    return _colors.candidates(colors, labels, of_label, places, angles, radii)

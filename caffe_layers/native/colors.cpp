@@ -14,6 +14,9 @@
 
 namespace py = pybind11;
 using Array = py::array_t<float, py::array::c_style | py::array::forcecast>;
+using ByteArray = py::array_t<unsigned char, py::array::c_style>;
+using IntArray = py::array_t<int, py::array::c_style>;
+using DoubleArray = py::array_t<double, py::array::c_style>;
 
 namespace {
 
@@ -145,6 +148,49 @@ Array foreground(Array image, Array alpha, float regularization, int small_side,
 
 // --- alpha from pairs of known colors --------------------------------------------
 
+// For each place and each of K points around it, at an angle and a radius: the color of the known
+// pixel that is nearest to the point, and how far that is from the place.
+std::tuple<Array, Array> candidates(ByteArray colors, IntArray labels, IntArray of_label,
+                                    IntArray places, DoubleArray angles, DoubleArray radii) {
+  require(colors.ndim() == 3 && colors.shape(2) == kChannels, "colors must have shape (H, W, 3)");
+  require(labels.ndim() == 2 && labels.shape(0) == colors.shape(0) &&
+              labels.shape(1) == colors.shape(1),
+          "labels must have shape (H, W)");
+  require(places.ndim() == 1 && angles.ndim() == 2 && angles.shape(1) == places.shape(0),
+          "angles must have shape (K, N)");
+  require(
+      radii.ndim() == 2 && radii.shape(0) == angles.shape(0) && radii.shape(1) == angles.shape(1),
+      "radii must have shape (K, N)");
+  const py::ssize_t count = places.shape(0), points = angles.shape(0);
+  const int height = int(labels.shape(0)), width = int(labels.shape(1));
+  Array found({count, points, py::ssize_t(kChannels)}), distance({count, points});
+  const unsigned char* color = colors.data();
+  const int *label = labels.data(), *known = of_label.data(), *place = places.data();
+  const double *angle = angles.data(), *radius = radii.data();
+  float *target = found.mutable_data(), *far = distance.mutable_data();
+  {
+    py::gil_scoped_release release;
+#pragma omp parallel for schedule(static)
+    for (py::ssize_t i = 0; i < count; ++i) {
+      const int row = place[i] / width, column = place[i] % width;
+      float least = std::numeric_limits<float>::infinity();
+      for (py::ssize_t k = 0; k < points; ++k) {
+        const double a = angle[k * count + i], r = radius[k * count + i];
+        const int y = int(std::clamp(row + r * std::sin(a), 0.0, height - 1.0));
+        const int x = int(std::clamp(column + r * std::cos(a), 0.0, width - 1.0));
+        const int nearest = known[label[y * width + x]];
+        for (int c = 0; c < kChannels; ++c)
+          target[(i * points + k) * kChannels + c] = color[nearest * kChannels + c];
+        const double down = nearest / width - row, across = nearest % width - column;
+        far[i * points + k] = float(std::sqrt(down * down + across * across));
+        least = std::min(least, far[i * points + k]);
+      }
+      for (py::ssize_t k = 0; k < points; ++k) far[i * points + k] /= least;
+    }
+  }
+  return {found, distance};
+}
+
 std::tuple<Array, Array> best_pairs(Array colors, Array foreground_colors, Array background_colors,
                                     Array foreground_far, Array background_far, float noise,
                                     float separation, float distance_cost) {
@@ -195,8 +241,8 @@ std::tuple<Array, Array> best_pairs(Array colors, Array foreground_colors, Array
             best_length = length;
           }
         }
-      sure[i] = std::exp(-best_residual) *
-                (1.0f - std::exp(-best_length / (separation * separation)));
+      sure[i] =
+          std::exp(-best_residual) * (1.0f - std::exp(-best_length / (separation * separation)));
     }
   }
   return {alpha, confidence};
@@ -209,6 +255,10 @@ PYBIND11_MODULE(_colors, m) {
   m.def("foreground", &foreground, py::arg("image"), py::arg("alpha"), py::arg("regularization"),
         py::arg("small_side"), py::arg("small_sweeps"), py::arg("large_sweeps"),
         "(H, W, 3) colors in [0, 1] of the foreground.");
+  m.def("candidates", &candidates, py::arg("colors"), py::arg("labels"), py::arg("of_label"),
+        py::arg("places"), py::arg("angles"), py::arg("radii"),
+        "(N, K, 3) colors of known pixels around N places, and (N, K) distances in units of "
+        "the smallest of the K.");
   m.def("best_pairs", &best_pairs, py::arg("colors"), py::arg("foreground_colors"),
         py::arg("background_colors"), py::arg("foreground_far"), py::arg("background_far"),
         py::arg("noise"), py::arg("separation"), py::arg("distance_cost"),
