@@ -38,21 +38,18 @@ def foreground_colors(photo: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     Returns
     -------
     (H, W, 3) ndarray
-        Colors of the photo's type; the photo itself where alpha is 1, smooth where
-        alpha does not determine it, without meaning where alpha is 0.
+        Colors of the photo's type; the photo itself where alpha is 1 (farther than a few
+        pixels from other alpha to the last bit, else as nearly as the method has it), smooth
+        where alpha does not determine it, without meaning where alpha is 0.
     """
-    white = np.float32(np.iinfo(photo.dtype).max)
-    colors = _colors.foreground(
-        photo.astype(np.float32) / white,
+    return _colors.foreground(
+        np.ascontiguousarray(photo),
         np.asarray(alpha, np.float32),
         REGULARIZATION,
         SMALL_SIDE,
         SMALL_SWEEPS,
         LARGE_SWEEPS,
     )
-    colors *= white
-    colors += 0.5
-    return colors.astype(photo.dtype)
 
 
 def sampled_alpha(
