@@ -94,9 +94,9 @@ def sampled_alpha(
         SEPARATION,
         DISTANCE_COST,
     )
-    alpha, confidence = foreground.astype(np.float32), np.zeros(unknown.shape, np.float32)
-    alpha.ravel()[places], confidence.ravel()[places] = values
-    return alpha, confidence
+    alpha, confidence = foreground.astype(np.float32).ravel(), np.zeros(unknown.size, np.float32)
+    alpha[places], confidence[places] = values
+    return alpha.reshape(unknown.shape), confidence.reshape(unknown.shape)
 
 
 def _candidates(

@@ -146,3 +146,15 @@ def test_options_that_a_cluster_excludes(photos, capsys, options, sentence):
     with pytest.raises(SystemExit):
         matte.main([str(photos), "--cluster", "tcp://127.0.0.1:9", *options])
     assert sentence in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("given", "found"), [({}, "passive"), ({"OMP_WAIT_POLICY": "active"}, "active")]
+)
+def test_threads_sleep_while_they_wait_unless_the_user_wants_otherwise(given, found):
+    environment = {name: text for name, text in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    program = "import tools, os; print(os.environ['OMP_WAIT_POLICY'])"
+    run = subprocess.run(
+        [sys.executable, "-c", program], env=environment | given, capture_output=True, text=True
+    )
+    assert run.stdout.strip() == found
