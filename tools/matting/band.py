@@ -200,7 +200,11 @@ def likeliest(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def color_opinion(
-    photo: np.ndarray, scores: np.ndarray, logit: np.ndarray, faces: Sequence[Face]
+    photo: np.ndarray,
+    scores: np.ndarray,
+    logit: np.ndarray,
+    faces: Sequence[Face],
+    where: np.ndarray | None = None,
 ) -> np.ndarray:
     """Weak foreground and background of the unknown band, from the photo's colors.
 
@@ -210,6 +214,8 @@ def color_opinion(
     scores : (3, H, W) ndarray
     logit : (H, W) ndarray
     faces : sequence of Face
+    where : (H, W) bool ndarray, optional
+        The pixels that are asked for; others get 0.
 
     Returns
     -------
@@ -222,7 +228,7 @@ def color_opinion(
     if not foreground.any() or not background.any() or not unknown.any():
         return np.zeros((2, *logit.shape), np.float32)
     eyes = max(eye_distances(logit, faces))
-    alpha, confidence = sampled_alpha(photo, foreground, background, COLOR_REACH * eyes)
+    alpha, confidence = sampled_alpha(photo, foreground, background, COLOR_REACH * eyes, where)
     weight = COLOR_WEIGHT * confidence * reached(unknown, background)
     return np.stack([weight * alpha, weight * (1 - alpha)])
 
@@ -322,7 +328,11 @@ def probabilities_from_scores(
         inside &= ~reached(background, ~inside)
         scores = scores.copy()
         scores[0, inside] = scores.max(axis=0)[inside] + CERTAIN_LEAD
-    opinion = color_opinion(photo, scores, person, heads)
+    asked = None
+    if where is not None:  # those between which `softmax_at` interpolates there
+        covered = resized(where.astype(np.float32), person.shape) > 0
+        asked = cv2.dilate(covered.view(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    opinion = color_opinion(photo, scores, person, heads, asked)
     return softmax_at(scores, shape, opinion, where)
 
 
