@@ -22,7 +22,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.sparse as sp
+import scipy  # which loads scipy.sparse where it is used first
 
 from caffe_layers import _affinities  # type: ignore[attr-defined]  # compiled
 
@@ -52,7 +52,7 @@ class Affinities:
 
     shape: tuple[int, int]
     pixels: np.ndarray
-    matrix: sp.csr_matrix
+    matrix: scipy.sparse.csr_matrix
 
     def apply(self, x: np.ndarray) -> np.ndarray:
         """E x for an (H, W) array of unknowns."""
@@ -64,12 +64,12 @@ class Affinities:
         """The largest absolute row sum of E: no weight is negative, and rows sum to zero."""
         return 2 * float(self.matrix.diagonal().max(initial=0))
 
-    def to_csr(self) -> sp.csr_matrix:
+    def to_csr(self) -> scipy.sparse.csr_matrix:
         """E as an (H*W, H*W) sparse matrix, row-major pixels."""
         size = self.shape[0] * self.shape[1]
         entries = self.matrix.tocoo()
         places = self.pixels[entries.row], self.pixels[entries.col]
-        return sp.csr_matrix((entries.data, places), shape=(size, size))
+        return scipy.sparse.csr_matrix((entries.data, places), shape=(size, size))
 
 
 def affinities(
@@ -106,13 +106,13 @@ def affinities(
     far_points = points * np.array([1, 1, 1, FAR_PLACE_SCALE, FAR_PLACE_SCALE])
     size = pixels.size
     if size < 2:
-        return Affinities(shape, pixels, sp.csr_matrix((size, size)))
+        return Affinities(shape, pixels, scipy.sparse.csr_matrix((size, size)))
     searches = [
         (each, min(count, size - 1))
         for each, count in ((points, NEAR_NEIGHBORS), (far_points, FAR_NEIGHBORS))
     ]
     indptr, indices, values = _affinities.laplacian_of_neighbors(searches)
-    matrix = sp.csr_matrix((values, indices, indptr), shape=(size, size))
+    matrix = scipy.sparse.csr_matrix((values, indices, indptr), shape=(size, size))
     return Affinities(shape, pixels, matrix)
 
 

@@ -38,25 +38,26 @@ def foreground_colors(photo: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     Returns
     -------
     (H, W, 3) ndarray
-        Colors of the photo's type; the photo itself where alpha is 1, smooth where
-        alpha does not determine it, without meaning where alpha is 0.
+        Colors of the photo's type; the photo itself where alpha is 1 (farther than a few
+        pixels from other alpha to the last bit, else as nearly as the method has it), smooth
+        where alpha does not determine it, without meaning where alpha is 0.
     """
-    white = np.float32(np.iinfo(photo.dtype).max)
-    colors = _colors.foreground(
-        photo.astype(np.float32) / white,
+    return _colors.foreground(
+        np.ascontiguousarray(photo),
         np.asarray(alpha, np.float32),
         REGULARIZATION,
         SMALL_SIDE,
         SMALL_SWEEPS,
         LARGE_SWEEPS,
     )
-    colors *= white
-    colors += 0.5
-    return colors.astype(photo.dtype)
 
 
 def sampled_alpha(
-    photo: np.ndarray, foreground: np.ndarray, background: np.ndarray, reach: float
+    photo: np.ndarray,
+    foreground: np.ndarray,
+    background: np.ndarray,
+    reach: float,
+    where: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Alpha of the unknown pixels as mixtures of two known colors.
 
@@ -72,6 +73,9 @@ def sampled_alpha(
         The known pixels; at least one of either.
     reach : float
         Distance in pixels within which colors are searched for, besides the nearest.
+    where : (H, W) bool ndarray, optional
+        The pixels that are asked for, which get what they get without it; the confidence of
+        others is 0.
 
     Returns
     -------
@@ -79,16 +83,18 @@ def sampled_alpha(
         In [0, 1]; where a pixel is known its confidence is 0.
     """
     unknown = ~(foreground | background)
-    places = np.argwhere(unknown)
+    places = np.flatnonzero(unknown).astype(np.int32)
+    asked = None if where is None else np.flatnonzero(where.ravel()[places])
     # A known color is that of a neighborhood: single pixels are noisy.
-    calm = cv2.GaussianBlur(photo, (0, 0), 1.0).astype(np.float32)
+    calm = cv2.GaussianBlur(photo, (0, 0), 1.0)
     candidates = [
-        _candidates(calm, known, places, reach, seed)
+        _candidates(calm, known, places, reach, seed, asked)
         for seed, known in enumerate((foreground, background))
     ]
     (fore, fore_far), (back, back_far) = candidates
+    places = places if asked is None else places[asked]
     values = _colors.best_pairs(
-        photo[unknown].astype(np.float32),
+        photo.reshape(-1, 3)[places].astype(np.float32),
         fore,
         back,
         fore_far,
@@ -97,15 +103,22 @@ def sampled_alpha(
         SEPARATION,
         DISTANCE_COST,
     )
-    alpha, confidence = foreground.astype(np.float32), np.zeros(unknown.shape, np.float32)
-    alpha[unknown], confidence[unknown] = values
-    return alpha, confidence
+    alpha, confidence = foreground.astype(np.float32).ravel(), np.zeros(unknown.size, np.float32)
+    alpha[places], confidence[places] = values
+    return alpha.reshape(unknown.shape), confidence.reshape(unknown.shape)
 
 
 def _candidates(
-    colors: np.ndarray, known: np.ndarray, places: np.ndarray, reach: float, seed: int
+    colors: np.ndarray,
+    known: np.ndarray,
+    places: np.ndarray,
+    reach: float,
+    seed: int,
+    asked: np.ndarray | None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Known colors near each of N places.
+    """Known colors near each of N pixels, given by their row-major indices.
+
+    Points are drawn for all of them, and colors looked up for those that are asked for.
 
     Returns
     -------
@@ -118,18 +131,14 @@ def _candidates(
     _, labels = cv2.distanceTransformWithLabels(
         (~known).astype(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
     )
-    positions = np.argwhere(known)
-    of_label = np.zeros((labels.max() + 1, 2), np.int32)
-    of_label[labels[known]] = positions
+    positions = np.flatnonzero(known)
+    of_label = np.zeros(labels.max() + 1, np.int32)
+    of_label[labels.ravel()[positions]] = positions
     rng = np.random.default_rng(seed)
-    farthest = np.array(known.shape) - 1
-    nearest = np.empty((len(places), CANDIDATES, 2), np.int32)
+    angles, radii = np.empty((2, CANDIDATES, len(places)))
     for k in range(CANDIDATES):
-        angle = rng.uniform(0, 2 * np.pi, len(places))
-        radius = 2 * reach * k / CANDIDATES * np.sqrt(rng.uniform(0.3, 1, len(places)))
-        offset = radius[:, None] * np.stack([np.sin(angle), np.cos(angle)], axis=1)
-        row, column = np.clip(places + offset, 0, farthest).astype(int).T
-        nearest[:, k] = of_label[labels[row, column]]
-    distance = np.linalg.norm(nearest - places[:, None], axis=2).astype(np.float32)
-    distance /= distance.min(axis=1, keepdims=True)
-    return colors[nearest[..., 0], nearest[..., 1]], distance
+        angles[k] = rng.uniform(0, 2 * np.pi, len(places))
+        radii[k] = 2 * reach * k / CANDIDATES * np.sqrt(rng.uniform(0.3, 1, len(places)))
+    if asked is not None:
+        places, angles, radii = places[asked], angles[:, asked], radii[:, asked]
+    return _colors.candidates(colors, labels, of_label, places, angles, radii)

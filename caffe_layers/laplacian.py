@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.sparse as sp
+import scipy  # which loads scipy.sparse where it is used first
 
 from caffe_layers import _laplacian  # type: ignore[attr-defined]  # compiled
 from caffe_layers.active_region import ActiveRegion, grown
@@ -64,13 +64,13 @@ class MattingLaplacian:
         """
         return _laplacian.upper_csr_values(self.planes, diagonal, indptr, self.radius)
 
-    def to_csr(self) -> sp.csr_matrix:
+    def to_csr(self) -> scipy.sparse.csr_matrix:
         """L as a full symmetric (H*W, H*W) sparse matrix, row-major pixels."""
         indptr, indices = upper_csr_pattern(self.shape, self.radius)
         values = self.upper_csr_values(np.zeros(self.shape), indptr)
         size = self.shape[0] * self.shape[1]
-        upper = sp.csr_matrix((values, indices, indptr), shape=(size, size))
-        return (upper + sp.triu(upper, 1).T).tocsr()
+        upper = scipy.sparse.csr_matrix((values, indices, indptr), shape=(size, size))
+        return (upper + scipy.sparse.triu(upper, 1).T).tocsr()
 
 
 def matting_laplacian(

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-import scipy.sparse as sp
+import scipy  # which loads scipy.sparse where it is used first
 
 from caffe_layers import _hybrid  # type: ignore[attr-defined]  # compiled
 from caffe_layers.active_region import active_region
@@ -154,7 +154,9 @@ class Cholesky:
 
     def _call(self, phase: int, rhs: np.ndarray) -> np.ndarray:
         size = self._indptr.size - 1
-        matrix = sp.csr_matrix((self._values, self._indices, self._indptr), shape=(size, size))
+        matrix = scipy.sparse.csr_matrix(
+            (self._values, self._indices, self._indptr), shape=(size, size)
+        )
         self._pardiso.set_phase(phase)
         try:
             return self._pardiso._call_pardiso(matrix, rhs)
@@ -209,7 +211,7 @@ class PardisoSolver:
                     f"PARDISO would fill memory with the affinities of {count} unknown pixels; "
                     f"above {MOST_TIED_PIXELS} take the hybrid solver, or no affinities"
                 )
-            upper = sp.triu(system.to_csr(), format="csr")
+            upper = scipy.sparse.triu(system.to_csr(), format="csr")
             upper.sort_indices()
             self._analyze(upper.indptr, upper.indices)
             self._cholesky.factorize(upper.data)

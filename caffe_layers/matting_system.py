@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.sparse as sp
+import scipy  # which loads scipy.sparse where it is used first
 
 from caffe_layers.affinities import Affinities
 from caffe_layers.laplacian import MattingLaplacian
@@ -77,9 +77,9 @@ class MattingSystem:
             norm += self.mu * self.affinities.infinity_norm()
         return norm
 
-    def to_csr(self) -> sp.csr_matrix:
+    def to_csr(self) -> scipy.sparse.csr_matrix:
         """D as a full symmetric (H*W, H*W) sparse matrix, row-major pixels."""
-        matrix = self.laplacian.to_csr() + sp.diags(self.data.ravel())
+        matrix = self.laplacian.to_csr() + scipy.sparse.diags(self.data.ravel())
         if self.affinities is not None:
             matrix = matrix + self.mu * self.affinities.to_csr()
         return matrix.tocsr()

@@ -34,11 +34,9 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from tqdm import tqdm
-
 from caffe_layers import __version__
 from data_prep.common.errors import InputError, run_program, tell
-from tools.matting.device import add_gpu_option, choose_gpu
+from tools.matting.device import VARIABLE, add_gpu_option, choose_gpu
 from tools.matting.models import DEFAULT_MODEL, MODELS, affinity_weight
 from tools.matting.segmenter_settings import SegmenterSettings
 from tools.outputs.batch import (
@@ -144,7 +142,13 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         help="png (default), webp, tiff (16 bits), or jpg for what is not transparent",
     )
     folders = parser.add_argument_group("folders")
-    folders.add_argument("--workers", type=int, help="processes (one a core and 4 GiB)")
+    where = folders.add_mutually_exclusive_group()
+    where.add_argument("--workers", type=int, help="processes (one a core and 4 GiB)")
+    where.add_argument(
+        "--cluster",
+        metavar="ADDRESS",
+        help="of a Dask scheduler, such as tcp://host:8786, whose workers do the work instead",
+    )
     folders.add_argument(
         "--overwrite", action="store_true", help="matte again what was done before"
     )
@@ -159,6 +163,11 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         parser.error(f"{' and '.join(given)} exclude each other")
     if options.segmenter_settings and not options.segmenter:
         parser.error("--segmenter-settings takes --segmenter")
+    if options.cluster and options.gpu is not None:
+        parser.error(
+            "--gpu is of this machine; start the workers of --cluster with "
+            f"{VARIABLE}={options.gpu} instead"
+        )
     if "composite" in (options.output or ()) and options.background is None:
         parser.error("--output composite takes --background")
     return options
@@ -320,11 +329,11 @@ def matte_photo(photo: str, target: Target, request: Request, as_json: bool) -> 
         result = process(job, LoadedRequest(request), request, write)
     except (InputError, OSError) as error:
         if as_json:
-            _print_json(Result(job.name, FAILED, str(error)))
+            print(_json_of(Result(job.name, FAILED, str(error))))
         raise
     _report(result)
     if as_json:
-        _print_json(result)
+        print(_json_of(result))
     if result.status == NOBODY:
         return NOBODY_STATUS
     if files and not as_json:
@@ -332,8 +341,8 @@ def matte_photo(photo: str, target: Target, request: Request, as_json: bool) -> 
     return 0
 
 
-def _print_json(result: Result) -> None:
-    tqdm.write(json.dumps(dataclasses.asdict(result)), file=sys.stdout)
+def _json_of(result: Result) -> str:
+    return json.dumps(dataclasses.asdict(result))
 
 
 def _report(result: Result) -> None:
@@ -364,6 +373,8 @@ def matte_many(
     places: Sequence[str], target: Target, request: Request, options: argparse.Namespace
 ) -> int:
     """Matte photos and all photos of folders; what fails is listed at the end."""
+    from tqdm import tqdm
+
     if target.single:
         what = f"{places[0]} is a folder" if len(places) == 1 else "There are several photos"
         raise InputError(f"{what}, so -o has to name a folder too, not {target}.")
@@ -373,11 +384,13 @@ def matte_many(
     read_background(request.background)  # said once, not by every worker
     workers = options.workers if options.workers is not None else default_workers()
     results = []
-    running = run_jobs(planned.jobs, request, target.path, workers, options.overwrite)
+    running = run_jobs(
+        planned.jobs, request, target.path, workers, options.overwrite, options.cluster
+    )
     for result in tqdm(running, "matting", len(planned.jobs), unit="photo"):
         results.append(result)
         if options.json:
-            _print_json(result)
+            tqdm.write(_json_of(result))  # above the bar
     for result in results:
         _report(result)
     counts = Counter(result.status for result in results)

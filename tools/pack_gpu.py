@@ -146,7 +146,8 @@ def contents(options: argparse.Namespace) -> Iterator[tuple[str, Path | bytes]]:
         yield f"caffe/lib/{name}", path.resolve()
     yield from files_of_packages(options.packages)
     for name in options.assets:
-        yield from files_below(fetch(name).parent, f"assets/{name}")
+        asset = fetch(name)
+        yield f"assets/{name}/{asset.name}", asset
 
     for name in options.weights:
         path = ROOT / f"data/models/{name}.caffemodel"

@@ -46,6 +46,9 @@ class OrderedMap(Protocol):
 AHEAD = 3  # tasks a worker
 SCHEDULER_TIMEOUT = 5  # seconds
 
+#: Functions of more bytes than this are sent once to each worker of a cluster, not with each item.
+LARGE_FUNCTION = 1 << 16
+
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -76,13 +79,13 @@ def _in_order(submit: Callable[..., Any], ahead: int, items: Iterable[Item]) -> 
 
 
 @contextmanager
-def _one_opencv_thread() -> Iterator[None]:
-    threads = cv2.getNumThreads()
-    cv2.setNumThreads(1)
+def _opencv_threads(threads: int) -> Iterator[None]:
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(threads)
     try:
         yield
     finally:
-        cv2.setNumThreads(threads)
+        cv2.setNumThreads(before)
 
 
 @contextmanager
@@ -107,8 +110,8 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _start_worker() -> None:
-    cv2.setNumThreads(1)  # a process has one processor
+def _start_worker(threads: int) -> None:
+    cv2.setNumThreads(threads)
     # A killed parent cannot tell a worker that waits for a task to stop.
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
@@ -124,12 +127,13 @@ def _call(path: str, item: Any) -> Any:
 
 
 @contextmanager
-def _local_processes(workers: int) -> Iterator[OrderedMap]:
+def _local_processes(workers: int, threads: int) -> Iterator[OrderedMap]:
     # spawn: OpenMP and MKL, in use here, may hang after a fork.
     pool = ProcessPoolExecutor(
         workers,
         mp_context=multiprocessing.get_context("spawn"),
         initializer=_start_worker,
+        initargs=(threads,),
     )
     folder = tempfile.TemporaryDirectory()
     numbers = count()
@@ -142,7 +146,7 @@ def _local_processes(workers: int) -> Iterator[OrderedMap]:
 
     try:
         # BLAS reads its number of threads when it is loaded.
-        with _environment(**dict.fromkeys(THREAD_VARIABLES, "1")):
+        with _environment(**dict.fromkeys(THREAD_VARIABLES, str(threads))):
             yield ordered_map
     except BrokenProcessPool:
         raise InputError(
@@ -155,6 +159,7 @@ def _local_processes(workers: int) -> Iterator[OrderedMap]:
 
 
 def _apply(function: Callable[[Item], Result], item: Item) -> Result:
+    cv2.setNumThreads(1)  # here, as workers may come later or be started again
     return function(item)
 
 
@@ -164,29 +169,32 @@ def _dask_cluster(scheduler: str) -> Iterator[OrderedMap]:
         from distributed import Client, KilledWorker
     except ImportError:
         raise InputError(
-            f"--scheduler {scheduler} takes Dask, which is not installed; "
+            f"The scheduler {scheduler} takes Dask, which is not installed; "
             "run `pip install distributed` in this environment and in the cluster's."
         ) from None
     try:
         client = Client(scheduler, timeout=SCHEDULER_TIMEOUT)
     except (OSError, ValueError) as error:
         raise InputError(
-            f"--scheduler {scheduler} does not answer ({error}); start it with "
+            f"The scheduler {scheduler} does not answer ({error}); start it with "
             "`dask scheduler` and give its address, as in tcp://host:8786."
         ) from None
     with client:
         threads = sum(client.nthreads().values())
         if threads == 0:
             raise InputError(
-                f"--scheduler {scheduler} has no workers; start some with `dask worker`."
+                f"The scheduler {scheduler} has no workers; start some with "
+                f"`dask worker {scheduler}`."
             )
-        client.run(cv2.setNumThreads, 1)
 
         def ordered_map(
             function: Callable[[Item], Result], items: Iterable[Item]
         ) -> Iterator[Result]:
-            # Sent once to each worker.  Neither is hashed: equal items may come again.
-            sent = client.scatter(function, broadcast=True, hash=False)
+            # Neither is hashed: equal items may come again.  A small function goes with each
+            # item, so that workers that come later have it too, and none is missed.
+            sent = function
+            if len(pickle.dumps(function)) > LARGE_FUNCTION:
+                sent = client.scatter(function, broadcast=True, hash=False)
             submit = partial(client.submit, _apply, sent, pure=False)
             return _in_order(submit, AHEAD * threads, items)
 
@@ -194,13 +202,15 @@ def _dask_cluster(scheduler: str) -> Iterator[OrderedMap]:
             yield ordered_map
         except (KilledWorker, CancelledError) as error:
             raise InputError(
-                f"Workers of --scheduler {scheduler} died ({error}); give them more memory "
+                f"Workers of the scheduler {scheduler} died ({error}); give them more memory "
                 "and run the command again."
             ) from None
 
 
 @contextmanager
-def open_workers(workers: int, scheduler: str | None = None) -> Iterator[OrderedMap]:
+def open_workers(
+    workers: int, scheduler: str | None = None, threads: int = 1
+) -> Iterator[OrderedMap]:
     """A `map` that works in parallel and gives results in the order of the items.
 
     Only a few items are in progress or wait for the consumer at any time, so endless
@@ -211,10 +221,13 @@ def open_workers(workers: int, scheduler: str | None = None) -> Iterator[Ordered
     Parameters
     ----------
     workers : int
-        Processes on this machine, one thread each; 1: everything in this process.
+        Processes on this machine; 1: everything in this process.
     scheduler : str, optional
         Address of a Dask scheduler, which then does the work instead.  Its
-        workers need this package and the files under the same paths.
+        workers need this package and the files under the same paths.  What a worker that
+        dies had to do is done by another.
+    threads : int
+        Of each process on this machine.
 
     Raises
     ------
@@ -227,9 +240,9 @@ def open_workers(workers: int, scheduler: str | None = None) -> Iterator[Ordered
     if scheduler is not None:
         where = _dask_cluster(scheduler)
     elif workers > 1:
-        where = _local_processes(workers)
+        where = _local_processes(workers, threads)
     else:
-        with _one_opencv_thread():
+        with _opencv_threads(threads):
             yield map
         return
     with where as ordered_map:
@@ -254,5 +267,5 @@ def map_in_order(
     InputError
         As `open_workers`.
     """
-    with open_workers(min(workers, max(1, len(items))), scheduler=None) as ordered_map:
+    with open_workers(min(workers, max(1, len(items)))) as ordered_map:
         yield from ordered_map(function, items)

@@ -12,8 +12,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
-from tqdm import tqdm
-
 from data_prep.common.digests import sha256_of
 from data_prep.common.errors import InputError
 from data_prep.common.files import atomic_write
@@ -130,6 +128,8 @@ def describe_files(folder: Path) -> DatasetManifest:
     InputError
         If there are no images and mattes.
     """
+    from tqdm import tqdm  # programs that read manifests do not need it
+
     parts = [folder / "images", folder / "mattes"]
     for part in parts:
         if not part.is_dir():

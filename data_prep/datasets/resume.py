@@ -13,12 +13,9 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tqdm import tqdm
-
 from data_prep.common.digests import sha256_of
 from data_prep.common.errors import InputError
 from data_prep.common.files import atomic_write
-from data_prep.common.parallel import map_in_order
 from data_prep.datasets.manifest import JOURNAL, DatasetManifest, Problem
 
 
@@ -169,6 +166,11 @@ def run_resumable(
     """
     journal.start(known)
     records, problems, new = [], [], 0
+    # Programs that only read journals need neither.
+    from tqdm import tqdm
+
+    from data_prep.common.parallel import map_in_order
+
     outcomes = map_in_order(function, tasks, workers)
     for outcome in tqdm(outcomes, label, len(tasks), unit="portrait"):
         if outcome.problem is not None:

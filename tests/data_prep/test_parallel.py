@@ -134,7 +134,7 @@ def test_dask_that_is_not_installed_is_one_sentence():
 
 def test_dask_scheduler_that_does_not_answer():
     pytest.importorskip("distributed")
-    with pytest.raises(InputError, match="--scheduler tcp://127.0.0.1:9 does not answer"):
+    with pytest.raises(InputError, match="The scheduler tcp://127.0.0.1:9 does not answer"):
         with open_workers(1, "tcp://127.0.0.1:9"):
             pass
 

@@ -629,6 +629,5 @@ def test_model_that_is_missing_ends_the_run_at_once(folder, tmp_path, monkeypatc
         raise InputError("lost.caffemodel does not exist; run make.")
 
     monkeypatch.setattr(session, "MattingSession", lost)
-    matte_jobs._loaded.cache_clear()
     with pytest.raises(InputError, match="lost.caffemodel"):
         matte.main([str(folder), "-o", str(tmp_path / "out"), "--workers", "1"])

@@ -27,7 +27,7 @@ def shown(path: Path) -> Path:
 
 
 def describe_machine(packages: Sequence[str] = ()) -> dict:
-    """Date, processor, cores and versions, which measured figures depend on besides the code.
+    """What measured figures depend on besides the code: date, processor, threads, versions.
 
     Parameters
     ----------
@@ -45,6 +45,8 @@ def describe_machine(packages: Sequence[str] = ()) -> dict:
         "date": datetime.date.today().isoformat(),
         "processor": model[1] if model else platform.processor(),
         "cores": os.cpu_count(),
+        # How threads wait for work: "active" ones are faster on cores that nobody else wants.
+        "openmp_wait_policy": os.environ.get("OMP_WAIT_POLICY"),
         "versions": versions,
     }
 

@@ -192,8 +192,19 @@ def reached(region: np.ndarray, other: np.ndarray) -> np.ndarray:
     return kept[labels]
 
 
+def likeliest(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Where each of three (3, H, W) scores is the largest, (H, W) bool; of equals the first."""
+    first = (scores[0] >= scores[1]) & (scores[0] >= scores[2])
+    second = (scores[1] > scores[0]) & (scores[1] >= scores[2])
+    return first, second, ~(first | second)
+
+
 def color_opinion(
-    photo: np.ndarray, scores: np.ndarray, logit: np.ndarray, faces: Sequence[Face]
+    photo: np.ndarray,
+    scores: np.ndarray,
+    logit: np.ndarray,
+    faces: Sequence[Face],
+    where: np.ndarray | None = None,
 ) -> np.ndarray:
     """Weak foreground and background of the unknown band, from the photo's colors.
 
@@ -203,6 +214,8 @@ def color_opinion(
     scores : (3, H, W) ndarray
     logit : (H, W) ndarray
     faces : sequence of Face
+    where : (H, W) bool ndarray, optional
+        The pixels that are asked for; others get 0.
 
     Returns
     -------
@@ -211,13 +224,12 @@ def color_opinion(
         doubt inside a person (a badge, a strap): colors of a background far
         away would make holes there.
     """
-    winner = np.argmax(scores, axis=0)
-    foreground, background = winner == 0, winner == 1
-    if not foreground.any() or not background.any() or not (winner == 2).any():
+    foreground, background, unknown = likeliest(scores)
+    if not foreground.any() or not background.any() or not unknown.any():
         return np.zeros((2, *logit.shape), np.float32)
     eyes = max(eye_distances(logit, faces))
-    alpha, confidence = sampled_alpha(photo, foreground, background, COLOR_REACH * eyes)
-    weight = COLOR_WEIGHT * confidence * reached(winner == 2, background)
+    alpha, confidence = sampled_alpha(photo, foreground, background, COLOR_REACH * eyes, where)
+    weight = COLOR_WEIGHT * confidence * reached(unknown, background)
     return np.stack([weight * alpha, weight * (1 - alpha)])
 
 
@@ -284,6 +296,7 @@ def probabilities_from_scores(
     faces: Sequence[np.ndarray],
     shape: tuple[int, int],
     logit: np.ndarray | None = None,
+    where: np.ndarray | None = None,
 ) -> np.ndarray:
     """Class probabilities of a photo from a net that has learned the band.
 
@@ -297,10 +310,12 @@ def probabilities_from_scores(
         See `probabilities_from_logit`.
     logit : ndarray of shape (h, w), float32, optional
         A segmenter's, as a second opinion (`well_inside`).
+    where : ndarray of shape (H, W), bool, optional
+        See `softmax_at`.
 
     Returns
     -------
-    ndarray of shape (3, H, W), float32
+    ndarray of shape (3, H, W) or (3, N), float32
     """
     person = scores[0] - scores[1]
     scale = _scale_of(person, shape)
@@ -309,16 +324,23 @@ def probabilities_from_scores(
         inside = well_inside(logit, heads)
         # A hole in a person is closed.  Background that continues outside is a bystander
         # whom the segmenter took for one of the people.
-        background = np.argmax(scores, axis=0) == 1
+        _, background, _ = likeliest(scores)
         inside &= ~reached(background, ~inside)
         scores = scores.copy()
         scores[0, inside] = scores.max(axis=0)[inside] + CERTAIN_LEAD
-    opinion = color_opinion(photo, scores, person, heads)
-    return softmax_at(scores, shape, opinion)
+    asked = None
+    if where is not None:  # those between which `softmax_at` interpolates there
+        covered = resized(where.astype(np.float32), person.shape) > 0
+        asked = cv2.dilate(covered.view(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    opinion = color_opinion(photo, scores, person, heads, asked)
+    return softmax_at(scores, shape, opinion, where)
 
 
 def softmax_at(
-    scores: np.ndarray, shape: tuple[int, int], opinion: np.ndarray | None = None
+    scores: np.ndarray,
+    shape: tuple[int, int],
+    opinion: np.ndarray | None = None,
+    where: np.ndarray | None = None,
 ) -> np.ndarray:
     """Softmax (eq. 3) of scores that are enlarged first.
 
@@ -332,21 +354,29 @@ def softmax_at(
         The result's.
     opinion : ndarray of shape (2, h, w), float32, optional
         From `color_opinion`; moved from unknown to foreground and background.
+    where : ndarray of shape (H, W), bool, optional
+        The N pixels that are asked for; all by default.
 
     Returns
     -------
-    ndarray of shape (3, H, W), float32
+    ndarray of shape (3, H, W) or (3, N), float32
     """
-    probabilities = np.empty((3, *shape), np.float32)
+
+    def enlarged(plane: np.ndarray) -> np.ndarray:
+        whole = cv2.resize(plane, shape[::-1], interpolation=cv2.INTER_LINEAR)
+        return whole if where is None else whole[where]
+
+    asked = shape if where is None else (np.count_nonzero(where),)
+    probabilities = np.empty((3, *asked), np.float32)
     for score, plane in zip(scores, probabilities):
-        cv2.resize(score, shape[::-1], dst=plane, interpolation=cv2.INTER_LINEAR)
+        plane[...] = enlarged(score)
     probabilities -= probabilities.max(axis=0)
     np.exp(probabilities, out=probabilities)
     probabilities /= probabilities.sum(axis=0)
     if opinion is not None:
         unknown = probabilities[2].copy()
         for plane, known in zip(opinion, probabilities):
-            share = cv2.resize(plane, shape[::-1], interpolation=cv2.INTER_LINEAR) * unknown
+            share = enlarged(plane) * unknown
             known += share
             probabilities[2] -= share
     return probabilities

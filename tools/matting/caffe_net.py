@@ -66,10 +66,20 @@ def build_net(definition: caffe_pb2.NetParameter) -> caffe.Net:
         return caffe.Net(str(path), caffe.TEST)
 
 
-def run_net(net: caffe.Net) -> None:
-    """Forward pass on the chosen processor; Caffe keeps that by thread."""
+def run_net(net: caffe.Net, blob: str) -> np.ndarray:
+    """A blob after a forward pass that ends with it.
+
+    The pass is on the chosen processor, which Caffe keeps by thread.
+
+    Returns
+    -------
+    ndarray of float32
+        A view of the net's memory, which the next pass writes over.
+    """
     enter_device(load_caffe())
-    net.forward()
+    *_, last = (layer for layer, tops in net.top_names.items() if blob in tops)
+    net.forward(end=last)
+    return net.blobs[blob].data
 
 
 def load_weights(net: caffe.Net, weights: Weights, path: Path) -> None:

@@ -332,17 +332,16 @@ class Predictor:
         """Logit (H, W) or scores (H, W, 3) of a `_picture`."""
         offset = np.array([*MEAN_BGR, NEUTRAL_MASK][: picture.shape[2]], np.float32)
         self._net.blobs["data"].data[0] = (picture - offset).transpose(2, 0, 1)
-        self._forward()
         if self.segments:
-            return self._net.blobs["logit"].data[0, 0].copy()
-        return np.ascontiguousarray(self._net.blobs["score"].data[0].transpose(1, 2, 0))
+            return self._forward("logit")[0, 0].copy()
+        return np.ascontiguousarray(self._forward("score")[0].transpose(1, 2, 0))
 
-    def _forward(self) -> None:
-        """Run the net; `InputError` where its scores are not finite."""
+    def _forward(self, blob: str) -> np.ndarray:
+        """A blob of the net that was run up to it; `InputError` where it is not finite."""
         net = self._net
-        run_net(net)
-        if np.isfinite(net.blobs["score"].data).all():
-            return
+        values = run_net(net, blob)
+        if np.isfinite(values).all():
+            return values
         layer = next(
             name
             for name, tops in net.top_names.items()

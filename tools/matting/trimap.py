@@ -158,9 +158,10 @@ def estimate_trimap(view: PhotoView, scores: ClassScores) -> TrimapEstimate:
         )
         if net is not None:
             own_faces = faces_of_people(net.person_margin, view.faces, shape)
-            own = probabilities_from_scores(small, net.scores, own_faces, shape)
             agreed = near_common_boundary(segmenter.logit, net.person_margin, shape)
-            np.copyto(probabilities, own, where=agreed)
+            probabilities[:, agreed] = probabilities_from_scores(
+                small, net.scores, own_faces, shape, where=agreed
+            )
     elif net is None:
         return empty_estimate(view.shape, scores.certainty)
     elif net.is_final:

@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import os
 import time
+import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -24,7 +25,6 @@ from data_prep.common.images import (
     read_stream,
     refuse_overwriting,
 )
-from data_prep.common.parallel import available_workers, map_in_order
 from data_prep.common.pictures import (
     encode_picture,
     read_picture,
@@ -184,22 +184,34 @@ def write_files(job: Job) -> OutputWriter:
     return write
 
 
-@functools.cache
-def _loaded(request: Request) -> LoadedRequest:
-    """What a worker process serves many jobs with; its warnings were shown before."""
+@functools.lru_cache(maxsize=1)
+def _loaded(request: Request, _run: str) -> LoadedRequest:
+    """What a worker process serves the jobs of a run with; its warnings were shown before.
+
+    The next run loads it again: files of the request may have changed, and workers of a
+    cluster live long.
+    """
     with collected_warnings():
         return LoadedRequest(request)
 
 
-def run_job(job: Job, request: Request, out: Path) -> Result:
+def run_job(job: Job, request: Request, out: Path, run: str) -> Result:
     """One of many jobs, remembered in the output folder: its failure is a result.
+
+    Parameters
+    ----------
+    job : Job
+    request : Request
+    out : Path
+    run : str
+        Stands for all jobs of one run.
 
     Raises
     ------
     InputError
         As `LoadedRequest`: what concerns every photo.
     """
-    loaded = _loaded(request)
+    loaded = _loaded(request, run)
     try:
         is_file = isinstance(job.source, Path) and job.source.is_file()
         photo = journal.state_of(job.source) if is_file else None
@@ -416,7 +428,12 @@ def files_of(target: Path, request: Request) -> dict[str, Path]:
 
 
 def run_jobs(
-    jobs: Sequence[Job], request: Request, out: Path, workers: int, overwrite: bool
+    jobs: Sequence[Job],
+    request: Request,
+    out: Path,
+    workers: int,
+    overwrite: bool,
+    scheduler: str | None = None,
 ) -> Iterator[Result]:
     """Run jobs, in parallel, past what fails; results in order.
 
@@ -427,29 +444,44 @@ def run_jobs(
     out : Path
         Folder that remembers what is done.
     workers : int
-        Processes.
+        Processes, which share the processors.
     overwrite : bool
         Also what is done already.
+    scheduler : str, optional
+        Address of a Dask scheduler, whose workers do the work instead
+        (`data_prep.common.parallel.open_workers`).
 
     Raises
     ------
     InputError
-        As `run_job`, and if a worker process died.
+        As `run_job` and `open_workers`.
     """
-    _loaded.cache_clear()  # the files of the request may have changed
+    # One photo does not need it.
+    from data_prep.common.parallel import available_workers, open_workers
+
     entries = {} if overwrite else journal.read_entries(out)
     done = {job.name for job in jobs if job.is_done(entries, out)}
     fresh = [job for job in jobs if job.name not in done]
-    run = functools.partial(run_job, request=request, out=out)
-    results = map_in_order(run, fresh, workers)
-    for job in jobs:
-        if job.name in done:
-            yield Result(job.name, SKIPPED, files={k: str(path) for k, path in job.files.items()})
-        else:
-            yield next(results)
+    workers = min(workers, max(1, len(fresh)))
+    threads = max(1, available_workers() // max(1, workers))
+    # Workers of a cluster may run in another folder.
+    run = functools.partial(
+        run_job, request=request.absolute(), out=out.absolute(), run=uuid.uuid4().hex
+    )
+    with open_workers(workers, scheduler, threads) as ordered_map:
+        results = ordered_map(run, [job.absolute() for job in fresh])
+        for job in jobs:
+            files = {kind: str(path) for kind, path in job.files.items()}
+            if job.name in done:
+                yield Result(job.name, SKIPPED, files=files)
+            else:
+                result = next(results)
+                yield replace(result, files={kind: files[kind] for kind in result.files})
 
 
 def default_workers() -> int:
     """One a core, as far as each can have `MEMORY_PER_WORKER`."""
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    from data_prep.common.parallel import available_workers
+
     return max(1, min(available_workers(), memory // MEMORY_PER_WORKER))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -97,6 +97,17 @@ class Request:
         given = ((TRIMAP, self.trimap), (MASK, self.mask), (ALPHA, self.alpha))
         return next(((kind, path) for kind, path in given if path is not None), None)
 
+    def absolute(self) -> Request:
+        """The same for a process that runs in another folder."""
+        segmenter, background = self.segmenter, self.background
+        if segmenter is not None:
+            prototxt = segmenter.prototxt and segmenter.prototxt.absolute()
+            segmenter = replace(segmenter, path=segmenter.path.absolute(), prototxt=prototxt)
+        if background is not None and is_image_file(background):
+            background = str(Path(background).absolute())
+        given = {kind: path.absolute() for kind, path in (self.guidance,)} if self.guidance else {}
+        return replace(self, segmenter=segmenter, background=background, **given)
+
 
 @dataclass(frozen=True)
 class Job:
@@ -123,6 +134,16 @@ class Job:
     companion: Path | None = None
     problem: str = ""
     keys: Mapping[str, str] = field(default_factory=dict)
+
+    def absolute(self) -> Job:
+        """The same for a process that runs in another folder."""
+        source = self.source if isinstance(self.source, bytes) else self.source.absolute()
+        return replace(
+            self,
+            source=source,
+            files={kind: path.absolute() for kind, path in self.files.items()},
+            companion=self.companion and self.companion.absolute(),
+        )
 
     def is_done(self, entries: journal.Entries, out: Path) -> bool:
         """Whether all files are in the output folder as this job would make them."""

@@ -1,0 +1,106 @@
+"""Our changes to Caffe (tools/caffe_patches) as pycaffe shows them."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+os.environ.setdefault("GLOG_minloglevel", "2")
+import caffe
+
+# (kernel, stride, padding, dilation), each (rows, columns).
+GEOMETRIES = [
+    ((3, 3), (1, 1), (1, 1), (1, 1)),
+    ((4, 4), (2, 2), (1, 1), (1, 1)),
+    ((5, 3), (1, 2), (2, 0), (1, 1)),
+    ((2, 5), (3, 1), (0, 4), (1, 1)),
+    ((3, 3), (2, 1), (2, 3), (2, 3)),
+    ((1, 1), (2, 3), (0, 0), (1, 1)),
+    ((6, 6), (4, 4), (3, 1), (1, 1)),
+]
+
+
+def net_of(kind: str, shape, channels: int, geometry, folder) -> caffe.Net:
+    """A net of one depthwise layer."""
+    names = ("kernel", "stride", "pad")
+    sizes = " ".join(
+        f"{name}_{axis}: {value}"
+        for name, values in zip(names, geometry)
+        for axis, value in zip("hw", values)
+    )
+    dilation = " ".join(f"dilation: {each}" for each in geometry[3])
+    dims = " ".join(f"dim: {each}" for each in (2, channels, *shape))
+    path = folder / "net.prototxt"
+    path.write_text(f"""force_backward: true
+      layer {{ name: "in" type: "Input" top: "in" input_param {{ shape {{ {dims} }} }} }}
+      layer {{ name: "out" type: "{kind}" bottom: "in" top: "out"
+        convolution_param {{ num_output: {channels} group: {channels} {sizes} {dilation} }} }}
+    """)
+    return caffe.Net(str(path), caffe.TEST)
+
+
+def matrix_of(weights: np.ndarray, shape, output_shape, geometry) -> np.ndarray:
+    """The matrix of a convolution of one channel, from its definition."""
+    matrix = np.zeros((*output_shape, *shape))
+    _, stride, pad, dilation = geometry
+    for place in np.ndindex(*output_shape):
+        for tap in np.ndindex(*weights.shape):
+            row, column = (
+                place[axis] * stride[axis] - pad[axis] + tap[axis] * dilation[axis]
+                for axis in (0, 1)
+            )
+            if 0 <= row < shape[0] and 0 <= column < shape[1]:
+                matrix[place][row, column] += weights[tap]
+    return matrix.reshape(np.prod(output_shape), -1)
+
+
+@pytest.mark.parametrize("kind", ["Convolution", "Deconvolution"])
+@pytest.mark.parametrize(
+    ("geometry", "shape"), list(itertools.product(GEOMETRIES, [(11, 13), (9, 6), (40, 70)]))
+)
+def test_a_depthwise_layer_computes_its_definition_and_the_transposed_one(
+    tmp_path, kind, geometry, shape
+):
+    channels = 3
+    if kind == "Deconvolution" and shape[0] == 40:
+        shape = (12, 25)  # its output is as large
+    net = net_of(kind, shape, channels, geometry, tmp_path)
+    weights, bias = (blob.data for blob in net.params["out"])
+    rng = np.random.default_rng(0)
+    for array in (weights, bias, net.blobs["in"].data, net.blobs["out"].diff):
+        array[...] = rng.normal(size=array.shape)
+    net.forward()
+    net.backward()
+    given, result = net.blobs["in"], net.blobs["out"]
+    for channel in range(channels):
+        small, large = shape, result.data.shape[2:]
+        if kind == "Convolution":
+            matrix = matrix_of(weights[channel, 0], small, large, geometry)
+        else:
+            matrix = matrix_of(weights[channel, 0], large, small, geometry).T
+        for image in range(2):
+            expected = matrix @ given.data[image, channel].ravel() + bias[channel]
+            found = result.data[image, channel].ravel()
+            np.testing.assert_allclose(found, expected, atol=2e-5)
+            expected = matrix.T @ result.diff[image, channel].ravel()
+            found = given.diff[image, channel].ravel()
+            np.testing.assert_allclose(found, expected, atol=2e-5)
+
+
+def test_scikit_image_is_loaded_where_it_is_used_first():
+    program = (
+        "import sys, caffe\n"
+        "assert 'skimage' not in sys.modules and 'scipy.ndimage' not in sys.modules\n"
+        "assert callable(caffe.io.load_image) and 'skimage' in sys.modules\n"
+        "assert issubclass(caffe.Classifier, caffe.Net)\n"
+        "assert issubclass(caffe.Detector, caffe.Net)\n"
+        "try:\n    caffe.nothing\n"
+        "except AttributeError as error:\n    print(error)\n"
+    )
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert run.stdout == "module 'caffe' has no attribute 'nothing'\n", run.stderr

@@ -1,0 +1,160 @@
+"""Folders on several processes: what they share, and a Dask cluster that loses a worker."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import pytest
+
+from data_prep.common.errors import InputError
+from data_prep.common.images import read_photo, write_image
+from data_prep.datasets.dataset import Dataset
+from tools import matte
+from tools.matting.models import ROOT
+from tools.outputs import journal
+from tools.outputs.batch import DONE, SKIPPED, plan, run_jobs
+from tools.outputs.rendering import Request
+
+COUNT = 10
+REQUEST = Request(kinds=("alpha", "cutout"))
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory) -> Path:
+    """A folder of small portraits, one of them in a folder of its own."""
+    folder = tmp_path_factory.mktemp("photos")
+    (folder / "more").mkdir()
+    for number, portrait in enumerate(Dataset.open(ROOT / "data/sample").portraits[:COUNT]):
+        small = cv2.resize(read_photo(portrait.photo), (120, 160), interpolation=cv2.INTER_AREA)
+        place = folder / "more" if number == 3 else folder
+        write_image(place / f"{number}.png", small)
+    return folder
+
+
+def content_of(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*.png")
+    }
+
+
+def ran(photos: Path, out: Path, workers: int = 1, scheduler: str | None = None, stop=None):
+    """Results of matting a folder; `stop` is called once, half-way."""
+    results = []
+    jobs = plan([str(photos)], out, REQUEST).jobs
+    for result in run_jobs(jobs, REQUEST, out, workers, overwrite=False, scheduler=scheduler):
+        results.append(result)
+        if stop is not None and len(results) == COUNT // 2:
+            stop()
+    return results
+
+
+@pytest.fixture(scope="module")
+def expected(photos, tmp_path_factory) -> dict[str, bytes]:
+    """Files of a run in this process."""
+    out = tmp_path_factory.mktemp("expected")
+    assert [result.status for result in ran(photos, out)] == [DONE] * COUNT
+    return content_of(out)
+
+
+@pytest.fixture
+def cluster(tmp_path_factory) -> Iterator[tuple[str, list[subprocess.Popen]]]:
+    """Address of a Dask scheduler, and its two workers, which run in a folder of their own."""
+    distributed = pytest.importorskip("distributed")
+    folder = tmp_path_factory.mktemp("cluster")
+    place = ["--scheduler-file", str(folder / "scheduler.json"), "--no-dashboard"]
+    one_worker = ["--no-nanny", "--nthreads", "1"]
+    programs = []
+    try:
+        with open(folder / "log", "wb") as log:
+            for words in (["scheduler", "--port", "0"], *[["worker", *one_worker]] * 2):
+                command = [sys.executable, "-m", "dask", *words, *place]
+                program = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)
+                programs.append(program)
+        scheduler = address_in(folder / "scheduler.json")
+        with distributed.Client(scheduler) as client:
+            client.wait_for_workers(2, timeout=60)
+        yield scheduler, programs[1:]
+    finally:
+        for program in programs:
+            program.kill()
+            program.wait()
+
+
+def address_in(path: Path) -> str:
+    """Address of the scheduler that writes a file when it has started."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        try:
+            return json.loads(path.read_text())["address"]
+        except (FileNotFoundError, ValueError):
+            time.sleep(0.1)
+    raise TimeoutError(f"no scheduler has written {path}")
+
+
+def test_a_cluster_that_loses_a_worker_writes_every_file_as_without_it(
+    photos, expected, cluster, tmp_path, monkeypatch
+):
+    """Nobody starts the killed worker again: the other one does its photos."""
+    scheduler, (killed, other) = cluster
+    monkeypatch.chdir(photos.parent)  # paths are relative to a folder that is not the workers'
+    out = Path(os.path.relpath(tmp_path))
+    results = ran(Path(photos.name), out, scheduler=scheduler, stop=killed.kill)
+    assert killed.wait() == -signal.SIGKILL and other.poll() is None
+    assert [result.status for result in results] == [DONE] * COUNT
+    assert all(Path(file).is_file() for result in results for file in result.files.values())
+    assert content_of(tmp_path) == expected
+    assert journal.read_entries(tmp_path).keys() == expected.keys()
+    assert {result.status for result in ran(photos, tmp_path)} == {SKIPPED}
+
+
+def test_a_photo_that_fails_on_a_cluster_is_a_result_there_too(cluster, tmp_path, capsys):
+    scheduler, _ = cluster
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos/bad.png").write_bytes(b"no picture")
+    folders = [str(tmp_path / "photos"), "-o", str(tmp_path / "out")]
+    assert matte.main([*folders, "--cluster", scheduler]) == 1
+    assert "bad.png is not a readable image" in capsys.readouterr().err
+
+
+def test_workers_share_the_processors(photos, expected, tmp_path):
+    assert [result.status for result in ran(photos, tmp_path, workers=2)] == [DONE] * COUNT
+    assert content_of(tmp_path) == expected
+
+
+def test_a_cluster_that_does_not_answer_is_one_sentence(photos, tmp_path):
+    pytest.importorskip("distributed")
+    with pytest.raises(InputError, match=r"scheduler tcp://127\.0\.0\.1:9 does not answer"):
+        matte.main([str(photos), "-o", str(tmp_path), "--cluster", "tcp://127.0.0.1:9"])
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--workers", "2"], "not allowed with argument"),
+        (["--gpu", "0"], "PORTRAIT_MATTING_GPU=0"),
+    ],
+)
+def test_options_that_a_cluster_excludes(photos, capsys, options, sentence):
+    with pytest.raises(SystemExit):
+        matte.main([str(photos), "--cluster", "tcp://127.0.0.1:9", *options])
+    assert sentence in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("given", "found"), [({}, "passive"), ({"OMP_WAIT_POLICY": "active"}, "active")]
+)
+def test_threads_sleep_while_they_wait_unless_the_user_wants_otherwise(given, found):
+    environment = {name: text for name, text in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    program = "import tools, os; print(os.environ['OMP_WAIT_POLICY'])"
+    run = subprocess.run(
+        [sys.executable, "-c", program], env=environment | given, capture_output=True, text=True
+    )
+    assert run.stdout.strip() == found
