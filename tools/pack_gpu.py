@@ -146,8 +146,7 @@ def contents(options: argparse.Namespace) -> Iterator[tuple[str, Path | bytes]]:
         yield f"caffe/lib/{name}", path.resolve()
     yield from files_of_packages(options.packages)
     for name in options.assets:
-        asset = fetch(name)
-        yield f"assets/{name}/{asset.name}", asset
+        yield from files_below(fetch(name).parent, f"assets/{name}")
 
     for name in options.weights:
         path = ROOT / f"data/models/{name}.caffemodel"

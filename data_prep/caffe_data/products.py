@@ -48,11 +48,11 @@ from data_prep.caffe_data.records import Face, MatteAligner, RecordEncoder
 from data_prep.caffe_data.shape_mask import ShapeMask, average_mattes, draw_alignments
 from data_prep.caffe_data.sources import describe_sources, in_noted_form
 from data_prep.caffe_data.survey import Survey, SurveyCache, survey_portraits
+from data_prep.common.assets import fetch
 from data_prep.common.digests import sha256_of
 from data_prep.common.errors import InputError
 from data_prep.common.files import atomic_write, remove_leftovers
 from data_prep.common.images import read_photo, write_image
-from data_prep.common.landmarks import LandmarkPredictor
 from data_prep.common.parallel import OrderedMap, open_workers
 from data_prep.datasets.dataset import FRAME, Dataset, DatasetError
 from data_prep.datasets.duplicates import duplicate_problems, equal_photos
@@ -217,7 +217,7 @@ def _survey_all(
     DatasetError
         If files have problems; it lists them all.
     """
-    LandmarkPredictor()  # its file is fetched and read once, before all workers want it
+    fetch("landmark-model")  # once, before all workers want it
     keys = [
         "-".join(
             files[path.relative_to(dataset.folder).as_posix()]

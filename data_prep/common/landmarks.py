@@ -1,4 +1,4 @@
-"""The 68 facial landmarks of a photo by dlib's model; faces of training photos by its detector."""
+"""The 68 facial landmarks of a photo, found by dlib."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import cv2
+import dlib
 import numpy as np
 
 from data_prep.common.assets import fetch
-from data_prep.common.regression_trees import ShapePredictor
 
 LANDMARK_COUNT = 68
 
@@ -39,24 +39,24 @@ class LandmarkPredictor:
     """Places the 68 landmarks (iBUG order) in a face whose box is known."""
 
     def __init__(self) -> None:
-        self._predictor = ShapePredictor(fetch("landmark-model"))
+        self._find_landmarks = dlib.shape_predictor(str(fetch("landmark-model")))
 
-    def predict(self, rgb: np.ndarray, box: tuple[int, int, int, int]) -> np.ndarray:
+    def predict(self, rgb: np.ndarray, box: dlib.rectangle) -> np.ndarray:
         """Landmarks of one face.
 
         Parameters
         ----------
         rgb : (H, W, 3) uint8 ndarray
-        box : (int, int, int, int)
-            From the brows to the chin: left, top, right and bottom in pixels, all inclusive; may
-            reach beyond the image.
+        box : dlib.rectangle
+            From the brows to the chin, in pixels; may reach beyond the image.
 
         Returns
         -------
         (68, 2) float64 ndarray
             x and y in pixels.
         """
-        return self._predictor.predict(rgb, box)
+        shape = self._find_landmarks(rgb, box)
+        return np.array([(p.x, p.y) for p in shape.parts()], dtype=np.float64)
 
 
 class LandmarkDetector:
@@ -66,8 +66,6 @@ class LandmarkDetector:
     """
 
     def __init__(self) -> None:
-        import dlib  # matting a photo does not need it
-
         self._find_faces = dlib.get_frontal_face_detector()
         self._predictor = LandmarkPredictor()
 
@@ -102,8 +100,7 @@ class LandmarkDetector:
         rectangles, confidences, _ = self._find_faces.run(rgb, 0, 0.0)
         faces = zip(rectangles, confidences)
         for face, confidence in sorted(faces, key=lambda face: face[0].area(), reverse=True):
-            box = (face.left(), face.top(), face.right(), face.bottom())
-            points = self._predictor.predict(rgb, box)
+            points = self._predictor.predict(rgb, face)
             # Pixel centers are at whole numbers, so the corner of a photo is at -0.5.
             yield DetectedFace((points + 0.5) * reduction - 0.5, confidence)
 
