@@ -16,7 +16,6 @@ SUPERFLUOUS = (
     "data_prep.common.parallel",
     "data_prep.datasets.dataset",
     "distributed",
-    "dlib",
     "lmdb",
     "matplotlib",
     "multiprocessing",

@@ -100,8 +100,7 @@ class NetFiles:
             face = view.aligned_faces[0] if view.aligned_faces else None
             reduction = view.shape[0] // net.blobs["data"].shape[2]
             net.blobs["data"].data[0] = net_input(view.eight_bit, face, mask, reduction)
-            run_net(net)
-            return net.blobs["score"].data[0].copy()
+            return run_net(net, "score")[0].copy()
 
         return scores
 
