@@ -37,7 +37,8 @@ class Model:
         detector finds (`tools.matting.person_masks`).
     at_boundary_only : bool
         Whether the net's own scores count only near the boundary of people that it and that
-        segmenter agree on (`tools.matting.ensemble`).
+        segmenter agree on (`tools.matting.ensemble`); there the photo and its mirror image
+        suffice as views.
     """
 
     deploy: Path

@@ -21,7 +21,7 @@ from tools.matting.people import Box, joined_boxes, people_boxes
 from tools.matting.person_masks import PersonMasker, with_second_opinion
 from tools.matting.photo_view import PhotoView, eight_bit_resized, work_shape
 from tools.matting.presence import CERTAIN_PERSON, mean_certainty, person_certainty
-from tools.matting.test_time import mean_over_views
+from tools.matting.test_time import VIEWS, mean_over_views
 from tools.matting.trimap import ClassScores, SegmenterScores, TrimapScores
 
 if TYPE_CHECKING:  # trimaps and masks from outside are matted without Caffe
@@ -297,7 +297,8 @@ class Predictor:
         """Mean of the clipped scores of several views of a photo (`test_time`)."""
         shape = self._input_shape if self.segments else self._fit_to(photo.shape[:2])
         double = self._picture(photo, faces, (2 * shape[0], 2 * shape[1]))
-        return mean_over_views(double, lambda picture: clipped_scores(self._output(picture)))
+        views = VIEWS[:1] if self._at_boundary_only else VIEWS
+        return mean_over_views(double, lambda picture: clipped_scores(self._output(picture)), views)
 
     def _fit_to(self, shape: tuple[int, int]) -> tuple[int, int]:
         """Reshape the net's input to the aspect of (H, W), at about its own area."""

@@ -7,15 +7,18 @@ where the photo is before they are averaged.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import cv2
 import numpy as np
 
-# (zoom, shift in x, shift in y), shifts in pixels of the net.  Few and small:
-# chosen by SAD and gradient error on the rendered training portraits, where
+#: Zoom, shift in x, shift in y; shifts in pixels of the net.
+View = tuple[float, float, float]
+
+# Few and small: chosen by SAD and gradient error on the rendered training portraits, where
 # they take 5 % and 2 % off what the first view and its mirror image give.
-VIEWS = ((1.0, 0, 0), (0.9, 5, 5), (0.9, -5, -5), (1.1, -5, 5), (1.1, 5, -5))
+VIEWS: tuple[View, ...] = ((1.0, 0, 0), (0.9, 5, 5), (0.9, -5, -5), (1.1, -5, 5), (1.1, 5, -5))
 
 # From pixels of a picture of twice the shape; pixel centers are at whole numbers.
 HALVE = np.array([[0.5, 0, -0.25], [0, 0.5, -0.25], [0, 0, 1]])
@@ -29,13 +32,12 @@ class ScoreFunction(Protocol):
         """Scores (H, W) or (H, W, K) float32 of an (H, W, C) uint8 picture."""
 
 
-def view_matrix(view: tuple[float, float, float], shape: tuple[int, int]) -> np.ndarray:
+def view_matrix(view: View, shape: tuple[int, int]) -> np.ndarray:
     """Matrix from pixels of the photo at the net's shape to those of a view.
 
     Parameters
     ----------
     view : (zoom, x, y)
-        An entry of `VIEWS`.
     shape : (H, W)
         The net's.
 
@@ -75,14 +77,17 @@ def warped_back(plane: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     return cv2.warpAffine(plane, matrix[:2], plane.shape[1::-1], flags=flags)
 
 
-def mean_over_views(double: np.ndarray, scores_of: ScoreFunction) -> np.ndarray:
-    """Mean of the scores of all views and their mirror images.
+def mean_over_views(
+    double: np.ndarray, scores_of: ScoreFunction, views: Sequence[View] = VIEWS
+) -> np.ndarray:
+    """Mean of the scores of views and their mirror images.
 
     Parameters
     ----------
     double : ndarray of shape (2 H, 2 W, C), uint8
         The photo at twice the net's shape, with up to 4 channels.
     scores_of : ScoreFunction
+    views : sequence of (zoom, x, y)
 
     Returns
     -------
@@ -93,7 +98,7 @@ def mean_over_views(double: np.ndarray, scores_of: ScoreFunction) -> np.ndarray:
     smooth = cv2.GaussianBlur(double, (0, 0), ALIAS_SIGMA)
     total: np.ndarray = np.zeros((), np.float32)
     weight = np.zeros(shape, np.float32)
-    for view in VIEWS:
+    for view in views:
         matrix = view_matrix(view, shape)
         picture = warped_view(smooth, matrix)
         mirrored = np.ascontiguousarray(picture[:, ::-1])
