@@ -28,6 +28,7 @@ import numpy as np
 import pytest
 from caffe.proto import caffe_pb2
 from checkout import ROOT, clean_environment, scratch_checkout
+from dask_cluster import running_cluster
 from google.protobuf import text_format
 from onnx_file import net_that_sees
 
@@ -316,9 +317,20 @@ def of_program(name: str) -> list[Command]:
     return [c for c in dict.fromkeys(COMMANDS) if c.program == (name,)]
 
 
+@pytest.fixture(scope="module")
+def scheduler(tmp_path_factory) -> Iterator[str]:
+    """Address of a Dask scheduler with one worker."""
+    with running_cluster(tmp_path_factory.mktemp("cluster"), 1) as (address, _):
+        yield address
+
+
 @pytest.mark.parametrize("command", of_program("tools/matte.py"), ids=str)
-def test_mattes_are_made_as_documented(command, desk):
-    result = run_for_pictures(command.text, desk)
+def test_mattes_are_made_as_documented(command, desk, request):
+    text = command.text
+    if "--cluster" in command.words:
+        assert "tcp://scheduler:8786" in text
+        text = text.replace("tcp://scheduler:8786", request.getfixturevalue("scheduler"))
+    result = run_for_pictures(text, desk)
     if "--json" in command.words:
         lines = [json.loads(line) for line in result.stdout.splitlines()]
         assert len(lines) == len(list((desk / "photos").iterdir()))

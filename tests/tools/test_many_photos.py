@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
 import pytest
+from dask_cluster import running_cluster
 
 from data_prep.common.errors import InputError
 from data_prep.common.images import read_photo, write_image
@@ -66,37 +65,9 @@ def expected(photos, tmp_path_factory) -> dict[str, bytes]:
 
 @pytest.fixture
 def cluster(tmp_path_factory) -> Iterator[tuple[str, list[subprocess.Popen]]]:
-    """Address of a Dask scheduler, and its two workers, which run in a folder of their own."""
-    distributed = pytest.importorskip("distributed")
-    folder = tmp_path_factory.mktemp("cluster")
-    place = ["--scheduler-file", str(folder / "scheduler.json"), "--no-dashboard"]
-    one_worker = ["--no-nanny", "--nthreads", "1"]
-    programs = []
-    try:
-        with open(folder / "log", "wb") as log:
-            for words in (["scheduler", "--port", "0"], *[["worker", *one_worker]] * 2):
-                command = [sys.executable, "-m", "dask", *words, *place]
-                program = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)
-                programs.append(program)
-        scheduler = address_in(folder / "scheduler.json")
-        with distributed.Client(scheduler) as client:
-            client.wait_for_workers(2, timeout=60)
-        yield scheduler, programs[1:]
-    finally:
-        for program in programs:
-            program.kill()
-            program.wait()
-
-
-def address_in(path: Path) -> str:
-    """Address of the scheduler that writes a file when it has started."""
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        try:
-            return json.loads(path.read_text())["address"]
-        except (FileNotFoundError, ValueError):
-            time.sleep(0.1)
-    raise TimeoutError(f"no scheduler has written {path}")
+    """Address of a scheduler, and its two workers."""
+    with running_cluster(tmp_path_factory.mktemp("cluster"), 2) as found:
+        yield found
 
 
 def test_a_cluster_that_loses_a_worker_writes_every_file_as_without_it(
