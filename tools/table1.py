@@ -26,11 +26,11 @@ from data_prep.caffe_data.shape_mask import ShapeMask
 from data_prep.common.errors import run_program
 from data_prep.common.parallel import open_workers
 from data_prep.datasets.dataset import Dataset, check_portraits
-from tools.evaluation.figure_files import write_figures
 from tools.evaluation.report import BENCHMARK, read_report, renew_section, shown, write_report
 from tools.evaluation.truths import PhotoTruth, truths_of_portraits
 from tools.matting.device import add_gpu_option, choose_gpu
 from tools.matting.models import ROOT
+from tools.table.figure_files import write_figures
 from tools.table.measuring import MeasuredRow, measure_rows
 from tools.table.report import draw_curves, markdown, table_report, write_tables
 from tools.table.rows import ROWS

@@ -11,7 +11,6 @@ from table_family import lite_family, prepared_databases, small_dataset
 from caffe_layers.mean_field import CrfSettings
 from data_prep.caffe_data.shape_mask import ShapeMask
 from data_prep.common.errors import InputError, collected_warnings
-from tools.evaluation.figure_files import write_figures
 from tools.evaluation.matte_sources import ModelMattes
 from tools.evaluation.measuring import ALL
 from tools.evaluation.methods import TRUE_BAND, bound_matte
@@ -19,6 +18,7 @@ from tools.evaluation.metrics import evaluate
 from tools.evaluation.trimaps import BAND_WIDTHS, classes_of_matte
 from tools.evaluation.truths import truths_of_portraits
 from tools.table import tuning
+from tools.table.figure_files import write_figures
 from tools.table.hard_trimap import (
     classes_of_mask,
     classes_of_scores,

@@ -14,7 +14,10 @@ import numpy as np
 from data_prep.caffe_data.shape_mask import ShapeMask
 from data_prep.common.images import read_matte, write_image
 from tools.evaluation.estimates import Errors
-from tools.evaluation.paper_figures import (
+from tools.evaluation.truths import PhotoTruth
+from tools.matting.face_detector import FaceDetector, detected_faces
+from tools.matting.photo_view import PhotoView
+from tools.table.figures import (
     FIGURES,
     PaperFigure,
     ShownPhoto,
@@ -22,9 +25,6 @@ from tools.evaluation.paper_figures import (
     draw_figure,
     rule_of,
 )
-from tools.evaluation.truths import PhotoTruth
-from tools.matting.face_detector import FaceDetector, detected_faces
-from tools.matting.photo_view import PhotoView
 
 logger = logging.getLogger(__name__)
 

@@ -12,9 +12,12 @@ from data_prep.caffe_data.shape_mask import ShapeMask
 from data_prep.common.errors import collected_warnings
 from data_prep.common.images import read_photo, write_image
 from data_prep.datasets.dataset import Dataset
-from tools.evaluation.figure_files import kept_pictures, write_figures
 from tools.evaluation.metrics import evaluate
-from tools.evaluation.paper_figures import (
+from tools.evaluation.truths import truths_of_portraits
+from tools.matting.models import MODELS, ROOT
+from tools.outputs.sheets import CAPTION_HEIGHT, GAP, TRIMAP_GRAYS, paragraph
+from tools.table.figure_files import kept_pictures, write_figures
+from tools.table.figures import (
     CROP_SIDE,
     FIGURES,
     Choice,
@@ -26,9 +29,6 @@ from tools.evaluation.paper_figures import (
     draw_figure,
     rule_of,
 )
-from tools.evaluation.truths import truths_of_portraits
-from tools.matting.models import MODELS, ROOT
-from tools.outputs.sheets import CAPTION_HEIGHT, GAP, TRIMAP_GRAYS, paragraph
 
 # Photos a to k with errors 0 to 10, each of another person.
 ERRORS = {name: float(i) for i, name in enumerate("abcdefghijk")}
