@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
+from caffe_layers.matting import solve_alpha
 from tools.matting.band import (
+    BELIEF_SCALE,
+    BELIEF_WEIGHT,
     COLOR_WEIGHT,
     WELL_INSIDE,
     Face,
     color_opinion,
     faces_of_people,
+    lean_to_belief,
     probabilities_from_scores,
     reached,
     softmax_at,
@@ -139,3 +143,34 @@ def test_faces_of_people_have_their_eyes_in_the_person():
     kept = faces_of_people(person, [face, poster], (600, 400))  # ten times as large
     assert len(kept) == 1 and kept[0] is face
     assert faces_of_people(-person, [face, poster], (600, 400))[0] is poster
+
+
+def test_unknown_pixels_lean_to_what_a_segmenter_believes():
+    probabilities = np.zeros((3, 8, 8), np.float32)
+    probabilities[0, :, :2], probabilities[1, :, 6:], probabilities[2, :, 2:6] = 1, 1, 1
+    logit = np.repeat(np.float32([[9, 9, 2, 2, -2, -2, -9, -9]]), 8, axis=0)
+    before = probabilities.copy()
+    lean_to_belief(probabilities, logit)
+    np.testing.assert_allclose(probabilities.sum(axis=0), 1, rtol=1e-6)
+    known = before[2] == 0
+    np.testing.assert_array_equal(probabilities[:, known], before[:, known])
+    person = 1 / (1 + np.exp(-2 / BELIEF_SCALE))
+    foreground, background, _ = probabilities / BELIEF_WEIGHT
+    np.testing.assert_allclose(foreground[:, 2:4], person, rtol=1e-3)
+    np.testing.assert_allclose(background[:, 2:4], 1 - person, rtol=1e-3)
+    np.testing.assert_allclose(foreground[:, 4:6], 1 - person, rtol=1e-3)
+
+
+def test_a_wide_unknown_region_without_edges_is_nearer_to_what_the_segmenter_believes():
+    """The solve alone fades from one side to the other."""
+    columns = np.mgrid[:60, :120][1]
+    photo = np.full((60, 120, 3), 120, np.uint8)
+    probabilities = np.zeros((3, 60, 120), np.float32)
+    probabilities[0, :, :10], probabilities[1, :, 110:], probabilities[2, :, 10:110] = 1, 1, 1
+    logit = np.where(columns < 80, 6, -6).astype(np.float32)
+    alone = solve_alpha(photo, *probabilities[:2])
+    lean_to_belief(probabilities, logit)
+    leaning = solve_alpha(photo, *probabilities[:2])
+    person = logit > 0
+    error, error_alone = (np.abs(alpha - person).mean() for alpha in (leaning, alone))
+    assert error < 0.95 * error_alone

@@ -38,6 +38,14 @@ FACELESS = 0.12
 COLOR_WEIGHT = 1e-5
 COLOR_REACH = 0.5  # in distances between the eyes
 
+# F + B that a segmenter's belief puts into the band, and the logit at which it is believed for
+# three quarters.  On eight real portraits SAD, MSE and gradient error of the default go from
+# 8.75, 10.2e-3, 4.85 to 8.73, 9.7e-3, 4.83, those of the segmenter from 9.11, 10.8e-3, 5.00 to
+# 9.03, 9.9e-3, 4.85; with three times the weight 9.04, 9.8e-3, 4.85, with ten times 9.12, 9.8e-3,
+# 4.92.  Measured on 2026-11-28.
+BELIEF_WEIGHT = 1e-5
+BELIEF_SCALE = 2.0
+
 # A net that has learned the band on renders marks clothes unseen in the renders unknown.
 # This deep inside the segmenter's person, in distances between the eyes, unknown cannot be
 # hair.  On ten rendered validation portraits 0.2 costs 3 % of the matte, 0.4 half a percent,
@@ -380,6 +388,28 @@ def softmax_at(
             known += share
             probabilities[2] -= share
     return probabilities
+
+
+def lean_to_belief(probabilities: np.ndarray, logit: np.ndarray) -> None:
+    """Let unknown pixels lean, weakly, to what a segmenter believes of them.
+
+    Where the band is wide, as at a hand that the segmenter half sees, the solve alone
+    fades to gray.
+
+    Parameters
+    ----------
+    probabilities : ndarray of shape (3, H, W), float32
+        Changed in place: `BELIEF_WEIGHT` of unknown goes to foreground and background.
+    logit : ndarray of shape (h, w), float32
+        Positive where a person is.
+    """
+    foreground, background, unknown = probabilities
+    enlarged = cv2.resize(logit, unknown.shape[::-1], interpolation=cv2.INTER_LINEAR)
+    share = BELIEF_WEIGHT * unknown
+    leaning = share / (1 + np.exp(-enlarged / BELIEF_SCALE))
+    foreground += leaning
+    background += share - leaning
+    unknown -= share
 
 
 def mask_logit(mask: np.ndarray, shape: tuple[int, int]) -> tuple[np.ndarray, float]:

@@ -29,6 +29,7 @@ from tools.matting.band import (
     COLOR_WEIGHT,
     SNAP_MARGIN,
     faces_of_people,
+    lean_to_belief,
     mask_logit,
     probabilities_from_logit,
     probabilities_from_trimap,
@@ -329,6 +330,7 @@ def trimap_around_mask(view: PhotoView, mask: np.ndarray, name: str = "The mask"
                 f"{name} has no {layer} wider than the doubt around its border, as where "
                 "it is noise; give a mask of the whole person."
             )
+    lean_to_belief(probabilities, upright)
     return TrimapEstimate(probabilities, faces, True, SNAP_MARGIN).turned(-turns)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from tools.matting.band import (
     SNAP_MARGIN,
     faces_of_people,
+    lean_to_belief,
     probabilities_from_logit,
     probabilities_from_scores,
     softmax_at,
@@ -162,6 +163,7 @@ def estimate_trimap(view: PhotoView, scores: ClassScores) -> TrimapEstimate:
             probabilities[:, agreed] = probabilities_from_scores(
                 small, net.scores, own_faces, shape, where=agreed
             )
+        lean_to_belief(probabilities, segmenter.logit)
     elif net is None:
         return empty_estimate(view.shape, scores.certainty)
     elif net.is_final:
