@@ -6,7 +6,6 @@ import numpy as np
 
 from data_prep.common.assets import fetch
 from data_prep.common.images import read_photo
-from tools.matting.band import BELIEF_WEIGHT
 from tools.matting.ensemble import BOUNDARY_WIDTH, near_boundary, near_common_boundary
 from tools.matting.models import DEFAULT_MODEL
 from tools.matting.session import MattingSession
@@ -53,8 +52,7 @@ def test_the_default_takes_the_trimap_of_the_net_at_the_boundary_and_with_the_se
         MattingSession(name).estimate_trimap(photo).probabilities
         for name in (DEFAULT_MODEL, "portrait", "selfie")
     )
-    # Up to what the segmenter's belief adds.
-    from_net = np.isclose(ensemble, net, atol=1e-6 + BELIEF_WEIGHT).all(axis=0)
+    from_net = np.isclose(ensemble, net, atol=1e-6).all(axis=0)
     from_segmenter = np.isclose(ensemble, segmenter, atol=1e-6).all(axis=0)
     # The rest is color's opinion in the net's band, which here goes without a second opinion.
     assert (from_net | from_segmenter).mean() > 0.95

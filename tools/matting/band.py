@@ -39,10 +39,9 @@ COLOR_WEIGHT = 1e-5
 COLOR_REACH = 0.5  # in distances between the eyes
 
 # F + B that a segmenter's belief puts into the band, and the logit at which it is believed for
-# three quarters.  On eight real portraits SAD, MSE and gradient error of the default go from
-# 8.75, 10.2e-3, 4.85 to 8.73, 9.7e-3, 4.83, those of the segmenter from 9.11, 10.8e-3, 5.00 to
-# 9.03, 9.9e-3, 4.85; with three times the weight 9.04, 9.8e-3, 4.85, with ten times 9.12, 9.8e-3,
-# 4.92.  Measured on 2026-11-28.
+# three quarters.  On eight real portraits SAD, MSE and gradient error of the segmenter's mattes go
+# from 9.11, 10.8e-3, 5.00 to 9.03, 9.9e-3, 4.85; with three times the weight 9.04, 9.8e-3, 4.85,
+# with ten times 9.12, 9.8e-3, 4.92.  Measured on 2026-11-28.
 BELIEF_WEIGHT = 1e-5
 BELIEF_SCALE = 2.0
 

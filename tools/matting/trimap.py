@@ -157,13 +157,13 @@ def estimate_trimap(view: PhotoView, scores: ClassScores) -> TrimapEstimate:
         probabilities = probabilities_from_logit(
             small, segmenter.logit, faces, shape, segmenter.head
         )
+        lean_to_belief(probabilities, segmenter.logit)
         if net is not None:
             own_faces = faces_of_people(net.person_margin, view.faces, shape)
             agreed = near_common_boundary(segmenter.logit, net.person_margin, shape)
             probabilities[:, agreed] = probabilities_from_scores(
                 small, net.scores, own_faces, shape, where=agreed
             )
-        lean_to_belief(probabilities, segmenter.logit)
     elif net is None:
         return empty_estimate(view.shape, scores.certainty)
     elif net.is_final:
