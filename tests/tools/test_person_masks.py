@@ -196,3 +196,14 @@ def test_small_people_are_matted_of_whom_the_segmenter_is_not_certain(portraits)
     assert person_certainty(whole) < CERTAIN_PERSON
     found = MattingSession("selfie").matte(photo).alpha > 0.5
     assert np.count_nonzero(found & person) > 0.9 * np.count_nonzero(found | person)
+
+
+def test_masks_alone_are_the_person_of_whom_the_detector_is_sure(masker, portraits):
+    shares = []
+    for portrait in portraits:
+        photo, person = in_frame(portrait, 210, (430, 0, 150, 180))
+        found = masker.sure_logit(photo) > 0
+        shares.append(np.count_nonzero(found & person) / np.count_nonzero(found | person))
+    assert np.median(shares) > 0.9
+    stripes, _ = in_front_of_stripes(portraits[0], 150)
+    assert masker.sure_logit(np.ascontiguousarray(stripes[:280])) is None

@@ -219,7 +219,10 @@ class Predictor:
     def _certainty_from_near(self, photo: np.ndarray) -> float:
         """`_certainty` of people that are small in the photo; 0 where none are found."""
         parts = [box.crop(photo) for box in self._small_people(photo)]
-        return max((person_certainty(self.mean_logit(part)) for part in parts), default=0.0)
+        certain = max((person_certainty(self.mean_logit(part)) for part in parts), default=0.0)
+        if certain < CERTAIN_PERSON and (logit := self._masks_alone(photo)) is not None:
+            certain = person_certainty(logit)
+        return certain
 
     def _upright_scores(self, photo: np.ndarray, faces: Sequence[np.ndarray]) -> ClassScores:
         """Scores of an upright (H, W, 3) uint8 photo; faces align its shape mask."""
@@ -238,11 +241,18 @@ class Predictor:
     def _segmenter_scores(self, photo: np.ndarray) -> SegmenterScores | None:
         """Scores of a net that says where people are; None where it finds nobody."""
         logit = self._scores_with_close_ups(photo, ())
+        logit = self._masks_alone(photo) if logit is None else self._corrected(logit, photo)
         if logit is None:
             return None
-        logit = self._corrected(logit, photo)
         kernel, bias = (blob.data.copy() for blob in self._net.params["score"])
         return SegmenterScores(logit, (kernel[:, :, 0, 0], bias))
+
+    def _masks_alone(self, photo: np.ndarray) -> np.ndarray | None:
+        """A logit at a photo's `work_shape` of people whom a segmenter does not see, if any."""
+        if self._masker is None:
+            return None
+        logit = self._masker.sure_logit(eight_bit_resized(photo, work_shape(photo.shape)))
+        return None if logit is None else clipped_scores(logit)
 
     def _corrected(self, logit: np.ndarray, photo: np.ndarray) -> np.ndarray:
         """A segmenter's logit at a photo's `work_shape`, with the masks of the photo's people."""
