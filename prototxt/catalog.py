@@ -81,6 +81,10 @@ class Net:
         """Its weights with 8 bits each (`tools.training.quantization`) in a folder."""
         return folder / f"{self.name}.int8.npz"
 
+    def shape_mask(self, folder: Path) -> Path:
+        """The shape mask that belongs to its weights in a folder."""
+        return folder / f"{self.name}.shape_mask.npz"
+
     @property
     def train_val(self) -> Path:
         """For training end to end: from the databases to the matte's loss."""

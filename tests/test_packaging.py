@@ -240,6 +240,18 @@ def test_a_source_archive_carries_neither_portraits_nor_weights_of_large_nets(tm
     assert not [path for path in carried if "fcn8s" in path.name and path.suffix == ".npz"]
 
 
+def printed_by(program: str, contents: Path, folder: Path) -> str:
+    """What a program prints that imports the installed package, in a folder of its own."""
+    run = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        env=portable() | {"PYTHONPATH": str(contents)},
+    )
+    return run.stdout
+
+
 def test_the_installed_package_finds_its_nets_and_weights(contents: Path, tmp_path: Path):
     program = (
         "from tools.matting.models import DEFAULT_MODEL, MODELS\n"
@@ -248,14 +260,7 @@ def test_the_installed_package_finds_its_nets_and_weights(contents: Path, tmp_pa
         "print(default.weights, default.shape_mask, *(m.deploy for m in MODELS.values()))\n"
         "print(MADE_WEIGHTS)\n"
     )
-    run = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        env=portable() | {"PYTHONPATH": str(contents)},
-    )
-    carried, made = run.stdout.splitlines()
+    carried, made = printed_by(program, contents, tmp_path).splitlines()
     for path in map(Path, carried.split()):
         assert path.is_file() and contents in path.parents
     # What a command makes does not go among the package's own files.
@@ -268,15 +273,8 @@ def test_the_installed_package_says_where_weights_of_large_nets_come_from(
     contents: Path, tmp_path: Path
 ):
     program = "from tools.matting.models import MODELS; print(MODELS['fcn8s'].command)"
-    run = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        env=portable() | {"PYTHONPATH": str(contents)},
-    )
     command = "python -m tools.quantize_weights expand fcn8s_half --source CHECKOUT/data/weights"
-    assert run.stdout == f"{command}\n"
+    assert printed_by(program, contents, tmp_path) == f"{command}\n"
 
 
 def test_the_checkout_keeps_its_weights_where_the_readme_says():

@@ -46,7 +46,7 @@ def main(argv: list[str] | None = None) -> int:
     options = parser.parse_args(argv)
     net = NETS[options.net]
     if options.command == "pack":
-        beside = options.caffemodel.with_name(f"{net.name}.shape_mask.npz")
+        beside = net.shape_mask(options.caffemodel.parent)
         written = pack(net, options.caffemodel, options.shape_mask or beside, options.output)
     else:
         written = expand(net, options.source, options.output)

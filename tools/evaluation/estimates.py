@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.special import stdtrit
 
+from data_prep.common.files import atomic_write
 from tools.evaluation.metrics import MatteErrors
 
 CONFIDENCE = 0.95  # of the intervals
@@ -139,3 +143,29 @@ def compare(first: Errors, second: Errors, people: Mapping[str, Hashable]) -> di
         gap = measure_values(first, measure, stems) - measure_values(second, measure, stems)
         result[measure] = Comparison(estimate(gap, who), float((gap < 0).mean()))
     return result
+
+
+def as_dicts(values: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Estimates or comparisons by measure, in types that JSON holds."""
+    return {measure: asdict(value) for measure, value in values.items()}
+
+
+def write_errors(path: Path, errors: Mapping[str, Errors], people: Mapping[str, Hashable]) -> None:
+    """Write every error of every image as CSV.
+
+    Parameters
+    ----------
+    path : Path
+    errors : mapping
+        By the name of the method.
+    people : mapping
+        Who is on an image, by stem.
+    """
+    names = MatteErrors.names()
+    with atomic_write(path) as scratch, open(scratch, "w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["row", "image", "person", *names])
+        for row, by_stem in errors.items():
+            for stem in sorted(by_stem):
+                values = asdict(by_stem[stem])
+                writer.writerow([row, stem, people[stem], *(values[name] for name in names)])

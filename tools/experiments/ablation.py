@@ -28,7 +28,7 @@ from data_prep.common.errors import InputError, run_program
 from data_prep.common.parallel import available_workers
 from data_prep.datasets.dataset import Dataset, Portrait
 from prototxt.catalog import NETS
-from tools.evaluation.estimates import Errors, compare, estimates
+from tools.evaluation.estimates import Errors, as_dicts, compare, estimates
 from tools.evaluation.portraits import people_of
 from tools.evaluation.report import (
     describe_machine,
@@ -284,7 +284,7 @@ def ablation_report(
         row = {
             "name": each.name,
             "title": each.title,
-            "errors": {m: asdict(v) for m, v in estimates(errors[each.name], people).items()},
+            "errors": as_dicts(estimates(errors[each.name], people)),
             "difference": None,
         }
         if reference in errors and each.name != reference:

@@ -16,7 +16,6 @@ import argparse
 import math
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +24,7 @@ from matplotlib.figure import Figure
 
 from data_prep.common.errors import InputError, run_program
 from data_prep.common.files import atomic_write
-from tools.evaluation.estimates import Estimate
+from tools.evaluation.estimates import Estimate, as_dicts
 from tools.evaluation.report import (
     describe_machine,
     estimate_cell,
@@ -144,7 +143,7 @@ def measure_rate(
             validation_portraits(dataset, every),
             out,
         )
-        result["errors"] = {measure: asdict(value) for measure, value in errors.items()}
+        result["errors"] = as_dicts(errors)
     return result
 
 

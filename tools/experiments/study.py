@@ -12,23 +12,19 @@ Writes out/study/errors.csv (every image) and docs/study.json (the table).
 from __future__ import annotations
 
 import argparse
-import csv
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 from data_prep.common.digests import sha256_of
 from data_prep.common.errors import InputError, run_program
-from data_prep.common.files import atomic_write
 from data_prep.datasets.dataset import Dataset
 from prototxt.catalog import NETS
 from tools.evaluation.contact_sheet import write_contact_sheet
 from tools.evaluation.errors_cache import errors_of
-from tools.evaluation.estimates import Errors, compare, estimates
+from tools.evaluation.estimates import Errors, as_dicts, compare, estimates, write_errors
 from tools.evaluation.matte_sources import ModelMattes
 from tools.evaluation.measuring import Task
 from tools.evaluation.methods import MattingMethod, bound_matte, net_method, segmenter_methods
-from tools.evaluation.metrics import MatteErrors
 from tools.evaluation.portraits import people_of
 from tools.evaluation.report import (
     COLUMNS,
@@ -153,10 +149,7 @@ def study_report(
         each.name: {
             "title": each.title,
             "files": {path.name: sha256_of(path) for path in each.files},
-            "errors": {
-                measure: asdict(value)
-                for measure, value in estimates(errors[each.name], people).items()
-            },
+            "errors": as_dicts(estimates(errors[each.name], people)),
         }
         for each in methods
     }
@@ -165,10 +158,7 @@ def study_report(
             "first": first,
             "second": second,
             "title": title,
-            "errors": {
-                measure: asdict(value)
-                for measure, value in compare(errors[first], errors[second], people).items()
-            },
+            "errors": as_dicts(compare(errors[first], errors[second], people)),
         }
         for first, second, title in PAIRS
         if first in rows and second in rows
@@ -185,18 +175,6 @@ def study_report(
         "pairs": pairs,
         "kinds": strata,  # the name in reports that were committed before
     }
-
-
-def write_csv(path: Path, errors: Mapping[str, Errors], people: Mapping[str, Hashable]) -> None:
-    """Write every error of every image as CSV; ``errors`` is by the name of the method."""
-    names = MatteErrors.names()
-    with atomic_write(path) as scratch, open(scratch, "w", newline="") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(["row", "image", "person", *names])
-        for row, by_stem in errors.items():
-            for stem in sorted(by_stem):
-                values = asdict(by_stem[stem])
-                writer.writerow([row, stem, people[stem], *(values[name] for name in names)])
 
 
 # --- reporting --------------------------------------------------------------------
@@ -266,7 +244,7 @@ def run(dataset_folder: Path, rows: Sequence[str] | None, limit: int | None, out
     people = people_of(dataset_folder, portraits)
     methods = available_methods(rows)
     errors = {each.name: errors_of(each, portraits, out) for each in methods}
-    write_csv(out / "errors.csv", errors, people)
+    write_errors(out / "errors.csv", errors, people)
     choices = choices_of(dataset_folder, portraits)
     return {"dataset": str(shown(dataset_folder)), **study_report(methods, errors, people, choices)}
 

@@ -20,6 +20,7 @@ import numpy as np
 from caffe_layers.color_models import sampled_alpha
 from prototxt.catalog import CERTAIN_LOGIT
 from tools.matting.guidance import KNOWN_BLACK, KNOWN_WHITE
+from tools.matting.logits import sigmoid
 from tools.matting.photo_view import resized
 
 # Half widths of the band in distances between the eyes.  These and the
@@ -405,7 +406,7 @@ def lean_to_belief(probabilities: np.ndarray, logit: np.ndarray) -> None:
     foreground, background, unknown = probabilities
     enlarged = cv2.resize(logit, unknown.shape[::-1], interpolation=cv2.INTER_LINEAR)
     share = BELIEF_WEIGHT * unknown
-    leaning = share / (1 + np.exp(-enlarged / BELIEF_SCALE))
+    leaning = share * sigmoid(enlarged / BELIEF_SCALE)
     foreground += leaning
     background += share - leaning
     unknown -= share

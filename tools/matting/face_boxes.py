@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from tools.matting.detections import Detection
+from tools.matting.logits import sigmoid
 
 STRIDE = 4
 
@@ -74,6 +75,6 @@ def decoded(logits: np.ndarray, values: np.ndarray, least_score: float) -> list[
         places = boxes[row, column].astype(np.float64).reshape(8, 2)
         middle, half = center + places[0], places[1] / 2
         box = np.concatenate([middle - half, middle + half])
-        score = 1 / (1 + np.exp(-float(scores[row, column])))
+        score = float(sigmoid(float(scores[row, column])))
         faces.append(FaceBox(box, center + places[2:], score))
     return faces

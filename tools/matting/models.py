@@ -55,7 +55,7 @@ def _model(name: str, command: str, folder: Path = MADE_WEIGHTS, **how) -> Model
     return Model(
         NETS[name].trimap_deploy,
         folder / f"{name}.caffemodel",
-        folder / f"{name}.shape_mask.npz",
+        NETS[name].shape_mask(folder),
         command,
         **how,
     )

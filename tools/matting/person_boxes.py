@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from tools.matting.detections import Detection
+from tools.matting.logits import sigmoid
 from tools.matting.people import Box
 from tools.matting.photo_view import resized
 
@@ -113,7 +114,7 @@ def decoded(
             center = stride * (np.array([column, row]) + 0.5) - 0.5
             places = answers[anchor, :, row, column].astype(np.float64).reshape(-1, 2)
             middle, half = center + places[0], places[1] / 2
-            score = 1 / (1 + np.exp(-float(cells[anchor, row, column])))
+            score = float(sigmoid(float(cells[anchor, row, column])))
             box = np.concatenate([middle - half, middle + half])
             people.append(PersonBox(box, center + places[2:], score))
     return people

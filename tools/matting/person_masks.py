@@ -102,9 +102,7 @@ class PersonMasker:
             if box.needs_close_up:
                 corner = box.corner(photo.shape)
                 people += [each.moved(corner) for each in self.people(box.crop(photo))]
-        largest = LARGEST_SQUARE * max(photo.shape[:2])
-        people = [each for each in merged(people) if SMALLEST_SQUARE <= each.square_side <= largest]
-        return [self.mask(photo, person) for person in people[:MOST_PEOPLE]]
+        return self._masks_of(photo, merged(people))
 
     def sure_logit(self, photo: np.ndarray) -> np.ndarray | None:
         """What masks alone say of a photo, where the detector is sure of people.
@@ -114,14 +112,18 @@ class PersonMasker:
         ndarray of shape (H, W), float32, or None
             Positive where a person is; None where it is sure of nobody.
         """
+        sure = [each for each in merged(self.people(photo)) if each.score >= SURE_SCORE]
+        masks = self._masks_of(photo, sure)
+        if not masks:
+            return None
+        planes = [np.where(each.inside, each.logit, -np.inf) for each in masks]
+        return np.max(planes, axis=0).astype(np.float32)
+
+    def _masks_of(self, photo: np.ndarray, people: Sequence[PersonBox]) -> list[PersonMask]:
+        """Masks of those people whose squares have a size that the net can do with."""
         largest = LARGEST_SQUARE * max(photo.shape[:2])
-        logit = None
-        for person in merged(self.people(photo))[:MOST_PEOPLE]:
-            if person.score >= SURE_SCORE and SMALLEST_SQUARE <= person.square_side <= largest:
-                mask = self.mask(photo, person)
-                seen = np.where(mask.inside, mask.logit, -np.inf).astype(np.float32)
-                logit = seen if logit is None else np.maximum(logit, seen)
-        return logit
+        fit = [each for each in people if SMALLEST_SQUARE <= each.square_side <= largest]
+        return [self.mask(photo, person) for person in fit[:MOST_PEOPLE]]
 
     def small_people(self, photo: np.ndarray) -> list[Box]:
         """Parts around the upright people that are small in an (H, W, 3) uint8 BGR photo.

@@ -284,7 +284,11 @@ class Predictor:
         scores = enlarged(self._mean_scores(photo, faces), work_shape(photo.shape))
         margin = person_margin(scores)
         boxes = people_boxes(margin)
-        if person_certainty(margin) < CERTAIN_PERSON and (parts := self._small_people(photo)):
+        if (
+            self._masker is not None
+            and person_certainty(margin) < CERTAIN_PERSON
+            and (parts := self._small_people(photo))
+        ):
             boxes = joined_boxes(parts)
             scores.fill(-MOST_LOGIT)  # what is seen in the whole photo is not to be trusted
         for box in boxes:

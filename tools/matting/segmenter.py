@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 
 from data_prep.common.errors import InputError
+from tools.matting.logits import sigmoid
 from tools.matting.onnx_graph import OnnxGraph
 from tools.matting.photo_view import eight_bit_resized
 from tools.matting.segmenter_settings import (
@@ -176,11 +177,6 @@ class Segmenter:
                 f"probabilities; set {remedy} in its settings."
             )
         return np.clip(plane, 0, 1)
-
-
-def sigmoid(logit: np.ndarray) -> np.ndarray:
-    """Probabilities of a logit, without overflow."""
-    return 1 / (1 + np.exp(-np.clip(logit, -50, 50)))
 
 
 def _picture_input(shape: tuple[int, ...]) -> tuple[bool, tuple[int, int] | None]:

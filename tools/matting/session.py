@@ -44,11 +44,12 @@ from tools.matting.guidance import (
     covers_border,
     levels_of,
 )
+from tools.matting.logits import sigmoid
 from tools.matting.models import DEFAULT_MODEL
 from tools.matting.orientation import turned
 from tools.matting.photo_view import Faces, FoundFaces, PhotoView, work_shape
 from tools.matting.predictor import Predictor
-from tools.matting.segmenter import Segmenter, sigmoid
+from tools.matting.segmenter import Segmenter
 from tools.matting.solve import solved
 from tools.matting.trimap import TrimapEstimate, empty_estimate, estimate_trimap
 

@@ -15,8 +15,6 @@ from data_prep.caffe_data.shape_mask import ShapeMask
 from data_prep.common.images import read_matte, write_image
 from tools.evaluation.estimates import Errors
 from tools.evaluation.truths import PhotoTruth
-from tools.matting.face_detector import FaceDetector, detected_faces
-from tools.matting.photo_view import PhotoView
 from tools.table.figures import (
     FIGURES,
     PaperFigure,
@@ -25,6 +23,7 @@ from tools.table.figures import (
     draw_figure,
     rule_of,
 )
+from tools.table.row_mattes import aligned_mask, view_of
 
 logger = logging.getLogger(__name__)
 
@@ -45,12 +44,6 @@ def kept_pictures(folder: Path, kind: str, rows: Sequence[str], name: str) -> di
     """
     files = {row: folder / row / kind / f"{name}.png" for row in rows}
     return {row: read_matte(path) for row, path in files.items() if path.is_file()}
-
-
-def mask_over(mask: ShapeMask, photo: np.ndarray) -> np.ndarray | None:
-    """The shape mask over the largest face of a photo, (H, W) in [0, 1]; None without a face."""
-    view = PhotoView(photo, lambda image: detected_faces(FaceDetector(), image))
-    return mask.warp_to(view.aligned_faces[0], view.shape) if view.aligned_faces else None
 
 
 def shown_photos(
@@ -81,7 +74,7 @@ def shown_photos(
                 truth.read_truth(),
                 {row: levels / 255 for row, levels in mattes.items()},
                 kept_pictures(folder, "trimaps", figure.rows, name),
-                mask_over(shape_mask, photo) if shows_mask else None,
+                aligned_mask(shape_mask, view_of(photo)) if shows_mask else None,
             )
         )
     return found

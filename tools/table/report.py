@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from data_prep.common.errors import InputError
 from data_prep.common.files import atomic_write
-from tools.evaluation.estimates import compare, estimates
+from tools.evaluation.estimates import as_dicts, compare, estimates, write_errors
 from tools.evaluation.measuring import UNKNOWN
 from tools.evaluation.metrics import MatteErrors
 from tools.evaluation.report import COLUMNS, describe_machine, estimate_cell, markdown_table
@@ -69,17 +69,17 @@ def table_report(measured: Sequence[MeasuredRow]) -> dict[str, Any]:
             "settings": each.choice["settings"] if each.row.axes else None,
             "seconds": each.seconds,
             "faces_missed": sum(not photo.face_found for photo in each.photos),
-            "errors": _as_dicts(estimates(each.errors(), people)),
-            "errors_unknown": _as_dicts(estimates(outside, people)) if outside else None,
+            "errors": as_dicts(estimates(each.errors(), people)),
+            "errors_unknown": as_dicts(estimates(outside, people)) if outside else None,
             "trimap": trimap_measures(each),
         }
         if judged is not None and each.row.name != JUDGED:
-            entry["ours_minus_row"] = _as_dicts(compare(judged.errors(), each.errors(), people))
+            entry["ours_minus_row"] = as_dicts(compare(judged.errors(), each.errors(), people))
         rows[each.row.name] = entry
     chains = [
         {
             "title": title,
-            "errors": _as_dicts(
+            "errors": as_dicts(
                 compare(by_name[first].errors(), by_name[second].errors(), by_name[first].people)
             ),
         }
@@ -93,10 +93,6 @@ def table_report(measured: Sequence[MeasuredRow]) -> dict[str, Any]:
         "rows": rows,
         "chains": chains,
     }
-
-
-def _as_dicts(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {measure: asdict(value) for measure, value in values.items()}
 
 
 # --- Markdown -----------------------------------------------------------------------
@@ -345,13 +341,12 @@ def write_tables(folder: Path, report: Mapping[str, Any], measured: Sequence[Mea
         for name, row in report["rows"].items():
             values = [row["errors"][measure] for measure in names]
             writer.writerow([name, *(v["mean"] for v in values), *(v["by_person"] for v in values)])
-    with atomic_write(folder / "errors.csv") as scratch, open(scratch, "w", newline="") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(["row", "image", "person", *names])
-        for each in measured:
-            people = each.people
-            for stem, errors in sorted(each.errors().items()):
-                writer.writerow([each.row.name, stem, people[stem], *asdict(errors).values()])
+    # All rows are measured on the same images.
+    write_errors(
+        folder / "errors.csv",
+        {each.row.name: each.errors() for each in measured},
+        measured[0].people,
+    )
 
 
 def draw_curves(family: Family, picture: Path) -> bool:

@@ -128,6 +128,16 @@ def _detector() -> FaceDetector:
     return FaceDetector()
 
 
+def view_of(photo: np.ndarray) -> PhotoView:
+    """A photo in which one detector finds the faces."""
+    return PhotoView(photo, lambda image: detected_faces(_detector(), image))
+
+
+def aligned_mask(mask: ShapeMask, view: PhotoView) -> np.ndarray | None:
+    """The shape mask over the largest face of a photo, (H, W) in [0, 1]; None without a face."""
+    return mask.warp_to(view.aligned_faces[0], view.shape) if view.aligned_faces else None
+
+
 @lru_cache(maxsize=1)  # a net takes half a gigabyte; rows come one after the other
 def _scorer(files: NetFiles) -> Scores:
     return files.load_scores()
@@ -214,7 +224,7 @@ class RowMattes:
 
     def matte(self, truth: PhotoTruth, photo: np.ndarray) -> Matte:
         """The matte, which is also written where `out` says."""
-        view = PhotoView(photo, lambda image: detected_faces(_detector(), image))
+        view = view_of(photo)
         if self.row.source == "constant":
             alpha = np.full(photo.shape[:2], GRAY)
             found = Matte(photo, alpha, _planes(np.full(alpha.shape, 2, np.uint8)), (), True)
@@ -252,9 +262,8 @@ class RowMattes:
     def _shape_mask(self, view: PhotoView) -> np.ndarray:
         """Classes that the shape mask gives; where no face was found, in its own frame's place."""
         mask = ShapeMask.load(self.shape_mask)
-        if view.aligned_faces:
-            share = mask.warp_to(view.aligned_faces[0], view.shape)
-        else:
+        share = aligned_mask(mask, view)
+        if share is None:
             share = eight_bit_resized(np.rint(255 * mask.mean).astype(np.uint8), view.shape) / 255
         return classes_of_mask(share > GRAY)
 

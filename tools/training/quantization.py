@@ -149,12 +149,8 @@ def _copy_shape_mask(net: Net, source: Path, folder: Path) -> None:
     """Put the shape mask of a net that takes one into a folder, after checking it."""
     if net.has_shape_mask:
         ShapeMask.load(source)
-        with atomic_write_keeping(folder / _shape_mask_name(net)) as scratch:
+        with atomic_write_keeping(net.shape_mask(folder)) as scratch:
             shutil.copyfile(source, scratch)
-
-
-def _shape_mask_name(net: Net) -> str:
-    return f"{net.name}.shape_mask.npz"
 
 
 def pack(net: Net, caffemodel: Path, shape_mask: Path, folder: Path) -> Path:
@@ -214,7 +210,7 @@ def expand(net: Net, source: Path, target: Path) -> Path:
     packed = net.packed_weights(source)
     weights = read_quantized(packed)
     check_weights(net, weights, packed)
-    _copy_shape_mask(net, source / _shape_mask_name(net), target)
+    _copy_shape_mask(net, net.shape_mask(source), target)
     # Last: while it is missing, `make` does this again.
     caffemodel = target / f"{net.name}.caffemodel"
     write_caffemodel(caffemodel, weights)
