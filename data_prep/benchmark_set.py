@@ -3,7 +3,8 @@
     python -m data_prep.benchmark_set data/portrait_set data/benchmark
 
 Photos are stored as JPEG of quality 92 and mattes as PNG of 8 bits, as the set has them;
-test.txt names them and dataset.json holds their checksums and who is in them.  The set has
+test.txt names them, dataset.json holds their checksums and who is in them, and contents.json
+what the studio put there, by which errors are told apart.  The set has
 to be the one of its record (data/portrait_set.json): then figures on the split can be
 compared with each other, whoever measured them.
 """
@@ -23,6 +24,7 @@ from data_prep.common.files import atomic_write
 from data_prep.common.images import compressed, read_matte, read_photo, refuse_overwriting
 from data_prep.datasets.dataset import Dataset, Portrait
 from data_prep.datasets.manifest import DatasetManifest
+from data_prep.datasets.rendered_contents import write_contents
 from data_prep.datasets.rendered_record import describe_set, differences
 
 JPEG = (cv2.IMWRITE_JPEG_QUALITY, 92, cv2.IMWRITE_JPEG_OPTIMIZE, 1)
@@ -93,6 +95,7 @@ def main(argv: list[str] | None = None) -> int:
             for portrait in portraits
         },
     ).save(options.out)
+    write_contents(options.set, options.out, [portrait.stem for portrait in portraits])
     size = sum((options.out / name).stat().st_size for name in files)
     print(f"{options.out}: {len(portraits)} portraits, {size / 1e6:.1f} MB.")
     return 0

@@ -26,6 +26,7 @@ from data_prep.caffe_data.shape_mask import ShapeMask
 from data_prep.common.errors import run_program
 from data_prep.common.parallel import open_workers
 from data_prep.datasets.dataset import Dataset, check_portraits
+from data_prep.datasets.rendered_contents import read_contents
 from tools.evaluation.report import BENCHMARK, read_report, renew_section, shown, write_report
 from tools.evaluation.truths import PhotoTruth, truths_of_portraits
 from tools.matting.device import add_gpu_option, choose_gpu
@@ -92,7 +93,8 @@ def measured_rows(options: argparse.Namespace) -> tuple[list[PhotoTruth], list[M
 def run_measure(options: argparse.Namespace) -> None:
     """Measure the rows on the test split."""
     truths, measured = measured_rows(options)
-    report = table_report(measured)
+    contents = read_contents(TEST_SET, [truth.name for truth in truths])
+    report = table_report(measured, contents)
     if options.oracle:
         rows = [each.row for each in measured]
         some = truths[:: options.oracle]

@@ -12,6 +12,7 @@ from data_prep.common.errors import InputError
 from data_prep.common.images import read_matte, read_photo, write_image
 from data_prep.datasets.dataset import Dataset, DatasetError, write_lists
 from data_prep.datasets.manifest import DatasetManifest
+from data_prep.datasets.rendered_contents import read_contents
 from data_prep.datasets.rendered_record import describe_set, format_record
 
 
@@ -29,6 +30,9 @@ def rendered(tmp_path):
         files |= {name: sha256_of(folder / name) for name in names}
         record = {"person": min(person, 1), "variant": int("_b" in stem)}
         portraits[stem] = {**record, "files": {name: files[name] for name in names}}
+        choice = {"hand": None, "accessories": {}, "background": {"seed": person}, "hair": {}}
+        (folder / "meta").mkdir(exist_ok=True)
+        (folder / f"meta/{stem}.json").write_text(json.dumps({"choice": choice}))
     write_lists(folder, ["a"], ["b", "b_b1"])
     DatasetManifest({"format": "rendered"}, files, portraits).save(folder)
     (tmp_path / "set.json").write_text(format_record(describe_set(folder)))
@@ -46,6 +50,16 @@ def test_the_split_is_the_test_side_with_the_mattes_to_the_bit(rendered, tmp_pat
         assert np.abs(read_photo(portrait.photo) - photo).mean() < 2
     people = json.loads((tmp_path / "out/dataset.json").read_text())["portraits"]
     assert people == {stem: {"person": 1, "variant": int("_b" in stem)} for stem in ("b", "b_b1")}
+
+
+def test_what_the_photos_show_comes_along(rendered, tmp_path):
+    main([str(rendered), str(tmp_path / "out")])
+    contents = read_contents(tmp_path / "out", ["b", "b_b1", "unknown"])
+    kept = {"hand": None, "accessories": {}}
+    assert contents == {
+        "b": {**kept, "background": {"seed": 1}},
+        "b_b1": {**kept, "background": {"seed": 2}},
+    }
 
 
 def test_who_wants_to_train_on_it_is_told_that_a_list_is_missing(rendered, tmp_path):

@@ -15,11 +15,11 @@ import pytest
 from data_prep.common.errors import InputError
 from data_prep.common.images import write_image
 from data_prep.datasets.dataset import Portrait
+from data_prep.datasets.rendered_contents import read_contents
 from tools.evaluation.errors_cache import ErrorsFile, errors_of, method_key
 from tools.evaluation.estimates import compare, estimate, estimates
 from tools.evaluation.methods import MattingMethod, files_of, plain_band_matte
 from tools.evaluation.metrics import MatteErrors, evaluate
-from tools.evaluation.strata import choices_of
 from tools.experiments import study
 from tools.matting.models import MODELS, ROOT
 
@@ -150,6 +150,7 @@ import sys, time
 import numpy as np
 from pathlib import Path
 from data_prep.datasets.dataset import Portrait
+from data_prep.datasets.rendered_contents import read_contents
 from tools.evaluation.methods import MattingMethod
 from tools.evaluation.errors_cache import errors_of
 def load():
@@ -276,7 +277,8 @@ def test_errors_by_stratum_are_counted_once_and_from_the_bound(portraits, tmp_pa
     (tmp_path / "meta").mkdir()
     for portrait, chosen in zip(portraits, made):
         (tmp_path / f"meta/{portrait.stem}.json").write_text(json.dumps({"choice": chosen}))
-    choices = choices_of(tmp_path, portraits)  # the fifth was not rendered
+    stems = [portrait.stem for portrait in portraits]
+    choices = read_contents(tmp_path, stems)  # the fifth was not rendered
     assert list(choices.values()) == made
     # The first measure, the gradient error, is as given, SAD is five times that.
     assert (NAMES.index("dapm_gradient"), NAMES.index("sad")) == (0, 4)

@@ -1,19 +1,16 @@
 """Errors by stratum: how they depend on what a rendered portrait shows.
 
-The studio records its choices for each portrait in `meta/STEM.json`.  A stratum is judged
+What the studio chose is in `data_prep.datasets.rendered_contents`.  A stratum is judged
 by how far its mattes are from the bound, the mattes of the true trimap: no better trimap
 can remove the rest of the error.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Protocol
 
-from data_prep.datasets.dataset import Portrait
 from tools.evaluation.estimates import Errors, compare, estimates
 
 #: Measures that are reported for each stratum.
@@ -29,7 +26,7 @@ class Condition(Protocol):
         Parameters
         ----------
         choice : mapping
-            The entry ``choice`` of the portrait's `meta` file.
+            Of the studio, for the portrait.
         """
 
 
@@ -61,17 +58,6 @@ STRATA = (
 OTHERS = "none of these"
 
 
-def choices_of(folder: Path, portraits: Sequence[Portrait]) -> dict[str, dict]:
-    """What the studio chose for the portraits that it rendered, by stem."""
-    # The files are read without the studio's modules, which need another environment.
-    files = {each.stem: folder / f"meta/{each.stem}.json" for each in portraits}
-    return {
-        stem: json.loads(file.read_text())["choice"]
-        for stem, file in files.items()
-        if file.is_file()
-    }
-
-
 def stems_by_stratum(choices: Mapping[str, Mapping]) -> dict[str, list[str]]:
     """Stems by the strata's titles, `OTHERS` last; empty strata are omitted."""
     titles = (*(each.title for each in STRATA), OTHERS)
@@ -94,7 +80,7 @@ def report_by_stratum(
     bound : Errors
         Those of the true trimap's mattes, on the same images.
     choices : mapping
-        See `choices_of`.
+        Of the studio, by stem (`data_prep.datasets.rendered_contents`).
     people : mapping
         Who is on an image, by stem.
 

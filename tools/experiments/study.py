@@ -18,6 +18,7 @@ from pathlib import Path
 from data_prep.common.digests import sha256_of
 from data_prep.common.errors import InputError, run_program
 from data_prep.datasets.dataset import Dataset
+from data_prep.datasets.rendered_contents import read_contents
 from prototxt.catalog import NETS
 from tools.evaluation.contact_sheet import write_contact_sheet
 from tools.evaluation.errors_cache import errors_of
@@ -36,7 +37,7 @@ from tools.evaluation.report import (
     shown,
     write_report,
 )
-from tools.evaluation.strata import MEASURES, choices_of, report_by_stratum
+from tools.evaluation.strata import MEASURES, report_by_stratum
 from tools.evaluation.truths import MATTES, truths_of_portraits
 from tools.matting.device import add_gpu_option, choose_gpu
 from tools.matting.models import ROOT
@@ -245,7 +246,7 @@ def run(dataset_folder: Path, rows: Sequence[str] | None, limit: int | None, out
     methods = available_methods(rows)
     errors = {each.name: errors_of(each, portraits, out) for each in methods}
     write_errors(out / "errors.csv", errors, people)
-    choices = choices_of(dataset_folder, portraits)
+    choices = read_contents(dataset_folder, [portrait.stem for portrait in portraits])
     return {"dataset": str(shown(dataset_folder)), **study_report(methods, errors, people, choices)}
 
 

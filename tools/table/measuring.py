@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Hashable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, fields, replace
+from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -28,7 +27,7 @@ from tools.evaluation.trimaps import (
 )
 from tools.evaluation.truths import MATTES, PhotoTruth
 from tools.outputs.sheets import TRIMAP_GRAYS
-from tools.table.row_mattes import RowMattes
+from tools.table.row_mattes import RowMattes, Seconds
 from tools.table.rows import Row
 from tools.table.runs import Family, run_named
 from tools.table.training import Training, warm_iterations_of
@@ -53,7 +52,7 @@ class MeasuredRow:
         Pixels by true class and by the class before widening: foreground, background, unknown.
     bands : (N, 3, 3) int ndarray
         The same in bands round the true boundary (`tools.evaluation.trimaps.BAND_WIDTHS`).
-    seconds : float
+    seconds : Seconds
         That a photo takes in one process.
     """
 
@@ -63,7 +62,7 @@ class MeasuredRow:
     photos: list[PhotoErrors]
     confusion: np.ndarray
     bands: np.ndarray
-    seconds: float
+    seconds: Seconds
 
     @property
     def people(self) -> dict[str, Hashable]:
@@ -94,23 +93,19 @@ def confusions_of(truths: Sequence[PhotoTruth], trimaps: Path) -> tuple[np.ndarr
     return confusion, bands
 
 
-def seconds_of(mattes: RowMattes, folder: Path, truths: Sequence[PhotoTruth]) -> float:
-    """Mean time of a photo, from the file to the matte, with nothing kept; itself it is kept."""
+def seconds_of(mattes: RowMattes, folder: Path, truths: Sequence[PhotoTruth]) -> Seconds:
+    """Mean time of a photo in one process, with nothing kept; itself it is kept."""
     path = folder / "seconds.json"
     kept = json.loads(path.read_text()) if path.is_file() else {}
     if kept.get("key") != mattes.key:
-        with TemporaryDirectory() as cache:
-            timed = replace(mattes, cache=Path(cache), out=None)
-            timed.matte(truths[0], truths[0].read_photo())  # loads the net
-        with TemporaryDirectory() as cache:
-            timed = replace(timed, cache=Path(cache))
-            begin = time.perf_counter()
-            for truth in truths[:TIMED]:
-                timed.matte(truth, truth.read_photo())
-            seconds = (time.perf_counter() - begin) / len(truths[:TIMED])
-        kept = {"key": mattes.key, "seconds": seconds}
+        taken = []
+        for truth in (truths[0], *truths[:TIMED]):  # the first time loads the net
+            with TemporaryDirectory() as cache:
+                timed = replace(mattes, cache=Path(cache), out=None)
+                taken.append(astuple(timed.seconds(truth, truth.read_photo())))
+        kept = {"key": mattes.key, "parts": np.mean(taken[1:], axis=0).tolist()}
         write_report(path, kept)
-    return kept["seconds"]
+    return Seconds(*kept["parts"])
 
 
 def measure_row(

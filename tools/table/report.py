@@ -19,6 +19,7 @@ from tools.evaluation.estimates import as_dicts, compare, estimates, write_error
 from tools.evaluation.measuring import UNKNOWN
 from tools.evaluation.metrics import MatteErrors
 from tools.evaluation.report import COLUMNS, describe_machine, estimate_cell, markdown_table
+from tools.evaluation.strata import MEASURES, stems_by_stratum
 from tools.evaluation.trimaps import BAND_WIDTHS, TrimapMeasures
 from tools.table.measuring import MeasuredRow
 from tools.table.runs import RUNS, Family
@@ -53,8 +54,45 @@ def trimap_measures(measured: MeasuredRow) -> dict[str, Any]:
     }
 
 
-def table_report(measured: Sequence[MeasuredRow]) -> dict[str, Any]:
-    """Content of docs/table1.json: means, differences, ratios, trimaps, choices, iterations."""
+def errors_by_stratum(
+    measured: Sequence[MeasuredRow], contents: Mapping[str, Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """Errors of the rows where photos show the same thing (`tools.evaluation.strata`).
+
+    Parameters
+    ----------
+    measured : sequence of MeasuredRow
+    contents : mapping
+        What the studio chose for the photos, by name; others are left out.
+    """
+    errors = {each.row.name: each.errors() for each in measured}
+    people = measured[0].people
+    return [
+        {
+            "title": title,
+            "images": len(names),
+            "rows": {
+                row: as_dicts(estimates({name: found[name] for name in names}, people))
+                for row, found in errors.items()
+            },
+        }
+        for title, names in stems_by_stratum(contents).items()
+    ]
+
+
+def table_report(
+    measured: Sequence[MeasuredRow], contents: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Content of docs/table1.json.
+
+    Means, differences, errors by stratum, trimaps, seconds, choices and iterations.
+
+    Parameters
+    ----------
+    measured : sequence of MeasuredRow
+    contents : mapping
+        See `errors_by_stratum`.
+    """
     rows, by_name = {}, {each.row.name: each for each in measured}
     judged = by_name.get(JUDGED)
     for each in measured:
@@ -67,7 +105,7 @@ def table_report(measured: Sequence[MeasuredRow]) -> dict[str, Any]:
             "iterations": each.iterations,
             "weights": each.choice.get("weights"),
             "settings": each.choice["settings"] if each.row.axes else None,
-            "seconds": each.seconds,
+            "seconds": asdict(each.seconds),
             "faces_missed": sum(not photo.face_found for photo in each.photos),
             "errors": as_dicts(estimates(each.errors(), people)),
             "errors_unknown": as_dicts(estimates(outside, people)) if outside else None,
@@ -92,6 +130,7 @@ def table_report(measured: Sequence[MeasuredRow]) -> dict[str, Any]:
         "people": len(set(measured[0].people.values())),
         "rows": rows,
         "chains": chains,
+        "strata": errors_by_stratum(measured, contents),
     }
 
 
@@ -104,8 +143,7 @@ def markdown(report: Mapping[str, Any]) -> str:
     parts = [
         f"Means over {report['images']} test images of {report['people']} people "
         f"({report['machine']['date']}) ± the standard error over images, in brackets the one "
-        "over people. Iterations are those of the warm start and those after it, seconds those "
-        "of one photo in one process:",
+        "over people. Iterations are those of the warm start and those after it:",
         _errors_table(rows),
         f"{rows[JUDGED]['title'].capitalize()} − row, image by image (negative: ours is better):"
         if JUDGED in rows
@@ -123,6 +161,9 @@ def markdown(report: Mapping[str, Any]) -> str:
         "Share of the pixels whose class is right, in bands round the true boundaries of the three "
         "classes, by their width in pixels to either side:",
         _bands_table(rows),
+        *_strata_parts(report["strata"], rows),
+        "Seconds of a photo in one process, with everything loaded:",
+        _seconds_table(rows),
         "What was chosen on validation people, before the test images were opened "
         "(`docs/table1_choices.json` has everything that was tried); a width is in pixels of "
         "600 x 800, inside / outside of the border:",
@@ -138,12 +179,11 @@ def _iterations(row: Mapping[str, Any]) -> str:
 
 
 def _errors_table(rows: Mapping[str, Any]) -> str:
-    head = ["", "iterations", "seconds", *(column.heading for column in COLUMNS)]
+    head = ["", "iterations", *(column.heading for column in COLUMNS)]
     cells = [
         [
             _title(row),
             _iterations(row),
-            f"{row['seconds']:.1f}",
             *(estimate_cell(row["errors"][column.measure], column.unit) for column in COLUMNS),
         ]
         for row in rows.values()
@@ -236,6 +276,36 @@ def _bands_table(rows: Mapping[str, Any]) -> str:
     return markdown_table(head, cells)
 
 
+def _strata_parts(strata: Sequence[Mapping[str, Any]], rows: Mapping[str, Any]) -> list[str]:
+    """A table for each measure: rows by what is on the photos."""
+    if not strata:
+        return []
+    head = ["", *(f"{each['title']} ({each['images']} images)" for each in strata)]
+    parts = []
+    for column in (column for column in COLUMNS if column.measure in MEASURES):
+        cells = [
+            [
+                _title(row),
+                *(
+                    estimate_cell(each["rows"][name][column.measure], column.unit)
+                    for each in strata
+                ),
+            ]
+            for name, row in rows.items()
+        ]
+        parts += [f"{column.heading} by what is on the image:", markdown_table(head, cells)]
+    return parts
+
+
+def _seconds_table(rows: Mapping[str, Any]) -> str:
+    head = ["", "faces", "net, CRF or cut", "solve", "in all"]
+    cells = []
+    for row in rows.values():
+        parts = list(row["seconds"].values())
+        cells.append([_title(row), *(f"{part:.2f}" for part in [*parts, sum(parts)])])
+    return markdown_table(head, cells)
+
+
 def _choices_table(rows: Mapping[str, Any]) -> str:
     head = ["", "snapshot", "width", "λ", "ε", "window", "dense CRF"]
     cells = []
@@ -298,7 +368,7 @@ def _crf(crf: Mapping[str, float] | None) -> str:
 
 
 def _faces(rows: Mapping[str, Any]) -> str:
-    missed = max(row["faces_missed"] for name, row in rows.items() if name != "constant")
+    missed = max(row["faces_missed"] for row in rows.values())
     return f"Faces that were not found, where methods answer without them: {missed}."
 
 

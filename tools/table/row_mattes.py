@@ -6,6 +6,7 @@ snapping.  Scores of nets are kept, so that tuning and another choice cost solve
 
 from __future__ import annotations
 
+import time
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -28,9 +29,11 @@ from tools.evaluation.trimaps import classes_of_matte
 from tools.evaluation.truths import PhotoTruth
 from tools.matting.caffe_net import build_net, load_weights, read_caffemodel, read_net, run_net
 from tools.matting.face_detector import FaceDetector, detected_faces
-from tools.matting.photo_view import PhotoView, eight_bit_resized
+from tools.matting.photo_view import FoundFaces, PhotoView, eight_bit_resized
 from tools.matting.predictor import Predictor
-from tools.matting.session import Matte, MattingSession
+from tools.matting.session import Matte
+from tools.matting.solve import solved
+from tools.matting.trimap import estimate_trimap
 from tools.outputs.sheets import TRIMAP_GRAYS
 from tools.table.hard_trimap import classes_of_mask, classes_of_scores, solved_matte
 from tools.table.rows import Row, Settings
@@ -144,8 +147,27 @@ def _scorer(files: NetFiles) -> Scores:
 
 
 @lru_cache(maxsize=1)
-def _session(files: NetFiles) -> MattingSession:
-    return MattingSession(files.predictor())
+def _predictor(files: NetFiles) -> Predictor:
+    return files.predictor()
+
+
+@dataclass(frozen=True)
+class Seconds:
+    """What a photo takes, by part.
+
+    Attributes
+    ----------
+    faces : float
+        Finding faces and landmarks; 0 where a row asks for none.
+    classes : float
+        From there to the classes of the pixels: the net, CRF or graph cut.
+    matte : float
+        From there to the matte: widening and the solve.
+    """
+
+    faces: float
+    classes: float
+    matte: float
 
 
 @dataclass(frozen=True)
@@ -225,22 +247,47 @@ class RowMattes:
     def matte(self, truth: PhotoTruth, photo: np.ndarray) -> Matte:
         """The matte, which is also written where `out` says."""
         view = view_of(photo)
-        if self.row.source == "constant":
-            alpha = np.full(photo.shape[:2], GRAY)
-            found = Matte(photo, alpha, _planes(np.full(alpha.shape, 2, np.uint8)), (), True)
-        elif self.row.source == "matte":
-            found = _session(self._net).matte(photo)
-        else:
-            classes = self.classes(truth, view)
-            alpha = solved_matte(photo, classes, self.settings)
-            # Looked for only where they are asked for: trials of settings are many.
-            faces = view.faces if self.out is not None else ()
-            found = Matte(photo, alpha, _planes(classes), faces, bool(alpha.any()))
+        probabilities, solve = self._decided(truth, view)
+        alpha = solve()
+        # Looked for only where they are asked for: trials of settings are many.
+        faces = view.faces if self.out is not None else ()
         if self.out is not None:
-            classes = np.argmax(found.probabilities, axis=0)
-            _write_png(self.out / "mattes" / f"{truth.name}.png", np.rint(255 * found.alpha))
+            classes = np.argmax(probabilities, axis=0)
+            _write_png(self.out / "mattes" / f"{truth.name}.png", np.rint(255 * alpha))
             _write_png(self.out / "trimaps" / f"{truth.name}.png", TRIMAP_GRAYS[classes])
-        return found
+        return Matte(photo, alpha, probabilities, faces, bool(alpha.any()))
+
+    def seconds(self, truth: PhotoTruth, photo: np.ndarray) -> Seconds:
+        """What the matte takes, with everything loaded and without what `cache` may hold."""
+        faces = 0.0
+
+        def find_faces(image: np.ndarray) -> FoundFaces:
+            nonlocal faces
+            begin = time.perf_counter()
+            found = detected_faces(_detector(), image)
+            faces = time.perf_counter() - begin
+            return found
+
+        begin = time.perf_counter()
+        _, solve = self._decided(truth, PhotoView(photo, find_faces))
+        decided = time.perf_counter()
+        solve()
+        return Seconds(faces, decided - begin - faces, time.perf_counter() - decided)
+
+    def _decided(
+        self, truth: PhotoTruth, view: PhotoView
+    ) -> tuple[np.ndarray, Callable[[], np.ndarray]]:
+        """Probabilities (3, H, W) of the classes, and what makes the matte of them."""
+        photo = view.photo
+        if self.row.source == "constant":
+            unknown = np.full(view.shape, 2, np.uint8)
+            return _planes(unknown), lambda: np.full(view.shape, GRAY)
+        if self.row.source == "matte":
+            predictor = _predictor(self._net)
+            estimate = estimate_trimap(view, predictor.scores(view))
+            return estimate.probabilities, lambda: solved(photo, estimate, predictor.lambda_)
+        classes = self.classes(truth, view)
+        return _planes(classes), lambda: solved_matte(photo, classes, self.settings)
 
     def classes(self, truth: PhotoTruth, view: PhotoView) -> np.ndarray:
         """Classes of the pixels before the unknown region is widened, (H, W) uint8."""
