@@ -159,7 +159,8 @@ class Cholesky:
         )
         self._pardiso.set_phase(phase)
         try:
-            return self._pardiso._call_pardiso(matrix, rhs)
+            with _hybrid.FlushedSubnormals():  # MKL's threads do as the one that calls
+                return self._pardiso._call_pardiso(matrix, rhs)
         except Exception as error:
             raise SolveError(f"PARDISO failed in phase {phase}: {error}") from None
 

@@ -11,11 +11,13 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
+#include <memory>
 #include <numeric>
 #include <stdexcept>
 #include <vector>
 
 #include "exterior.h"
+#include "flush_subnormals.h"
 #include "multifrontal.h"
 #include "region.h"
 #include "sparse_rows.h"
@@ -64,6 +66,7 @@ class PreconditionedSystem {
     p_.assign(matrix_.size(), 0.0);
     const uint8_t* mask = hard.data();
     py::gil_scoped_release release;
+    const FlushSubnormals flush;
     if (!factor_.factorize(matrix_, diagonal_data_, mask)) return false;
     find_places();
     return true;
@@ -86,6 +89,7 @@ class PreconditionedSystem {
     const double* in = r.data();
     double* out = result.mutable_data();
     py::gil_scoped_release release;
+    const FlushSubnormals flush;
     allocate();
     double *compact_r = r_.data(), *compact_z = z_.data();
     each_active([=](size_t i, size_t pixel) { compact_r[i] = in[pixel]; });
@@ -108,6 +112,7 @@ class PreconditionedSystem {
     Outcome outcome;
     {
       py::gil_scoped_release release;
+      const FlushSubnormals flush;
       allocate();
       outcome = solve(b, x, residual_tolerance, error_tolerance, most_iterations);
     }
@@ -414,6 +419,16 @@ class PreconditionedSystem {
   std::vector<double> row_sums_;
 };
 
+// FlushSubnormals as a context manager, for libraries that are called from Python.
+class FlushedSubnormals {
+ public:
+  void enter() { flush_ = std::make_unique<FlushSubnormals>(); }
+  void exit(const py::args&) { flush_.reset(); }
+
+ private:
+  std::unique_ptr<FlushSubnormals> flush_;
+};
+
 // The pixels of a mask where rhs / data differs from a neighbor's of the mask by more than `step`.
 Mask uneven_pixels(Array rhs, Array data, Mask mask, double step) {
   for (const py::array& each : {py::array(rhs), py::array(mask)})
@@ -444,6 +459,10 @@ PYBIND11_MODULE(_hybrid, m) {
   m.def("largest_step", &largest_step, py::arg("allowed"), py::arg("pixels"), py::arg("radius"));
   m.def("uneven_pixels", &uneven_pixels, py::arg("rhs"), py::arg("data"), py::arg("mask"),
         py::arg("step"));
+  py::class_<FlushedSubnormals>(m, "FlushedSubnormals")
+      .def(py::init())
+      .def("__enter__", &FlushedSubnormals::enter)
+      .def("__exit__", &FlushedSubnormals::exit);
   py::class_<PreconditionedSystem>(m, "PreconditionedSystem")
       .def(py::init())
       .def("factorize", &PreconditionedSystem::factorize, py::arg("planes"), py::arg("data"),

@@ -1,5 +1,6 @@
 """The hybrid solver against the full factorization."""
 
+import platform
 import subprocess
 import sys
 
@@ -236,3 +237,23 @@ def test_an_inaccurate_solution_is_refused():
     system = MattingSystem(matting_laplacian(image), foreground + background)
     with pytest.raises(SolveError, match="residual"):
         check_residual(system, np.ones((3, 3)), foreground)
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="subnormals are flushed on x86 alone")
+def test_subnormals_count_as_zero_while_they_are_flushed_and_not_afterwards():
+    def halved():
+        return (np.full(4, np.finfo(float).tiny) / np.full(4, 2.0)).tolist()
+
+    subnormal = halved()
+    assert min(subnormal) > 0
+    with _hybrid.FlushedSubnormals():
+        assert halved() == [0.0] * 4
+    assert halved() == subnormal
+    with pytest.raises(KeyError), _hybrid.FlushedSubnormals():
+        raise KeyError
+    assert halved() == subnormal
+    system = MattingSystem(matting_laplacian(smooth_image((40, 30), 1)), np.full((40, 30), 1e-4))
+    for solver in (HybridSolver(), PardisoSolver()):
+        solver.factorize(system)
+        solver.solve(np.ones((40, 30)))
+        assert halved() == subnormal
