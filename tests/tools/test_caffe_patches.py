@@ -13,6 +13,7 @@ import pytest
 os.environ.setdefault("GLOG_minloglevel", "2")
 import caffe
 
+CHANNELS = 3
 # (kernel, stride, padding, dilation), each (rows, columns).
 GEOMETRIES = [
     ((3, 3), (1, 1), (1, 1), (1, 1)),
@@ -25,8 +26,8 @@ GEOMETRIES = [
 ]
 
 
-def net_of(kind: str, shape, channels: int, geometry, folder) -> caffe.Net:
-    """A net of one depthwise layer."""
+def net_of(kind: str, shape, channels: int, groups: int, geometry, folder) -> caffe.Net:
+    """A net of one layer with as many output channels as input channels."""
     names = ("kernel", "stride", "pad")
     sizes = " ".join(
         f"{name}_{axis}: {value}"
@@ -39,7 +40,7 @@ def net_of(kind: str, shape, channels: int, geometry, folder) -> caffe.Net:
     path.write_text(f"""force_backward: true
       layer {{ name: "in" type: "Input" top: "in" input_param {{ shape {{ {dims} }} }} }}
       layer {{ name: "out" type: "{kind}" bottom: "in" top: "out"
-        convolution_param {{ num_output: {channels} group: {channels} {sizes} {dilation} }} }}
+        convolution_param {{ num_output: {channels} group: {groups} {sizes} {dilation} }} }}
     """)
     return caffe.Net(str(path), caffe.TEST)
 
@@ -60,16 +61,16 @@ def matrix_of(weights: np.ndarray, shape, output_shape, geometry) -> np.ndarray:
 
 
 @pytest.mark.parametrize("kind", ["Convolution", "Deconvolution"])
+@pytest.mark.parametrize("groups", [1, CHANNELS])
 @pytest.mark.parametrize(
     ("geometry", "shape"), list(itertools.product(GEOMETRIES, [(11, 13), (9, 6), (40, 70)]))
 )
-def test_a_depthwise_layer_computes_its_definition_and_the_transposed_one(
-    tmp_path, kind, geometry, shape
+def test_a_layer_computes_its_definition_and_the_transposed_one(
+    tmp_path, kind, groups, geometry, shape
 ):
-    channels = 3
     if kind == "Deconvolution" and shape[0] == 40:
         shape = (12, 25)  # its output is as large
-    net = net_of(kind, shape, channels, geometry, tmp_path)
+    net = net_of(kind, shape, CHANNELS, groups, geometry, tmp_path)
     weights, bias = (blob.data for blob in net.params["out"])
     rng = np.random.default_rng(0)
     for array in (weights, bias, net.blobs["in"].data, net.blobs["out"].diff):
@@ -77,19 +78,30 @@ def test_a_depthwise_layer_computes_its_definition_and_the_transposed_one(
     net.forward()
     net.backward()
     given, result = net.blobs["in"], net.blobs["out"]
-    for channel in range(channels):
+
+    def part_of(output: int, channel: int) -> np.ndarray:
+        """The matrix from an input channel to an output channel."""
         small, large = shape, result.data.shape[2:]
         if kind == "Convolution":
-            matrix = matrix_of(weights[channel, 0], small, large, geometry)
-        else:
-            matrix = matrix_of(weights[channel, 0], large, small, geometry).T
-        for image in range(2):
-            expected = matrix @ given.data[image, channel].ravel() + bias[channel]
-            found = result.data[image, channel].ravel()
-            np.testing.assert_allclose(found, expected, atol=2e-5)
-            expected = matrix.T @ result.diff[image, channel].ravel()
-            found = given.diff[image, channel].ravel()
-            np.testing.assert_allclose(found, expected, atol=2e-5)
+            return matrix_of(
+                weights[output, channel % (CHANNELS // groups)], small, large, geometry
+            )
+        taps = weights[channel, output % (CHANNELS // groups)]
+        return matrix_of(taps, large, small, geometry).T
+
+    every = range(CHANNELS)
+    pairs = [(o, c) for o in every for c in every if groups == 1 or o == c]
+    matrices = {pair: part_of(*pair) for pair in pairs}
+    for image in range(2):
+        expected = np.repeat(bias[:, None], result.data[0, 0].size, axis=1)
+        transposed = np.zeros((CHANNELS, given.data[0, 0].size))
+        for (output, channel), matrix in matrices.items():
+            expected[output] += matrix @ given.data[image, channel].ravel()
+            transposed[channel] += matrix.T @ result.diff[image, output].ravel()
+        found = result.data[image].reshape(CHANNELS, -1)
+        np.testing.assert_allclose(found, expected, atol=5e-5)
+        found = given.diff[image].reshape(CHANNELS, -1)
+        np.testing.assert_allclose(found, transposed, atol=5e-5)
 
 
 def test_scikit_image_is_loaded_where_it_is_used_first():
