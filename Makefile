@@ -55,7 +55,7 @@ DEBIAN_PACKAGES := g++ cmake ninja-build python3-dev python3-venv \
 TEST_PACKAGES := chromium chromium-driver
 
 .PHONY: all help setup serve serve-bench test test-all caffe-test gpu-check sanitize bench bench-readme \
-  matte-bench data train train-portrait train-fcn8s-half table1 study tune-lr ablation prototxt \
+  matte-bench data train train-portrait train-fcn8s-half table1 study tune-lr solver-types ablation prototxt \
   clean compare-peers render-env portraits portrait-set composites portraits-check render-test test-wheel docs lint
 
 ## all | `make`: setup, then mattes of the astronaut photo in out/ | 8 minutes on 2 cores, 3 GB of disk; seconds when all is there
@@ -206,6 +206,11 @@ study: setup
 tune-lr: setup
 	$(PYTHON) -m tools.experiments.learning_rates run --dataset $(call quoted,$(PORTRAIT_SET))
 	$(PYTHON) -m tools.experiments.learning_rates docs
+
+## solver-types | SGD against Adam for the nets of Table 1, into docs/benchmark.md | half an hour, 4 GB
+solver-types: setup
+	$(PYTHON) -m tools.experiments.solver_types run
+	$(PYTHON) -m tools.experiments.solver_types docs
 
 ## ablation | trainings with one part left out each, into docs/training.md | a day or two, 18 GB
 ablation: setup

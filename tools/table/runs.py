@@ -75,6 +75,8 @@ class Family:
     solver_settings : mapping
         Fields of both solver files that differ, for all runs alike: here a trial of another
         solver type begins.
+    new_layers_rate : float
+        Learning rates of the convolutions behind those of VGG-16 are multiplied by it.
     origin : str
         Of the initial weights (`tools.training.weights.ORIGINS`).
     weights : Path
@@ -98,6 +100,7 @@ class Family:
     solver: Path
     folder: Path
     solver_settings: Mapping[str, object] = field(default_factory=dict)
+    new_layers_rate: float = 1.0
     origin: str = "vgg16"
     weights: Path = MADE_WEIGHTS
     prepared: Path | None = None

@@ -86,11 +86,17 @@ class Training:
             If the CRF that it starts with has not been chosen yet.
         """
         net = self.family.net_of(self.run)
-        if self.run.learned_crf:
-            path = self.folder.with_name(f"{self.run.name}_net.prototxt")
-            _write(path, _with_crf(net.trimap_train_val, first_crf(self.family)))
+        path = net.train_val if self.run.end_to_end else net.trimap_train_val
+        rate = self.family.new_layers_rate
+        if not self.run.learned_crf and rate == 1:
             return path
-        return net.train_val if self.run.end_to_end else net.trimap_train_val
+        definition = text_format.Parse(path.read_text(), caffe_pb2.NetParameter())
+        if self.run.learned_crf:
+            _set_crf(definition, first_crf(self.family))
+        _multiply_new_rates(definition, rate)
+        path = self.folder.with_name(f"{self.run.name}_net.prototxt")
+        _write(path, text_format.MessageToString(definition))
+        return path
 
     def initial_weights(self) -> Path:
         """What it starts from; those of a warm start are written where they are missing."""
@@ -200,15 +206,21 @@ def first_crf(family: Family) -> CrfSettings:
     return CrfSettings(**report["settings"]["crf"])
 
 
-def _with_crf(net: Path, settings: CrfSettings) -> str:
-    """A definition with a mean-field layer that starts with these settings."""
-    definition = text_format.Parse(net.read_text(), caffe_pb2.NetParameter())
+def _set_crf(definition: caffe_pb2.NetParameter, settings: CrfSettings) -> None:
+    """Let the mean-field layer of a net start with these settings."""
     (layer,) = (each for each in definition.layer if each.name == CRF_LAYER)
     options = json.loads(layer.python_param.param_str) | asdict(settings)
     layer.python_param.param_str = json.dumps(options)
     for parameters, rate in zip(layer.param, CRF_RATES, strict=True):
         parameters.lr_mult = rate
-    return text_format.MessageToString(definition)
+
+
+def _multiply_new_rates(definition: caffe_pb2.NetParameter, rate: float) -> None:
+    """Multiply the rates of the convolutions that VGG-16 does not have."""
+    for layer in definition.layer:
+        if layer.type == "Convolution" and not layer.name.startswith("conv"):
+            for parameters in layer.param:
+                parameters.lr_mult *= rate
 
 
 def _write(path: Path, text: str) -> None:

@@ -1,0 +1,60 @@
+"""The trial of SGD against Adam, by the real Caffe on the narrow nets."""
+
+import json
+from dataclasses import replace
+
+import pytest
+from caffe.proto import caffe_pb2
+from google.protobuf import text_format
+from table_family import lite_family, prepared_databases, small_dataset
+
+from tools.evaluation.report import BENCHMARK, replace_section
+from tools.experiments import solver_types
+from tools.experiments.solver_types import TRIALS, measured, section
+from tools.table.tuning import Tuner, validation_truths
+
+
+@pytest.fixture
+def family(tmp_path, monkeypatch):
+    dataset = small_dataset(tmp_path)
+    found = lite_family(tmp_path, dataset, prepared_databases(dataset))
+    monkeypatch.setattr(solver_types, "HALF", found)
+    monkeypatch.setattr(solver_types, "FOLDER", tmp_path / "trials")
+    return found
+
+
+def read(path, message):
+    return text_format.Parse(path.read_text(), message)
+
+
+def test_trials_are_trained_by_their_solver_and_measured(family, tmp_path):
+    adam, sgd, *_ = TRIALS
+    blown_up = replace(sgd, name="blown_up", rate=1e30)
+    tuner = Tuner(family, validation_truths(family, 1), map, tmp_path / "out")
+    results = measured([adam, sgd, blown_up], 2, tuner)
+    assert [each["errors"] is None for each in results] == [False, False, True]
+    assert results[0]["errors"]["sad"] > 0 < results[1]["loss"]
+
+    folder = tmp_path / "trials/sgd_90_10"
+    solver = read(folder / "fcn_trimap/slice_solver.prototxt", caffe_pb2.SolverParameter())
+    assert (solver.type, solver.momentum) == ("SGD", pytest.approx(0.9))
+    net = read(folder / "fcn_trimap_net.prototxt", caffe_pb2.NetParameter())
+    rates = {layer.name: [each.lr_mult for each in layer.param] for layer in net.layer}
+    assert rates["conv1_1"] == [1, 2] and rates["fc6"] == rates["score_fr"] == [10, 20]
+    assert rates["upscore8"] == [0]
+
+    report = {"machine": {"date": "today"}, "iterations": 2, "images": 1, "trials": results}
+    lines = section(json.loads(json.dumps(report))).splitlines()
+    assert lines[-1].endswith("| not finite |  |  |")
+    assert "| SGD | 0.9 | 1e-04 | 1e-03 |" in lines[-2]
+    again = measured([adam, sgd, blown_up], 2, tuner)
+    assert again == results
+
+
+def test_the_document_holds_the_table_of_the_committed_results():
+    if not solver_types.RESULTS.is_file():
+        pytest.skip("nothing is measured yet")
+    table = section(json.loads(solver_types.RESULTS.read_text()))
+    text = BENCHMARK.read_text()
+    names = solver_types.SECTION, solver_types.COMMAND
+    assert replace_section(text, *names, table, BENCHMARK) == text
