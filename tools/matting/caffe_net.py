@@ -56,8 +56,8 @@ def _deploy_of(path: Path) -> str:
     return f"its deploy definition, {found}" if found else "a deploy definition"
 
 
-def build_net(definition: caffe_pb2.NetParameter) -> caffe.Net:
-    """A `caffe.Net` (TEST) from a definition in memory, on the chosen processor."""
+def _built(definition: caffe_pb2.NetParameter) -> caffe.Net:
+    """A net from a definition in memory."""
     caffe = load_caffe()
     enter_device(caffe)
     with tempfile.TemporaryDirectory() as folder:
@@ -82,15 +82,37 @@ def run_net(net: caffe.Net, blob: str) -> np.ndarray:
     return net.blobs[blob].data
 
 
-def load_weights(net: caffe.Net, weights: Weights, path: Path) -> None:
-    """Fill a net, after checking what Caffe would abort on or pass over.
+def load_net(definition: caffe_pb2.NetParameter, weights: Weights, path: Path) -> caffe.Net:
+    """A net with its weights (TEST), on the chosen processor.
+
+    What Caffe would abort on or pass over is checked before.  A layer that never learns and that
+    the file does not have, such as an enlargement that the training did without, keeps what its
+    definition fills it with.
+
+    Parameters
+    ----------
+    definition : NetParameter
+    weights : mapping
+    path : Path
+        Their file, for the error message.
 
     Raises
     ------
     InputError
         If a layer of the net has no weights in the file, or others.
     """
-    for layer, blobs in net.params.items():
+    net = _built(definition)
+    fixed = {
+        layer.name
+        for layer in definition.layer
+        if layer.param and all(each.lr_mult == 0 for each in layer.param)
+    }
+    given_layers = {
+        layer: blobs
+        for layer, blobs in net.params.items()
+        if layer in weights or layer not in fixed
+    }
+    for layer, blobs in given_layers.items():
         wanted = [tuple(blob.data.shape) for blob in blobs]
         given = [array.shape for array in weights.get(layer, ())]
         if wanted != given:
@@ -100,9 +122,10 @@ def load_weights(net: caffe.Net, weights: Weights, path: Path) -> None:
                 f"{' and '.join(map(str, wanted))}, the file has {found}; "
                 "give the weights of this model."
             )
-    for layer, blobs in net.params.items():
+    for layer, blobs in given_layers.items():
         for blob, array in zip(blobs, weights[layer]):
             blob.data[...] = array
+    return net
 
 
 def read_caffemodel(path: Path) -> Weights:

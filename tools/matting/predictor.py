@@ -14,7 +14,7 @@ from caffe_layers.matting import DEFAULT_LAMBDA, LAMBDA_FLOOR
 from data_prep.caffe_data.shape_mask import NEUTRAL_MASK, ShapeMask
 from data_prep.common.errors import InputError
 from prototxt.catalog import CERTAIN_LOGIT, MEAN_BGR
-from tools.matting.caffe_net import build_net, load_weights, read_caffemodel, read_net, run_net
+from tools.matting.caffe_net import load_net, read_caffemodel, read_net, run_net
 from tools.matting.models import MODELS
 from tools.matting.orientation import TURN_LEAD, surest_turn, turned
 from tools.matting.people import Box, joined_boxes, people_boxes
@@ -135,8 +135,7 @@ class Predictor:
                 f"with `{files.command}`."
             )
         trained = read_caffemodel(self.weights)
-        self._net = build_net(self._definition)
-        load_weights(self._net, trained, self.weights)
+        self._net = load_net(self._definition, trained, self.weights)
         learned = trained.get("alpha")  # the MattingLayer's blob
         # The layer applies the floor when it runs: a snapshot may be below.
         self.lambda_ = max(float(learned[0].item()), LAMBDA_FLOOR) if learned else DEFAULT_LAMBDA

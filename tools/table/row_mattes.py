@@ -27,7 +27,7 @@ from tools.baselines.portraitfcn import net_input
 from tools.evaluation.errors_cache import mattes_key
 from tools.evaluation.trimaps import classes_of_matte
 from tools.evaluation.truths import PhotoTruth
-from tools.matting.caffe_net import build_net, load_weights, read_caffemodel, read_net, run_net
+from tools.matting.caffe_net import load_net, read_caffemodel, read_net, run_net
 from tools.matting.face_detector import FaceDetector, detected_faces
 from tools.matting.photo_view import FoundFaces, PhotoView, eight_bit_resized
 from tools.matting.predictor import Predictor
@@ -95,8 +95,8 @@ class NetFiles:
         return after_crf
 
     def _load_with_position(self) -> Scores:
-        net = build_net(read_net(self.net.trimap_deploy))
-        load_weights(net, read_caffemodel(self.weights), self.weights)
+        definition = read_net(self.net.trimap_deploy)
+        net = load_net(definition, read_caffemodel(self.weights), self.weights)
         mask = ShapeMask.load(self.shape_mask)
 
         def scores(view: PhotoView) -> np.ndarray:

@@ -32,8 +32,7 @@ from data_prep.common.files import atomic_write, atomic_write_keeping
 from prototxt.catalog import Net
 from tools.matting.caffe_net import (
     Weights,
-    build_net,
-    load_weights,
+    load_net,
     read_caffemodel,
     read_net,
     write_caffemodel,
@@ -142,7 +141,7 @@ def check_weights(net: Net, weights: Weights, path: Path) -> None:
     InputError
         If a layer of the net has no weights, or others.
     """
-    load_weights(build_net(read_net(net.trimap_deploy)), weights, path)
+    load_net(read_net(net.trimap_deploy), weights, path)
 
 
 def _copy_shape_mask(net: Net, source: Path, folder: Path) -> None:
