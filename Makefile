@@ -299,7 +299,7 @@ $(STAMPS)/bench: requirements/bench.txt requirements/constraints.txt | $(STAMPS)
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check -c requirements/constraints.txt scikit-sparse || echo "Without CHOLMOD (it needs libsuitesparse-dev)."
 	touch $@
 
-## bench | the matting solve against other solvers, into docs/bench.json | an hour, 9 GiB of memory
+## bench | the matting solve against other solvers, into docs/bench.json | half an hour, 14 GiB of memory
 bench: setup $(STAMPS)/bench
 	$(PYTHON) -m tools.benchmarks.solvers run
 

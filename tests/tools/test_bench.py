@@ -51,6 +51,23 @@ def test_growth_exponent_of_a_power_law():
     assert bench.growth_exponent(sizes) == pytest.approx(1.25)
 
 
+def test_another_checkout_that_is_none_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(bench, "GROWTH_SIZES", ((20, 20),))
+    (here,) = bench.measure_growth(1)
+    assert here["rounds"] == 1 and here["peak_bytes"] > 1e7 and "before" not in here
+    (both,) = bench.measure_growth(1, bench.ROOT)
+    assert both["before"]["rounds"] == 1
+    bench.check_earlier(bench.ROOT)
+    with pytest.raises(InputError, match=f"{tmp_path} is no built checkout with"):
+        bench.run(True, tmp_path)
+
+
+def test_the_parts_of_a_net_are_all_of_its_layers():
+    found = bench.forward_parts("lite", 1)
+    assert found.keys() == {*bench.PARTS, "all layers"}
+    assert 0 < found["scores and upsampling"] <= found["all layers"]
+
+
 @pytest.mark.parametrize(
     "program, section", [(bench, bench.solvers_section), (bench_matte, bench_matte.mattes_section)]
 )

@@ -1,6 +1,7 @@
 """Measure our linear solver against other methods that solve the same systems.
 
     python -m tools.benchmarks.solvers run [--quick]   # writes docs/bench.{json,png}
+    python -m tools.benchmarks.solvers run --before ../earlier  # a built checkout beside it
     python -m tools.benchmarks.solvers readme          # and docs/benchmark.md
 
 All methods run in one process, in turn, on the same matrices D and the same
@@ -75,7 +76,17 @@ REPEATS, SECONDS = 5, 12.0
 SIZES = ((400, 300), (800, 600), (1600, 1200), (4000, 3000))
 SHARES = (0.05, 0.15, 0.3, 0.5, 1.0)
 MAIN_SIZE, MAIN_SHARE = (800, 600), 0.15
-GROWTH_SIZES = ((800, 600), (1600, 1200), (2832, 2124), (4000, 3000), (5656, 4242))
+GROWTH_SIZES = (
+    (400, 300),
+    (800, 600),
+    (1600, 1200),
+    (2832, 2124),
+    (4000, 3000),
+    (5656, 4242),
+    (8165, 6124),
+)
+#: Largest number of pixels for an earlier version: it takes 10 GiB for them.
+MOST_PIXELS_BEFORE = 25_000_000
 
 # Packages whose versions the figures depend on.
 PACKAGES = ("numpy", "scipy", "pypardiso", "mkl", "pymatting", "numba", "pyamg", "scikit-sparse")
@@ -275,7 +286,7 @@ def solver_methods() -> list[SolverMethod]:
         SolverMethod(OURS, by_solver(HybridSolver()), large, large),
         SolverMethod(TUNED, by_solver(PardisoSolver()), middle, middle),
         SolverMethod("pypardiso.spsolve, twice", pypardiso_spsolve, small),
-        SolverMethod("CHOLMOD (scikit-sparse)", cholmod, middle),
+        SolverMethod("CHOLMOD (scikit-sparse)", cholmod, small),
         SolverMethod(
             "PyMatting cg + ichol",
             pymatting_cg(lambda case: pymatting.ichol(case.matrix.tocsc())),
@@ -288,7 +299,7 @@ def solver_methods() -> list[SolverMethod]:
         SolverMethod(
             "PyMatting cg + vcycle",
             pymatting_cg(lambda case: pymatting.vcycle(case.matrix, case.shape)),
-            middle,
+            small,
         ),
         SolverMethod("pyamg cg + smoothed aggregation", pyamg_cg, small),
         SolverMethod("scipy.sparse.linalg.spsolve", scipy_spsolve, small // 4),
@@ -399,54 +410,117 @@ def forward_alone(shape: tuple[int, int], repeats: int) -> dict:
     return {**timing.as_json(), "peak_bytes": peak_bytes()}
 
 
-def measure_growth(repeats: int) -> list[dict]:
-    """`forward_alone` for every size, each in a process of its own."""
+def measure_growth(repeats: int, before: Path | None = None) -> list[dict]:
+    """`forward_alone` for every size, each in a process of its own.
+
+    Parameters
+    ----------
+    repeats : int
+    before : Path, optional
+        A built checkout of an earlier version, which takes turns with this one; what it takes is
+        the entry ``before``.
+    """
+    words = "tools.benchmarks.solvers", "forward"
     results = []
     for height, width in tqdm(GROWTH_SIZES, "growth"):
-        result = run_alone("tools.benchmarks.solvers", "forward", height, width, repeats)
-        results.append({"height": height, "width": width, **result})
+        size = height, width, repeats
+        result = {"height": height, "width": width, **run_alone(*words, *size)}
+        if before is not None and height * width <= MOST_PIXELS_BEFORE:
+            result["before"] = run_alone(*words, *size, checkout=before)
+        results.append(result)
     return results
 
 
-def growth_exponent(results: list[dict], most_pixels: int = 12_000_000) -> float:
-    """Exponent k of time = n**k, from the smallest size to the largest within `most_pixels`."""
-    inside = [r for r in results if r["height"] * r["width"] <= most_pixels]
-    pixels = [np.log(r["height"] * r["width"]) for r in (inside[0], inside[-1])]
-    times = [np.log(r["median"]) for r in (inside[0], inside[-1])]
-    return float((times[1] - times[0]) / (pixels[1] - pixels[0]))
+def check_earlier(before: Path) -> None:
+    """Refuse a folder that is no built checkout of an earlier version.
+
+    Raises
+    ------
+    InputError
+    """
+    # Elsewhere Python would find the modules of this checkout, which is installed.
+    if not (before / "tools/benchmarks/solvers.py").is_file() or not any(
+        before.glob("caffe_layers/_hybrid*.so")
+    ):
+        raise InputError(
+            f"{before} is no built checkout with tools/benchmarks; run `make` there, or leave "
+            "--before out."
+        )
 
 
-def training_share(net: str, iterations: int) -> dict:
-    """Seconds of the matting layer and of a whole training iteration, by `caffe time`."""
+def growth_exponent(results: list[dict]) -> float:
+    """The k that fits time = c n**k best (least squares of the logarithms)."""
+    pixels = [np.log(r["height"] * r["width"]) for r in results]
+    return float(np.polyfit(pixels, [np.log(r["median"]) for r in results], 1)[0])
+
+
+def layer_seconds(model: Path, phase: str, iterations: int) -> dict[str, float]:
+    """Mean seconds of a net's layers by `caffe time`, from fresh weights.
+
+    Parameters
+    ----------
+    model : Path
+    phase : {"TRAIN", "TEST"}
+    iterations : int
+
+    Returns
+    -------
+    dict
+        Seconds by layer and direction, such as ``"conv1_1 forward"``.
+
+    Raises
+    ------
+    InputError
+        If Caffe ends early.
+    """
     environment = {k: v for k, v in os.environ.items() if k != "GLOG_minloglevel"}
+    command = ["time", "-model", str(model), "-iterations", str(iterations), "-phase", phase]
     log = subprocess.run(
-        [
-            Path(sys.prefix, "bin/caffe"),
-            "time",
-            "-model",
-            str(NETS[net].train_val),
-            "-iterations",
-            str(iterations),
-            "-phase",
-            "TRAIN",
-        ],
+        [Path(sys.prefix, "bin/caffe"), *command],
         cwd=ROOT,  # the net names its databases from there
         capture_output=True,
         text=True,
         env=environment,
     ).stderr
-    layer = [float(ms) for ms in re.findall(r"\balpha\s+(?:forward|backward): ([\d.]+) ms", log)]
-    whole = re.search(r"Average Forward-Backward: ([\d.]+) ms", log)
-    if len(layer) != 2 or not whole:
+    found = re.findall(r"\s(\S+)\s+(forward|backward): ([\d.]+) ms", log)
+    if "Average Forward-Backward" not in log:
         raise InputError(
-            f"`caffe time` with the net {net} ended early; run `make data` first. "
+            f"`caffe time` with {shown(model)} ended early; run `make data` first. "
             f"Its last words: {log.strip().splitlines()[-1:]}"
         )
-    return {"layer_seconds": sum(layer) / 1e3, "iteration_seconds": float(whole[1]) / 1e3}
+    return {f"{layer} {direction}": float(ms) / 1e3 for layer, direction, ms in found}
 
 
-def run(quick: bool) -> None:
-    """Measure everything and write the results."""
+def training_share(net: str, iterations: int) -> dict[str, float]:
+    """Seconds of the matting layer and of a whole training iteration."""
+    seconds = layer_seconds(NETS[net].train_val, "TRAIN", iterations)
+    layer = sum(seconds[f"alpha {direction}"] for direction in ("forward", "backward"))
+    return {"layer_seconds": layer, "iteration_seconds": sum(seconds.values())}
+
+
+#: Beginnings of the names of an FCN's layers, by what they do.
+PARTS = {
+    "convolutions of VGG-16": ("conv", "relu", "pool"),
+    "fc6 and fc7": ("fc", "drop"),
+    "scores and upsampling": ("score", "up", "fuse", "crop"),
+}
+
+
+def forward_parts(net: str, iterations: int) -> dict[str, float]:
+    """Seconds of the forward pass of a net without its matting layer, by `PARTS`."""
+    seconds = layer_seconds(NETS[net].trimap_deploy, "TEST", iterations)
+    forward = {name: value for name, value in seconds.items() if name.endswith(" forward")}
+    parts = {
+        part: sum(value for name, value in forward.items() if name.startswith(begins))
+        for part, begins in PARTS.items()
+    }
+    return {**parts, "all layers": sum(forward.values())}
+
+
+def run(quick: bool, before: Path | None = None) -> None:
+    """Measure everything and write the results; `before` as in `measure_growth`."""
+    if before is not None:
+        check_earlier(before)
     repeats = 2 if quick else REPEATS
     report: dict = {"machine": describe_machine(PACKAGES), "assembly": compare_assembly(repeats)}
     print(json.dumps(report["machine"], indent=1))
@@ -461,9 +535,10 @@ def run(quick: bool) -> None:
         and (MAIN_SHARE <= share < 1 or kind == "trimap")
     ]
     report["systems"] = measure_systems(plan, repeats)
-    report["growth"] = measure_growth(repeats)
+    report["growth"] = measure_growth(repeats, before)
     report["growth_exponent"] = growth_exponent(report["growth"])
     report["training"] = {net: training_share(net, n) for net, n in (("lite", 5), ("fcn8s", 1))}
+    report["forward"] = {net: forward_parts(net, repeats) for net in ("fcn8s", "fcn8s_half")}
     write_report(RESULTS, report)
     draw(report)
     print(solvers_section(report))
@@ -542,10 +617,32 @@ def _share_rows(report: dict) -> list[list[str]]:
     return rows
 
 
+def _growth_parts(growth: list[dict]) -> list[str]:
+    """Heading and table of the forward pass by size, beside an earlier version if there is one."""
+    head, earlier = ["", "seconds", "peak memory"], ""
+    if any("before" in each for each in growth):
+        head += ["before", "peak memory"]
+        earlier = ", and what an earlier version takes (`--before`)"
+    return [
+        f"Forward pass alone, Laplacian included, 15 % unknown, in a process of its own{earlier}:",
+        markdown_table(head, [_growth_row(each)[: len(head)] for each in growth]),
+    ]
+
+
 def _growth_row(each: dict) -> list[str]:
     megapixels = each["height"] * each["width"] / 1e6
-    memory = f"{each['peak_bytes'] / 2**30:.1f} GiB"
-    return [f"{megapixels:.1f} megapixels", f"{each['median']:.2f}", memory]
+    cells = [f"{megapixels:.1f} megapixels", *_time_and_memory(each)]
+    before = each.get("before")
+    return [*cells, *(_time_and_memory(before) if before else ["", ""])]
+
+
+def _time_and_memory(timing: dict) -> list[str]:
+    return [f"{timing['median']:.2f}", f"{timing['peak_bytes'] / 2**30:.1f} GiB"]
+
+
+def _forward_rows(report: dict) -> list[list[str]]:
+    nets = report["forward"].values()
+    return [[part, *(f"{net[part]:.2f}" for net in nets)] for part in (*PARTS, "all layers")]
 
 
 def solvers_section(report: dict) -> str:
@@ -572,10 +669,12 @@ def solvers_section(report: dict) -> str:
         "Against PARDISO with cached analysis, by size and share of unknown pixels "
         "(ours / PARDISO, seconds; PARDISO is not asked at 12 megapixels):",
         markdown_table(["", *(f"{share:.0%}" for share in SHARES)], _share_rows(report)),
-        "Forward pass alone, Laplacian included, 15 % unknown:",
-        markdown_table(["", "seconds", "peak memory"], map(_growth_row, report["growth"])),
-        f"From 0.5 to 12 megapixels time grows as n^{report['growth_exponent']:.2f}. "
+        *_growth_parts(report["growth"]),
+        f"Time grows as n^{report['growth_exponent']:.2f}. "
         f"In a training iteration from fresh weights the matting layer takes {shares}.",
+        "Forward pass of the paper's net at 600 x 800, and at half that size, by `caffe time`, in "
+        "seconds:",
+        markdown_table(["", *report["forward"]], _forward_rows(report)),
         "![Times by method, size and unknown share](bench.png)",
     ]
     return "\n\n".join(parts)
@@ -622,13 +721,19 @@ def main(argv: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     measuring = commands.add_parser("run", help="measure")
     measuring.add_argument("--quick", action="store_true", help="two sizes, two rounds")
+    measuring.add_argument(
+        "--before",
+        type=Path,
+        metavar="CHECKOUT",
+        help="a built checkout of an earlier version to compare with",
+    )
     commands.add_parser("readme", help=f"put the table into {shown(BENCHMARK)}")
     forward = commands.add_parser("forward", help="one forward pass in this process, as JSON")
     for name in ("height", "width", "repeats"):
         forward.add_argument(name, type=int)
     options = parser.parse_args(argv)
     if options.command == "run":
-        run(options.quick)
+        run(options.quick, options.before)
     elif options.command == "forward":
         print(json.dumps(forward_alone((options.height, options.width), options.repeats)))
     else:
