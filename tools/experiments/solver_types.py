@@ -93,31 +93,29 @@ TRIALS = (
 )
 
 
-def trained(trial: Trial, iterations: int) -> Training | None:
-    """The training of a trial, at its end; None where its loss is no number any more."""
+def trained(trial: Trial, iterations: int) -> Training:
+    """The training of a trial, at its end."""
     training = Training(RUN, trial.family(), iterations)
     if training.reached() < iterations:
         training.advance(iterations)
-    losses = read_logs([training.folder / f"{RUN.name}.log"])[-1].series["loss"].values()
-    return training if all(map(math.isfinite, losses)) else None
-
-
-def last_loss(training: Training) -> float:
-    """The loss at the end, which Caffe shows as a mean of 20 iterations; the last five of them."""
-    series = read_logs([training.folder / f"{RUN.name}.log"])[-1].series["loss"]
-    return float(np.mean([series[iteration] for iteration in sorted(series)[-5:]]))
+    return training
 
 
 def measured(trials: Sequence[Trial], iterations: int, tuner: Tuner) -> list[dict[str, Any]]:
-    """Train and measure all trials: settings, loss and errors."""
+    """Train and measure all trials: settings, loss and errors.
+
+    The loss is the mean of the last five that Caffe shows, each of which is one of 20 iterations.
+    Where any is no number, there are neither loss nor errors.
+    """
     results = []
     for trial in trials:
         training = trained(trial, iterations)
+        losses = [loss for _, loss in sorted(read_logs([training.log])[-1].series["loss"].items())]
         result: dict[str, Any] = {**asdict(trial), "loss": None, "errors": None}
-        if training is not None:
+        if all(map(math.isfinite, losses)):
             mattes = tuner.mattes(ROW, ROW.start, training.weights_at(iterations))
             (errors,) = tuner.compare([mattes], trial.name)
-            result |= {"loss": last_loss(training), "errors": asdict(errors)}
+            result |= {"loss": float(np.mean(losses[-5:])), "errors": asdict(errors)}
         results.append(result)
     return results
 

@@ -23,6 +23,7 @@ from tools.evaluation.strata import MEASURES, stems_by_stratum
 from tools.evaluation.trimaps import BAND_WIDTHS, TrimapMeasures
 from tools.table.measuring import MeasuredRow
 from tools.table.runs import RUNS, Family
+from tools.table.training import Training
 from tools.training.caffe_log import LoggedStage, read_logs
 
 #: The row that the others are compared with.
@@ -421,7 +422,7 @@ def write_tables(folder: Path, report: Mapping[str, Any], measured: Sequence[Mea
 
 def draw_curves(family: Family, picture: Path) -> bool:
     """Draw the losses of all trainings, warm starts above; whether there is any log."""
-    logs = {run: family.folder / run.name / f"{run.name}.log" for run in RUNS}
+    logs = {run: Training(run, family, 0).log for run in RUNS}
     found = {run: stage for run, path in logs.items() if (stage := _logged(path))}
     if not found:
         return False

@@ -29,7 +29,7 @@ from tools.evaluation.trimaps import classes_of_matte
 from tools.evaluation.truths import PhotoTruth
 from tools.matting.caffe_net import load_net, read_caffemodel, read_net, run_net
 from tools.matting.face_detector import FaceDetector, detected_faces
-from tools.matting.photo_view import FoundFaces, PhotoView, eight_bit_resized
+from tools.matting.photo_view import Faces, FoundFaces, PhotoView, eight_bit_resized
 from tools.matting.predictor import Predictor
 from tools.matting.session import Matte
 from tools.matting.solve import solved
@@ -249,9 +249,9 @@ class RowMattes:
         view = view_of(photo)
         probabilities, solve = self._decided(truth, view)
         alpha = solve()
-        # Looked for only where they are asked for: trials of settings are many.
-        faces = view.faces if self.out is not None else ()
+        faces: Faces = ()
         if self.out is not None:
+            faces = view.faces  # not of the many trials of settings, which do not ask for them
             classes = np.argmax(probabilities, axis=0)
             _write_png(self.out / "mattes" / f"{truth.name}.png", np.rint(255 * alpha))
             _write_png(self.out / "trimaps" / f"{truth.name}.png", TRIMAP_GRAYS[classes])

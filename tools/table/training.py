@@ -64,6 +64,11 @@ class Training:
         """Where its solver file, snapshots and log are."""
         return self.family.folder / self.run.name
 
+    @property
+    def log(self) -> Path:
+        """What Caffe says, of all slices."""
+        return self.folder / f"{self.run.name}.log"
+
     def weights_at(self, iteration: int) -> Path:
         """Path of its weights after an iteration."""
         return self.folder / f"{self.run.name}_iter_{iteration}.caffemodel"
