@@ -21,7 +21,6 @@ import caffe
 import numpy as np
 
 from caffe_layers.affinities import affinities
-from caffe_layers.image_threads import images_at_once, map_images
 from caffe_layers.laplacian import DEFAULT_EPSILON, matting_laplacian
 from caffe_layers.layer_support import (
     LayerError,
@@ -38,6 +37,7 @@ from caffe_layers.layer_support import (
 from caffe_layers.linear_solver import SOLVERS
 from caffe_layers.matting import DEFAULT_LAMBDA, LAMBDA_FLOOR, MattingFunction
 from caffe_layers.smoothing import smoothed
+from caffe_layers.threads import calls_at_once, map_in_threads
 
 NAME = "MattingLayer"
 logger = logging.getLogger(__name__)
@@ -129,7 +129,7 @@ class MattingLayer(caffe.Layer):
             )
         solver = SOLVERS[self.options["solver"]]
         batch = len(bottom[0].data)
-        solvers = batch if training else images_at_once(batch)
+        solvers = batch if training else calls_at_once(batch)
         while len(self.functions) < solvers:
             self.functions.append(MattingFunction(solver()))
         # Views of Caffe's memory, taken once: it may be copied from a GPU.
@@ -151,7 +151,7 @@ class MattingLayer(caffe.Layer):
             )
 
         for first in range(0, batch, solvers):
-            map_images(compute, range(first, min(first + solvers, batch)))
+            map_in_threads(compute, range(first, min(first + solvers, batch)))
         if training:
             self._log(bottom[0].data, lambda_)
 
@@ -166,7 +166,7 @@ class MattingLayer(caffe.Layer):
             found = function.backward(gradients[n, 0])
             return *found, function.d_mu() if learned else 0.0
 
-        found = map_images(derivatives, range(len(gradients)))
+        found = map_in_threads(derivatives, range(len(gradients)))
         for n, (d_foreground, d_background, d_lambda, d_mu) in enumerate(found):
             self.blobs[0].diff[0] += d_lambda  # += : Caffe sums over iter_size
             if learned:

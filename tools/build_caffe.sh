@@ -89,7 +89,7 @@ cmake -S "$build/source" -B "$build/cmake" -G Ninja -Wno-dev \
   -DCMAKE_INSTALL_PREFIX="$prefix" -DCMAKE_INSTALL_LIBDIR=lib \
   -DCMAKE_CXX_FLAGS="-std=c++17 ${PORTRAIT_MATTING_ARCH--march=native} -DCV_LOAD_IMAGE_COLOR=1 -DCV_LOAD_IMAGE_GRAYSCALE=0 -Wno-deprecated-declarations" \
   -DCMAKE_UNITY_BUILD=ON -DCMAKE_UNITY_BUILD_BATCH_SIZE=12 \
-  "${gpu_flags[@]}" -DUSE_LEVELDB=OFF -DUSE_LMDB=ON -DUSE_OPENCV=ON -DUSE_HDF5=ON \
+  "${gpu_flags[@]}" -DUSE_OPENMP=ON -DUSE_LEVELDB=OFF -DUSE_LMDB=ON -DUSE_OPENCV=ON -DUSE_HDF5=ON \
   -DBUILD_docs=OFF -DBUILD_matlab=OFF -DBUILD_python=ON -DBUILD_python_layer=ON \
   -DBUILD_only_tests="convolution_layer,deconvolution_layer,crop_layer,softmax_layer,data_layer,db,io,net,solver,gradient_based_solver,caffe_main" \
   -Dpython_version=3 -DPYTHON_EXECUTABLE="$python" "${blas_flags[@]}"

@@ -33,9 +33,9 @@ import cv2
 import numpy as np
 
 from caffe_layers import _laplacian  # type: ignore[attr-defined]  # compiled
-from caffe_layers.image_threads import map_images
 from caffe_layers.laplacian import matting_laplacian
 from caffe_layers.matting import MattingFunction
+from caffe_layers.threads import map_in_threads
 from data_prep.common.errors import InputError, run_program
 from data_prep.common.files import atomic_write
 from data_prep.datasets.dataset import Dataset, load_portrait
@@ -164,9 +164,9 @@ def time_matting_layer(_options: argparse.Namespace) -> dict:
                     matte = functions[n].forward(laplacian, foreground, background)
                     functions[n].backward(matte)
 
-                map_images(passes, range(batch))
+                map_in_threads(passes, range(batch))
                 start = time.perf_counter()
-                map_images(passes, range(batch))
+                map_in_threads(passes, range(batch))
                 rate = batch / (time.perf_counter() - start)
                 rates[f"batch {batch}, threads {threads}"] = rate
     finally:

@@ -43,7 +43,7 @@ def test_every_change_says_what_it_is_for_and_fits_the_source(tmp_path):
     with tarfile.open(fetch("caffe-source")) as archive:
         archive.extractall(tmp_path, filter="data")
     (source,) = tmp_path.iterdir()
-    assert len(PATCHES) == 10
+    assert len(PATCHES) == 11
     for path in PATCHES:
         reason, _, change = path.read_text().partition("\n--- a/")
         assert reason.strip() and change

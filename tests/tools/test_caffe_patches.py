@@ -26,8 +26,21 @@ GEOMETRIES = [
 ]
 
 
-def net_of(kind: str, shape, channels: int, groups: int, geometry, folder) -> caffe.Net:
-    """A net of one layer with as many output channels as input channels."""
+# Layers whose im2col is large: channels in and out, shape, geometry.
+LARGE = [
+    (16, 3, (150, 200), ((3, 3), (1, 1), (1, 1), (1, 1))),
+    (70, 5, (98, 83), ((3, 3), (1, 1), (2, 2), (2, 2))),
+    (40, 40, (61, 301), ((5, 3), (2, 1), (2, 0), (1, 3))),
+    (9, 2, (40, 3000), ((2, 3), (1, 1), (5, 1), (1, 1))),
+    (480, 30, (34, 40), ((3, 3), (1, 1), (1, 1), (1, 1))),
+    (120, 4, (70, 66), ((4, 4), (2, 1), (3, 2), (1, 1))),
+]
+
+
+def net_of(
+    kind: str, shape, channels: int, groups: int, geometry, folder, outputs: int | None = None
+) -> caffe.Net:
+    """A net of one layer, by default with as many output channels as input channels."""
     names = ("kernel", "stride", "pad")
     sizes = " ".join(
         f"{name}_{axis}: {value}"
@@ -36,11 +49,12 @@ def net_of(kind: str, shape, channels: int, groups: int, geometry, folder) -> ca
     )
     dilation = " ".join(f"dilation: {each}" for each in geometry[3])
     dims = " ".join(f"dim: {each}" for each in (2, channels, *shape))
+    outputs = outputs or channels
     path = folder / "net.prototxt"
     path.write_text(f"""force_backward: true
       layer {{ name: "in" type: "Input" top: "in" input_param {{ shape {{ {dims} }} }} }}
       layer {{ name: "out" type: "{kind}" bottom: "in" top: "out"
-        convolution_param {{ num_output: {channels} group: {groups} {sizes} {dilation} }} }}
+        convolution_param {{ num_output: {outputs} group: {groups} {sizes} {dilation} }} }}
     """)
     return caffe.Net(str(path), caffe.TEST)
 
@@ -102,6 +116,65 @@ def test_a_layer_computes_its_definition_and_the_transposed_one(
         np.testing.assert_allclose(found, expected, atol=5e-5)
         found = given.diff[image].reshape(CHANNELS, -1)
         np.testing.assert_allclose(found, transposed, atol=5e-5)
+
+
+def taps_of(padded: np.ndarray, output_shape, geometry):
+    """What each element of a kernel sees of padded images (N, C, H, W), as a view."""
+    kernel, stride, _, dilation = geometry
+    for tap in np.ndindex(*kernel):
+        rows, columns = (
+            slice(begin := tap[axis] * dilation[axis], begin + step * (count - 1) + 1, step)
+            for axis, (step, count) in enumerate(zip(stride, output_shape))
+        )
+        yield tap, padded[:, :, rows, columns]
+
+
+@pytest.mark.parametrize("kind", ["Convolution", "Deconvolution"])
+@pytest.mark.parametrize(("channels", "outputs", "shape", "geometry"), LARGE)
+def test_a_large_layer_and_its_gradients_are_those_of_its_definition(
+    tmp_path, kind, channels, outputs, shape, geometry
+):
+    # The layer is linear: C x, or C'x for a deconvolution, whose output is what C takes.
+    deconvolution = kind == "Deconvolution"
+    kernel, stride, pad, dilation = geometry
+    if deconvolution:
+        small = [
+            (side + 2 * p - d * (k - 1) - 1) // step + 1
+            for side, k, step, p, d in zip(shape, kernel, stride, pad, dilation)
+        ]
+        net = net_of(kind, small, outputs, 1, geometry, tmp_path, channels)
+    else:
+        net = net_of(kind, shape, channels, 1, geometry, tmp_path, outputs)
+    weights, bias = net.params["out"]
+    given, result = net.blobs["in"], net.blobs["out"]
+    rng = np.random.default_rng(0)
+    for array in (weights.data, bias.data, given.data, result.diff):
+        array[...] = rng.normal(size=array.shape)
+    bias.data[...] = 0
+    net.forward()
+    weights.diff[...] = 0
+    net.backward()
+
+    image, back = (result.diff, result.data) if deconvolution else (given.data, given.diff)
+    answer, forth = (given.data, given.diff) if deconvolution else (result.diff, result.data)
+    margins = [(0, 0), (0, 0), *((p, p) for p in pad)]
+    padded = np.pad(image.astype(np.float64), margins)
+    returned = np.zeros_like(padded)
+    sums, gradient = np.zeros(forth.shape), np.zeros(weights.diff.shape)
+    for (tap, seen), (_, place) in zip(
+        taps_of(padded, answer.shape[2:], geometry), taps_of(returned, answer.shape[2:], geometry)
+    ):
+        matrix = weights.data[(..., *tap)].astype(np.float64)  # outputs of C by its inputs
+        sums += np.einsum("oc,nchw->nohw", matrix, seen, optimize=True)
+        place += np.einsum("oc,nohw->nchw", matrix, answer, optimize=True)
+        gradient[(..., *tap)] = np.einsum("nohw,nchw->oc", answer, seen, optimize=True)
+    inside = tuple(slice(p, p + side) for p, side in zip(pad, image.shape[2:]))
+    for found, expected in (
+        (forth, sums),
+        (back, returned[(..., *inside)]),
+        (weights.diff, gradient),
+    ):
+        np.testing.assert_allclose(found, expected, atol=2e-6 * np.abs(expected).max())
 
 
 def test_scikit_image_is_loaded_where_it_is_used_first():

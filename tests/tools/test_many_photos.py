@@ -19,8 +19,8 @@ from data_prep.datasets.dataset import Dataset
 from tools import matte
 from tools.matting.models import ROOT
 from tools.outputs import journal
-from tools.outputs.batch import DONE, SKIPPED, plan, run_jobs
-from tools.outputs.rendering import Request
+from tools.outputs.batch import DONE, SKIPPED, plan, process, run_jobs
+from tools.outputs.rendering import LoadedRequest, Request
 
 COUNT = 10
 REQUEST = Request(kinds=("alpha", "cutout"))
@@ -61,6 +61,23 @@ def expected(photos, tmp_path_factory) -> dict[str, bytes]:
     out = tmp_path_factory.mktemp("expected")
     assert [result.status for result in ran(photos, out)] == [DONE] * COUNT
     return content_of(out)
+
+
+@pytest.mark.parametrize("fault", range(3))
+def test_outputs_are_written_in_their_order_up_to_one_that_cannot_be(photos, tmp_path, fault):
+    request = Request(kinds=("alpha", "cutout", "sheet"))
+    job = plan([str(photos / "0.png")], tmp_path, request).jobs[0]
+    written = []
+
+    def write(kind: str, content: bytes, /) -> None:
+        if len(written) == fault:
+            raise InputError(f"{kind} cannot be written.")
+        assert content.startswith(b"\x89PNG")
+        written.append(kind)
+
+    with pytest.raises(InputError, match=f"{request.kinds[fault]} cannot be written."):
+        process(job, LoadedRequest(request), request, write)
+    assert written == list(request.kinds[:fault])
 
 
 @pytest.fixture

@@ -370,21 +370,24 @@ def softmax_at(
     ndarray of shape (3, H, W) or (3, N), float32
     """
 
-    def enlarged(plane: np.ndarray) -> np.ndarray:
-        whole = cv2.resize(plane, shape[::-1], interpolation=cv2.INTER_LINEAR)
-        return whole if where is None else whole[where]
+    def enlarge(plane: np.ndarray, into: np.ndarray) -> None:
+        if where is None:
+            cv2.resize(plane, shape[::-1], into, interpolation=cv2.INTER_LINEAR)
+        else:
+            into[:] = cv2.resize(plane, shape[::-1], interpolation=cv2.INTER_LINEAR)[where]
 
     asked = shape if where is None else (np.count_nonzero(where),)
     probabilities = np.empty((3, *asked), np.float32)
     for score, plane in zip(scores, probabilities):
-        plane[...] = enlarged(score)
+        enlarge(score, plane)
     probabilities -= probabilities.max(axis=0)
     np.exp(probabilities, out=probabilities)
     probabilities /= probabilities.sum(axis=0)
     if opinion is not None:
-        unknown = probabilities[2].copy()
+        unknown, share = probabilities[2].copy(), np.empty(asked, np.float32)
         for plane, known in zip(opinion, probabilities):
-            share = enlarged(plane) * unknown
+            enlarge(plane, share)
+            share *= unknown
             known += share
             probabilities[2] -= share
     return probabilities

@@ -8,12 +8,14 @@ import os
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import cv2
+import numpy as np
 
 from data_prep.common.digests import content_key, sha256_of
 from data_prep.common.errors import InputError, collected_warnings
@@ -25,17 +27,15 @@ from data_prep.common.images import (
     read_stream,
     refuse_overwriting,
 )
-from data_prep.common.pictures import (
-    encode_picture,
-    read_picture,
-)
+from data_prep.common.pictures import Picture, encode_picture, read_picture
 from tools.matting.models import MATTES_VERSION, MODELS
 from tools.outputs import journal
-from tools.outputs.effects import (
-    EFFECTS,
-)
+from tools.outputs.effects import EFFECTS
 from tools.outputs.folders import Companions, list_photos, some, unique_targets
 from tools.outputs.rendering import OUTPUTS, PNG_OUTPUTS, Job, LoadedRequest, Request, is_image_file
+
+if TYPE_CHECKING:  # it loads Caffe, which `--help` need not wait for
+    from tools.matting.session import Matte
 
 # Outputs that show the background that is asked for.
 ON_BACKGROUND = ("composite", "effects")
@@ -130,10 +130,7 @@ def process(job: Job, loaded: LoadedRequest, request: Request, write: OutputWrit
         photo = read_picture(job.source, job.name)
         matte = loaded.matte(photo, job)
         if matte.person_found:
-            for kind in request.kinds:
-                pixels = loaded.render(kind, photo, matte)
-                suffix = job.files[kind].suffix if job.files else suffix_of(kind, request)
-                write(kind, encode_picture(pixels, suffix, photo))
+            _write_outputs(job, photo, matte, loaded, request, write)
     height, width = photo.bgr.shape[:2]
     return Result(
         job.name,
@@ -146,6 +143,32 @@ def process(job: Job, loaded: LoadedRequest, request: Request, write: OutputWrit
         message="" if matte.person_found else NOBODY_FOUND.format(job.name),
         warnings=tuple(warnings),
     )
+
+
+def _write_outputs(
+    job: Job,
+    photo: Picture,
+    matte: Matte,
+    loaded: LoadedRequest,
+    request: Request,
+    write: OutputWriter,
+) -> None:
+    """Render one output after the other; the one before is compressed and written meanwhile."""
+
+    def compress_and_write(kind: str, pixels: np.ndarray) -> None:
+        suffix = job.files[kind].suffix if job.files else suffix_of(kind, request)
+        write(kind, encode_picture(pixels, suffix, photo))
+
+    with ThreadPoolExecutor(1, "writer") as writer:
+        writing = None
+        for kind in request.kinds:
+            pixels = loaded.render(kind, photo, matte)
+            if writing is not None:
+                writing.result()
+            writing = writer.submit(compress_and_write, kind, pixels)
+            del pixels
+        if writing is not None:
+            writing.result()
 
 
 @contextmanager

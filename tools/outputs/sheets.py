@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from tools.outputs.effects import EFFECTS, Effect, composite, from_float, to_float
+from data_prep.common.pictures import eight_bits
+from tools.outputs.effects import EFFECTS, Effect, composite, from_float
 
 TRIMAP_GRAYS = np.array([255, 0, 128], dtype=np.uint8)  # foreground, background, unknown
 
@@ -54,13 +55,16 @@ def shrink(
     foreground : (h, w, 3) uint8 ndarray
     """
     opacity = np.float32(alpha)
-    layers = to_float(photo), opacity, to_float(foreground) * opacity[:, :, None]
+    # Large photos are not converted as a whole.
+    premultiplied = np.multiply(foreground, opacity[:, :, None], dtype=np.float32)
+    layers = photo, opacity, premultiplied
     if scale < 1:
         size_wh = tuple(max(1, round(side * scale)) for side in photo.shape[1::-1])
         layers = [cv2.resize(layer, size_wh, interpolation=cv2.INTER_AREA) for layer in layers]
     small, opacity, premultiplied = layers
     colors = premultiplied / np.maximum(opacity, np.float32(1e-6))[:, :, None]
-    return from_float(small, np.uint8), opacity, from_float(colors, np.uint8)
+    colors /= np.iinfo(foreground.dtype).max
+    return eight_bits(small), opacity, from_float(colors, np.uint8)
 
 
 def before_after(photo: np.ndarray, alpha: np.ndarray, foreground: np.ndarray) -> np.ndarray:

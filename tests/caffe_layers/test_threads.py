@@ -9,9 +9,9 @@ import pytest
 from threads import openmp_threads
 
 from caffe_layers import _laplacian
-from caffe_layers.image_threads import images_at_once, map_images
 from caffe_layers.laplacian import matting_laplacian
 from caffe_layers.matting import MattingFunction
+from caffe_layers.threads import calls_at_once, map_in_threads
 
 IMAGES, SIZE = 5, (90, 70)
 
@@ -39,7 +39,7 @@ def test_mattes_and_gradients_are_bit_equal_to_those_of_one_image_after_another(
     with openmp_threads(1):
         mattes, gradients = solved(lambda function, numbers: list(map(function, numbers)))
     with openmp_threads(threads):
-        found, found_gradients = solved(map_images)
+        found, found_gradients = solved(map_in_threads)
     np.testing.assert_array_equal(found, mattes)
     for ours, theirs in zip(found_gradients, gradients, strict=True):
         for mine, other in zip(ours, theirs, strict=True):
@@ -48,11 +48,11 @@ def test_mattes_and_gradients_are_bit_equal_to_those_of_one_image_after_another(
 
 def test_as_many_images_at_once_as_threads_and_each_has_its_share_of_them():
     with openmp_threads(4):
-        assert [images_at_once(n) for n in (1, 3, 4, 9)] == [1, 3, 4, 4]
-        shares = map_images(lambda n: (threading.get_ident(), _laplacian.threads()), range(2))
+        assert [calls_at_once(n) for n in (1, 3, 4, 9)] == [1, 3, 4, 4]
+        shares = map_in_threads(lambda n: (threading.get_ident(), _laplacian.threads()), range(2))
     assert {share for _, share in shares} == {2}
     assert threading.get_ident() not in {thread for thread, _ in shares}
-    assert map_images(lambda n: threading.get_ident(), [7]) == [threading.get_ident()]
+    assert map_in_threads(lambda n: threading.get_ident(), [7]) == [threading.get_ident()]
 
 
 def test_the_error_of_an_image_is_raised_and_the_threads_go_on():
@@ -63,5 +63,5 @@ def test_the_error_of_an_image_is_raised_and_the_threads_go_on():
 
     with openmp_threads(2):
         with pytest.raises(ArithmeticError, match="image 2"):
-            map_images(fail_at_two, range(4))
-        assert map_images(lambda n: n * n, range(4)) == [0, 1, 4, 9]
+            map_in_threads(fail_at_two, range(4))
+        assert map_in_threads(lambda n: n * n, range(4)) == [0, 1, 4, 9]
