@@ -37,8 +37,8 @@ logger = logging.getLogger(__name__)
 
 CRF_LAYER = "crf_score"
 # Of W_spatial, W_bilateral and C, gentler than in the net's definition: Adam moves each weight by
-# about the rate, so at 3e-5 by at most 0.45, 0.45 and 0.14 in 1,500 iterations.
-CRF_RATES = (10, 10, 3)
+# about the rate, so at 1e-5 by at most 0.45, 0.45 and 0.15 in 1,500 iterations.
+CRF_RATES = (30, 30, 10)
 #: Written as the length of a training whose end is not known.
 NO_END = 1_000_000
 
