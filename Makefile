@@ -55,7 +55,7 @@ DEBIAN_PACKAGES := g++ cmake ninja-build python3-dev python3-venv \
 TEST_PACKAGES := chromium chromium-driver
 
 .PHONY: all help setup serve serve-bench test test-all caffe-test gpu-check sanitize bench bench-readme \
-  matte-bench data train train-portrait train-fcn8s-half table1 study tune-lr solver-types ablation prototxt \
+  net-bench matte-bench data train train-portrait train-fcn8s-half table1 study tune-lr solver-types ablation prototxt \
   clean compare-peers render-env portraits portrait-set composites portraits-check render-test test-wheel docs lint
 
 ## all | `make`: setup, then mattes of the astronaut photo in out/ | 8 minutes on 2 cores, 3 GB of disk; seconds when all is there
@@ -311,6 +311,11 @@ serve-bench: setup
 ## bench-readme | the solver's tables in docs/benchmark.md from docs/bench.json | seconds
 bench-readme:
 	$(PYTHON) -m tools.benchmarks.solvers readme
+
+## net-bench | seconds and memory of the paper's net, into docs/benchmark.md | 3 minutes, 4 GiB of memory
+net-bench: setup
+	$(PYTHON) -m tools.benchmarks.nets run
+	$(PYTHON) -m tools.benchmarks.nets readme
 
 # Quality and speed of tools/matte.py.
 ## matte-bench | quality and speed of tools/matte.py, into docs/benchmark.md | 15 minutes, 6 GiB of memory

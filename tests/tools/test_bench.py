@@ -7,6 +7,7 @@ import pytest
 
 from data_prep.common.errors import InputError
 from tools.benchmarks import mattes as bench_matte
+from tools.benchmarks import nets as bench_nets
 from tools.benchmarks import solvers as bench
 from tools.evaluation.report import BENCHMARK, replace_section
 
@@ -63,13 +64,25 @@ def test_another_checkout_that_is_none_is_named(tmp_path, monkeypatch):
 
 
 def test_the_parts_of_a_net_are_all_of_its_layers():
-    found = bench.forward_parts("lite", 1)
-    assert found.keys() == {*bench.PARTS, "all layers"}
+    found = bench_nets.forward_parts("lite", 1)
+    assert found.keys() == {*bench_nets.PARTS, "all layers", "peak_bytes"}
     assert 0 < found["scores and upsampling"] <= found["all layers"]
+    assert 10 * 2**20 < found["peak_bytes"] < 4 * 2**30
+
+
+def test_a_net_that_caffe_cannot_time_is_named(tmp_path):
+    (tmp_path / "net.prototxt").write_text("layer { ")
+    with pytest.raises(InputError, match="net.prototxt ended early"):
+        bench_nets.layer_times(tmp_path / "net.prototxt", "TEST", 1)
 
 
 @pytest.mark.parametrize(
-    "program, section", [(bench, bench.solvers_section), (bench_matte, bench_matte.mattes_section)]
+    "program, section",
+    [
+        (bench, bench.solvers_section),
+        (bench_matte, bench_matte.mattes_section),
+        (bench_nets, bench_nets.nets_section),
+    ],
 )
 def test_the_document_holds_the_tables_of_the_committed_results(program, section):
     table = section(json.loads(program.RESULTS.read_text()))

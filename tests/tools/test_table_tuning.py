@@ -1,6 +1,7 @@
 """Hard trimaps, their tuning and the measuring of rows of Table 1, with the narrow nets."""
 
 import json
+import re
 from dataclasses import replace
 
 import cv2
@@ -77,10 +78,14 @@ class CountedMap:
         return map(function, items)
 
 
+WIDTHS = Axis(("width",), [(2,), (6,)])
+
+
 def quick(name):
     """A row with one axis of two trials."""
     (row,) = chosen_rows([name])
-    return replace(row, axes=row.axes and (Axis(("width",), [(2,), (6,)]),))
+    axis = Axis(("sharpness",), [(1.0,), (4.0,)]) if row.source == "matte" else WIDTHS
+    return replace(row, axes=row.axes and (axis,))
 
 
 # --- hard trimaps -------------------------------------------------------------------
@@ -139,6 +144,20 @@ def test_ours_is_the_matte_of_its_own_layer(trained, truth, tmp_path):
     weights = Training(run, trained, 2).weights_at(2)
     product = ModelMattes(0.0, "lite", trained.net_of(run).trimap_deploy, weights)
     assert (found.alpha == product.matte(truth, truth.read_photo()).alpha).all()
+
+
+def test_sharpness_raises_the_odds_of_classes_to_its_power(trained, truth, tmp_path):
+    (_, run) = chosen_runs(["ours_nomask"])
+    photo = truth.read_photo()
+    plain, sharp = (
+        mattes_of(trained, "ours_nomask", tmp_path, run, Settings(sharpness=each))
+        for each in (1.0, 3.0)
+    )
+    assert plain.key != sharp.key
+    powers = plain.matte(truth, photo).probabilities.astype(float) ** 3
+    np.testing.assert_allclose(
+        sharp.matte(truth, photo).probabilities, powers / powers.sum(axis=0), atol=2e-5
+    )
 
 
 def test_scores_are_kept_and_a_crf_of_no_weight_changes_nothing(trained, truth, tmp_path):
@@ -289,6 +308,8 @@ def test_rows_are_measured_as_chosen_and_a_changed_choice_measures_its_row_alone
     table["oracle"] = {"images": 1, "rows": oracle}
     text = markdown(json.loads(json.dumps(table)))
     assert "| | a hand at head, hair or collar (1 images) |" in text
+    chosen = ours.choice["settings"]["sharpness"]
+    assert re.search(rf"\| ours without shape mask \| 2 \|.*\|  \| {chosen:g} \|\n", text)
     assert "| FCN | 2 + 2 | " in text and "| *true trimap* |  | " in text
     write_tables(out, table, judged)
     assert len((out / "errors.csv").read_text().splitlines()) == 5

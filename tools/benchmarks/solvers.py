@@ -15,11 +15,7 @@ from __future__ import annotations
 import argparse
 import gc
 import json
-import os
-import re
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -49,7 +45,6 @@ from data_prep.common.errors import InputError, run_program
 from data_prep.common.files import atomic_write
 from data_prep.common.images import read_matte, read_photo
 from data_prep.datasets.dataset import Dataset
-from prototxt.catalog import NETS
 from tools.benchmarks.own_process import run_alone
 from tools.evaluation.report import (
     BENCHMARK,
@@ -454,69 +449,6 @@ def growth_exponent(results: list[dict]) -> float:
     return float(np.polyfit(pixels, [np.log(r["median"]) for r in results], 1)[0])
 
 
-def layer_seconds(model: Path, phase: str, iterations: int) -> dict[str, float]:
-    """Mean seconds of a net's layers by `caffe time`, from fresh weights.
-
-    Parameters
-    ----------
-    model : Path
-    phase : {"TRAIN", "TEST"}
-    iterations : int
-
-    Returns
-    -------
-    dict
-        Seconds by layer and direction, such as ``"conv1_1 forward"``.
-
-    Raises
-    ------
-    InputError
-        If Caffe ends early.
-    """
-    environment = {k: v for k, v in os.environ.items() if k != "GLOG_minloglevel"}
-    command = ["time", "-model", str(model), "-iterations", str(iterations), "-phase", phase]
-    log = subprocess.run(
-        [Path(sys.prefix, "bin/caffe"), *command],
-        cwd=ROOT,  # the net names its databases from there
-        capture_output=True,
-        text=True,
-        env=environment,
-    ).stderr
-    found = re.findall(r"\s(\S+)\s+(forward|backward): ([\d.]+) ms", log)
-    if "Average Forward-Backward" not in log:
-        raise InputError(
-            f"`caffe time` with {shown(model)} ended early; run `make data` first. "
-            f"Its last words: {log.strip().splitlines()[-1:]}"
-        )
-    return {f"{layer} {direction}": float(ms) / 1e3 for layer, direction, ms in found}
-
-
-def training_share(net: str, iterations: int) -> dict[str, float]:
-    """Seconds of the matting layer and of a whole training iteration."""
-    seconds = layer_seconds(NETS[net].train_val, "TRAIN", iterations)
-    layer = sum(seconds[f"alpha {direction}"] for direction in ("forward", "backward"))
-    return {"layer_seconds": layer, "iteration_seconds": sum(seconds.values())}
-
-
-#: Beginnings of the names of an FCN's layers, by what they do.
-PARTS = {
-    "convolutions of VGG-16": ("conv", "relu", "pool"),
-    "fc6 and fc7": ("fc", "drop"),
-    "scores and upsampling": ("score", "up", "fuse", "crop"),
-}
-
-
-def forward_parts(net: str, iterations: int) -> dict[str, float]:
-    """Seconds of the forward pass of a net without its matting layer, by `PARTS`."""
-    seconds = layer_seconds(NETS[net].trimap_deploy, "TEST", iterations)
-    forward = {name: value for name, value in seconds.items() if name.endswith(" forward")}
-    parts = {
-        part: sum(value for name, value in forward.items() if name.startswith(begins))
-        for part, begins in PARTS.items()
-    }
-    return {**parts, "all layers": sum(forward.values())}
-
-
 def run(quick: bool, before: Path | None = None) -> None:
     """Measure everything and write the results; `before` as in `measure_growth`."""
     if before is not None:
@@ -537,8 +469,6 @@ def run(quick: bool, before: Path | None = None) -> None:
     report["systems"] = measure_systems(plan, repeats)
     report["growth"] = measure_growth(repeats, before)
     report["growth_exponent"] = growth_exponent(report["growth"])
-    report["training"] = {net: training_share(net, n) for net, n in (("lite", 5), ("fcn8s", 1))}
-    report["forward"] = {net: forward_parts(net, repeats) for net in ("fcn8s", "fcn8s_half")}
     write_report(RESULTS, report)
     draw(report)
     print(solvers_section(report))
@@ -640,11 +570,6 @@ def _time_and_memory(timing: dict) -> list[str]:
     return [f"{timing['median']:.2f}", f"{timing['peak_bytes'] / 2**30:.1f} GiB"]
 
 
-def _forward_rows(report: dict) -> list[list[str]]:
-    nets = report["forward"].values()
-    return [[part, *(f"{net[part]:.2f}" for net in nets)] for part in (*PARTS, "all layers")]
-
-
 def solvers_section(report: dict) -> str:
     """Section of docs/benchmark.md, in Markdown."""
     machine, assembly = report["machine"], report["assembly"]
@@ -652,10 +577,6 @@ def solvers_section(report: dict) -> str:
     ours = main[OURS]["median"]
     laplacian = assembly[OURS]["median"]
     theirs = assembly["PyMatting cf_laplacian"]["median"]
-    shares = " and ".join(
-        f"{each['layer_seconds']:.2f} of {each['iteration_seconds']:.1f} s ({net})"
-        for net, each in report["training"].items()
-    )
     parts = [
         f"Measured {machine['date']} by `make bench` on {machine['cores']} cores of an "
         f"{machine['processor']}; medians (least-most), every solution at a true relative "
@@ -670,11 +591,7 @@ def solvers_section(report: dict) -> str:
         "(ours / PARDISO, seconds; PARDISO is not asked at 12 megapixels):",
         markdown_table(["", *(f"{share:.0%}" for share in SHARES)], _share_rows(report)),
         *_growth_parts(report["growth"]),
-        f"Time grows as n^{report['growth_exponent']:.2f}. "
-        f"In a training iteration from fresh weights the matting layer takes {shares}.",
-        "Forward pass of the paper's net at 600 x 800, and at half that size, by `caffe time`, in "
-        "seconds:",
-        markdown_table(["", *report["forward"]], _forward_rows(report)),
+        f"Time grows as n^{report['growth_exponent']:.2f}.",
         "![Times by method, size and unknown share](bench.png)",
     ]
     return "\n\n".join(parts)

@@ -22,6 +22,7 @@ from tools.evaluation.report import COLUMNS, describe_machine, estimate_cell, ma
 from tools.evaluation.strata import MEASURES, stems_by_stratum
 from tools.evaluation.trimaps import BAND_WIDTHS, TrimapMeasures
 from tools.table.measuring import MeasuredRow
+from tools.table.rows import Settings
 from tools.table.runs import RUNS, Family
 from tools.table.training import Training
 from tools.training.caffe_log import LoggedStage, read_logs
@@ -105,7 +106,10 @@ def table_report(
             "paper": each.row.paper,
             "iterations": each.iterations,
             "weights": each.choice.get("weights"),
-            "settings": each.choice["settings"] if each.row.axes else None,
+            "source": each.row.source,
+            "settings": Settings.from_json(each.choice["settings"]).to_json()
+            if each.row.axes
+            else None,
             "seconds": asdict(each.seconds),
             "faces_missed": sum(not photo.face_found for photo in each.photos),
             "errors": as_dicts(estimates(each.errors(), people)),
@@ -308,14 +312,17 @@ def _seconds_table(rows: Mapping[str, Any]) -> str:
 
 
 def _choices_table(rows: Mapping[str, Any]) -> str:
-    head = ["", "snapshot", "width", "λ", "ε", "window", "dense CRF"]
+    head = ["", "snapshot", "width", "λ", "ε", "window", "dense CRF", "sharpness"]
     cells = []
     for row in rows.values():
         settings, weights = row["settings"], row["weights"]
         snapshot = str(weights["iteration"]) if weights else ""
         if settings is None:
             if snapshot:
-                cells.append([_title(row), snapshot, *[""] * 5])
+                cells.append([_title(row), snapshot, *[""] * 6])
+            continue
+        if row["source"] == "matte":  # its own matting layer has all the others
+            cells.append([_title(row), snapshot, *[""] * 5, f"{settings['sharpness']:g}"])
             continue
         side = 2 * settings["radius"] + 1
         cells.append(
@@ -327,6 +334,7 @@ def _choices_table(rows: Mapping[str, Any]) -> str:
                 f"{settings['epsilon']:g}",
                 f"{side} x {side}",
                 _crf(settings["crf"]),
+                "",
             ]
         )
     return markdown_table(head, cells)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 import zipfile
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ from tools.matting.photo_view import Faces, FoundFaces, PhotoView, eight_bit_res
 from tools.matting.predictor import Predictor
 from tools.matting.session import Matte
 from tools.matting.solve import solved
-from tools.matting.trimap import estimate_trimap
+from tools.matting.trimap import ClassScores, estimate_trimap
 from tools.outputs.sheets import TRIMAP_GRAYS
 from tools.table.hard_trimap import classes_of_mask, classes_of_scores, solved_matte
 from tools.table.rows import Row, Settings
@@ -113,6 +113,12 @@ def _scores_of(predictor: Predictor, view: PhotoView) -> np.ndarray:
     if found is None:
         raise ValueError("the net has no scores of a trimap")
     return found.scores
+
+
+def _sharpened(found: ClassScores, sharpness: float) -> ClassScores:
+    if found.net is None:
+        return found
+    return replace(found, net=replace(found.net, scores=sharpness * found.net.scores))
 
 
 def scores_after_crf(
@@ -233,7 +239,6 @@ class RowMattes:
             "version": ROWS_VERSION,
             "learned_crf": None if learned is None else repr(learned),
         }
-        # A net's own matting layer has no settings.
         if self.row.axes:
             settings |= self.settings.to_json()
         return mattes_key(self.row.name, settings, self.files)
@@ -284,7 +289,8 @@ class RowMattes:
             return _planes(unknown), lambda: np.full(view.shape, GRAY)
         if self.row.source == "matte":
             predictor = _predictor(self._net)
-            estimate = estimate_trimap(view, predictor.scores(view))
+            scores = _sharpened(predictor.scores(view), self.settings.sharpness)
+            estimate = estimate_trimap(view, scores)
             return estimate.probabilities, lambda: solved(photo, estimate, predictor.lambda_)
         classes = self.classes(truth, view)
         return _planes(classes), lambda: solved_matte(photo, classes, self.settings)

@@ -15,7 +15,7 @@ from tools.baselines.graph_cut import SeedRule
 
 #: Where the classes of the pixels come from: a net, with or without a dense CRF after it; a
 #: graph cut; the shape mask; the true matte.  "matte" is a net whose own matting layer gives the
-#: matte, "constant" the gray one: neither has anything to tune.
+#: matte from its probabilities, "constant" the gray one.
 Source = Literal["net", "crf", "graph_cut", "shape_mask", "truth", "matte", "constant"]
 
 
@@ -34,6 +34,8 @@ class Settings:
         Of the closed-form solve (`caffe_layers.matting.solve_alpha`).
     connected : bool
         Whether parts of a graph cut without seeds are left out.
+    sharpness : float
+        By which scores are multiplied before the softmax in front of a matting layer.
     crf : CrfSettings or None
     """
 
@@ -43,6 +45,7 @@ class Settings:
     epsilon: float = 1e-7
     radius: int = 1
     connected: bool = True
+    sharpness: float = 1.0
     crf: CrfSettings | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -113,6 +116,9 @@ SOLVE = (
     _axis("lambda_", 100.0, 1000.0),
     _axis("radius", 1, 2),
 )
+#: Of scores that a softmax loss has trained: log-probabilities, of which F + B of 1e-2 in the
+#: unknown region is enough to make its matte gray.
+SHARPNESS = _axis("sharpness", 1.0, 2.0, 4.0, 8.0, 16.0)
 #: The first of the weights' trials is no CRF at all.
 CRF = (
     Axis(
@@ -194,8 +200,15 @@ ROWS = (
         (3.91, 7.52),
     ),
     Row("crfrnn", "CRF-RNN", "net", "crfrnn", TRIMAP_AXES, paper=(3.56, 7.39)),
-    Row("ours_nomask", "ours without shape mask", "matte", "ours_nomask", paper=(3.11, 6.99)),
-    Row("ours", "ours", "matte", "ours", paper=(3.03, 6.90)),
+    Row(
+        "ours_nomask",
+        "ours without shape mask",
+        "matte",
+        "ours_nomask",
+        (SHARPNESS,),
+        paper=(3.11, 6.99),
+    ),
+    Row("ours", "ours", "matte", "ours", (SHARPNESS,), paper=(3.03, 6.90)),
     Row("bound", "true trimap", "truth", None, TRIMAP_AXES, is_bound=True),
     Row("shape_mask", "shape mask alone", "shape_mask", None, MASK_AXES, _MASK, is_bound=True),
     Row("constant", "0.5 everywhere", "constant", is_bound=True),
