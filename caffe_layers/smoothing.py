@@ -39,16 +39,21 @@ def smoothed(photo: np.ndarray, where: np.ndarray | None = None) -> np.ndarray:
     ndarray of shape (H, W, 3), float32
         From 0 to 255, or with the offset that the photo has.
     """
-    levels = np.ascontiguousarray(photo, np.float32)
-    if photo.dtype == np.uint16:
-        levels /= 257
+    levels = _levels(photo)
     if where is None:
         return _smoothed(levels)
-    result = levels.copy()
-    smooth = partial(_smooth_part, levels, (levels.min(), levels.max()), result)
+    extremes = _levels(np.array([photo.min(), photo.max()]))
     # OpenCV gives a part of this size to one thread.
-    map_in_threads(smooth, _parts(where))
-    return result
+    map_in_threads(partial(_smooth_part, photo, extremes, levels), _parts(where))
+    return levels
+
+
+def _levels(photo: np.ndarray) -> np.ndarray:
+    """A copy as float32, from 0 to 255."""
+    levels = np.array(photo, np.float32, order="C")
+    if photo.dtype == np.uint16:
+        levels /= 257
+    return levels
 
 
 def _parts(where: np.ndarray) -> Iterator[Part]:
@@ -64,14 +69,12 @@ def _parts(where: np.ndarray) -> Iterator[Part]:
             )
 
 
-def _smooth_part(
-    levels: np.ndarray, extremes: tuple[float, float], result: np.ndarray, part: Part
-) -> None:
+def _smooth_part(photo: np.ndarray, extremes: np.ndarray, result: np.ndarray, part: Part) -> None:
     """Smooth a rectangle of a photo as if all of the photo were smoothed."""
     rows, columns = part
     reach = SMOOTHED_DIAMETER // 2
     first_row, first_column = max(0, rows.start - reach), max(0, columns.start - reach)
-    around = levels[first_row : rows.stop + reach, first_column : columns.stop + reach]
+    around = _levels(photo[first_row : rows.stop + reach, first_column : columns.stop + reach])
     # OpenCV tabulates the weights between the extremes of its input: here they are added, in a
     # row beyond what the rectangle sees.
     beyond = cv2.copyMakeBorder(around, 0, 1 + reach, 0, 0, cv2.BORDER_REFLECT_101)
