@@ -14,6 +14,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +24,7 @@ from tools.evaluation.report import (
     BENCHMARK,
     describe_machine,
     markdown_table,
+    peak_bytes,
     read_report,
     renew_section,
     shown,
@@ -85,8 +87,10 @@ def layer_times(model: Path, phase: str, iterations: int) -> LayerTimes:
             stderr=output,
             env=environment,
         )
-        _, status, usage = os.wait4(process.pid, 0)  # the memory of this child alone
-        process.returncode = os.waitstatus_to_exitcode(status)
+        most = 0
+        while process.poll() is None:
+            most = max(most, peak_bytes(process.pid))
+            time.sleep(0.02)
         output.seek(0)
         log = output.read()
     found = re.findall(r"\s(\S+)\s+(forward|backward): ([\d.]+) ms", log)
@@ -96,7 +100,7 @@ def layer_times(model: Path, phase: str, iterations: int) -> LayerTimes:
             f"Its last words: {log.strip().splitlines()[-1:]}"
         )
     seconds = {f"{layer} {direction}": float(ms) / 1e3 for layer, direction, ms in found}
-    return LayerTimes(seconds, 1024 * usage.ru_maxrss)
+    return LayerTimes(seconds, most)
 
 
 def training_share(net: str, iterations: int) -> dict[str, float]:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from data_prep.common.errors import InputError
 from data_prep.common.files import atomic_write
@@ -51,11 +51,17 @@ def describe_machine(packages: Sequence[str] = ()) -> dict:
     }
 
 
-def peak_bytes() -> int:
-    """Largest resident memory of this process so far, in bytes."""
-    # Not by getrusage, whose peak is at least that of the parent process.
-    status = Path("/proc/self/status").read_text()
-    return 1024 * int(re.findall(r"VmHWM:\s*(\d+) kB", status)[0])
+def peak_bytes(process: int | Literal["self"] = "self") -> int:
+    """Largest resident memory of a process so far, in bytes; 0 when it has ended.
+
+    Not by getrusage or wait4, whose peak is at least that of the parent process.
+    """
+    try:
+        status = Path(f"/proc/{process}/status").read_text()
+    except OSError:
+        return 0
+    found = re.search(r"VmHWM:\s*(\d+) kB", status)
+    return 1024 * int(found[1]) if found else 0
 
 
 def write_report(path: Path, report: dict) -> None:
