@@ -43,6 +43,8 @@ def test_every_change_says_what_it_is_for_and_fits_the_source(tmp_path):
     with tarfile.open(fetch("caffe-source")) as archive:
         archive.extractall(tmp_path, filter="data")
     (source,) = tmp_path.iterdir()
+    convolution = source / "src/caffe/layers/base_conv_layer.cpp"
+    on_gpu = convolution.read_text().partition("#ifndef CPU_ONLY")[2]
     assert len(PATCHES) == 11
     for path in PATCHES:
         reason, _, change = path.read_text().partition("\n--- a/")
@@ -54,6 +56,9 @@ def test_every_change_says_what_it_is_for_and_fits_the_source(tmp_path):
             check=True,
         )
     assert "SetTotalBytesLimit(INT_MAX)" in (source / "src/caffe/util/io.cpp").read_text()
+    # Our convolutions compute in the processor's memory: those of a GPU stay what they were.
+    assert "banded::" in convolution.read_text() and "weight_gpu_gemm" in on_gpu
+    assert convolution.read_text().partition("#ifndef CPU_ONLY")[2] == on_gpu
 
 
 @pytest.mark.parametrize("include", ["include", "targets/x86_64-linux/include"])
