@@ -317,9 +317,7 @@ def _choices_table(rows: Mapping[str, Any]) -> str:
     for row in rows.values():
         settings, weights = row["settings"], row["weights"]
         snapshot = str(weights["iteration"]) if weights else ""
-        if settings is None:
-            if snapshot:
-                cells.append([_title(row), snapshot, *[""] * 6])
+        if settings is None:  # nothing to choose
             continue
         if row["source"] == "matte":  # its own matting layer has all the others
             cells.append([_title(row), snapshot, *[""] * 5, f"{settings['sharpness']:g}"])
