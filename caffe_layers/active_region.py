@@ -30,27 +30,44 @@ MOST_ACTIVE = 0.8
 
 @dataclass(frozen=True)
 class ActiveRegion:
-    """Parts of an image by how they are solved, each (H, W) uint8, 0 or 1.
+    """Parts of an image by how they are solved.
 
     Attributes
     ----------
-    hard : ndarray
-        Weak pixels and those within the stencil's reach: the part that is factorized.
-    active : ndarray
-        The pixels that are solved for together; hard pixels are.
-    reached : ndarray
-        Within the stencil's reach of an active pixel.
-    outer : ndarray
-        Within the stencil's reach of a pixel that is not active.
-    decided : ndarray
-        Neither weak nor tied by affinities; pixels that are not active are.
+    parts : (H, W) uint8 ndarray
+        For every pixel the bits of the parts that it is in, so that a large photo has one byte a
+        pixel of them: `_hybrid.HARD` and so on.
     """
 
-    hard: np.ndarray
-    active: np.ndarray
-    reached: np.ndarray
-    outer: np.ndarray
-    decided: np.ndarray
+    parts: np.ndarray
+
+    @property
+    def hard(self) -> np.ndarray:
+        """(H, W) uint8, 1 in the part that is factorized: at weak pixels and some around them."""
+        return self._part(_hybrid.HARD)
+
+    @property
+    def active(self) -> np.ndarray:
+        """(H, W) uint8, 1 at the pixels that are solved for together; hard pixels are."""
+        return self._part(_hybrid.ACTIVE)
+
+    @property
+    def reached(self) -> np.ndarray:
+        """(H, W) uint8, 1 within the stencil's reach of an active pixel."""
+        return self._part(_hybrid.REACHED)
+
+    @property
+    def outer(self) -> np.ndarray:
+        """(H, W) uint8, 1 within the stencil's reach of a pixel that is not active."""
+        return self._part(_hybrid.OUTER)
+
+    @property
+    def decided(self) -> np.ndarray:
+        """(H, W) uint8, 0 at weak pixels and those that affinities tie, which all are active."""
+        return self._part(_hybrid.DECIDED)
+
+    def _part(self, bit: int) -> np.ndarray:
+        return ((self.parts & bit) > 0).view(np.uint8)
 
 
 def active_region(
@@ -92,13 +109,12 @@ def active_region(
         active |= grown(_hybrid.uneven_pixels(rhs, data, outer, step), reach)
     if np.count_nonzero(active) > MOST_ACTIVE * active.size:
         active = np.ones_like(active)
-    return ActiveRegion(
-        grown(weak, HARD_GROWTH * reach),
-        active,
-        grown(active, reach),
-        grown(1 - active, reach),
-        1 - undecided,
-    )
+    parts = grown(weak, HARD_GROWTH * reach) * _hybrid.HARD
+    parts |= active * _hybrid.ACTIVE
+    parts |= grown(active, reach) * _hybrid.REACHED
+    parts |= grown(1 - active, reach) * _hybrid.OUTER
+    parts |= (1 - undecided) * _hybrid.DECIDED
+    return ActiveRegion(parts)
 
 
 def grown(mask: np.ndarray, pixels: int) -> np.ndarray:

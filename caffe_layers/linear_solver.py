@@ -280,11 +280,7 @@ class HybridSolver:
         if not self._preconditioned.factorize(
             laplacian.planes,
             system.data,
-            region.hard,
-            region.active,
-            region.reached,
-            region.outer,
-            region.decided,
+            region.parts,
             laplacian.radius,
         ):
             self._factorize_fully()

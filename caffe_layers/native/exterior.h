@@ -19,14 +19,17 @@
 #include "region.h"
 #include "stencil.h"
 
-// Where b / data of two neighbors among the pixels of a mask differs by more than `step`.
+// Where b / data of two neighbors among the pixels of a mask differs by more than `step`; pixels
+// are in it that have one of the bits of `parts`.
 struct Steps {
   const double *b, *data;
   const uint8_t* mask;
   double step;
+  uint8_t parts = kAnyPart;
 
   bool large(size_t i, size_t j) const {
-    return mask[i] && mask[j] && !(std::abs(b[i] / data[i] - b[j] / data[j]) <= step);
+    return (mask[i] & parts) && (mask[j] & parts) &&
+           !(std::abs(b[i] / data[i] - b[j] / data[j]) <= step);
   }
 };
 
@@ -40,15 +43,15 @@ inline double largest_step(double allowed, size_t pixels, int radius) {
 
 class Exterior {
  public:
-  // `decided` marks the pixels; `outer` those within reach of a pixel that is not active.
-  Exterior(const Stencil& matrix, const double* data, const uint8_t* decided, const uint8_t* outer)
-      : matrix_(matrix), data_(data), decided_(decided), outer_(outer) {}
+  // `parts` has the bits of every pixel.
+  Exterior(const Stencil& matrix, const double* data, const uint8_t* parts)
+      : matrix_(matrix), data_(data), parts_(parts) {}
 
   // Whether b / data differs so little between outer pixels that L takes it to nearly 0 on all
   // pixels that are not active: to a norm of `allowed` at most.
   bool is_even(const double* b, double allowed) const {
     const size_t width = matrix_.width, size = matrix_.size();
-    const Steps steps{b, data_, outer_, largest_step(allowed, size, matrix_.radius)};
+    const Steps steps{b, data_, parts_, largest_step(allowed, size, matrix_.radius), kOuter};
     bool even = true;
 #pragma omp parallel for reduction(&& : even)
     for (int y = 0; y < matrix_.height; ++y)
@@ -64,7 +67,7 @@ class Exterior {
 #pragma omp parallel for
     for (int y = 0; y < matrix_.height; ++y)
       for (size_t i = y * width; i < (y + 1) * width; ++i)
-        x[i] = decided_[i] ? b[i] / data_[i] : 0.0;
+        x[i] = decided(i) ? b[i] / data_[i] : 0.0;
   }
 
   // Adds to x, on the decided pixels, the solution of D x = b with 0 on the others, to a relative
@@ -127,11 +130,13 @@ class Exterior {
     std::vector<double> product;
   };
 
+  bool decided(size_t pixel) const { return parts_[pixel] & kDecided; }
+
   double least_data() const {
     double least = std::numeric_limits<double>::infinity();
 #pragma omp parallel for reduction(min : least)
     for (size_t i = 0; i < matrix_.size(); ++i)
-      if (decided_[i]) least = std::min(least, data_[i]);
+      if (decided(i)) least = std::min(least, data_[i]);
     return least;
   }
 
@@ -177,7 +182,7 @@ class Exterior {
     double *rest = rows.residual.row(y), *inverse = rows.inverse.row(y);
     double *solution = rows.solution.row(y), *d = rows.directions[0].row(y);
     for (int i = 0; i < matrix_.width; ++i) {
-      inverse[i] = decided_[begin + i] ? 1.0 / data_[begin + i] : 0.0;
+      inverse[i] = decided(begin + i) ? 1.0 / data_[begin + i] : 0.0;
       rest[i] = b[begin + i];
       solution[i] = 0.0;
       d[i] = add * inverse[i] * rest[i];
@@ -186,5 +191,5 @@ class Exterior {
 
   const Stencil& matrix_;
   const double* data_;
-  const uint8_t *decided_, *outer_;
+  const uint8_t* parts_;
 };

@@ -37,37 +37,36 @@ constexpr double kShare = 0.1;
 
 class PreconditionedSystem {
  public:
-  // Factor of the block of L + diag(data) where `hard` is not zero.  False if it is not
-  // numerically positive definite.  S is not there until `add` is called.
+  // Factor of the hard block of L + diag(data).  False if it is not numerically positive
+  // definite.  S is not there until `add` is called.
   //
-  // Conjugate gradients run where `active` is not zero.  All pixels but `decided` are
-  // active, where data outweighs L, and so is `hard`.  `reached` are the pixels within the
-  // stencil's reach of an active one, `outer` those within reach of one that is not active.  The
-  // planes are those of the whole image, (K, H, W), or of the reached pixels alone, (K, n).
-  bool factorize(Array planes, Array data, Mask hard, Mask active, Mask reached, Mask outer,
-                 Mask decided, int radius) {
+  // `parts` has the bits of every pixel: conjugate gradients run on the active ones.  All pixels
+  // but the decided ones, where data outweighs L, are active, and so are the hard ones.  Reached
+  // are those within the stencil's reach of an active one, outer those within reach of one that is
+  // not active.  The planes are those of the whole image, (K, H, W), or of the reached pixels
+  // alone, (K, n).
+  bool factorize(Array planes, Array data, Mask parts, int radius) {
     if (data.ndim() != 2) throw std::invalid_argument("data must have shape (H, W)");
     const int height = int(data.shape(0)), width = int(data.shape(1));
-    for (const Mask* each : {&hard, &active, &reached, &outer, &decided})
-      if (each->ndim() != 2 || each->shape(0) != height || each->shape(1) != width)
-        throw std::invalid_argument("stencil, data and mask differ in shape");
-    reached_ = Region(reached.data(), height, width);
+    if (parts.ndim() != 2 || parts.shape(0) != height || parts.shape(1) != width)
+      throw std::invalid_argument("stencil, data and mask differ in shape");
+    reached_ = Region(parts.data(), height, width, kReached);
     const bool dense = planes.ndim() == 3;
     if (planes.ndim() < 2 || planes.shape(0) != py::ssize_t(upper_offsets(radius).size()) ||
         (dense ? planes.shape(1) != height || planes.shape(2) != width
                : planes.shape(1) != py::ssize_t(reached_.size())))
       throw std::invalid_argument("stencil, data and mask differ in shape");
-    planes_ = planes, data_ = data, decided_ = decided, outer_ = outer, sparse_ = SparseRows();
+    planes_ = planes, data_ = data, parts_ = parts, sparse_ = SparseRows();
     matrix_ = Stencil(planes.data(), dense ? Region(height, width) : reached_, radius);
-    active_ = Region(active.data(), height, width);
+    active_ = Region(parts.data(), height, width, kActive);
     active_.stored_in(matrix_.storage());
     reached_.stored_in(matrix_.storage());
     diagonal_data_ = data.data();
     p_.assign(matrix_.size(), 0.0);
-    const uint8_t* mask = hard.data();
+    const uint8_t* mask = parts.data();
     py::gil_scoped_release release;
     const FlushSubnormals flush;
-    if (!factor_.factorize(matrix_, diagonal_data_, mask)) return false;
+    if (!factor_.factorize(matrix_, diagonal_data_, mask, kHard)) return false;
     find_places();
     return true;
   }
@@ -198,21 +197,20 @@ class PreconditionedSystem {
     return most;
   }
 
-  // The square of the norm of an image.
-  double square_norm(const double* values) {
-    double* sums = row_sums_.data();
-    const size_t width = matrix_.width;
+  // The square of the norm of `size` values.
+  static double square_norm(const double* values, size_t size) {
+    constexpr size_t kBlock = 4096;  // a sum of its own, for any number of threads
+    std::vector<double> sums((size + kBlock - 1) / kBlock);
 #pragma omp parallel for
-    for (int y = 0; y < matrix_.height; ++y) {
+    for (size_t block = 0; block < sums.size(); ++block) {
+      const double* first = values + block * kBlock;
+      const size_t count = std::min(kBlock, size - block * kBlock);
       double total = 0.0;
 #pragma omp simd reduction(+ : total)
-      for (size_t i = 0; i < width; ++i) {
-        const double value = values[y * width + i];
-        total += value * value;
-      }
-      sums[y] = total;
+      for (size_t i = 0; i < count; ++i) total += first[i] * first[i];
+      sums[block] = total;
     }
-    return total_of_rows();
+    return std::accumulate(sums.begin(), sums.end(), 0.0);
   }
 
   // Calls action(y, row) for every row in parallel, with row y of D v, right on `region`, for an
@@ -283,13 +281,13 @@ class PreconditionedSystem {
   Outcome solve(const double* b, double* x, double residual_tolerance, double error_tolerance,
                 int most_iterations) {
     const size_t size = matrix_.size();
-    Outcome outcome{0, 0.0, std::sqrt(square_norm(b))};
+    Outcome outcome{0, 0.0, std::sqrt(square_norm(b, size))};
     std::fill_n(x, size, 0.0);
     if (outcome.norm == 0.0) return outcome;
     if (!(outcome.norm < std::numeric_limits<double>::infinity())) return {-1, 0.0, outcome.norm};
-    residual_.resize(size);
+    residual_.resize(matrix_.storage().size());
     const double wanted = residual_tolerance * outcome.norm;
-    const Exterior exterior(matrix_, diagonal_data_, decided_.data(), outer_.data());
+    const Exterior exterior(matrix_, diagonal_data_, parts_.data());
     double unseen = 0.0;   // a bound of the residual where it is not computed
     double outside = 0.0;  // the residual where conjugate gradients do not run
     double largest_solution = 0.0;
@@ -317,9 +315,8 @@ class PreconditionedSystem {
       if (steps < 0) return {-1, outcome.residual, outcome.norm};
       outcome.iterations += steps;
       add_solution(x);
-      const double *residual = residual_.data(), all = square_norm(residual);
-      const double inside =
-          sum([=](size_t, size_t pixel) { return residual[pixel] * residual[pixel]; });
+      const double all = square_norm(residual_.data(), residual_.size());
+      const double inside = take_residual();
       outcome.residual = std::sqrt(all) + unseen;
       outside = std::sqrt(std::max(0.0, all - inside)) + unseen;
       if (outcome.residual <= wanted) break;
@@ -329,14 +326,24 @@ class PreconditionedSystem {
 
   // residual_ = b - D x on the active pixels, 0 elsewhere, where it is known to be small.
   void start_residual(const double* b, const double* x) {
-    const size_t width = matrix_.width;
+    std::fill(residual_.begin(), residual_.end(), 0.0);
     double* residual = residual_.data();
     each_product_row(reached_, x, [=](int y, const double* row) {
-      std::fill_n(residual + y * width, width, 0.0);
-      for (const Span* s = active_.begin(y); s != active_.end(y); ++s)
+      for (const Span* s = active_.begin(y); s != active_.end(y); ++s) {
+        const double* right = b + size_t(y) * matrix_.width;
         for (int i = s->first; i < s->last; ++i)
-          residual[y * width + i] = b[y * width + i] - row[i];
+          residual[s->stored + (i - s->first)] = right[i] - row[i];
+      }
     });
+  }
+
+  // r_ = the residual on the active region; returns the square of its norm.
+  double take_residual() {
+    const double* residual = residual_.data();
+    double* r = r_.data();
+    each_span(active_,
+              [=](const Span& s, size_t) { std::copy_n(residual + s.stored, s.size(), r + s.at); });
+    return sum([=](size_t i, size_t) { return r[i] * r[i]; });
   }
 
   // Adds the solution on the active region to x, and takes its product with D off the residual.
@@ -347,27 +354,25 @@ class PreconditionedSystem {
       x[pixel] += solution[i];
       p[pixel] = solution[i];
     });
-    const size_t width = matrix_.width;
     each_product_row(reached_, p, [=](int y, const double* row) {
       for (const Span* s = reached_.begin(y); s != reached_.end(y); ++s)
 #pragma omp simd
-        for (int i = s->first; i < s->last; ++i) residual[y * width + i] -= row[i];
+        for (int i = s->first; i < s->last; ++i) residual[s->stored + (i - s->first)] -= row[i];
     });
   }
 
   // Solves D x_ = residual_ on the active region, with 0 outside, to a residual of `wanted` and an
   // error of `error_tolerance` times its largest element or the earlier solution's, `largest_x`,
   // which it replaces.  Returns the number of iterations or -1.
-  // Lambdas take the arrays by value: loops over references do not vectorise.
+  // Lambdas take the arrays by value: loops over references do not vectorize.
   int conjugate_gradients(double wanted, double error_tolerance, int most_iterations,
                           double& largest_x) {
-    const double* b = residual_.data();
     double *r = r_.data(), *z = z_.data(), *x = x_.data(), *q = q_.data(), *p = p_.data();
     // A right-hand side of norm 1 keeps the factor's floats away from underflow.
-    const double norm = std::sqrt(sum([=](size_t, size_t pixel) { return b[pixel] * b[pixel]; }));
+    const double norm = std::sqrt(take_residual());
     each_active([=](size_t i, size_t pixel) {
       x[i] = p[pixel] = 0.0;
-      r[i] = norm > 0.0 ? b[pixel] / norm : 0.0;
+      r[i] = norm > 0.0 ? r[i] / norm : 0.0;
     });
     if (norm == 0.0) return 0;
 
@@ -406,7 +411,7 @@ class PreconditionedSystem {
   }
 
   Array planes_, data_;  // keep alive what matrix_ and diagonal_data_ point to
-  Mask decided_, outer_;
+  Mask parts_;
   Stencil matrix_;
   Region active_, reached_;
   const double* diagonal_data_ = nullptr;
@@ -415,7 +420,7 @@ class PreconditionedSystem {
   std::vector<int> place_;                        // of the factor's pixels among the active ones
   std::vector<double> r_, z_, x_, q_;             // on the active region
   std::vector<double> p_;                         // an image, 0 outside the active region
-  std::vector<double> residual_, next_residual_;  // images
+  std::vector<double> residual_, next_residual_;  // where the stencil is stored
   std::vector<double> row_sums_;
 };
 
@@ -456,6 +461,11 @@ Mask uneven_pixels(Array rhs, Array data, Mask mask, double step) {
 PYBIND11_MODULE(_hybrid, m) {
   m.doc() = "Preconditioned conjugate gradients; see caffe_layers/linear_solver.py.";
   m.attr("OUTER_SHARE") = kShare;
+  m.attr("HARD") = int(kHard);
+  m.attr("ACTIVE") = int(kActive);
+  m.attr("REACHED") = int(kReached);
+  m.attr("OUTER") = int(kOuter);
+  m.attr("DECIDED") = int(kDecided);
   m.def("largest_step", &largest_step, py::arg("allowed"), py::arg("pixels"), py::arg("radius"));
   m.def("uneven_pixels", &uneven_pixels, py::arg("rhs"), py::arg("data"), py::arg("mask"),
         py::arg("step"));
@@ -466,8 +476,7 @@ PYBIND11_MODULE(_hybrid, m) {
   py::class_<PreconditionedSystem>(m, "PreconditionedSystem")
       .def(py::init())
       .def("factorize", &PreconditionedSystem::factorize, py::arg("planes"), py::arg("data"),
-           py::arg("hard"), py::arg("active"), py::arg("reached"), py::arg("outer"),
-           py::arg("decided"), py::arg("radius"))
+           py::arg("parts"), py::arg("radius"))
       .def("add", &PreconditionedSystem::add, py::arg("pixels"), py::arg("indptr"),
            py::arg("indices"), py::arg("values"))
       .def("precondition", py::overload_cast<Array>(&PreconditionedSystem::precondition),

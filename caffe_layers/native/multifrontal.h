@@ -57,10 +57,11 @@ class Buffer {
 
 class MultifrontalCholesky {
  public:
-  // Factor of the block of L + diag(diagonal) between the pixels where `mask`
-  // is not zero.  False if it is not numerically positive definite.
-  bool factorize(const Stencil& matrix, const double* diagonal, const uint8_t* mask) {
-    order(mask, matrix.height, matrix.width, 2 * matrix.radius);
+  // Factor of the block of L + diag(diagonal) between the pixels of which `mask` has one of the
+  // bits of `parts`.  False if it is not numerically positive definite.
+  bool factorize(const Stencil& matrix, const double* diagonal, const uint8_t* mask,
+                 uint8_t parts) {
+    order(mask, parts, matrix.height, matrix.width, 2 * matrix.radius);
     find_rows();
     stored_.resize(pixel_.size());
     for (size_t i = 0; i < pixel_.size(); ++i)
@@ -113,7 +114,7 @@ class MultifrontalCholesky {
 
   // --- order of elimination ---------------------------------------------------
 
-  void order(const uint8_t* mask, int height, int width, int reach) {
+  void order(const uint8_t* mask, uint8_t parts, int height, int width, int reach) {
     height_ = height, width_ = width, reach_ = reach;
     sums_.assign(size_t(height + 1) * (width + 1), 0);
     for (int y = 0; y < height; ++y) {
@@ -121,7 +122,7 @@ class MultifrontalCholesky {
       int* below = &sums_[size_t(y + 1) * (width + 1)];
       int row = 0;
       for (int x = 0; x < width; ++x) {
-        row += mask[size_t(y) * width + x] != 0;
+        row += (mask[size_t(y) * width + x] & parts) != 0;
         below[x + 1] = above[x + 1] + row;
       }
     }

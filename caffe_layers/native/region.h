@@ -1,4 +1,4 @@
-// A part of an image, as runs of pixels.
+// A part of an image, as runs of pixels, and the parts of a matting system by how it is solved.
 
 #pragma once
 
@@ -6,6 +6,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <vector>
+
+// Bits of a pixel, see ActiveRegion in caffe_layers/active_region.py.
+enum Part : uint8_t { kHard = 1, kActive = 2, kReached = 4, kOuter = 8, kDecided = 16 };
+constexpr uint8_t kAnyPart = 255;
 
 // Columns first .. last - 1 of row y.
 struct Span {
@@ -30,15 +34,15 @@ class Region {
     size_ = size_t(height) * width;
   }
 
-  // The pixels where `mask` is not zero.
-  Region(const uint8_t* mask, int height, int width)
+  // The pixels of which `mask` has one of the bits of `parts`.
+  Region(const uint8_t* mask, int height, int width, uint8_t parts = kAnyPart)
       : height(height), width(width), row_(height + 1) {
     for (int y = 0; y < height; ++y) {
       const uint8_t* line = mask + size_t(y) * width;
       for (int x = 0; x < width; ++x) {
-        if (!line[x]) continue;
+        if (!(line[x] & parts)) continue;
         const int first = x;
-        while (x < width && line[x]) ++x;
+        while (x < width && (line[x] & parts)) ++x;
         spans_.push_back({y, first, x, size_, size_});
         size_ += x - first;
       }

@@ -144,8 +144,8 @@ def test_arrays_that_do_not_fit_are_refused_by_the_solver():
     matrix = ties.matrix
     solver = _hybrid.PreconditionedSystem()
     data = 100 * (foreground + background) + 1e-3
-    every, none = np.ones((10, 12), np.uint8), np.zeros((10, 12), np.uint8)
-    assert solver.factorize(laplacian.planes, data, every, every, every, none, none, 1)
+    parts = np.full((10, 12), _hybrid.HARD | _hybrid.ACTIVE | _hybrid.REACHED, np.uint8)
+    assert solver.factorize(laplacian.planes, data, parts, 1)
     for arrays, words in [
         ((ties.pixels[1:], matrix.indptr, matrix.indices, matrix.data), "length"),
         ((ties.pixels, matrix.indptr, matrix.indices[1:], matrix.data), "length"),

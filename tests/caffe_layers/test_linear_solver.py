@@ -42,10 +42,9 @@ def soft(shape, seed):
     return probabilities[..., 0], probabilities[..., 1]
 
 
-def whole_region(shape):
-    """All pixels active: the masks active, reached, outer and decided."""
-    every, none = np.ones(shape, np.uint8), np.zeros(shape, np.uint8)
-    return every, every, none, none
+def whole_region(hard):
+    """The parts of pixels of which all are active, and some hard."""
+    return (_hybrid.ACTIVE | _hybrid.REACHED | (hard * _hybrid.HARD)).astype(np.uint8)
 
 
 SYSTEMS = {
@@ -161,7 +160,7 @@ def test_preconditioner_inverts_the_block(shape, radius, share):
     block = (rng.random(shape) < share).astype(np.uint8)
     rhs = rng.normal(size=shape)
     system = _hybrid.PreconditionedSystem()
-    assert system.factorize(laplacian.planes, data, block, *whole_region(shape), radius)
+    assert system.factorize(laplacian.planes, data, whole_region(block), radius)
     found = system.precondition(rhs)
 
     matrix = (laplacian.to_csr() + sp.diags(data.ravel())).tocsr()
@@ -173,12 +172,12 @@ def test_preconditioner_inverts_the_block(shape, radius, share):
 
 def test_shapes_that_do_not_fit_are_refused():
     laplacian = matting_laplacian(smooth_image((9, 8), 15))
-    system, ones = _hybrid.PreconditionedSystem(), np.ones((9, 8), np.uint8)
+    system, parts = _hybrid.PreconditionedSystem(), whole_region(np.ones((9, 8), np.uint8))
     with pytest.raises(ValueError, match="differ in shape"):
-        system.factorize(laplacian.planes, np.ones((8, 9)), ones, *whole_region((9, 8)), 1)
+        system.factorize(laplacian.planes, np.ones((8, 9)), parts, 1)
     with pytest.raises(ValueError, match="differ in shape"):
-        system.factorize(laplacian.planes, np.ones((9, 8)), ones, *whole_region((8, 9)), 1)
-    system.factorize(laplacian.planes, np.ones((9, 8)), ones, *whole_region((9, 8)), 1)
+        system.factorize(laplacian.planes, np.ones((9, 8)), parts.T, 1)
+    system.factorize(laplacian.planes, np.ones((9, 8)), parts, 1)
     with pytest.raises(ValueError, match="differ in shape"):
         system.solve(np.ones((8, 9)), 1e-8, 1e-7, 10)
 
