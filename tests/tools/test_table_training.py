@@ -13,6 +13,7 @@ from table_family import lite_family, prepared_databases, small_dataset
 
 from caffe_layers.mean_field import CrfSettings
 from data_prep.caffe_data.caffe_lmdb import copy_records, open_database
+from data_prep.common.digests import sha256_of
 from data_prep.common.errors import InputError, collected_warnings
 from prototxt.catalog import MEAN_BGR, NETS
 from tools.evaluation.report import write_report
@@ -21,7 +22,13 @@ from tools.matting.photo_view import FoundFaces, PhotoView, eight_bit_resized
 from tools.table.row_mattes import NetFiles
 from tools.table.rows import Settings
 from tools.table.runs import HALF, RUNS, chosen_runs
-from tools.table.training import Training, next_slice, settled_warm_iterations, train
+from tools.table.training import (
+    Training,
+    next_slice,
+    settled_warm_iterations,
+    train,
+    warm_iterations_of,
+)
 from tools.training.stages import Stage, run_stages
 
 
@@ -118,16 +125,24 @@ def test_crf_rnn_waits_for_its_crf_and_starts_with_it(family):
     # Kernels of the definition for deployment, and other weights than it starts with.
     crf = CrfSettings(theta_alpha=40, theta_gamma=1.5, bilateral_weight=0.2, spatial_weight=0.7)
 
+    chosen_after = []
+
     def choose(training):
-        write_report(family.crf_start, {"settings": Settings(crf=crf).to_json()})
+        weights = training.initial_weights()
+        chosen_after.append(weights.name)
+        settings = Settings(crf=crf).to_json()
+        report = {"settings": settings, "after": {"sha256": sha256_of(weights)}}
+        write_report(family.crf_start, report)
 
     train(family, runs, 2, choose_crf=choose)
+    train(family, runs, 4, choose_crf=choose)
+    assert chosen_after == ["fcn_trimap_iter_2.caffemodel"]
     training = Training(runs[-1], family, 2)
-    learned = read_caffemodel(training.weights_at(2))["crf_score"]
+    learned = read_caffemodel(training.weights_at(4))["crf_score"]
     assert 0 < np.abs(learned[0] - 0.7 * np.eye(3)).max() < 0.1
     assert '\\"bilateral_weight\\": 0.2' in training.net.read_text()
 
-    files = NetFiles(NETS["lite_crfrnn"], "lite", training.weights_at(2), family.shape_mask, crf)
+    files = NetFiles(NETS["lite_crfrnn"], "lite", training.weights_at(4), family.shape_mask, crf)
     photo = np.random.default_rng(0).integers(0, 256, (800, 600, 3), np.uint8)
     photo = cv2.GaussianBlur(photo, (0, 0), 20)
     view = PhotoView(photo, lambda _: FoundFaces(0, (), ()))
@@ -137,6 +152,26 @@ def test_crf_rnn_waits_for_its_crf_and_starts_with_it(family):
     net.forward()
     expected = net.blobs["crf_score"].data[0]
     np.testing.assert_allclose(files.load_scores()(view), expected, atol=1e-4)
+
+
+def test_trainings_after_a_shorter_warm_start_begin_anew(family):
+    """The length that they had reached does not count, and their files are kept."""
+    runs = chosen_runs(["crfrnn"])
+    warm, crfrnn = (Training(run, family, 4) for run in runs)
+
+    def choose(training):
+        report = {"settings": Settings(crf=CrfSettings()).to_json(), "after": {}}
+        report["after"]["sha256"] = sha256_of(training.initial_weights())
+        write_report(family.crf_start, report)
+
+    train(family, runs, 2, choose_crf=choose)
+    begun_after = [warm_iterations_of(crfrnn)]
+    first = family.crf_start.read_text()
+    train(family, runs, 2, warm_iterations=4, choose_crf=choose)
+    begun_after.append(warm_iterations_of(crfrnn))
+    assert begun_after == [2, 4] and family.crf_start.read_text() != first
+    assert (warm.reached(), crfrnn.reached()) == (4, 2)
+    assert list(family.folder.glob("crfrnn.stale-*/crfrnn_iter_2.caffemodel"))
 
 
 def test_a_killed_slice_is_trained_again(family):

@@ -25,6 +25,7 @@ from google.protobuf import text_format
 from caffe_layers.mean_field import CrfSettings
 from data_prep.caffe_data.caffe_lmdb import copy_records
 from data_prep.caffe_data.position import write_positions
+from data_prep.common.digests import sha256_of
 from data_prep.common.files import atomic_write
 from tools.evaluation.report import read_report
 from tools.matting.models import ROOT
@@ -211,6 +212,15 @@ def first_crf(family: Family) -> CrfSettings:
     return CrfSettings(**report["settings"]["crf"])
 
 
+def _has_first_crf(training: Training) -> bool:
+    """Whether a CRF has been chosen, and with the warm start that the training begins from."""
+    path = training.family.crf_start
+    if not path.is_file():
+        return False
+    chosen_after = json.loads(path.read_text())["after"]["sha256"]
+    return bool(chosen_after == sha256_of(training.initial_weights()))
+
+
 def _set_crf(definition: caffe_pb2.NetParameter, settings: CrfSettings) -> None:
     """Let the mean-field layer of a net start with these settings."""
     (layer,) = (each for each in definition.layer if each.name == CRF_LAYER)
@@ -327,10 +337,12 @@ def train(
     if warm != iterations:
         logger.warning("Warm starts have %d iterations, what follows them %d.", warm, iterations)
     trainings = [Training(run, family, warm) for run in runs]
-    reached = {each.run.name: each.reached() for each in trainings}
+    # What followed warm starts of another length is not gone on with: its files are moved aside.
+    current = [each for each in trainings if warm_iterations_of(each) in (0, warm)]
+    reached = {run.name: 0 for run in runs} | {each.run.name: each.reached() for each in current}
     while found := next_slice(trainings, reached, iterations):
         training, end = found
-        if training.run.learned_crf and choose_crf and not family.crf_start.is_file():
+        if training.run.learned_crf and choose_crf and not _has_first_crf(training):
             choose_crf(training)
         training.advance(end)
         reached[training.run.name] = end
