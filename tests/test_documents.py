@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import re
 from functools import cache
@@ -125,3 +126,24 @@ def test_the_readme_of_a_package_names_all_its_programs_and_rooms(package):
 
 def test_the_readme_is_short():
     assert len((ROOT / "README.md").read_text().splitlines()) <= MOST_LINES
+
+
+@pytest.mark.parametrize("room", ["experiments", "benchmarks"])
+def test_the_readme_of_tools_names_all_studies_and_benchmarks(room):
+    folder = ROOT / "tools" / room
+    programs = {path.name for path in folder.glob("*.py") if "__main__" in path.read_text()}
+    named = re.findall(rf"`{room}/(\w+\.py)`", (ROOT / "tools/README.md").read_text())
+    assert programs and set(named) == programs
+
+
+@pytest.mark.parametrize("package", ["data_prep", "prototxt", "tools"])
+def test_helps_name_the_environment_that_programs_run_in(package):
+    """Debian 12 has no program ``python``."""
+    commands = [
+        line
+        for path in sorted((ROOT / package).rglob("*.py"))
+        for line in (ast.get_docstring(ast.parse(path.read_text())) or "").splitlines()
+        if re.match(r" *\S*python3? -m ", line)
+    ]
+    assert commands
+    assert all(re.match(r" *\.venv(-\w+)?/bin/python -m ", line) for line in commands)
