@@ -377,7 +377,7 @@ lint: $(STAMPS)/python
 test: setup $(STAMPS)/test-system
 	OMP_WAIT_POLICY=passive $(PYTHON) -m pytest tests -n auto --dist loadfile
 
-# The C++ extensions under AddressSanitizer and UndefinedBehaviourSanitizer.
+# The C++ extensions under AddressSanitizer and UndefinedBehaviorSanitizer.
 # Leaks of the Python interpreter itself are not ours to report.
 SANITIZED := build/sanitize
 ## sanitize | tests of the C++ extensions under AddressSanitizer and UBSan | some minutes
