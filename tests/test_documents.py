@@ -1,15 +1,19 @@
-"""Links of the documents lead somewhere, and the README stays short."""
+"""Links of the documents lead somewhere, what they count is right, and the README stays short."""
 
 from __future__ import annotations
 
 import ast
 import importlib.util
+import math
 import re
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from caffe.proto import caffe_pb2
+
+from tools.table.rows import ROWS
 
 ROOT = Path(__file__).resolve().parents[1]
 PICTURES = (".jpg", ".png", ".svg")
@@ -147,3 +151,24 @@ def test_helps_name_the_environment_that_programs_run_in(package):
     ]
     assert commands
     assert all(re.match(r" *\.venv(-\w+)?/bin/python -m ", line) for line in commands)
+
+
+def test_the_model_card_counts_the_weights_of_the_default():
+    card = (ROOT / "docs/model-card.md").read_text()
+    rows = re.findall(r"\| ([\d,]+) \| `(data/\w+/\w+\.caffemodel)`, ([\d.]+) MB", card)
+    counted = []
+    for weights, name, megabytes in rows:
+        net = caffe_pb2.NetParameter.FromString((ROOT / name).read_bytes())
+        shapes = [blob.shape.dim for layer in net.layer for blob in layer.blobs]
+        counted.append(sum(math.prod(shape) for shape in shapes))
+        assert f"{counted[-1]:,}" == weights
+        assert f"{(ROOT / name).stat().st_size / 1e6:.2f}" == megabytes
+    assert len(counted) == 5 and f"| all | | {sum(counted):,} |" in card
+
+
+def test_the_papers_table_1_has_the_figures_that_rows_are_compared_with():
+    benchmark = (ROOT / "docs/benchmark.md").read_text()
+    figures = [row.paper for row in ROWS if row.paper]
+    start = benchmark.index("The paper's own figures")
+    table = re.findall(r"^\| [\w+ -]+ \| ([\d.]+) \| ([\d.]+) \|$", benchmark[start:], re.M)
+    assert [(float(a), float(b)) for a, b in table[: len(figures)]] == figures
