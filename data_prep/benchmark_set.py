@@ -1,6 +1,6 @@
 """Write the open test split: the test portraits of the rendered set, small enough for git.
 
-    python -m data_prep.benchmark_set data/portrait_set data/benchmark
+    .venv/bin/python -m data_prep.benchmark_set data/portrait_set data/benchmark
 
 Photos are stored as JPEG of quality 92 and mattes as PNG of 8 bits, as the set has them;
 test.txt names them, dataset.json holds their checksums and who is in them, and contents.json

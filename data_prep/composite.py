@@ -1,6 +1,6 @@
 """Put rendered people before photographs of the world: a training set beyond the studio.
 
-    python -m data_prep.composite data/portrait_set --out data/composites
+    .venv/bin/python -m data_prep.composite data/portrait_set --out data/composites
 
 The studio's backgrounds are painted and mostly out of focus.  Here its people stand before
 pieces of photographs, as often in focus as not, behind or before straight edges, stripes,

@@ -1,6 +1,6 @@
 """Write the checksums of a dataset into its `dataset.json` (`data_prep.datasets.manifest`).
 
-python -m data_prep.dataset_manifest FOLDER     # (re)write the checksums
+.venv/bin/python -m data_prep.dataset_manifest FOLDER     # (re)write the checksums
 """
 
 from __future__ import annotations

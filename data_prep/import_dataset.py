@@ -1,6 +1,6 @@
 """A dataset of 600x800 portraits from a collection on disk.
 
-    python -m data_prep.import_dataset SOURCE --format FORMAT --out FOLDER
+    .venv/bin/python -m data_prep.import_dataset SOURCE --format FORMAT --out FOLDER
 
 FORMAT is plain, portrait-segmentation, aisegment, p3m or ppm (`layouts` says
 how each lies on disk).  Writes to FOLDER what `dataset` reads: images/,

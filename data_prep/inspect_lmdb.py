@@ -1,6 +1,6 @@
 """Look into prepared databases: verify every record, draw some.
 
-    python -m data_prep.inspect_lmdb data/prepared [--split train]
+    .venv/bin/python -m data_prep.inspect_lmdb data/prepared [--split train]
         [--sheet sheet.jpg] [--records 12] [--seed 0]
 
 Opens the three databases of a split, decodes every record, and checks that their

@@ -1,8 +1,8 @@
 """Mattes from labeled trimaps, the better of two methods chosen by a person.
 
-    python -m data_prep.make_mattes IMAGES TRIMAPS --out FOLDER
+    .venv/bin/python -m data_prep.make_mattes IMAGES TRIMAPS --out FOLDER
     # open FOLDER/choose.html, choose, save choices.json
-    python -m data_prep.make_mattes --apply choices.json --out FOLDER
+    .venv/bin/python -m data_prep.make_mattes --apply choices.json --out FOLDER
 
 The paper's labeling procedure (section 5): closed-form matting and KNN
 matting of each photo and its labeled trimap, both laid over a background; the

@@ -1,6 +1,6 @@
 """Databases of the position channels of PortraitFCN+, beside those of `prepare`.
 
-    python -m data_prep.position [--prepared data/prepared]
+    .venv/bin/python -m data_prep.position [--prepared data/prepared]
 
 Writes train_position and test_position, which the nets lite_portraitfcn and portraitfcn_half
 read.  Their records have the keys of the images'.  What they are made from is in the folder:

@@ -1,6 +1,6 @@
 """Everything that training needs, made from a folder of portraits and mattes.
 
-    python -m data_prep.prepare [--dataset data/sample] [--out data/prepared]
+    .venv/bin/python -m data_prep.prepare [--dataset data/sample] [--out data/prepared]
         [--augment all|none|NAMES] [--vary] [--workers N | --scheduler ADDRESS]
 
 Writes to the output folder:

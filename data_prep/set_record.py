@@ -1,7 +1,7 @@
 """What a rendered set holds, short enough for git: who is on which side, and digests.
 
-    python -m data_prep.set_record FOLDER RECORD            # compare the two
-    python -m data_prep.set_record FOLDER RECORD --write    # write RECORD
+    .venv/bin/python -m data_prep.set_record FOLDER RECORD            # compare the two
+    .venv/bin/python -m data_prep.set_record FOLDER RECORD --write    # write RECORD
 
 A set that is rendered again from the same seed should be the same to the last
 bit; on another processor it need not be.  The comparison names the people whose photos or

@@ -1,7 +1,7 @@
 """Write every net definition of this project.
 
-    python -m prototxt.generate            # write prototxt/NET/*.prototxt
-    python -m prototxt.generate --check    # exit 1 if a file differs
+    .venv/bin/python -m prototxt.generate            # write prototxt/NET/*.prototxt
+    .venv/bin/python -m prototxt.generate --check    # exit 1 if a file differs
 
 Each net has a folder: train_val and deploy end with the matte, trimap_train_val and
 trimap_deploy with the scores (`prototxt.catalog` knows them all).

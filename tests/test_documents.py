@@ -1,14 +1,19 @@
-"""Links of the documents lead somewhere, and the README stays short."""
+"""Links of the documents lead somewhere, what they count is right, and the README stays short."""
 
 from __future__ import annotations
 
+import ast
 import importlib.util
+import math
 import re
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from caffe.proto import caffe_pb2
+
+from tools.table.rows import ROWS
 
 ROOT = Path(__file__).resolve().parents[1]
 PICTURES = (".jpg", ".png", ".svg")
@@ -125,3 +130,45 @@ def test_the_readme_of_a_package_names_all_its_programs_and_rooms(package):
 
 def test_the_readme_is_short():
     assert len((ROOT / "README.md").read_text().splitlines()) <= MOST_LINES
+
+
+@pytest.mark.parametrize("room", ["experiments", "benchmarks"])
+def test_the_readme_of_tools_names_all_studies_and_benchmarks(room):
+    folder = ROOT / "tools" / room
+    programs = {path.name for path in folder.glob("*.py") if "__main__" in path.read_text()}
+    named = re.findall(rf"`{room}/(\w+\.py)`", (ROOT / "tools/README.md").read_text())
+    assert programs and set(named) == programs
+
+
+@pytest.mark.parametrize("package", ["data_prep", "prototxt", "tools"])
+def test_helps_name_the_environment_that_programs_run_in(package):
+    """Debian 12 has no program ``python``."""
+    commands = [
+        line
+        for path in sorted((ROOT / package).rglob("*.py"))
+        for line in (ast.get_docstring(ast.parse(path.read_text())) or "").splitlines()
+        if re.match(r" *\S*python3? -m ", line)
+    ]
+    assert commands
+    assert all(re.match(r" *\.venv(-\w+)?/bin/python -m ", line) for line in commands)
+
+
+def test_the_model_card_counts_the_weights_of_the_default():
+    card = (ROOT / "docs/model-card.md").read_text()
+    rows = re.findall(r"\| ([\d,]+) \| `(data/\w+/\w+\.caffemodel)`, ([\d.]+) MB", card)
+    counted = []
+    for weights, name, megabytes in rows:
+        net = caffe_pb2.NetParameter.FromString((ROOT / name).read_bytes())
+        shapes = [blob.shape.dim for layer in net.layer for blob in layer.blobs]
+        counted.append(sum(math.prod(shape) for shape in shapes))
+        assert f"{counted[-1]:,}" == weights
+        assert f"{(ROOT / name).stat().st_size / 1e6:.2f}" == megabytes
+    assert len(counted) == 5 and f"| all | | {sum(counted):,} |" in card
+
+
+def test_the_papers_table_1_has_the_figures_that_rows_are_compared_with():
+    benchmark = (ROOT / "docs/benchmark.md").read_text()
+    figures = [row.paper for row in ROWS if row.paper]
+    start = benchmark.index("The paper's own figures")
+    table = re.findall(r"^\| [\w+ -]+ \| ([\d.]+) \| ([\d.]+) \|$", benchmark[start:], re.M)
+    assert [(float(a), float(b)) for a, b in table[: len(figures)]] == figures

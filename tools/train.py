@@ -2,9 +2,9 @@
 """Train a net: warm start, then end to end, with `caffe train`.
 
     tools/train.py lite            # minutes on a laptop, on the sample
-    tools/train.py fcn8s           # the paper's net: days without --gpu 0
-    tools/train.py fcn8s_half      # the same at half size: a night or two
-    tools/train.py portrait        # the default model: hours, on rendered portraits
+    tools/train.py fcn8s           # the paper's net (model fcn8s_full): days without --gpu 0
+    tools/train.py fcn8s_half      # the same at half size (model fcn8s): a night or two
+    tools/train.py portrait        # the trained net of the default model: hours, on renders
 
 Training may be interrupted: started again, it skips finished stages and continues an
 unfinished one from its last snapshot.  The weights and the shape mask that they were

@@ -1,6 +1,6 @@
 """Fetch everything that the studio takes from others; `LICENSES.md` beside this file lists it.
 
-python -m data_prep.render.assets      # fetch what is missing, print where it is
+.venv-render/bin/python -m data_prep.render.assets      # fetch what is missing, print where it is
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Measure a rendered set: faces, landmarks, mattes, variety.  Needs dlib, not Blender.
 
-    python -m data_prep.render.check FOLDER
+    .venv/bin/python -m data_prep.render.check FOLDER
 
 Prints what share of the photos dlib finds a face in, how far its landmarks are
 from the mesh's, what share of the pixels is fractional, and how many photos

@@ -1,6 +1,6 @@
 """Find the 68 landmarks on the mesh from rendered portraits and dlib.
 
-    python -m data_prep.render.fit_landmarks FOLDER...   # written by `make portraits`
+    .venv/bin/python -m data_prep.render.fit_landmarks FOLDER...   # written by `make portraits`
 
 writes `landmark_points.json`, which `landmarks` reads.  Needs dlib, not Blender.
 """

@@ -1,8 +1,8 @@
 """Render a set of portraits with exact mattes, ready for `make data`.
 
-    python -m data_prep.render.portraits --count 24 --seed 0 --out FOLDER
-    python -m data_prep.render.portraits --recomposite 3 --out FOLDER
-    python -m data_prep.render.portraits --only 17 --seed 0 --out FOLDER
+    .venv-render/bin/python -m data_prep.render.portraits --count 24 --seed 0 --out FOLDER
+    .venv-render/bin/python -m data_prep.render.portraits --recomposite 3 --out FOLDER
+    .venv-render/bin/python -m data_prep.render.portraits --only 17 --seed 0 --out FOLDER
 
 The folder gets images/, mattes/, foregrounds/, meta/, train.txt, test.txt,
 dataset.json and sheet.jpg (`photo` says what is in them).  People, not photos,

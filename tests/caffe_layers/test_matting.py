@@ -178,7 +178,7 @@ def test_floor_does_not_show_near_certain_pixels(portrait):
     assert np.abs(with_floor - without).max() < 1e-6
 
 
-def test_probabilities_of_1e_4_in_the_band_turn_hair_grey(portrait):
+def test_probabilities_of_1e_4_in_the_band_turn_hair_gray(portrait):
     """The gray trap: what a net must learn is to be silent in the band."""
     photo, truth, foreground, background = portrait
     unknown = foreground + background == 0

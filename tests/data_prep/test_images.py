@@ -42,7 +42,7 @@ def test_photo_is_bgr(tmp_path, photo):
     np.testing.assert_array_equal(read_photo(path), cv2.imread(str(path)))
 
 
-def test_grey_photo_has_three_equal_channels(tmp_path, photo):
+def test_gray_photo_has_three_equal_channels(tmp_path, photo):
     path = save(tmp_path / "a.png", photo[:, :, 0].copy())
     np.testing.assert_array_equal(read_photo(path), np.repeat(photo[:, :, :1], 3, axis=2))
 
@@ -276,7 +276,7 @@ def test_cut_outs_and_colors_are_refused_as_what_they_are(tmp_path, photo):
         read_matte(tmp_path / "labels.png")
 
 
-def test_palette_of_greys_is_a_matte(tmp_path, photo):
+def test_palette_of_grays_is_a_matte(tmp_path, photo):
     gray = photo[:, :, 0]
     picture = Image.fromarray(gray, "P")
     picture.putpalette([value for level in range(256) for value in (level, level, level)])

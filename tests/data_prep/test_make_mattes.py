@@ -171,7 +171,7 @@ def test_inverted_trimap_is_refused(portraits, tmp_path):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_labels_hold_and_the_unknown_is_better_than_grey(portraits, method):
+def test_labels_hold_and_the_unknown_is_better_than_gray(portraits, method):
     for _, photo, matte, trimap in portraits:
         found = make_matte(method, photo, trimap)
         known = trimap != UNKNOWN

@@ -20,7 +20,7 @@ def mean_sad(weights, out):
     return errors["mean"]["sad"], errors["reference"]["mean"]["sad"]
 
 
-def test_end_to_end_beats_half_of_grey_and_the_warm_start(tmp_path):
+def test_end_to_end_beats_half_of_gray_and_the_warm_start(tmp_path):
     """Trains, or goes on from what is there: the same command as `make train`."""
     assert train(["lite"]) == 0
     models = ROOT / "data/models"

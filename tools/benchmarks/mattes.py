@@ -1,8 +1,8 @@
 """Errors and speed of the cut-outs of tools/matte.py.
 
-    python -m tools.benchmarks.mattes quality   # errors on the rendered test portraits
-    python -m tools.benchmarks.mattes speed     # seconds and memory, cold and warm
-    python -m tools.benchmarks.mattes readme    # puts both into docs/benchmark.md
+    .venv/bin/python -m tools.benchmarks.mattes quality   # errors on the rendered test portraits
+    .venv/bin/python -m tools.benchmarks.mattes speed     # seconds and memory, cold and warm
+    .venv/bin/python -m tools.benchmarks.mattes readme    # puts both into docs/benchmark.md
 
 Results are kept in docs/matte_bench.json.  Quality is measured on portraits
 whose mattes and foreground colors are known, against the mask of the raw

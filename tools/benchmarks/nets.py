@@ -1,7 +1,7 @@
 """Measure what Caffe takes for the paper's net, layer by layer, on the processor.
 
-    python -m tools.benchmarks.nets run       # writes docs/net_bench.json
-    python -m tools.benchmarks.nets readme    # and docs/benchmark.md
+    .venv/bin/python -m tools.benchmarks.nets run       # writes docs/net_bench.json
+    .venv/bin/python -m tools.benchmarks.nets readme    # and docs/benchmark.md
 
 `caffe time` measures; peak memory is that of its process, which also goes backward.
 """

@@ -1,7 +1,7 @@
 """Photos that are not upright, and photos without people.
 
-    python -m tools.benchmarks.robustness turned     test portraits of a dataset, turned
-    python -m tools.benchmarks.robustness presence   persons found by mistake, persons missed
+    .venv/bin/python -m tools.benchmarks.robustness turned  # test portraits of a dataset, turned
+    .venv/bin/python -m tools.benchmarks.robustness presence  # found by mistake, missed
 
 `turned` mattes portraits turned by 90, 180 and 270 degrees and compares the errors with
 those of the upright ones.  `presence` looks for people in pictures that show none (default:

@@ -1,6 +1,6 @@
 """Load on the local server: are answers lost or mixed up, does memory grow?
 
-    python -m tools.benchmarks.server [--requests 500] [--clients 8]
+    .venv/bin/python -m tools.benchmarks.server [--requests 500] [--clients 8]
 
 Starts tools/serve.py on a free port and sends it small photos, each of its own
 size, from many clients at once.  What one photo gives when the server has

@@ -1,8 +1,8 @@
 """Measure our linear solver against other methods that solve the same systems.
 
-    python -m tools.benchmarks.solvers run [--quick]   # writes docs/bench.{json,png}
-    python -m tools.benchmarks.solvers run --before ../earlier  # a built checkout beside it
-    python -m tools.benchmarks.solvers readme          # and docs/benchmark.md
+    .venv/bin/python -m tools.benchmarks.solvers run [--quick]   # writes docs/bench.{json,png}
+    .venv/bin/python -m tools.benchmarks.solvers run --before ../earlier  # a built checkout
+    .venv/bin/python -m tools.benchmarks.solvers readme          # and docs/benchmark.md
 
 All methods run in one process, in turn, on the same matrices D and the same
 two right-hand sides (forward and adjoint), repeatedly; the figures are medians

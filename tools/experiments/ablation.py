@@ -1,9 +1,9 @@
 """Ablation: trainings that leave out one part of the recipe, to see what the part is worth.
 
-    python -m tools.experiments.ablation list
-    python -m tools.experiments.ablation run [NAME ...] [--scale 0.25] [--split test]
-    python -m tools.experiments.ablation install nomask [--scale 0.25]
-    python -m tools.experiments.ablation docs      # puts the tables into docs/training.md
+    .venv/bin/python -m tools.experiments.ablation list
+    .venv/bin/python -m tools.experiments.ablation run [NAME ...] [--scale 0.25] [--split test]
+    .venv/bin/python -m tools.experiments.ablation install nomask [--scale 0.25]
+    .venv/bin/python -m tools.experiments.ablation docs      # puts the tables into docs/training.md
 
 Each experiment is both stages of a recipe with something changed, by real `caffe
 train`, with the last snapshot (none is chosen).  --scale shortens every stage;

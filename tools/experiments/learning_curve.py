@@ -1,6 +1,6 @@
 """Errors of a net's mattes, snapshot by snapshot, and which snapshot is best.
 
-    python -m tools.experiments.learning_curve portrait [--dataset data/portrait_set]
+    .venv/bin/python -m tools.experiments.learning_curve portrait [--dataset data/portrait_set]
 
 The mattes are those of validation people, who are neither trained nor tested
 on: a snapshot chosen by the test split would make that split part of training.

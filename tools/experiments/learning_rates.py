@@ -1,7 +1,7 @@
 """The paper's learning-rate study: loss change and test error for each rate.
 
-    python -m tools.experiments.learning_rates run [--rates 1e-3 1e-4] [--iterations 400]
-    python -m tools.experiments.learning_rates docs     # puts table and figure into docs/
+    .venv/bin/python -m tools.experiments.learning_rates run [--rates 1e-3 1e-4] [--iterations 400]
+    .venv/bin/python -m tools.experiments.learning_rates docs     # puts table and figure into docs/
 
 "We tune the learning rates in range [1e-3, 1e-6].  For each learning rate, we
 analyze the loss change and test the performance."  Each rate is a short `caffe

@@ -1,7 +1,7 @@
 """SGD against Adam for the nets of Table 1, by short warm starts of its FCN.
 
-    python -m tools.experiments.solver_types run [--iterations 200]
-    python -m tools.experiments.solver_types docs     # puts the table into docs/benchmark.md
+    .venv/bin/python -m tools.experiments.solver_types run [--iterations 200]
+    .venv/bin/python -m tools.experiments.solver_types docs  # puts the table into docs/benchmark.md
 
 Every trial is `caffe train` from the same weights on the same portraits in the same order.  The
 mattes are those of validation people, as the row's first settings give them.  Finished

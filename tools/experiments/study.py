@@ -1,8 +1,8 @@
 """The table of the study: every matting method on the whole test split, at full size.
 
-    python -m tools.experiments.study run [--dataset FOLDER] [--rows portrait bound ...]
-    python -m tools.experiments.study worst    # draws the worst images of portrait-lite
-    python -m tools.experiments.study docs     # puts the table into docs/training.md
+    .venv/bin/python -m tools.experiments.study run [--dataset FOLDER] [--rows portrait bound ...]
+    .venv/bin/python -m tools.experiments.study worst    # draws the worst images of portrait-lite
+    .venv/bin/python -m tools.experiments.study docs     # puts the table into docs/training.md
 
 Methods whose weights do not exist are left out.  Errors of each image are kept in
 out/study/NAME.jsonl, so a run that was killed continues with the next image.

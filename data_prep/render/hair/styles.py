@@ -11,7 +11,7 @@ from data_prep.render.base.randomness import clipped_normal, pick
 from data_prep.render.people.person import PersonChoice
 from data_prep.render.people.scalp import Hairline
 
-# How a style is grown (`hair_cuts`, `hair_tied`): cut close, combed short, hanging, standing
+# How a style is grown (`hair.cuts`, `hair.tied`): cut close, combed short, hanging, standing
 # by its own curl, gathered in a knot, divided in ropes.
 FAMILIES = ("none", "stubble", "short", "loose", "volume", "tied", "ropes")
 
