@@ -163,8 +163,15 @@ def test_the_difference_is_relative_to_the_largest_value_of_its_array():
     theirs = {"a": np.array([100.0, 1.0]), "b": np.array([0.01])}
     ours = {"a": np.array([100.0, 2.0]), "b": np.array([0.0101])}
     assert largest_difference(ours, theirs) == (pytest.approx(0.01), "a")
-    difference, where = largest_difference({**ours, "b": np.array([np.nan])}, theirs)
-    assert np.isnan(difference) and where == "b"
+
+
+@pytest.mark.parametrize("name", ["a", "b", "c"])
+def test_nan_is_the_worst_difference_wherever_it_is(name):
+    theirs = {each: np.ones(2) for each in "abc"}
+    ours = {**theirs, "b": np.full(2, 9.0)} | {name: np.array([1.0, np.nan])}
+    difference, where = largest_difference(ours, theirs)
+    assert np.isnan(difference) and where == name
+    assert np.isnan(largest_difference(theirs, ours)[0])  # of the CPU, too
 
 
 def test_libraries_of_caffe_are_taken_and_those_of_every_system_are_not():
