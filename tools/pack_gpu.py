@@ -36,6 +36,7 @@ from tqdm import tqdm
 
 from data_prep.common.assets import fetch
 from data_prep.common.errors import InputError, run_program
+from data_prep.common.files import atomic_write
 from prototxt.catalog import PERSON_MASK, POSE_DETECTOR
 from tools.matting.models import ROOT
 from tools.matting.opencv_net import check_files
@@ -178,7 +179,8 @@ def pack(options: argparse.Namespace) -> list[Path]:
                 entry = tarfile.TarInfo(f"{NAME}/{place}")
                 entry.size = len(content)
                 archive.addfile(entry, io.BytesIO(content))
-    shutil.copy2(ROOT / "tools/run_gpu.sh", options.out)
+    with atomic_write(options.out / "run_gpu.sh") as scratch:
+        shutil.copy2(ROOT / "tools/run_gpu.sh", scratch)
     write_sums(sums, parts.pieces)
     return parts.pieces
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import lzma
+import os
 import shutil
 import subprocess
 import sys
@@ -17,7 +18,7 @@ import pytest
 
 from data_prep.common.errors import InputError
 from prototxt.catalog import FACE_DETECTOR, PERSON_MASK, POSE_DETECTOR
-from tools import run_gpu
+from tools import pack_gpu, run_gpu
 from tools.matting.caffe_net import read_caffemodel, write_caffemodel
 from tools.matting.models import ROOT
 from tools.pack_gpu import contents, files_of_packages, needed_libraries
@@ -264,6 +265,16 @@ def test_paths_are_those_of_the_folder_that_the_program_is_run_in(tmp_path, monk
     assert Path.cwd() == ROOT and (tmp_path / "results").is_dir()
     inside = arguments().parse_args(["--prepared", "data/prepared", "--dataset", "tests/../data"])
     assert (inside.prepared, inside.dataset) == (Path("data/prepared"), Path("data"))
+
+
+def test_beside_the_archive_lies_what_unpacks_it_whole_at_any_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(pack_gpu, "contents", lambda _options: [("note", b"text")])
+    (tmp_path / "run_gpu.sh").write_text("of an earlier archive")
+    os.link(tmp_path / "run_gpu.sh", tmp_path / "earlier")
+    pack_gpu.pack(argparse.Namespace(out=tmp_path, part_megabytes=1, preset=0))
+    assert (tmp_path / "earlier").read_text() == "of an earlier archive"  # replaced at once
+    assert (tmp_path / "run_gpu.sh").read_bytes() == (ROOT / "tools/run_gpu.sh").read_bytes()
+    assert os.access(tmp_path / "run_gpu.sh", os.X_OK)
 
 
 def test_the_nets_that_opencv_runs_for_a_photo_are_in_the_archive(tmp_path):
