@@ -81,6 +81,10 @@ class Net:
         """Its weights with 8 bits each (`tools.training.quantization`) in a folder."""
         return folder / f"{self.name}.int8.npz"
 
+    def initial_weights(self, folder: Path = MADE_WEIGHTS) -> Path:
+        """The weights that its training starts from (`tools/init_weights.py`) in a folder."""
+        return folder / f"{self.name}_init.caffemodel"
+
     def shape_mask(self, folder: Path) -> Path:
         """The shape mask that belongs to its weights in a folder."""
         return folder / f"{self.name}.shape_mask.npz"

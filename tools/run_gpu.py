@@ -74,11 +74,6 @@ SIDES = (480, 640)
 PHOTOS = 3
 
 
-def initial_weights(net: str) -> Path:
-    """Where a net's first stage starts from."""
-    return ROOT / f"data/models/{net}_init.caffemodel"
-
-
 # --- the steps: options in, what the report says out ----------------------------------------
 
 
@@ -98,7 +93,7 @@ def compare_nets(options: argparse.Namespace) -> dict:
     """Outputs and gradients of each net against the CPU's."""
     found = {}
     for net in options.compare:
-        weights = initial_weights(net)
+        weights = NETS[net].initial_weights()
         given = weights if weights.is_file() else None
         found[net] = compare(NETS[net].train_val, given, options.prepared)
     failed = [net for net, each in found.items() if not each["within"]]
@@ -203,7 +198,7 @@ def trained_stages(options: argparse.Namespace) -> list[Stage]:
     stages = stages_of(options.train)
     if options.iterations is None:
         return stages
-    weights, short = initial_weights(options.train), []
+    weights, short = NETS[options.train].initial_weights(), []
     for stage in stages:
         settings = scaled(stage.solver, options.iterations / stage.iterations)
         settings["snapshot"] = max(1, options.iterations // 4)

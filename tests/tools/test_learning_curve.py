@@ -9,6 +9,7 @@ import pytest
 
 from data_prep.common.errors import InputError
 from data_prep.common.images import read_photo, write_image
+from prototxt.catalog import Net
 from tools.evaluation.estimates import Estimate, estimate
 from tools.evaluation.metrics import MatteErrors
 from tools.experiments import ablation as ablate
@@ -243,7 +244,7 @@ def test_seeds_and_augmentations_have_databases_of_their_own(tmp_path, monkeypat
 
 def test_the_recipe_at_its_whole_length_is_not_trained_twice(tmp_path, monkeypatch):
     """It is that of tools/train.py: on the same snapshots."""
-    monkeypatch.setattr(ablate, "ROOT", tmp_path)
+    monkeypatch.setattr(Net, "initial_weights", lambda net: tmp_path / net.name)
     monkeypatch.setattr(ablate, "write_initial_weights", lambda *arguments: None)
     monkeypatch.setattr(ablate, "run_stages", lambda stages: tuple(stages))
     warm, last = stages_of("portrait")
@@ -269,15 +270,15 @@ def test_install_keeps_the_best_snapshot(tmp_path, monkeypatch, name, stem):
         weights.write_text(f"weights {iteration}")
         weights.with_suffix(".solverstate").touch()
     by_weights = {10: 3e-3, 20: 1e-3, 30: 2e-3}
-    models = tmp_path / "data/models"
+    models = tmp_path / "models"
     published = {
         recipe: SimpleNamespace(
             weights=models / f"{recipe}.caffemodel", shape_mask=models / f"{recipe}.npz"
         )
         for recipe in ablate.ORIGINS
     }
-    for module in (ablate, selection):
-        monkeypatch.setattr(module, "ROOT", tmp_path)
+    monkeypatch.setattr(selection, "ROOT", tmp_path)
+    monkeypatch.setattr(ablate, "MADE_WEIGHTS", models)
     monkeypatch.setattr(ablate, "MODELS", published)
     monkeypatch.setattr(ablate, "train", lambda *a: stage)
     portraits = [SimpleNamespace(stem=f"p{i}") for i in range(2)]
