@@ -81,6 +81,10 @@ class Net:
         """Its weights with 8 bits each (`tools.training.quantization`) in a folder."""
         return folder / f"{self.name}.int8.npz"
 
+    def initial_weights(self, folder: Path = MADE_WEIGHTS) -> Path:
+        """The weights that its training starts from (`tools/init_weights.py`) in a folder."""
+        return folder / f"{self.name}_init.caffemodel"
+
     def shape_mask(self, folder: Path) -> Path:
         """The shape mask that belongs to its weights in a folder."""
         return folder / f"{self.name}.shape_mask.npz"
@@ -160,9 +164,13 @@ POSE_DETECTOR = OpenCvNet(
     MADE_WEIGHTS / "pose_detector.caffemodel",
     _MAKE_POSE,
 )
+POSE_DETECTOR_SIDE = 224  # rows and columns of its input
+#: Anchors of every cell of its output, by the cell's size in pixels.
+POSE_ANCHORS = {8: 2, 16: 2, 32: 6}
 #: Says which pixels around one person are that person's (`prototxt.netspec.pose`).
 PERSON_MASK = OpenCvNet(
     DEFINITIONS / "person_mask/deploy.prototxt",
     MADE_WEIGHTS / "person_mask.caffemodel",
     _MAKE_POSE,
 )
+PERSON_MASK_SIDE = 256  # rows and columns of its input, the square around a person

@@ -269,6 +269,23 @@ def test_the_installed_package_finds_its_nets_and_weights(contents: Path, tmp_pa
     assert "Apache License" in weights.with_name("LICENSE").read_text()
 
 
+def test_the_installed_package_looks_for_weights_where_its_programs_write_them(
+    contents: Path, tmp_path: Path
+):
+    program = (
+        "from prototxt.catalog import MADE_WEIGHTS, NETS\n"
+        "from tools.convert_selfie import DEFAULT_OUTPUT\n"
+        "from tools.experiments.ablation import chosen\n"
+        "from tools.matting.models import MODELS\n"
+        "print(DEFAULT_OUTPUT, MODELS['selfie'].weights)\n"
+        "print(MADE_WEIGHTS, NETS['lite'].initial_weights().parent, "
+        "chosen(['nomask'])[0].installed.parent)\n"
+    )
+    one, folder = printed_by(program, contents, tmp_path).splitlines()
+    for same in (one, folder):
+        assert len(set(same.split())) == 1 and str(contents) not in same
+
+
 def test_the_installed_package_says_where_weights_of_large_nets_come_from(
     contents: Path, tmp_path: Path
 ):

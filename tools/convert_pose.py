@@ -25,7 +25,7 @@ from data_prep.common.assets import fetch
 from data_prep.common.errors import run_program
 from data_prep.common.files import atomic_write
 from data_prep.common.images import refuse_overwriting
-from prototxt.catalog import PERSON_MASK, POSE_DETECTOR
+from prototxt.catalog import PERSON_MASK, POSE_ANCHORS, POSE_DETECTOR
 from prototxt.netspec import pose
 from tools.training.conversion import caffemodel, converted_weights
 from tools.training.tflite_reader import weighted_operators
@@ -33,7 +33,7 @@ from tools.training.tflite_reader import weighted_operators
 SOURCE = "prototxt/netspec/pose.py"
 
 #: Heads of the detector, in the order in which the original has them.
-HEADS = tuple(f"{kind}{stride}" for stride in pose.ANCHORS for kind in ("score", "people"))
+HEADS = tuple(f"{kind}{stride}" for stride in POSE_ANCHORS for kind in ("score", "people"))
 #: Rows and columns of the enlarged maps of the mask's decoder.
 SIDES = {"decode16_up": 16, "decode8_up": 32, "decode4_up": 64, "decode2_up": 128, "decode1": 256}
 

@@ -21,7 +21,6 @@ from pathlib import Path
 
 from data_prep.common.errors import run_program
 from prototxt.catalog import NETS
-from tools.matting.models import ROOT
 from tools.training.weights import ORIGINS, PUBLISHED_CLASSES, write_initial_weights
 
 
@@ -36,10 +35,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("-o", "--output", type=Path)
     arguments = parser.parse_args(argv)
-    output = arguments.output or ROOT / f"data/models/{arguments.net}_init.caffemodel"
-    report = write_initial_weights(
-        NETS[arguments.net], arguments.origin, output, arguments.source, arguments.seed
-    )
+    net = NETS[arguments.net]
+    output = arguments.output or net.initial_weights()
+    report = write_initial_weights(net, arguments.origin, output, arguments.source, arguments.seed)
     if report.classes:
         classes = ", ".join(map(str, report.classes))
         print(f"chose classes {classes} of {PUBLISHED_CLASSES} (seed {arguments.seed})")

@@ -36,7 +36,8 @@ from tqdm import tqdm
 
 from data_prep.common.assets import fetch
 from data_prep.common.errors import InputError, run_program
-from prototxt.catalog import PERSON_MASK, POSE_DETECTOR
+from data_prep.common.files import atomic_write
+from prototxt.catalog import MADE_WEIGHTS, PERSON_MASK, POSE_DETECTOR
 from tools.matting.models import ROOT
 from tools.matting.opencv_net import check_files
 from tools.portable.pieces import PieceWriter, half_weights, write_sums
@@ -149,7 +150,7 @@ def contents(options: argparse.Namespace) -> Iterator[tuple[str, Path | bytes]]:
         yield from files_below(fetch(name).parent, f"assets/{name}")
 
     for name in options.weights:
-        path = ROOT / f"data/models/{name}.caffemodel"
+        path = MADE_WEIGHTS / f"{name}.caffemodel"
         if not path.is_file():
             raise InputError(
                 f"{path} does not exist; `make data/models/{path.name}` makes initial weights."
@@ -178,7 +179,8 @@ def pack(options: argparse.Namespace) -> list[Path]:
                 entry = tarfile.TarInfo(f"{NAME}/{place}")
                 entry.size = len(content)
                 archive.addfile(entry, io.BytesIO(content))
-    shutil.copy2(ROOT / "tools/run_gpu.sh", options.out)
+    with atomic_write(options.out / "run_gpu.sh") as scratch:
+        shutil.copy2(ROOT / "tools/run_gpu.sh", scratch)
     write_sums(sums, parts.pieces)
     return parts.pieces
 

@@ -13,6 +13,9 @@ Each step is written to OUT/report.json as it ends, with the reason where it fai
 next one begins.  Started again with the same options the program skips what is done, and the
 training goes on from its last snapshot.  Exit status: 0 if nothing failed.
 tools/pack_gpu.py puts all that this needs into one archive.
+
+Paths that are given are those of the folder that the program is run in, the default ones lie
+in the checkout.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ import os
 import re
 import subprocess
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
@@ -37,10 +41,10 @@ from caffe_layers.laplacian import matting_laplacian
 from caffe_layers.matting import MattingFunction
 from caffe_layers.threads import map_in_threads
 from data_prep.common.errors import InputError, run_program
-from data_prep.common.files import atomic_write
+from data_prep.common.images import write_image
 from data_prep.datasets.dataset import Dataset, load_portrait
 from prototxt.catalog import NETS
-from tools.evaluation.report import describe_machine, write_report
+from tools.evaluation.report import describe_machine, shown, write_report
 from tools.matting.caffe_net import write_caffemodel
 from tools.matting.device import (
     add_gpu_option,
@@ -51,6 +55,7 @@ from tools.matting.device import (
 )
 from tools.matting.models import DEFAULT_MODEL, MODELS, ROOT, model_of_net
 from tools.matting.pycaffe import load_caffe
+from tools.outputs.sheets import render_trimap
 from tools.portable.comparison import compare, with_databases
 from tools.portable.pieces import half_weights, joined, pieces_of, weights_of_half, write_in_pieces
 from tools.training.caffe_log import read_logs
@@ -67,11 +72,6 @@ GPU_TESTS = "*/2.*:*/3.*:*GPU*:*CuDNN*"
 BATCHES, THREADS = (1, 4, 8), (1, 2, 16)
 SIDES = (480, 640)
 PHOTOS = 3
-
-
-def initial_weights(net: str) -> Path:
-    """Where a net's first stage starts from."""
-    return ROOT / f"data/models/{net}_init.caffemodel"
 
 
 # --- the steps: options in, what the report says out ----------------------------------------
@@ -93,7 +93,7 @@ def compare_nets(options: argparse.Namespace) -> dict:
     """Outputs and gradients of each net against the CPU's."""
     found = {}
     for net in options.compare:
-        weights = initial_weights(net)
+        weights = NETS[net].initial_weights()
         given = weights if weights.is_file() else None
         found[net] = compare(NETS[net].train_val, given, options.prepared)
     failed = [net for net, each in found.items() if not each["within"]]
@@ -188,16 +188,9 @@ def time_photos(options: argparse.Namespace) -> dict:
         start = time.perf_counter()
         trimap = session.estimate_trimap(photo)
         middle = time.perf_counter()
-        session.matte(photo, trimap=trimap_levels(trimap.probabilities))
+        session.matte(photo, trimap=render_trimap(trimap.probabilities))
         seconds.append({"trimap": middle - start, "solve": time.perf_counter() - middle})
     return {"photos": seconds[1:], "size": list(photo.shape[:2])}
-
-
-def trimap_levels(probabilities: np.ndarray) -> np.ndarray:
-    """(H, W) uint8 trimap of (3, H, W) probabilities: white, black, and gray between."""
-    levels = np.full(probabilities.shape[1:], 128, np.uint8)
-    levels[probabilities[0] > 0.5], levels[probabilities[1] > 0.5] = 255, 0
-    return levels
 
 
 def trained_stages(options: argparse.Namespace) -> list[Stage]:
@@ -205,7 +198,7 @@ def trained_stages(options: argparse.Namespace) -> list[Stage]:
     stages = stages_of(options.train)
     if options.iterations is None:
         return stages
-    weights, short = initial_weights(options.train), []
+    weights, short = NETS[options.train].initial_weights(), []
     for stage in stages:
         settings = scaled(stage.solver, options.iterations / stage.iterations)
         settings["snapshot"] = max(1, options.iterations // 4)
@@ -254,11 +247,10 @@ def write_mattes(options: argparse.Namespace, weights: Path) -> int | str:
         photo, _ = load_portrait(portrait)
         matte = session.matte(photo)
         for kind, picture in (
-            ("trimap", trimap_levels(matte.probabilities)),
+            ("trimap", render_trimap(matte.probabilities)),
             ("matte", np.rint(255 * matte.alpha).astype(np.uint8)),
         ):
-            with atomic_write(options.out / kind / f"{portrait.stem}.png") as scratch:
-                cv2.imwrite(str(scratch), picture)
+            write_image(options.out / kind / f"{portrait.stem}.png", picture)
     return len(portraits)
 
 
@@ -275,7 +267,10 @@ STEPS: tuple[tuple[str, Callable[[argparse.Namespace], dict], tuple[str, ...]], 
 
 
 def run_steps(options: argparse.Namespace) -> dict:
-    """Run the steps that the report does not hold yet; returns the report."""
+    """Run the steps that the report does not hold yet; returns the report.
+
+    Whatever a step fails with is reported and the next one begins: the machine may be lent.
+    """
     path = options.out / "report.json"
     report: dict = {"machine": describe_machine() | {"gpu": gpu_name()}, "steps": {}}
     if path.is_file():
@@ -294,8 +289,12 @@ def run_steps(options: argparse.Namespace) -> dict:
         start = time.perf_counter()
         try:
             result = step(options)
-        except InputError as error:  # what comes after it may go well, on a machine that is lent
+        except InputError as error:
             result = {"error": str(error), "ok": False}
+        except Exception as error:
+            trace = traceback.format_exc()
+            said = f"{type(error).__name__}: {error}"
+            result = {"error": said, "traceback": trace, "ok": False}
         seconds = time.perf_counter() - start
         report["steps"][name] = {"options": asked, "seconds": seconds, "result": result}
         write_report(path, report)
@@ -318,6 +317,14 @@ def gpu_name() -> str | None:
     return name[1] if name else f"GPU {gpu}"
 
 
+def given_path(text: str) -> Path:
+    """A path of the command line, as it is named from the checkout where it lies in it.
+
+    The report holds it, which is not to change with the folder that the program is run in.
+    """
+    return shown(Path(os.path.abspath(text)))
+
+
 def arguments() -> argparse.ArgumentParser:
     """The command line."""
     parser = argparse.ArgumentParser(
@@ -333,10 +340,12 @@ def arguments() -> argparse.ArgumentParser:
     add("--train", choices=nets, help="net to train (none)")
     add("--iterations", type=int, metavar="N", help="of each stage (the recipe's)")
     prepared = Path("data/prepared")
-    add("--prepared", type=Path, default=prepared, help="databases, but of a whole recipe")
-    add("--dataset", type=Path, default=Path("data/sample"), help="whose test list is matted")
+    add("--prepared", type=given_path, default=prepared, help="databases, but of a whole recipe")
+    dataset = Path("data/sample")
+    add("--dataset", type=given_path, default=dataset, help="whose test list is matted")
     add("--piece-megabytes", type=int, default=15, metavar="N", help="of the weights' pieces")
-    add("--out", type=Path, default=Path("out/gpu"), help="folder of the results (%(default)s)")
+    out = Path("out/gpu")
+    add("--out", type=given_path, default=out, help="folder of the results (%(default)s)")
     return parser
 
 
@@ -348,7 +357,7 @@ def main(argv: list[str] | None = None) -> int:
     options.out.mkdir(parents=True, exist_ok=True)
     report = run_steps(options)
     failed = [n for n, step in report["steps"].items() if not step["result"].get("ok", True)]
-    print(f"{', '.join(failed)} failed." if failed else f"All is in {options.out}.")
+    print(f"{', '.join(failed)} failed." if failed else f"All is in {options.out.resolve()}.")
     return 1 if failed else 0
 
 

@@ -15,13 +15,12 @@ sums=$here/portrait-matting.sha256
 if [ -e "$sums" ]; then
   archive=$here/portrait-matting
   if ! cmp --silent "$sums" "$archive/UNPACKED"; then
-    cd "$here"
-    sha256sum --check --quiet "$sums" || { echo "run_gpu: the parts named above are damaged or not here; copy them again." >&2; exit 1; }
+    (cd "$here" && sha256sum --check --quiet "$sums") || { echo "run_gpu: the parts named above are damaged or not here; copy them again." >&2; exit 1; }
     # In the order of the list.  Python, as not every machine has xz.
-    cut --characters=67- "$sums" | xargs cat | "$python" -c '
+    cut --characters=67- "$sums" | (cd "$here" && xargs cat) | "$python" -c '
 import sys, tarfile
 with tarfile.open(fileobj=sys.stdin.buffer, mode="r|xz") as archive:
-    archive.extractall(filter="tar")'
+    archive.extractall(sys.argv[1], filter="tar")' "$here"
     cp "$sums" "$archive/UNPACKED"
   fi
   exec "$archive/run_gpu.sh" "$@"
@@ -51,5 +50,4 @@ print(*(name for name in wanted.split() if find_spec(name.split(".")[0]) is None
 EOF
 )
 [ -z "$missing" ] || { echo "run_gpu: $python lacks $missing; pack them with --packages." >&2; exit 1; }
-cd "$here"
-exec "$python" -m tools.run_gpu "$@"
+exec "$python" -P -m tools.run_gpu "$@"  # modules of the archive, not of the user's folder

@@ -36,7 +36,7 @@ from data_prep.datasets.dataset import Dataset, check_portraits
 from data_prep.datasets.manifest import JOURNAL
 from data_prep.datasets.resume import Journal
 from tools.evaluation.contact_sheet import SheetRow, representative, write_contact_sheet
-from tools.evaluation.error_report import head_lines, line, summary_lines, write_report
+from tools.evaluation.error_report import head_lines, line, summary_lines, write_error_report
 from tools.evaluation.matte_sources import GivenMattes, MatteSource, ModelMattes, SegmenterMattes
 from tools.evaluation.measuring import ALL, REGIONS, Measurement, PhotoErrors, Task
 from tools.evaluation.photo_folders import PhotoFolder
@@ -177,7 +177,7 @@ def measure(options: argparse.Namespace) -> None:
         if errors:
             print(*summary_lines(errors, tested.kind), sep="\n")
             count = f"{len(errors)} of {len(tested.truths)} images"
-            write_report(out, errors, tested.kind, source.name, about)
+            write_error_report(out, errors, tested.kind, source.name, about)
             title = f"{source.name} on {count} of {tested.place}"
             write_sheet(out, task, tested.truths, errors, rows, title)
             print(f"{count} tested; results are in {out}.")

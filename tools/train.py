@@ -25,8 +25,9 @@ import argparse
 from pathlib import Path
 
 from data_prep.common.errors import run_program
+from prototxt.catalog import MADE_WEIGHTS
 from tools.matting.device import add_gpu_option, choose_gpu
-from tools.matting.models import MODELS, ROOT, model_of_net
+from tools.matting.models import MODELS, model_of_net
 from tools.training.plots import plot_training
 from tools.training.selection import (
     best_point,
@@ -63,7 +64,7 @@ def main(argv: list[str] | None = None) -> int:
         plot_training([stage.log for stage in stages], Path(f"out/{net}_training.png"))
     keep_files(
         {
-            ROOT / f"data/models/{net}_warm.caffemodel": warm,
+            MADE_WEIGHTS / f"{net}_warm.caffemodel": warm,
             model.weights: trained,
             model.shape_mask: trained_shape_mask(stages[-1]),
         }

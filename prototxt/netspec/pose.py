@@ -24,14 +24,10 @@ from caffe import layers as L
 from caffe.net_spec import Top
 from caffe.proto import caffe_pb2
 
+from prototxt.catalog import PERSON_MASK_SIDE, POSE_ANCHORS, POSE_DETECTOR_SIDE
 from prototxt.netspec.face_detector import depthwise
 from prototxt.netspec.selfie import named, relu, upsample_bilinear
 
-DETECTOR_SIDE = 224  # rows and columns of the detector's input
-MASK_SIDE = 256  # and of the square around a person
-
-#: Anchors of every cell of the detector's output, by the cell's size in pixels.
-ANCHORS = {8: 2, 16: 2, 32: 6}
 #: Values of an anchor's person: center and size of a box, and x and y of four points.
 PERSON_VALUES = 12
 
@@ -184,12 +180,12 @@ def joined(n: NetSpec, name: str, enlarged: Top, lateral: Top) -> Top:
 
 
 def detector_deploy() -> caffe_pb2.NetParameter:
-    """RGB in [-1, 1] -> for each stride of `ANCHORS` the logits and people of its anchors.
+    """RGB in [-1, 1] -> for each stride of `POSE_ANCHORS` the logits and people of its anchors.
 
     ``score8`` is N x 2 x 28 x 28, ``people8`` N x 24 x 28 x 28, and so on.
     """
     n = NetSpec()
-    n.data = L.Input(shape=dict(dim=[1, 3, DETECTOR_SIDE, DETECTOR_SIDE]))
+    n.data = L.Input(shape=dict(dim=[1, 3, POSE_DETECTOR_SIDE, POSE_DETECTOR_SIDE]))
     x, laterals = encoder(n, n.data, DETECTOR_BLOCKS, activate=False)
     features = {32: x}
     for stride, channels, lateral in zip((16, 8), (192, 96), reversed(laterals)):
@@ -200,7 +196,7 @@ def detector_deploy() -> caffe_pb2.NetParameter:
         for index in (1, 2):
             x = residual(n, f"{name}_{index}", x, channels, activate=False)
         features[stride] = x
-    for stride, anchors in ANCHORS.items():
+    for stride, anchors in POSE_ANCHORS.items():
         convolution(n, f"score{stride}", features[stride], anchors, 3)
         convolution(n, f"people{stride}", features[stride], anchors * PERSON_VALUES, 3)
     return named(n, "pose_detector")
@@ -209,7 +205,7 @@ def detector_deploy() -> caffe_pb2.NetParameter:
 def person_mask_deploy() -> caffe_pb2.NetParameter:
     """RGB in [0, 1], a person in the middle -> ``logit``, N x 1 x 256 x 256, of that person."""
     n = NetSpec()
-    n.data = L.Input(shape=dict(dim=[1, 3, MASK_SIDE, MASK_SIDE]))
+    n.data = L.Input(shape=dict(dim=[1, 3, PERSON_MASK_SIDE, PERSON_MASK_SIDE]))
     x, (half, *laterals) = encoder(n, n.data, MASK_BLOCKS, activate=True)
     x = relu6(n, "decode32", separable(n, "decode32", x, 864, 48))
     for stride, lateral in zip((16, 8, 4), reversed(laterals)):

@@ -76,6 +76,14 @@ def test_a_net_that_caffe_cannot_time_is_named(tmp_path):
         bench_nets.layer_times(tmp_path / "net.prototxt", "TEST", 1)
 
 
+def test_nets_are_not_timed_without_caffe(tmp_path, monkeypatch):
+    monkeypatch.delenv("PORTRAIT_MATTING_CAFFE", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("sys.prefix", str(tmp_path))
+    with pytest.raises(InputError, match="program caffe is not built"):
+        bench_nets.layer_times(tmp_path / "net.prototxt", "TEST", 1)
+
+
 @pytest.mark.parametrize(
     "program, section",
     [

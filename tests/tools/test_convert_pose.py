@@ -13,8 +13,14 @@ from ai_edge_litert.interpreter import Interpreter
 from data_prep.common.assets import fetch
 from data_prep.common.errors import InputError
 from data_prep.common.images import read_photo
-from prototxt.catalog import PERSON_MASK, POSE_DETECTOR
-from prototxt.netspec.pose import ANCHORS, DETECTOR_SIDE, MASK_SIDE, head_kernel
+from prototxt.catalog import (
+    PERSON_MASK,
+    PERSON_MASK_SIDE,
+    POSE_ANCHORS,
+    POSE_DETECTOR,
+    POSE_DETECTOR_SIDE,
+)
+from prototxt.netspec.pose import head_kernel
 from tools import convert_pose
 
 SAMPLES = Path(__file__).parents[2] / "data/sample/images"
@@ -63,10 +69,10 @@ def by_opencv(deploy: Path, weights: Path, image: np.ndarray, names: list[str]) 
 @pytest.mark.parametrize("run", [by_caffe, by_opencv])
 @pytest.mark.parametrize("path", PHOTOS, ids=lambda path: path.stem)
 def test_the_detector_equals_its_original(folder, path, run):
-    image = 2 * planes(read_photo(path), DETECTOR_SIDE) - 1
+    image = 2 * planes(read_photo(path), POSE_DETECTOR_SIDE) - 1
     wanted = answers("pose-detector", image)
     for kind, values in (("score", 1), ("people", 12)):
-        names = [f"{kind}{stride}" for stride in ANCHORS]
+        names = [f"{kind}{stride}" for stride in POSE_ANCHORS]
         found = run(POSE_DETECTOR.deploy, folder / POSE_DETECTOR.weights.name, image, names)
         found = [each.transpose(1, 2, 0).reshape(-1, values) for each in found]
         np.testing.assert_allclose(
@@ -78,8 +84,8 @@ def test_the_detector_equals_its_original(folder, path, run):
 @pytest.mark.parametrize("path", PHOTOS, ids=lambda path: path.stem)
 def test_the_mask_equals_its_original(folder, path, run):
     """As far as runtimes agree: the original's own two differ by 1.2 in a logit of -1600."""
-    image = planes(read_photo(path), MASK_SIDE)
-    wanted = answers("pose-landmarker", image)[MASK_SIDE, MASK_SIDE, 1][:, :, 0]
+    image = planes(read_photo(path), PERSON_MASK_SIDE)
+    wanted = answers("pose-landmarker", image)[PERSON_MASK_SIDE, PERSON_MASK_SIDE, 1][:, :, 0]
     (found,) = run(PERSON_MASK.deploy, folder / PERSON_MASK.weights.name, image, ["logit"])
     assert wanted.max() > 0 > wanted.min()
     assert np.abs(found[0] - wanted).max() < 5e-3 * np.abs(wanted).max()

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from data_prep.common.errors import InputError
-from data_prep.common.images import write_image
+from data_prep.common.images import read_photo, write_image
+from prototxt.catalog import Net
 from tools.evaluation.estimates import Estimate, estimate
 from tools.evaluation.metrics import MatteErrors
 from tools.experiments import ablation as ablate
@@ -105,17 +106,32 @@ def rate(value, gradient=None, sad=4.0):
     }
 
 
-def test_the_best_rate_is_a_stable_one(tmp_path):
+def rates_report():
     rates = [rate(1e-3), rate(1e-4, 1.5e-3), rate(1e-5, 2e-3)]
+    return {"net": "n", "iterations": 9, "images": 3, "machine": {"date": "d"}, "rates": rates}
+
+
+def test_the_best_rate_is_a_stable_one():
+    report = rates_report()
+    rates = report["rates"]
     assert tune_lr.best_rate(rates) == 1e-4
     assert tune_lr.best_rate(rates[:1]) is None
-    report = {"net": "n", "iterations": 9, "images": 3, "machine": {"date": "d"}, "rates": rates}
     lines = tune_lr.rates_table(report).splitlines()
     assert "blew up" in lines[-3] and "not finite" in lines[-3]
     assert lines[-2].startswith("| 1e-04 (best) | 0.4000 → 0.2000 (-50%) | 0.2000 |")
     assert "| 1.500 ± 0.150 | 4.000 ± 0.400 |" in lines[-2]
-    tune_lr.draw(tmp_path / "rates.png", report)
-    assert (tmp_path / "rates.png").stat().st_size > 1000
+
+
+def test_the_documents_need_nothing_but_the_report(tmp_path, monkeypatch):
+    paths = {"RESULTS": "results.json", "DOCS": "training.md", "FIGURE": "rates.png"}
+    for name, file in paths.items():
+        monkeypatch.setattr(tune_lr, name, tmp_path / file)
+    begin, end = "<!-- tune-lr: written by `make tune-lr` -->", "<!-- /tune-lr -->"
+    (tmp_path / "training.md").write_text(f"{begin}\n{end}\n")
+    tune_lr.write_report(tmp_path / "results.json", rates_report())
+    assert tune_lr.main(["docs"]) == 0
+    assert "![learning rates](rates.png)" in (tmp_path / "training.md").read_text()
+    assert read_photo(tmp_path / "rates.png").std() > 10  # something is drawn
 
 
 # --- ablation ---------------------------------------------------------------------
@@ -228,7 +244,7 @@ def test_seeds_and_augmentations_have_databases_of_their_own(tmp_path, monkeypat
 
 def test_the_recipe_at_its_whole_length_is_not_trained_twice(tmp_path, monkeypatch):
     """It is that of tools/train.py: on the same snapshots."""
-    monkeypatch.setattr(ablate, "ROOT", tmp_path)
+    monkeypatch.setattr(Net, "initial_weights", lambda net: tmp_path / net.name)
     monkeypatch.setattr(ablate, "write_initial_weights", lambda *arguments: None)
     monkeypatch.setattr(ablate, "run_stages", lambda stages: tuple(stages))
     warm, last = stages_of("portrait")
@@ -254,15 +270,15 @@ def test_install_keeps_the_best_snapshot(tmp_path, monkeypatch, name, stem):
         weights.write_text(f"weights {iteration}")
         weights.with_suffix(".solverstate").touch()
     by_weights = {10: 3e-3, 20: 1e-3, 30: 2e-3}
-    models = tmp_path / "data/models"
+    models = tmp_path / "models"
     published = {
         recipe: SimpleNamespace(
             weights=models / f"{recipe}.caffemodel", shape_mask=models / f"{recipe}.npz"
         )
         for recipe in ablate.ORIGINS
     }
-    for module in (ablate, selection):
-        monkeypatch.setattr(module, "ROOT", tmp_path)
+    monkeypatch.setattr(selection, "ROOT", tmp_path)
+    monkeypatch.setattr(ablate, "MADE_WEIGHTS", models)
     monkeypatch.setattr(ablate, "MODELS", published)
     monkeypatch.setattr(ablate, "train", lambda *a: stage)
     portraits = [SimpleNamespace(stem=f"p{i}") for i in range(2)]

@@ -8,7 +8,7 @@ import pytest
 
 from data_prep.common.images import read_matte, read_photo
 from data_prep.datasets.dataset import Dataset
-from tools.evaluation.metrics import sad
+from tools.evaluation.metrics import evaluate
 from tools.matting.face_detector import FaceDetector, detected_faces
 from tools.matting.models import ROOT
 from tools.matting.orientation import surest_turn, turned, turned_points
@@ -111,12 +111,12 @@ def test_other_turns_are_searched_only_without_a_sure_face(portraits, detector):
 def test_a_turned_portrait_has_the_matte_of_the_upright_one(portraits, model, all_turns):
     session = MattingSession(model)
     photo, truth = portraits["p0143"]
-    upright = sad(session.matte(photo).alpha, truth)
+    upright = evaluate(session.matte(photo).alpha, truth).sad
     for turns in all_turns:
         matte = session.matte(turned(photo, turns))
         assert matte.alpha.shape == turned(truth, turns).shape
         assert matte.person_found and matte.faces
-        assert sad(matte.alpha, turned(truth, turns)) < 1.1 * upright
+        assert evaluate(matte.alpha, turned(truth, turns)).sad < 1.1 * upright
         nose = np.rint(matte.faces[0][30]).astype(int)
         assert turned(truth, turns)[nose[1], nose[0]] == 1
 

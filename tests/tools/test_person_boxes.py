@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from prototxt.netspec.pose import ANCHORS, PERSON_VALUES
+from prototxt.catalog import POSE_ANCHORS
+from prototxt.netspec.pose import PERSON_VALUES
 from tools.matting.person_boxes import SQUARE_SCALE, PersonBox, decoded, letterboxed
 
 
@@ -17,7 +18,7 @@ def person(hips: tuple[float, float], top: tuple[float, float]) -> PersonBox:
 def test_people_lie_relative_to_the_centers_of_their_cells():
     random = np.random.default_rng(1)
     logits, values, wanted = {}, {}, []
-    for stride, anchors in ANCHORS.items():
+    for stride, anchors in POSE_ANCHORS.items():
         side = 224 // stride
         # As the original has them: one row of values for every anchor of every cell.
         scores = random.normal(-3, 1.5, (side, side, anchors))

@@ -10,8 +10,7 @@ from data_prep.common.errors import InputError
 from data_prep.common.images import read_matte, read_photo
 from data_prep.datasets.dataset import Dataset
 from prototxt.catalog import PERSON_MASK, POSE_DETECTOR, OpenCvNet
-from prototxt.netspec import pose
-from tools.matting import opencv_net, person_masks
+from tools.matting import opencv_net
 from tools.matting.models import ROOT
 from tools.matting.people import Box
 from tools.matting.person_boxes import PersonBox
@@ -87,12 +86,6 @@ def test_a_mask_of_something_else_does_not_count(mask):
 
 def test_an_uncertain_mask_counts_less():
     assert (corrected(PERSON, PERSON, size=1.0)[PERSON] == 1 / MOST_OPINION).all()
-
-
-def test_the_inputs_are_those_of_the_nets():
-    assert person_masks.DETECTOR_SIDE == pose.DETECTOR_SIDE
-    assert person_masks.MASK_SIDE == pose.MASK_SIDE
-    assert person_masks.STRIDES == tuple(pose.ANCHORS)
 
 
 @pytest.fixture(scope="module")

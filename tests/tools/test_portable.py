@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import lzma
+import os
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import pytest
 
 from data_prep.common.errors import InputError
 from prototxt.catalog import FACE_DETECTOR, PERSON_MASK, POSE_DETECTOR
+from tools import pack_gpu, run_gpu
 from tools.matting.caffe_net import read_caffemodel, write_caffemodel
 from tools.matting.models import ROOT
 from tools.pack_gpu import contents, files_of_packages, needed_libraries
@@ -68,7 +70,7 @@ def archive(tmp_path):
     content = tmp_path / "content"
     content.mkdir()
     (content / "noise").write_bytes(np.random.default_rng(0).bytes(12_000))
-    (content / "run_gpu.sh").write_text('#!/bin/sh\necho "started with $*"\n')
+    (content / "run_gpu.sh").write_text('#!/bin/sh\necho "started with $* in $PWD"\n')
     (content / "run_gpu.sh").chmod(0o755)
     folder = tmp_path / "carried"
     with (
@@ -83,9 +85,10 @@ def archive(tmp_path):
     return folder
 
 
-def started(archive):
+def started(archive, folder=None):
     return subprocess.run(
         [archive / "run_gpu.sh", "--train", "lite"],
+        cwd=folder,
         env={"PATH": "/usr/bin:/bin", "PYTHON": sys.executable},
         capture_output=True,
         text=True,
@@ -93,7 +96,7 @@ def started(archive):
 
 
 def test_an_archive_unpacks_itself_once_and_starts(archive, tmp_path):
-    assert started(archive).stdout == "started with --train lite\n"
+    assert started(archive, tmp_path).stdout == f"started with --train lite in {tmp_path}\n"
     unpacked = archive / "portrait-matting"
     assert (unpacked / "noise").read_bytes() == (tmp_path / "content/noise").read_bytes()
     (unpacked / "noise").unlink()
@@ -112,6 +115,18 @@ def test_a_damaged_or_missing_part_is_named_and_nothing_is_unpacked(archive):
     assert second.name in result.stdout + result.stderr
     assert "copy them again" in result.stderr
     assert not (archive / "portrait-matting").exists()
+
+
+def test_what_is_unpacked_is_run_in_the_folder_of_the_user(tmp_path):
+    home, folder = tmp_path / "home", tmp_path / "elsewhere"
+    for place, program in ((home, "import os; print(os.getcwd())"), (folder, "print('theirs')")):
+        (place / "tools").mkdir(parents=True)
+        (place / "tools/__init__.py").touch()
+        (place / "tools/run_gpu.py").write_text(program)
+    (home / "caffe").mkdir()
+    (home / "caffe/PYTHON").write_text(".".join(map(str, sys.version_info[:2])))
+    shutil.copy2(ROOT / "tools/run_gpu.sh", home)
+    assert started(home, folder).stdout == f"{folder}\n"
 
 
 def test_pieces_of_no_size_are_refused(tmp_path):
@@ -163,8 +178,15 @@ def test_the_difference_is_relative_to_the_largest_value_of_its_array():
     theirs = {"a": np.array([100.0, 1.0]), "b": np.array([0.01])}
     ours = {"a": np.array([100.0, 2.0]), "b": np.array([0.0101])}
     assert largest_difference(ours, theirs) == (pytest.approx(0.01), "a")
-    difference, where = largest_difference({**ours, "b": np.array([np.nan])}, theirs)
-    assert np.isnan(difference) and where == "b"
+
+
+@pytest.mark.parametrize("name", ["a", "b", "c"])
+def test_nan_is_the_worst_difference_wherever_it_is(name):
+    theirs = {each: np.ones(2) for each in "abc"}
+    ours = {**theirs, "b": np.full(2, 9.0)} | {name: np.array([1.0, np.nan])}
+    difference, where = largest_difference(ours, theirs)
+    assert np.isnan(difference) and where == name
+    assert np.isnan(largest_difference(theirs, ours)[0])  # of the CPU, too
 
 
 def test_libraries_of_caffe_are_taken_and_those_of_every_system_are_not():
@@ -220,6 +242,39 @@ def test_a_step_that_fails_is_reported_and_the_next_ones_are_not_held_up(tmp_pat
     assert steps["compare"]["result"]["ok"] is False
     assert str(tmp_path / "absent") in steps["compare"]["result"]["error"]
     assert steps["time"]["result"] == {"milliseconds": {}}
+
+
+@pytest.mark.parametrize("error", [OSError(28, "disk full"), RuntimeError("of a library")])
+def test_a_fault_that_nobody_expects_holds_up_no_other_step(tmp_path, monkeypatch, error):
+    def fails(_options):
+        raise error
+
+    steps = ("bad", fails, ()), ("good", lambda _options: {"ok": True}, ())
+    monkeypatch.setattr(run_gpu, "STEPS", steps)
+    found = run_steps(arguments().parse_args(["--out", str(tmp_path)]))["steps"]
+    assert found["bad"]["result"]["ok"] is False
+    assert str(error) in found["bad"]["result"]["error"]
+    assert "in fails" in found["bad"]["result"]["traceback"]
+    assert found["good"]["result"] == {"ok": True}
+
+
+def test_paths_are_those_of_the_folder_that_the_program_is_run_in(tmp_path, monkeypatch):
+    monkeypatch.setattr(run_gpu, "run_steps", lambda _options: {"steps": {}})
+    monkeypatch.chdir(tmp_path)
+    assert run_gpu.main(["--out", "results"]) == 0
+    assert Path.cwd() == ROOT and (tmp_path / "results").is_dir()
+    inside = arguments().parse_args(["--prepared", "data/prepared", "--dataset", "tests/../data"])
+    assert (inside.prepared, inside.dataset) == (Path("data/prepared"), Path("data"))
+
+
+def test_beside_the_archive_lies_what_unpacks_it_whole_at_any_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(pack_gpu, "contents", lambda _options: [("note", b"text")])
+    (tmp_path / "run_gpu.sh").write_text("of an earlier archive")
+    os.link(tmp_path / "run_gpu.sh", tmp_path / "earlier")
+    pack_gpu.pack(argparse.Namespace(out=tmp_path, part_megabytes=1, preset=0))
+    assert (tmp_path / "earlier").read_text() == "of an earlier archive"  # replaced at once
+    assert (tmp_path / "run_gpu.sh").read_bytes() == (ROOT / "tools/run_gpu.sh").read_bytes()
+    assert os.access(tmp_path / "run_gpu.sh", os.X_OK)
 
 
 def test_the_nets_that_opencv_runs_for_a_photo_are_in_the_archive(tmp_path):

@@ -179,7 +179,6 @@ def test_shape_mask_is_used_with_a_face_and_neutral_without(masked, photo, facel
         path = tmp_path / f"{name}.npz"
         ShapeMask(np.full((200, 150), value, np.float32), template).save(path)
         predictor = Predictor("lite", **masked, shape_mask=path)
-        assert predictor.uses_shape_mask
         found.append([matte_by(predictor, each).probabilities for each in (photo, faceless)])
     (with_face, without), (other_with_face, other_without) = found
     assert np.abs(with_face - other_with_face).max() > 1e-3

@@ -13,7 +13,7 @@ from data_prep.common.errors import InputError
 from data_prep.common.images import read_matte, read_photo
 from data_prep.datasets.dataset import Dataset
 from tools.evaluation.methods import true_trimap
-from tools.evaluation.metrics import dapm_gradient_error
+from tools.evaluation.metrics import evaluate
 from tools.matting.models import ROOT
 from tools.matting.session import MattingSession
 
@@ -49,7 +49,7 @@ def test_smoothing_brings_the_solve_nearer_to_the_truth():
         photo, truth = read_photo(portrait.photo), read_matte(portrait.matte) / 255
         for name, levels in (("plain", photo), ("smoothed", smoothed(photo))):
             alpha = solve_alpha(levels, *true_trimap(truth))
-            errors[name].append(dapm_gradient_error(alpha, truth))
+            errors[name].append(evaluate(alpha, truth).dapm_gradient)
     assert np.mean(errors["smoothed"]) < 0.96 * np.mean(errors["plain"])
 
 

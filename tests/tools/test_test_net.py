@@ -138,7 +138,7 @@ def test_errors_are_those_of_the_files_in_all_pixels_and_in_the_unknown_region(s
 def test_written_files_agree_with_each_other(small_dataset, tmp_path):
     results = results_of(small_dataset)
     out = tmp_path / "out"
-    error_report.write_report(out, results, MATTES, "an_oval", {"model": "oval"})
+    error_report.write_error_report(out, results, MATTES, "an_oval", {"model": "oval"})
     report = json.loads((out / "errors.json").read_text())
     assert report["model"] == "oval" and report["images"] == 2
     with open(out / "errors.csv", newline="") as stream:
@@ -198,7 +198,7 @@ def test_people_are_those_of_the_dataset_and_each_image_is_one_where_nobody_is_n
 
 def test_one_image_has_no_standard_error(small_dataset, tmp_path):
     results = results_of(small_dataset)[:1]
-    error_report.write_report(tmp_path / "out", results, MATTES, "one", {})
+    error_report.write_error_report(tmp_path / "out", results, MATTES, "one", {})
     report = json.loads((tmp_path / "out" / "errors.json").read_text())
     assert report["mean"]["sad"] == results[0].values[ALL]["sad"]
     assert report["standard_error"]["sad"] is None and report["half_width"]["sad"] is None

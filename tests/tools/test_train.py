@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from prototxt.catalog import MADE_WEIGHTS
 from tools.matting.models import ROOT
 from tools.test_net import main as evaluate_net
 from tools.train import main as train
@@ -23,9 +24,8 @@ def mean_sad(weights, out):
 def test_end_to_end_beats_half_of_gray_and_the_warm_start(tmp_path):
     """Trains, or goes on from what is there: the same command as `make train`."""
     assert train(["lite"]) == 0
-    models = ROOT / "data/models"
-    trained, gray = mean_sad(models / "lite.caffemodel", tmp_path / "trained")
-    warm, _ = mean_sad(models / "lite_warm.caffemodel", tmp_path / "warm")
+    trained, gray = mean_sad(MADE_WEIGHTS / "lite.caffemodel", tmp_path / "trained")
+    warm, _ = mean_sad(MADE_WEIGHTS / "lite_warm.caffemodel", tmp_path / "warm")
     assert trained < 0.5 * gray
     assert trained < warm
 

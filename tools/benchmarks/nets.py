@@ -12,7 +12,6 @@ import argparse
 import os
 import re
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -30,6 +29,7 @@ from tools.evaluation.report import (
     shown,
     write_report,
 )
+from tools.matting.device import caffe_program
 from tools.matting.models import ROOT
 
 RESULTS = ROOT / "docs/net_bench.json"
@@ -75,13 +75,13 @@ def layer_times(model: Path, phase: str, iterations: int) -> LayerTimes:
     Raises
     ------
     InputError
-        If Caffe ends early.
+        If Caffe ends early, or is not built.
     """
     environment = {k: v for k, v in os.environ.items() if k != "GLOG_minloglevel"}
     command = ["time", "-model", str(model), "-iterations", str(iterations), "-phase", phase]
     with tempfile.TemporaryFile("w+") as output:
         process = subprocess.Popen(
-            [Path(sys.prefix, "bin/caffe"), *command],
+            [caffe_program(), *command],
             cwd=ROOT,  # the net names its databases from there
             stdout=subprocess.DEVNULL,
             stderr=output,

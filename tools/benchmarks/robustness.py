@@ -25,7 +25,7 @@ from data_prep.common.errors import InputError, run_program
 from data_prep.common.images import IMAGE_SUFFIXES
 from data_prep.common.pictures import read_picture
 from data_prep.datasets.dataset import Dataset
-from tools.evaluation.metrics import sad
+from tools.evaluation.metrics import evaluate
 from tools.evaluation.portraits import ground_truths
 from tools.matting.models import DEFAULT_MODEL, MODELS, ROOT
 from tools.matting.orientation import turned
@@ -55,12 +55,12 @@ def sads_by_turn(
     Returns
     -------
     (N, 4) float64 ndarray
-        SAD (`tools.evaluation.metrics.sad`).
+        SAD (`tools.evaluation.metrics.MatteErrors`).
     """
     return np.array(
         [
             [
-                sad(session.matte(turned(photo, turns)).alpha, turned(truth, turns))
+                evaluate(session.matte(turned(photo, turns)).alpha, turned(truth, turns)).sad
                 for turns in range(4)
             ]
             for photo, truth in portraits

@@ -230,7 +230,7 @@ def _escaped(text: str) -> str:
     return "".join(special.get(c, f"\\{c}" if c in "_%&#${}" else c) for c in text)
 
 
-def write_report(
+def write_error_report(
     folder: Path,
     errors: Sequence[PhotoErrors],
     kind: str,

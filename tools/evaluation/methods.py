@@ -26,7 +26,7 @@ PLAIN_BAND = 10
 TRUE_BAND = 3  # pixels around the fractional ones of a true matte
 
 
-class MatteFunction(Protocol):
+class MatteOfPortrait(Protocol):
     """How a method is called once its weights are loaded."""
 
     def __call__(self, photo: np.ndarray, truth: np.ndarray) -> np.ndarray:
@@ -57,7 +57,7 @@ class MattingMethod:
     title : str
         What tables call it.
     load : callable
-        Reads the weights and returns a `MatteFunction`; takes no arguments.
+        Reads the weights and returns a `MatteOfPortrait`; takes no arguments.
     files : tuple of Path
         All files that decide its mattes, besides the code.
     settings : mapping
@@ -66,7 +66,7 @@ class MattingMethod:
 
     name: str
     title: str
-    load: Callable[[], MatteFunction]
+    load: Callable[[], MatteOfPortrait]
     files: tuple[Path, ...] = ()
     settings: Mapping[str, object] = field(default_factory=dict)
 
@@ -132,7 +132,7 @@ def net_method(
     weights, deploy, shape_mask : Path, optional
     """
 
-    def load() -> MatteFunction:
+    def load() -> MatteOfPortrait:
         session = MattingSession(Predictor(model, deploy, weights, shape_mask))
         return lambda photo, truth: session.matte(photo).alpha
 
@@ -148,15 +148,15 @@ def segmenter_methods() -> list[MattingMethod]:
     """The segmenter's raw mask, and two bands that are made from it."""
     files = files_of("selfie")
 
-    def raw() -> MatteFunction:
+    def raw() -> MatteOfPortrait:
         session = MattingSession("selfie")
         return lambda photo, truth: session.segment(photo)
 
-    def band() -> MatteFunction:
+    def band() -> MatteOfPortrait:
         session = MattingSession("selfie")
         return lambda photo, truth: plain_band_matte(photo, session.segment(photo))
 
-    def ours() -> MatteFunction:
+    def ours() -> MatteOfPortrait:
         session = MattingSession("selfie")
         return lambda photo, truth: session.matte(photo).alpha
 

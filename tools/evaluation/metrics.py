@@ -4,9 +4,9 @@
     The paper's measures (eq. 13 and 14): means over all pixels, so that they
     do not depend on the image size.  Table 1 prints them in units of 1e-3
     (gradient) and 1e-4 (connectivity).
-``rhemann_*``, `sad`, `mse`
+``rhemann_*``, ``sad``, ``mse``
     The convention of the alphamatting.com benchmark and of later papers:
-    sums over all pixels, divided by 1000 (`mse` is a mean).
+    sums over all pixels, divided by 1000 (``mse`` is a mean).
 
 Both rest on Rhemann et al., "A Perceptually Motivated Online Benchmark for
 Image Matting", CVPR 2009.  Mattes are (H, W) arrays in [0, 1]; a region is an
@@ -38,10 +38,20 @@ class MatteErrors:
 
     Attributes
     ----------
-    dapm_gradient, dapm_connectivity : float
-        Eq. 13 and 14 as they stand (Table 1 prints them x 1e-3 and x 1e-4).
-    rhemann_gradient, rhemann_connectivity, sad : float
-        Sums over pixels / 1000.
+    dapm_gradient : float
+        Mean norm of the difference of the two `gaussian_gradient` vectors (eq. 13), per pixel:
+        1e-3 is the unit of Table 1.
+    dapm_connectivity : float
+        Mean absolute difference of the two `connectivity` (eq. 14); 1e-4 is the unit of Table 1.
+    rhemann_gradient : float
+        Sum of squared differences of the gradient magnitudes, / 1000.  The derivative kernel is
+        the benchmark's: sigma 1.4, 9 x 9, scaled to unit energy (its squares sum to 1), which
+        makes gradients about 9.8 times those of `gaussian_gradient`.
+    rhemann_connectivity : float
+        Sum of absolute differences of the connectivities, / 1000: `dapm_connectivity` but for
+        the normalization.
+    sad : float
+        Sum of absolute differences / 1000.
     mse : float
         Mean squared difference.
     """
@@ -147,63 +157,6 @@ def _largest_component(mask: np.ndarray) -> np.ndarray:
     return labels == 1 + np.argmax(statistics[1:, cv2.CC_STAT_AREA])
 
 
-def dapm_gradient_error(
-    matte: np.ndarray, truth: np.ndarray, region: np.ndarray | None = None
-) -> float:
-    """Mean norm of the difference of the two gradients (eq. 13).
-
-    Parameters
-    ----------
-    matte, truth : (H, W) arrays in [0, 1]
-    region : (H, W) boolean array, optional
-        Pixels to count; default all.
-
-    Returns
-    -------
-    float
-        Per pixel: 1e-3 is the unit of Table 1.
-    """
-    return float(_counted(_gradient_difference(matte, truth), region).mean())
-
-
-def dapm_connectivity_error(
-    matte: np.ndarray, truth: np.ndarray, region: np.ndarray | None = None
-) -> float:
-    """Mean absolute difference of the two connectivities (eq. 14).
-
-    The connectivity is that of `rhemann_connectivity_error`; only the
-    normalization differs (mean instead of sum / 1000).
-
-    Parameters
-    ----------
-    matte, truth, region
-        See `dapm_gradient_error`.
-
-    Returns
-    -------
-    float
-        1e-4 is the unit of Table 1.
-    """
-    return float(_counted(_connectivity_difference(matte, truth), region).mean())
-
-
-def rhemann_gradient_error(
-    matte: np.ndarray, truth: np.ndarray, region: np.ndarray | None = None
-) -> float:
-    """Sum of squared differences of the gradient magnitudes, / 1000.
-
-    The derivative kernel is the benchmark's: sigma 1.4, 9 x 9, scaled to unit
-    energy (its squares sum to 1), which makes gradients about 9.8 times those
-    of `gaussian_gradient`.
-
-    Parameters
-    ----------
-    matte, truth, region
-        See `dapm_gradient_error`.
-    """
-    return float(_counted(_magnitude_difference(matte, truth), region).sum() / 1000)
-
-
 def _benchmark_kernel_norm() -> float:
     """Euclidean norm of the kernel that `gaussian_gradient` applies at radius 4."""
     x = np.arange(-BENCHMARK_RADIUS, BENCHMARK_RADIUS + 1)
@@ -213,31 +166,14 @@ def _benchmark_kernel_norm() -> float:
     return float(np.linalg.norm(smooth) * np.linalg.norm(derivative))
 
 
-def rhemann_connectivity_error(
-    matte: np.ndarray, truth: np.ndarray, region: np.ndarray | None = None
-) -> float:
-    """Sum of absolute differences of the connectivities, / 1000.
-
-    Step 0.1, theta 0.15; see `connectivity` and `source_levels`.
-
-    Parameters
-    ----------
-    matte, truth, region
-        See `dapm_gradient_error`.
-    """
-    return float(_counted(_connectivity_difference(matte, truth), region).sum() / 1000)
-
-
 def _gradient_difference(matte: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """Norm of the difference of the two gradients in every pixel."""
-    matte, truth = _as_pair(matte, truth)
     # The gradient is linear, so the difference of gradients is one gradient.
     return np.hypot(*gaussian_gradient(matte - truth))
 
 
 def _magnitude_difference(matte: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """Squared difference of the benchmark's two gradient magnitudes in every pixel."""
-    matte, truth = _as_pair(matte, truth)
     magnitude, true_magnitude = (
         np.hypot(*gaussian_gradient(alpha, BENCHMARK_RADIUS)) / _benchmark_kernel_norm()
         for alpha in (matte, truth)
@@ -247,21 +183,8 @@ def _magnitude_difference(matte: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
 def _connectivity_difference(matte: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """|phi(matte) - phi(truth)| of every pixel."""
-    matte, truth = _as_pair(matte, truth)
     level = source_levels(matte, truth)
     return np.abs(connectivity(matte, level) - connectivity(truth, level))
-
-
-def sad(matte: np.ndarray, truth: np.ndarray, region: np.ndarray | None = None) -> float:
-    """Sum of absolute differences / 1000 (arguments of `dapm_gradient_error`)."""
-    matte, truth = _as_pair(matte, truth)
-    return float(_counted(np.abs(matte - truth), region).sum() / 1000)
-
-
-def mse(matte: np.ndarray, truth: np.ndarray, region: np.ndarray | None = None) -> float:
-    """Mean squared difference (arguments of `dapm_gradient_error`)."""
-    matte, truth = _as_pair(matte, truth)
-    return float(_counted((matte - truth) ** 2, region).mean())
 
 
 def unknown_region(truth: np.ndarray, radius: int = 10) -> np.ndarray:

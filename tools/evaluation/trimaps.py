@@ -110,11 +110,6 @@ class TrimapMeasures:
     unknown_called_foreground: float
     unknown_called_background: float
 
-    @property
-    def unknown_called_known(self) -> float:
-        """Share of the truly unknown pixels that are called foreground or background."""
-        return self.unknown_called_foreground + self.unknown_called_background
-
     @classmethod
     def of(cls, confusion: np.ndarray) -> TrimapMeasures:
         """The measures of a `confusion_matrix`, or of a sum of several.

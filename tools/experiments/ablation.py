@@ -27,7 +27,7 @@ from data_prep.caffe_data.products import prepare
 from data_prep.common.errors import InputError, run_program
 from data_prep.common.parallel import available_workers
 from data_prep.datasets.dataset import Dataset, Portrait
-from prototxt.catalog import NETS
+from prototxt.catalog import MADE_WEIGHTS, NETS
 from tools.evaluation.estimates import Errors, as_dicts, compare, estimates
 from tools.evaluation.portraits import people_of
 from tools.evaluation.report import (
@@ -106,7 +106,7 @@ class Experiment:
     def installed(self) -> Path:
         """Where `install` puts the weights."""
         stem = self.name if self.name.startswith(self.recipe) else f"{self.recipe}_{self.name}"
-        return ROOT / f"data/models/{stem}.caffemodel"
+        return MADE_WEIGHTS / f"{stem}.caffemodel"
 
 
 EXPERIMENTS = (
@@ -210,14 +210,15 @@ def train(experiment: Experiment, scale: float, dataset: Path) -> Stage:
     The unchanged recipe at full length shares its snapshots with tools/train.py.
     """
     prepared = own_databases(experiment, dataset)
-    weights = ROOT / f"data/models/{experiment.net}_init.caffemodel"
+    net = NETS[experiment.net]
+    weights = net.initial_weights()
     if not weights.is_file():
-        write_initial_weights(NETS[experiment.net], ORIGINS[experiment.recipe], weights)
+        write_initial_weights(net, ORIGINS[experiment.recipe], weights)
     if scale == 1 and reference_of(experiment) in (experiment.name, experiment.shares):
         return run_stages(stages_of(experiment.recipe)[: experiment.warm + experiment.end_to_end])
     for name, settings, solver in stages_of_experiment(experiment, scale):
-        net = net_file(experiment, name)
-        stage = run_stages([varied_stage(name, solver, weights, settings, net, prepared)])
+        file = net_file(experiment, name)
+        stage = run_stages([varied_stage(name, solver, weights, settings, file, prepared)])
         weights = stage.result
     return stage
 

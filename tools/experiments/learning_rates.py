@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -272,8 +271,9 @@ def main(argv: list[str] | None = None) -> int:
         draw(RESULTS.with_suffix(".png"), report)
         print(rates_table(report))
         return 0
-    content = rates_table(read_report(RESULTS, COMMAND)) + f"\n\n![learning rates]({FIGURE.name})"
-    shutil.copyfile(RESULTS.with_suffix(".png"), FIGURE)
+    report = read_report(RESULTS, COMMAND)
+    content = f"{rates_table(report)}\n\n![learning rates]({FIGURE.name})"
+    draw(FIGURE, report)
     renew_section(DOCS, SECTION, COMMAND, content)
     return 0
 

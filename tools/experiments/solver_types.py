@@ -33,7 +33,7 @@ from tools.matting.models import ROOT
 from tools.table.rows import Row
 from tools.table.runs import HALF, Family, run_named
 from tools.table.training import Training
-from tools.table.tuning import Errors, Tuner, validation_truths
+from tools.table.tuning import MeanErrors, Tuner, validation_truths
 from tools.training.caffe_log import read_logs
 
 FOLDER = ROOT / "snapshots/solver_types"
@@ -130,7 +130,7 @@ def section(report: Mapping[str, Any]) -> str:
         if trial["errors"] is None:
             rows.append([*cells, "not finite", "", ""])
             continue
-        errors = Errors(**trial["errors"])
+        errors = MeanErrors(**trial["errors"])
         loss = f"{trial['loss']:.3f}"
         rows.append([*cells, loss, f"{1e3 * errors.gradient:.2f}", f"{errors.sad:.1f}"])
     return (

@@ -19,7 +19,7 @@ from data_prep.common.digests import sha256_of
 from data_prep.common.errors import InputError, run_program
 from data_prep.datasets.dataset import Dataset
 from data_prep.datasets.rendered_contents import read_contents
-from prototxt.catalog import NETS
+from prototxt.catalog import MADE_WEIGHTS, NETS
 from tools.evaluation.contact_sheet import write_contact_sheet
 from tools.evaluation.errors_cache import errors_of
 from tools.evaluation.estimates import Errors, as_dicts, compare, estimates, write_errors
@@ -60,20 +60,19 @@ JUDGED, BOUND = "portrait", "bound"
 
 def study_methods() -> list[MattingMethod]:
     """The rows of the study, from least to most information."""
-    models = ROOT / "data/models"
     return [
         *segmenter_methods(),
         net_method(
             "fcn8s_half_warm",
             "FCN-8s at half size, warm start alone",
             "fcn8s_half",
-            models / "fcn8s_half_warm.caffemodel",
+            MADE_WEIGHTS / "fcn8s_half_warm.caffemodel",
         ),
         net_method(
             "fcn8s_half_nomask",
             "FCN-8s at half size, end to end, without shape mask",
             "fcn8s_half",
-            models / "fcn8s_half_nomask.caffemodel",
+            MADE_WEIGHTS / "fcn8s_half_nomask.caffemodel",
             NETS["fcn8s_half_nomask"].trimap_deploy,
         ),
         net_method("fcn8s_half", "FCN-8s at half size, end to end", "fcn8s_half"),
@@ -81,14 +80,14 @@ def study_methods() -> list[MattingMethod]:
             "portrait_nomask",
             "portrait-lite, end to end, without shape mask",
             "portrait",
-            models / "portrait_nomask.caffemodel",
+            MADE_WEIGHTS / "portrait_nomask.caffemodel",
             NETS["portrait_nomask"].trimap_deploy,
         ),
         net_method(
             "portrait_warm",
             "portrait-lite, warm start alone",
             "portrait",
-            models / "portrait_warm.caffemodel",
+            MADE_WEIGHTS / "portrait_warm.caffemodel",
         ),
         net_method(JUDGED, "portrait-lite, end to end", "portrait"),
         MattingMethod(BOUND, "true trimap, our solve (bound)", lambda: bound_matte),

@@ -19,6 +19,7 @@ from PIL import Image
 
 from data_prep.common.errors import InputError
 from data_prep.common.images import LARGEST_IMAGE, open_image, upright
+from data_prep.common.pictures import eight_bits
 
 TRIMAP, MASK = "trimap", "mask"  # the kinds of guidance
 ALPHA = "alpha"  # a matte from outside guides nothing: it is kept as it is
@@ -221,7 +222,7 @@ def _mask_levels(values: np.ndarray, name: Path | str) -> Guidance:
     if values.dtype.kind == "f":
         return Guidance(values) if white == 1 else Guidance(values / white, assumed)
     if white == 65535 or (white == 255 and values.dtype == np.uint8):
-        return Guidance(_eight_bits(values))
+        return Guidance(eight_bits(values))
     return Guidance((values * (255 // white)).astype(np.uint8), assumed)
 
 
@@ -244,7 +245,7 @@ def _trimap_levels(values: np.ndarray, name: Path | str) -> Guidance:
         if high == 255:
             assumed = f"{name} holds {_named(values)}: 255 is taken for white."
     elif values.dtype == np.uint16:
-        levels = _eight_bits(values)
+        levels = eight_bits(values)
     elif values.dtype.kind == "f":
         if not (values.min() >= 0 and (high <= 1 or high == 255)):
             raise InputError(f"{name} holds {_named(values)}; {REMEDIES[TRIMAP]}.")
@@ -399,13 +400,6 @@ def _histogram(values: np.ndarray) -> np.ndarray:
     most = int(np.iinfo(values.dtype).max) + 1
     counts = cv2.calcHist([np.ascontiguousarray(values)], [0], None, [most], [0, most])
     return counts[:, 0].astype(np.int64)
-
-
-def _eight_bits(values: np.ndarray) -> np.ndarray:
-    """16 bits rounded to 8, as `data_prep.common.images.to_eight_bits` does; 8 bits stay."""
-    if values.dtype == np.uint8:
-        return values
-    return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
 def _named(values: np.ndarray) -> str:

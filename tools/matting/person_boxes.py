@@ -1,6 +1,6 @@
 """From the output of the `pose_detector` net to people, and to the square around each.
 
-The net has `prototxt.netspec.pose.ANCHORS` in every cell of three strides, all of one size:
+The net has `prototxt.catalog.POSE_ANCHORS` in every cell of three strides, all of one size:
 each gives a logit, and a box and four points relative to the cell's center.  The first point is
 the middle of the hips, the second is as far from it as the person reaches, above the head.
 """

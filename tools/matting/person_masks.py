@@ -15,14 +15,17 @@ from functools import cached_property
 import cv2
 import numpy as np
 
-from prototxt.catalog import PERSON_MASK, POSE_DETECTOR
+from prototxt.catalog import (
+    PERSON_MASK,
+    PERSON_MASK_SIDE,
+    POSE_ANCHORS,
+    POSE_DETECTOR,
+    POSE_DETECTOR_SIDE,
+)
 from tools.matting.detections import merged
 from tools.matting.opencv_net import check_files, read_opencv_net
 from tools.matting.people import Box
 from tools.matting.person_boxes import PersonBox, decoded, letterboxed
-
-DETECTOR_SIDE, MASK_SIDE = 224, 256  # rows and columns of the nets' inputs
-STRIDES = (8, 16, 32)
 
 LEAST_SCORE = 0.5
 # From here on a person is believed whom the segmenter does not see.  Pictures without people have
@@ -140,31 +143,33 @@ class PersonMasker:
 
     def people(self, photo: np.ndarray) -> list[PersonBox]:
         """Upright people of an (H, W, 3) uint8 BGR photo; several boxes may be of one."""
-        square, corner, scale = letterboxed(photo, DETECTOR_SIDE)
+        square, corner, scale = letterboxed(photo, POSE_DETECTOR_SIDE)
         # RGB in [-1, 1]
         blob = cv2.dnn.blobFromImage(square, 1 / 127.5, mean=(127.5,) * 3, swapRB=True)
         self._detector.setInput(blob)
-        names = [f"{kind}{stride}" for kind in ("score", "people") for stride in STRIDES]
+        names = [f"{kind}{stride}" for kind in ("score", "people") for stride in POSE_ANCHORS]
         outputs = [output[0] for output in self._detector.forward(names)]
-        logits, values = (dict(zip(STRIDES, part)) for part in (outputs[:3], outputs[3:]))
+        logits, values = (dict(zip(POSE_ANCHORS, part)) for part in (outputs[:3], outputs[3:]))
         found = decoded(logits, values, LEAST_SCORE)
         # The square's corner, at -0.5 of its pixels, goes to the photo's.
         return [each.mapped(np.full(2, scale)).moved(corner + 0.5) for each in found]
 
     def mask(self, photo: np.ndarray, person: PersonBox) -> PersonMask:
         """Mask of a person found in an (H, W, 3) uint8 BGR photo."""
-        matrix = person.square(MASK_SIDE)
+        matrix = person.square(PERSON_MASK_SIDE)
         size_wh = photo.shape[1::-1]
-        reduction = person.square_side / MASK_SIDE
+        reduction = person.square_side / PERSON_MASK_SIDE
         if reduction > 1:  # so that pixels between the samples count
             photo = cv2.GaussianBlur(photo, (0, 0), 0.5 * (reduction**2 - 1) ** 0.5)
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        square = cv2.warpAffine(photo, matrix, (MASK_SIDE, MASK_SIDE), flags=flags)
+        square = cv2.warpAffine(photo, matrix, (PERSON_MASK_SIDE, PERSON_MASK_SIDE), flags=flags)
         # RGB in [0, 1]
         self._mask_net.setInput(cv2.dnn.blobFromImage(square, 1 / 255, swapRB=True))
         logit = self._mask_net.forward()[0, 0]
         logit = cv2.warpAffine(logit, matrix, size_wh, borderMode=cv2.BORDER_REPLICATE)
-        inside = cv2.warpAffine(np.ones((MASK_SIDE, MASK_SIDE), np.float32), matrix, size_wh)
+        inside = cv2.warpAffine(
+            np.ones((PERSON_MASK_SIDE, PERSON_MASK_SIDE), np.float32), matrix, size_wh
+        )
         return PersonMask(logit, inside > 0.5)
 
 

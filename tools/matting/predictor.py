@@ -150,11 +150,6 @@ class Predictor:
         self._masker = PersonMasker() if files.person_masks else None
 
     @property
-    def uses_shape_mask(self) -> bool:
-        """Whether the net's input has a fourth channel."""
-        return self._mask is not None
-
-    @property
     def _segmenter(self) -> Predictor | None:
         """The net that says where people are; None without one."""
         return self if self.segments else self._second_opinion

@@ -24,6 +24,7 @@ import numpy as np
 from caffe_layers.color_models import foreground_colors
 from caffe_layers.matting import DEFAULT_LAMBDA
 from data_prep.common.errors import InputError
+from data_prep.common.images import SMALLEST_SIDE
 from prototxt.catalog import score_weights
 from tools.matting.band import (
     COLOR_WEIGHT,
@@ -52,8 +53,6 @@ from tools.matting.predictor import Predictor
 from tools.matting.segmenter import Segmenter
 from tools.matting.solve import solved
 from tools.matting.trimap import TrimapEstimate, empty_estimate, estimate_trimap
-
-SMALLEST_SIDE = 3  # one window of the matting Laplacian
 
 
 @dataclass(frozen=True)

@@ -114,12 +114,17 @@ def training_pass(
 def largest_difference(
     ours: dict[str, np.ndarray], theirs: dict[str, np.ndarray]
 ) -> tuple[float, str]:
-    """Largest difference of two passes, relative to the largest value of its array; and where."""
+    """Largest difference of two passes, relative to the largest value of its array; and where.
+
+    NaN, the worst of all, is reported where it comes first.
+    """
     worst, where = 0.0, ""
     for name, array in theirs.items():
         scale = float(np.abs(array).max()) or 1.0
         difference = float(np.abs(ours[name].astype(np.float64) - array).max()) / scale
-        if not difference <= worst:  # NaN is the worst of all
+        if np.isnan(difference):
+            return difference, name
+        if difference > worst:
             worst, where = difference, name
     return worst, where
 

@@ -258,8 +258,9 @@ class RowMattes:
         if self.out is not None:
             faces = view.faces  # not of the many trials of settings, which do not ask for them
             classes = np.argmax(probabilities, axis=0)
-            _write_png(self.out / "mattes" / f"{truth.name}.png", np.rint(255 * alpha))
-            _write_png(self.out / "trimaps" / f"{truth.name}.png", TRIMAP_GRAYS[classes])
+            levels = np.rint(255 * alpha).astype(np.uint8)
+            write_image(self.out / "mattes" / f"{truth.name}.png", levels)
+            write_image(self.out / "trimaps" / f"{truth.name}.png", TRIMAP_GRAYS[classes])
         return Matte(photo, alpha, probabilities, faces, bool(alpha.any()))
 
     def seconds(self, truth: PhotoTruth, photo: np.ndarray) -> Seconds:
@@ -354,7 +355,6 @@ class RowMattes:
                 return arrays["values"]
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             values = make()
-        path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(path) as scratch, open(scratch, "wb") as stream:
             np.savez(stream, values=values)
         return values
@@ -368,8 +368,3 @@ class RowMattes:
 def _planes(classes: np.ndarray) -> np.ndarray:
     """(3, H, W) float32 planes of (H, W) classes, as a net's probabilities."""
     return (classes == np.arange(3)[:, None, None]).astype(np.float32)
-
-
-def _write_png(path: Path, levels: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_image(path, levels.astype(np.uint8))

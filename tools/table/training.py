@@ -110,7 +110,7 @@ class Training:
         if self.run.after is not None:
             start = Training(run_named(self.run.after), self.family, self.warm_iterations)
             return start.weights_at(self.warm_iterations)
-        path = self.family.weights / f"{net.name}_init.caffemodel"
+        path = net.initial_weights(self.family.weights)
         if not path.is_file():
             write_initial_weights(net, self.family.origin, path)
         return path

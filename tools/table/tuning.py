@@ -39,7 +39,7 @@ DRAWS = range(5)  # of a graph cut's background seeds, to tell how much they mat
 
 
 @dataclass(frozen=True)
-class Errors:
+class MeanErrors:
     """Mean errors of a trial on the validation portraits, and the criterion."""
 
     gradient: float
@@ -96,7 +96,7 @@ class Tuner:
         """Mattes of a row, with the weights of its net."""
         return mattes_of(self._family, row, settings, weights, self._cache)
 
-    def compare(self, trials: Sequence[RowMattes], label: str = "") -> list[Errors]:
+    def compare(self, trials: Sequence[RowMattes], label: str = "") -> list[MeanErrors]:
         """Mean errors of trials."""
         keys = [content_key(mattes.key, photo) for mattes in trials for photo in self._photos]
         tasks = [Trial(mattes, truth) for mattes in trials for truth in self._truths]
@@ -113,7 +113,7 @@ class Tuner:
 
     def descend(
         self, row: Row, weights: Path | None
-    ) -> tuple[Settings, Errors, list[dict[str, Any]]]:
+    ) -> tuple[Settings, MeanErrors, list[dict[str, Any]]]:
         """The best settings, axis by axis, their errors, and all that was tried."""
         best = row.start
         (errors,) = self.compare([self.mattes(row, best, weights)], row.name)
@@ -144,9 +144,9 @@ class Tuner:
         return best[0], snapshots
 
 
-def _mean(errors: Sequence[tuple[float, float]]) -> Errors:
+def _mean(errors: Sequence[tuple[float, float]]) -> MeanErrors:
     gradient, sad = np.mean(errors, axis=0).tolist()
-    return Errors(gradient, sad, (gradient * sad) ** 0.5)
+    return MeanErrors(gradient, sad, (gradient * sad) ** 0.5)
 
 
 def mattes_of(

@@ -52,7 +52,7 @@ def kernel_for(
     )
 
 
-def bilinear_weights(channels: int) -> np.ndarray:
+def upsampling_kernels(channels: int) -> np.ndarray:
     """Kernels of the x2 upsampling, one for each channel."""
     return np.broadcast_to(bilinear_kernel(4), (channels, 1, 4, 4))
 
@@ -92,7 +92,7 @@ def converted_weights(
     weights, learned = {}, []
     for layer in net.layer:
         if layer.type == "Deconvolution" and not layer.convolution_param.bias_term:
-            weights[layer.name] = [bilinear_weights(layer.convolution_param.num_output)]
+            weights[layer.name] = [upsampling_kernels(layer.convolution_param.num_output)]
         elif layer.type in ("Convolution", "Deconvolution") and layer.name not in given:
             learned.append(layer)
     operators = list(weighted_operators(model))[part]

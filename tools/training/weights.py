@@ -13,11 +13,10 @@ from data_prep.common.files import atomic_write
 from data_prep.common.images import refuse_overwriting
 from prototxt.catalog import NETS, Net
 from tools.matting.caffe_net import Weights, read_caffemodel
-from tools.matting.models import ROOT
+from tools.matting.models import MODELS
 
 #: Sources that initial weights can be made from.
 ORIGINS = ("fcn8s", "vgg16", "selfie", "nothing")
-SEGMENTER = ROOT / "data/models/selfie.caffemodel"
 #: The published FCN-8s has 21 classes (20 of PASCAL VOC and background).
 PUBLISHED_CLASSES = 21
 SCORE_LAYERS = ("score_fr", "score_pool4", "score_pool3")
@@ -292,7 +291,7 @@ def write_initial_weights(
         drawn = draw_classes(seed)
         weights, classes = choose_classes(published_fcn8s(source), drawn), tuple(drawn.tolist())
     elif origin == "selfie":
-        weights = segmenter(source or SEGMENTER, filled.blobs["data"].shape[1])
+        weights = segmenter(source or MODELS["selfie"].weights, filled.blobs["data"].shape[1])
     elif origin == "vgg16":
         weights = vgg16_convolutions()
     # Shen et al. start the channels that they add at random; our shape mask starts at zero.
