@@ -27,7 +27,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data_prep.common.assets import ASSETS
+from data_prep.common.assets import ASSETS, fetch
 from data_prep.common.digests import content_key, sha256_of
 from data_prep.common.errors import InputError, run_program
 from data_prep.common.files import atomic_write
@@ -260,13 +260,15 @@ def import_dataset(
     Raises
     ------
     InputError
-        If `out` holds something else or cannot be written.
+        If `out` holds something else or cannot be written, or the landmark model cannot be
+        fetched.
     """
     known = _known_records(out, origin)
     refuse_overwriting(
         (path for part in ("images", "mattes") for path in (out / part).glob("*")),
         (path for pair in listing.pairs for path in (pair.photo, pair.matte)),
     )
+    fetch("landmark-model")  # once, before all workers want it; failing is no pair's fault
     journal = Journal(out)
     recipe = recipe_of("import", IMPORT_VERSION, ASSETS["landmark-model"].sha256)
     tasks = [Task(pair, source, out, recipe, known.get(pair.stem)) for pair in listing.pairs]
