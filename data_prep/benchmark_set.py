@@ -38,7 +38,6 @@ def write_portrait(portrait: Portrait, out: Path) -> dict[str, str]:
         f"mattes/{portrait.stem}.png": compressed(read_matte(portrait.matte), ".png", PNG),
     }
     for name, content in contents.items():
-        (out / name).parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(out / name) as scratch:
             scratch.write_bytes(content)
     return {name: sha256_of(out / name) for name in contents}

@@ -30,7 +30,7 @@ import numpy as np
 from data_prep.common.assets import ASSETS, fetch
 from data_prep.common.digests import content_key, sha256_of
 from data_prep.common.errors import InputError, run_program
-from data_prep.common.files import atomic_write
+from data_prep.common.files import atomic_write, refuse_file
 from data_prep.common.images import read_photo, refuse_overwriting, write_image
 from data_prep.common.landmarks import LandmarkDetector
 from data_prep.common.parallel import available_workers
@@ -323,8 +323,7 @@ def main(argv: list[str] | None = None) -> int:
     source, out = options.source, options.out
     if not source.is_dir():
         raise InputError(f"{source} is no folder; give the folder of the collection.")
-    if out.exists() and not out.is_dir():
-        raise InputError(f"--out {out} is a file; name a folder.")
+    refuse_file(out)
     if out.resolve() == source.resolve():
         raise InputError(f"--out {out} is the collection itself; name another folder.")
     folders = {

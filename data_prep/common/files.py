@@ -98,6 +98,17 @@ def remove_leftovers(path: Path) -> None:
         scratch.unlink(missing_ok=True)
 
 
+def refuse_file(out: Path) -> None:
+    """Refuse a folder to write, given with --out, where there is a file.
+
+    Raises
+    ------
+    InputError
+    """
+    if out.exists() and not out.is_dir():
+        raise InputError(f"--out {out} is a file; name a folder.")
+
+
 def require_file(path: Path, name: Path | str | None = None) -> None:
     """Refuse a path that is no file; `name` is what the message calls it.
 
