@@ -358,7 +358,7 @@ class PreconditionedSystem {
   // Solves D x_ = residual_ on the active region, with 0 outside, to a residual of `wanted` and an
   // error of `error_tolerance` times its largest element or the earlier solution's, `largest_x`,
   // which it replaces.  Returns the number of iterations or -1.
-  // Lambdas take the arrays by value: loops over references do not vectorise.
+  // Lambdas take the arrays by value: loops over references do not vectorize.
   int conjugate_gradients(double wanted, double error_tolerance, int most_iterations,
                           double& largest_x) {
     const double* b = residual_.data();

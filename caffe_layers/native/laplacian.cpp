@@ -21,7 +21,7 @@ using Mask = py::array_t<uint8_t, py::array::c_style | py::array::forcecast>;
 namespace {
 
 // Windows handled together: their temporaries stay in the L1/L2 cache and the
-// innermost loops run over contiguous memory, which the compiler vectorises.
+// innermost loops run over contiguous memory, which the compiler vectorizes.
 constexpr int kChunk = 128;
 
 // Copies the colors of `columns` pixels from (y, x) on into three planes, `stride` apart, in units

@@ -203,13 +203,14 @@ def write_table(
         scratch.write_text(f'{{"landmarks": [\n  {lines}\n]}}\n')
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> int:
+    """Fit the table to rendered portraits and write it."""
     from data_prep.common.landmarks import LandmarkDetector
 
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("folders", nargs="+", type=Path, help="written by make portraits")
     parser.add_argument("--out", type=Path, default=TABLE)
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     mesh = read_base_mesh(body_data_dir())
     rest = rest_coordinates(mesh)
     candidates = candidate_vertices(mesh, rest)
@@ -230,6 +231,7 @@ def main() -> None:
             f"face; render at least {FEWEST_PORTRAITS} with `make portraits`."
         )
     write_table(fit(observations, rest[candidates]), candidates, arguments.out)
+    return 0
 
 
 if __name__ == "__main__":

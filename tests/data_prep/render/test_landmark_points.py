@@ -12,6 +12,7 @@ from data_prep.render.fit_landmarks import (
     Observation,
     candidate_vertices,
     fit,
+    main,
     mirror_images,
     read_observation,
     write_table,
@@ -136,6 +137,13 @@ def test_a_folder_of_another_kind_is_named(mesh, tmp_path):
     write_image(tmp_path / "images/a.png", np.zeros((8, 8, 3), np.uint8))
     with pytest.raises(InputError, match="a.json lacks 'number'"):
         read_observation(mesh, tmp_path, "a", None, np.arange(3))
+
+
+def test_too_few_portraits_are_refused(tmp_path):
+    table = tmp_path / "table.json"
+    with pytest.raises(InputError, match="holds 0 portraits .* render at least 20"):
+        main([str(tmp_path), "--out", str(table)])
+    assert not table.exists()
 
 
 def test_a_written_table_names_vertices_of_the_whole_mesh(tmp_path):
