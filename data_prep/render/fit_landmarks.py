@@ -22,12 +22,11 @@ from tqdm import tqdm
 from data_prep.common.errors import InputError, run_program
 from data_prep.common.files import atomic_write
 from data_prep.common.images import read_photo
+from data_prep.common.landmark_scheme import LANDMARK_COUNT, MIRRORED
 from data_prep.render.base.assets import body_data_dir
 from data_prep.render.people.body import BaseMesh, read_base_mesh, rest_coordinates
 from data_prep.render.people.landmarks import (
     JAW,
-    LANDMARK_COUNT,
-    MIRRORED,
     TABLE,
     YAWS,
     interocular_distance,
