@@ -19,7 +19,6 @@ interrupted.
 from __future__ import annotations
 
 import argparse
-import functools
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,7 +31,7 @@ from data_prep.common.digests import content_key, sha256_of
 from data_prep.common.errors import InputError, run_program
 from data_prep.common.files import atomic_write, refuse_file
 from data_prep.common.images import read_photo, refuse_overwriting, write_image
-from data_prep.common.landmarks import LandmarkDetector
+from data_prep.common.landmarks import detect_landmarks
 from data_prep.common.parallel import available_workers
 from data_prep.common.versions import recipe_of
 from data_prep.datasets.crop import Crop, check_enlargement, choose_crop, resize_to_frame
@@ -74,12 +73,6 @@ class Task:
     out: Path
     recipe: str
     known: dict | None
-
-
-@functools.cache
-def _detector() -> LandmarkDetector:
-    """The process's own: loading its model takes longer than finding a face."""
-    return LandmarkDetector()
 
 
 def _crop_as_listed(pair: Pair, photo: np.ndarray, matte: np.ndarray) -> np.ndarray:
@@ -144,7 +137,7 @@ def make_portrait(pair: Pair) -> Portrait:
     if matte.shape == FRAME:
         copied = pair.photo.suffix.lower() in PHOTO_SUFFIXES
         return Portrait(None if copied else photo, matte)
-    landmarks = _detector().detect(photo)
+    landmarks = detect_landmarks(photo)
     check_matte(matte, pair.matte, landmarks)
     crop, face = choose_crop(landmarks, matte)
     return Portrait(crop.apply(photo), crop.apply(matte), crop, face)
