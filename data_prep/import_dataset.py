@@ -19,7 +19,6 @@ interrupted.
 from __future__ import annotations
 
 import argparse
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +28,7 @@ import numpy as np
 from data_prep.common.assets import ASSETS, fetch
 from data_prep.common.digests import content_key, sha256_of
 from data_prep.common.errors import InputError, run_program
-from data_prep.common.files import atomic_write, refuse_file
+from data_prep.common.files import copy_file, refuse_file
 from data_prep.common.images import read_photo, refuse_overwriting, write_image
 from data_prep.common.landmarks import detect_landmarks
 from data_prep.common.parallel import available_workers
@@ -154,8 +153,7 @@ def write_portrait(portrait: Portrait, pair: Pair, out: Path) -> dict:
     suffix = pair.photo.suffix.lower() if portrait.photo is None else ".jpg"
     photo, matte = f"images/{pair.stem}{suffix}", f"mattes/{pair.stem}.png"
     if portrait.photo is None:
-        with atomic_write(out / photo) as scratch:
-            shutil.copyfile(pair.photo, scratch)
+        copy_file(pair.photo, out / photo)
     else:
         write_image(out / photo, portrait.photo)
     write_image(out / matte, portrait.matte)
