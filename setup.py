@@ -58,8 +58,8 @@ setup(
     # package; prototxt/catalog.py finds them in both places.
     package_dir={"prototxt.weights": "data/weights"},
     package_data={
-        "data_prep": ["*.html"],
         "data_prep.composites": ["*.tsv"],
+        "data_prep.labeling": ["*.html"],
         "data_prep.render": ["**/*.json", "LICENSES.md"],
         "prototxt": ["**/*.prototxt"],
         "prototxt.weights": ["*"],

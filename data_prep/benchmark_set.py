@@ -12,7 +12,6 @@ compared with each other, whoever measured them.
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 import cv2
@@ -25,7 +24,7 @@ from data_prep.common.images import compressed, read_matte, read_photo, refuse_o
 from data_prep.datasets.dataset import Dataset, Portrait
 from data_prep.datasets.manifest import DatasetManifest
 from data_prep.datasets.rendered_contents import write_contents
-from data_prep.datasets.rendered_record import describe_set, differences
+from data_prep.datasets.rendered_record import describe_set, differences, read_record
 
 JPEG = (cv2.IMWRITE_JPEG_QUALITY, 92, cv2.IMWRITE_JPEG_OPTIMIZE, 1)
 PNG = (cv2.IMWRITE_PNG_COMPRESSION, 9)
@@ -38,7 +37,6 @@ def write_portrait(portrait: Portrait, out: Path) -> dict[str, str]:
         f"mattes/{portrait.stem}.png": compressed(read_matte(portrait.matte), ".png", PNG),
     }
     for name, content in contents.items():
-        (out / name).parent.mkdir(parents=True, exist_ok=True)
         with atomic_write(out / name) as scratch:
             scratch.write_bytes(content)
     return {name: sha256_of(out / name) for name in contents}
@@ -54,12 +52,8 @@ def check_recorded(folder: Path, record: Path) -> None:
     """
     if not record.is_file():
         raise InputError(f"{record} does not exist; name the record of the set with --record.")
-    recorded = json.loads(record.read_text(encoding="utf-8"))
-    lines = [
-        line
-        for line in differences(describe_set(folder), recorded)
-        if line.startswith(("test ", "made"))
-    ]
+    found = differences(describe_set(folder), read_record(record))
+    lines = [line for line in found if line.startswith(("test ", "made"))]
     if lines:
         raise InputError(
             f"{folder} is not the set of {record}: {'; '.join(lines[:3])}"

@@ -20,6 +20,7 @@ import argparse
 from pathlib import Path
 
 from data_prep.common.errors import InputError, run_program
+from data_prep.common.files import refuse_file
 from data_prep.common.images import refuse_overwriting
 from data_prep.common.parallel import available_workers
 from data_prep.composites.composite_set import link_portraits, make_composite, tasks_of
@@ -69,6 +70,7 @@ def main(argv: list[str] | None = None) -> int:
     options = _parser().parse_args(argv)
     if options.per_person < 1 or options.seed < 0:
         raise InputError("Give --per-person 1 or more and --seed 0 or more.")
+    refuse_file(options.out)
     dataset = Dataset.open(options.set)
     refuse_overwriting([options.out], [options.set])
     paths = _photographs(options)
@@ -118,11 +120,13 @@ def main(argv: list[str] | None = None) -> int:
         portraits={r["stem"]: {k: v for k, v in r.items() if k != "stem"} for r in records},
         rejected=[{"file": str(problem.file), "reason": problem.reason} for problem in problems],
     )
-    sheet = [record["files"].keys() for record in records]
-    write_contact_sheet(options.out / SHEET, options.out, [min(names) for names in sheet])
+    if records:
+        sheet = [min(record["files"]) for record in records]
+        write_contact_sheet(options.out / SHEET, options.out, sheet)
     manifest.save(options.out)
     journal.close()
-    print(f"{options.out}: {len(records)} composites, see {options.out / SHEET}.")
+    see = f", see {options.out / SHEET}" if records else ""
+    print(f"{options.out}: {len(records)} composites{see}.")
     print("\n".join(rejection_lines(manifest.rejected)), end="\n" if problems else "")
     return 1 if problems else 0
 

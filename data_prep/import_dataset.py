@@ -19,20 +19,18 @@ interrupted.
 from __future__ import annotations
 
 import argparse
-import functools
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from data_prep.common.assets import ASSETS
+from data_prep.common.assets import ASSETS, fetch
 from data_prep.common.digests import content_key, sha256_of
 from data_prep.common.errors import InputError, run_program
-from data_prep.common.files import atomic_write
+from data_prep.common.files import copy_file, refuse_file
 from data_prep.common.images import read_photo, refuse_overwriting, write_image
-from data_prep.common.landmarks import LandmarkDetector
+from data_prep.common.landmarks import detect_landmarks
 from data_prep.common.parallel import available_workers
 from data_prep.common.versions import recipe_of
 from data_prep.datasets.crop import Crop, check_enlargement, choose_crop, resize_to_frame
@@ -74,12 +72,6 @@ class Task:
     out: Path
     recipe: str
     known: dict | None
-
-
-@functools.cache
-def _detector() -> LandmarkDetector:
-    """The process's own: loading its model takes longer than finding a face."""
-    return LandmarkDetector()
 
 
 def _crop_as_listed(pair: Pair, photo: np.ndarray, matte: np.ndarray) -> np.ndarray:
@@ -144,7 +136,7 @@ def make_portrait(pair: Pair) -> Portrait:
     if matte.shape == FRAME:
         copied = pair.photo.suffix.lower() in PHOTO_SUFFIXES
         return Portrait(None if copied else photo, matte)
-    landmarks = _detector().detect(photo)
+    landmarks = detect_landmarks(photo)
     check_matte(matte, pair.matte, landmarks)
     crop, face = choose_crop(landmarks, matte)
     return Portrait(crop.apply(photo), crop.apply(matte), crop, face)
@@ -161,8 +153,7 @@ def write_portrait(portrait: Portrait, pair: Pair, out: Path) -> dict:
     suffix = pair.photo.suffix.lower() if portrait.photo is None else ".jpg"
     photo, matte = f"images/{pair.stem}{suffix}", f"mattes/{pair.stem}.png"
     if portrait.photo is None:
-        with atomic_write(out / photo) as scratch:
-            shutil.copyfile(pair.photo, scratch)
+        copy_file(pair.photo, out / photo)
     else:
         write_image(out / photo, portrait.photo)
     write_image(out / matte, portrait.matte)
@@ -260,13 +251,15 @@ def import_dataset(
     Raises
     ------
     InputError
-        If `out` holds something else or cannot be written.
+        If `out` holds something else or cannot be written, or the landmark model cannot be
+        fetched.
     """
     known = _known_records(out, origin)
     refuse_overwriting(
         (path for part in ("images", "mattes") for path in (out / part).glob("*")),
         (path for pair in listing.pairs for path in (pair.photo, pair.matte)),
     )
+    fetch("landmark-model")  # once, before all workers want it; failing is no pair's fault
     journal = Journal(out)
     recipe = recipe_of("import", IMPORT_VERSION, ASSETS["landmark-model"].sha256)
     tasks = [Task(pair, source, out, recipe, known.get(pair.stem)) for pair in listing.pairs]
@@ -321,8 +314,7 @@ def main(argv: list[str] | None = None) -> int:
     source, out = options.source, options.out
     if not source.is_dir():
         raise InputError(f"{source} is no folder; give the folder of the collection.")
-    if out.exists() and not out.is_dir():
-        raise InputError(f"--out {out} is a file; name a folder.")
+    refuse_file(out)
     if out.resolve() == source.resolve():
         raise InputError(f"--out {out} is the collection itself; name another folder.")
     folders = {

@@ -11,12 +11,17 @@ mattes differ from those that the published figures come from.
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 from data_prep.common.errors import run_program
 from data_prep.common.files import atomic_write
-from data_prep.datasets.rendered_record import SIDES, describe_set, differences, format_record
+from data_prep.datasets.rendered_record import (
+    SIDES,
+    describe_set,
+    differences,
+    format_record,
+    read_record,
+)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -40,7 +45,7 @@ def main(argv: list[str] | None = None) -> int:
     if not options.record.is_file():
         print(f"{options.folder}: {counts}; {options.record} is not written yet.")
         return 0
-    lines = differences(found, json.loads(options.record.read_text()))
+    lines = differences(found, read_record(options.record))
     print(f"{options.folder}: {counts}; {len(lines)} differences from {options.record}.")
     print(*lines, sep="\n", end="\n" if lines else "")
     return 0

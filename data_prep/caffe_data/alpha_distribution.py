@@ -68,7 +68,7 @@ def alpha_distribution(counts: Iterable[np.ndarray]) -> np.ndarray:
 
 
 def fractional_share(distribution: np.ndarray) -> float:
-    """Share of the pixels with 0 < alpha < 1."""
+    """Share of the pixels with 0 < alpha < 1; of one matte, from its share of each value."""
     return float(distribution[1:-1].sum())
 
 

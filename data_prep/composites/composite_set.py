@@ -104,7 +104,8 @@ def make_composite(task: Task) -> Outcome:
         start = time.monotonic()
         photo, matte, choice = draw_composite(task)
     except (InputError, OSError) as error:
-        return Outcome(problem=problem_of(error, (task.foreground,)))
+        files = (*task.photographs, *task.others, task.foreground)
+        return Outcome(problem=problem_of(error, files))
     names = [f"images/{task.stem}.jpg", f"mattes/{task.stem}.png"]
     write_image(task.out / names[0], photo)
     write_image(task.out / names[1], matte)
@@ -173,7 +174,6 @@ def link_portraits(portraits: Sequence[Portrait], out: Path) -> dict[str, str]:
             name = f"{part}/{portrait.stem}{path.suffix}"
             target = out / name
             if not target.is_file() or not target.samefile(path):
-                target.parent.mkdir(parents=True, exist_ok=True)
                 with atomic_write(target) as scratch:
                     try:
                         os.link(path, scratch)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import os
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Sequence
@@ -20,7 +19,7 @@ from tqdm import tqdm
 
 from data_prep.common.assets import AssetError, cache_dir
 from data_prep.common.digests import sha256_of
-from data_prep.common.files import atomic_write
+from data_prep.common.files import copy_file
 
 LIST = Path(__file__).with_name("photographs.tsv")
 
@@ -94,8 +93,7 @@ def _fetch_package(package: str, wanted: Sequence[Photograph]) -> None:
                     f"{photograph.member} that this project was built for (that of Debian 12); "
                     "name a folder of your own pictures with --photographs instead."
                 )
-            with atomic_write(photograph.path) as scratch:
-                shutil.copyfile(found, scratch)
+            copy_file(found, photograph.path)
 
 
 def _run(command: list[str], folder: str, package: str) -> None:

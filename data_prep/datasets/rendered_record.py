@@ -10,7 +10,7 @@ from pathlib import Path
 from data_prep.common.errors import InputError
 from data_prep.datasets.dataset import LISTS, VALIDATION
 from data_prep.datasets.lists import read_lines
-from data_prep.datasets.manifest import DatasetManifest, check_finished
+from data_prep.datasets.manifest import MANIFEST, DatasetManifest, check_finished
 
 SIDES = (*LISTS, VALIDATION)
 
@@ -24,7 +24,7 @@ def describe_set(folder: Path) -> dict:
     Raises
     ------
     InputError
-        If the folder is no finished rendered set.
+        If the folder is no finished rendered set, or a list names what its manifest lacks.
     """
     check_finished(folder)
     manifest = DatasetManifest.load(folder)
@@ -36,6 +36,11 @@ def describe_set(folder: Path) -> dict:
         path = folder / f"{side}.txt"
         listed = (line.text for line in (read_lines(path) if path.is_file() else ()))
         for stem in sorted(listed):
+            if stem not in manifest.portraits:
+                raise InputError(
+                    f"{path} names {stem}, which {folder / MANIFEST} lacks; take the line out, or "
+                    "render the set again with `make portrait-set`."
+                )
             stems.setdefault(manifest.portraits[stem]["person"], []).append(stem)
         record[side] = {
             of_person[0]: {
@@ -55,6 +60,27 @@ def _digest(manifest: DatasetManifest, stems: Iterable[str]) -> str:
         if name in manifest.files
     )
     return sha256("".join(lines).encode()).hexdigest()
+
+
+def read_record(path: Path) -> dict:
+    """What `format_record` wrote.
+
+    Raises
+    ------
+    InputError
+        If the file is missing or something else.
+    """
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        people = [entry for side in SIDES for entry in record[side].values()]
+        if all(isinstance(entry, dict) for entry in (record["origin"], *people)):
+            return record
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        pass
+    raise InputError(
+        f"{path} is no record of a rendered set; take it from git again, or write it with "
+        f"`python -m data_prep.set_record FOLDER {path} --write`."
+    )
 
 
 def differences(found: dict, recorded: dict) -> list[str]:

@@ -10,7 +10,6 @@ share all of hair style, outfit, light and background.
 from __future__ import annotations
 
 import argparse
-import functools
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,9 +18,10 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from data_prep.caffe_data.alpha_distribution import count_alphas, fractional_share
 from data_prep.common.errors import InputError, run_program
 from data_prep.common.images import read_matte, read_photo
-from data_prep.common.landmarks import LandmarkDetector
+from data_prep.common.landmarks import detect_landmarks
 from data_prep.common.parallel import available_workers, map_in_order
 from data_prep.datasets.dataset import Dataset, Portrait
 from data_prep.render.people.landmarks import interocular_distance
@@ -53,12 +53,6 @@ class Measured:
     kinds: tuple[str, ...]
 
 
-@functools.cache
-def _detector() -> LandmarkDetector:
-    """The process's own: loading its model takes longer than finding a face."""
-    return LandmarkDetector()
-
-
 def landmark_errors(found: np.ndarray | None, known: np.ndarray) -> np.ndarray | None:
     """Distances of landmarks (68, 2) in inter-ocular distances of `known`, (68,).
 
@@ -68,11 +62,6 @@ def landmark_errors(found: np.ndarray | None, known: np.ndarray) -> np.ndarray |
         return None
     errors = np.linalg.norm(found - known, axis=1) / interocular_distance(known)
     return None if np.median(errors) > SAME_FACE else errors
-
-
-def fractional_share(matte: np.ndarray) -> float:
-    """Share of the pixels of a uint8 matte that are neither 0 nor 255."""
-    return float(((matte > 0) & (matte < 255)).mean())
 
 
 def kinds_of(choice: dict) -> tuple[str, ...]:
@@ -90,12 +79,12 @@ def measure(task: tuple[Path, Portrait]) -> Measured:
     """Measure one photo of the set in a folder."""
     folder, portrait = task
     meta = read_meta(folder, portrait.stem)
+    found = detect_landmarks(read_photo(portrait.photo))
+    matte = read_matte(portrait.matte)
     return Measured(
         stem=portrait.stem,
-        errors=landmark_errors(
-            _detector().detect(read_photo(portrait.photo)), np.array(meta["landmarks"])
-        ),
-        fractional=fractional_share(read_matte(portrait.matte)),
+        errors=landmark_errors(found, np.array(meta["landmarks"])),
+        fractional=fractional_share(count_alphas(matte) / matte.size),
         kinds=kinds_of(meta["choice"]),
     )
 

@@ -22,12 +22,11 @@ from tqdm import tqdm
 from data_prep.common.errors import InputError, run_program
 from data_prep.common.files import atomic_write
 from data_prep.common.images import read_photo
+from data_prep.common.landmark_scheme import LANDMARK_COUNT, MIRRORED
 from data_prep.render.base.assets import body_data_dir
 from data_prep.render.people.body import BaseMesh, read_base_mesh, rest_coordinates
 from data_prep.render.people.landmarks import (
     JAW,
-    LANDMARK_COUNT,
-    MIRRORED,
     TABLE,
     YAWS,
     interocular_distance,
@@ -203,13 +202,14 @@ def write_table(
         scratch.write_text(f'{{"landmarks": [\n  {lines}\n]}}\n')
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> int:
+    """Fit the table to rendered portraits and write it."""
     from data_prep.common.landmarks import LandmarkDetector
 
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("folders", nargs="+", type=Path, help="written by make portraits")
     parser.add_argument("--out", type=Path, default=TABLE)
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(argv)
     mesh = read_base_mesh(body_data_dir())
     rest = rest_coordinates(mesh)
     candidates = candidate_vertices(mesh, rest)
@@ -230,6 +230,7 @@ def main() -> None:
             f"face; render at least {FEWEST_PORTRAITS} with `make portraits`."
         )
     write_table(fit(observations, rest[candidates]), candidates, arguments.out)
+    return 0
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from data_prep.common.errors import InputError, run_program
+from data_prep.common.files import refuse_file
 from data_prep.common.parallel import available_workers
 from data_prep.datasets.dataset import FRAME
 from data_prep.datasets.manifest import DatasetManifest, rejection_lines
@@ -138,8 +139,7 @@ def _settings(options: argparse.Namespace) -> Settings:
         raise InputError(f"--seed {options.seed} is negative; give 0 or more.")
     if not 0.05 <= options.scale <= 4:
         raise InputError(f"--scale {options.scale} is out of range; give 0.05 to 4.")
-    if options.out.exists() and not options.out.is_dir():
-        raise InputError(f"--out {options.out} is a file; name a folder.")
+    refuse_file(options.out)
     quality = Quality(scale=options.scale)
     if options.samples is not None:
         quality = replace(quality, color_samples=options.samples)

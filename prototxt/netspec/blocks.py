@@ -7,10 +7,18 @@ import json
 from caffe import NetSpec
 from caffe import layers as L
 from caffe import params as P
+from caffe.net_spec import Top
 from caffe.proto import caffe_pb2
 
 PREPARED = "data/prepared"
 PORTRAIT_PREPARED = "data/prepared_portrait"
+
+CLASSES = 3  # foreground, background, unknown
+
+#: The middle 768 x 576 of a portrait of 800 x 600 is used: reduced by two or three,
+#: these are multiples of 16, which the decoder needs.
+CROP = (768, 576)
+CROP_OFFSET = (16, 12)
 
 #: Weights learn with the base rate; biases twice as fast and without decay.
 LEARNED = [dict(lr_mult=1, decay_mult=1), dict(lr_mult=2, decay_mult=0)]
@@ -62,6 +70,53 @@ def conv_relu(bottom, channels: int, kernel: int = 3, pad: int = 1, **options):
     return conv, L.ReLU(conv, in_place=True)
 
 
+def convolution(
+    n: NetSpec,
+    name: str,
+    bottom: Top,
+    channels: int,
+    kernel: int = 1,
+    stride: int = 1,
+    group: int = 1,
+) -> Top:
+    """Convolution that gives size / stride rows, padded as TensorFlow does."""
+    pad = kernel // 2
+    if stride == 2:
+        kernel += 1  # the added first row and column are zero
+    n[name] = L.Convolution(
+        bottom,
+        num_output=channels,
+        kernel_size=kernel,
+        stride=stride,
+        pad=pad,
+        group=group,
+        param=LEARNED,
+        weight_filler=dict(type="msra"),
+    )
+    return n[name]
+
+
+def depthwise(
+    n: NetSpec, name: str, bottom: Top, channels: int, kernel: int = 3, stride: int = 1
+) -> Top:
+    """Convolution of every channel by itself, padded alike on all sides."""
+    n[name] = L.Convolution(
+        bottom,
+        num_output=channels,
+        kernel_size=kernel,
+        stride=stride,
+        pad=kernel // 2,
+        group=channels,
+    )
+    return n[name]
+
+
+def relu(n: NetSpec, name: str, bottom: Top) -> Top:
+    """Rectify a blob in place."""
+    n[f"{name}_relu"] = L.ReLU(bottom, in_place=True)
+    return n[f"{name}_relu"]
+
+
 def max_pool(bottom):
     """2 x 2 max pooling, stride 2."""
     return L.Pooling(bottom, pool=P.Pooling.MAX, kernel_size=2, stride=2)
@@ -70,6 +125,40 @@ def max_pool(bottom):
 def average_pool(bottom, factor: int):
     """Reduce by a whole factor with a box filter: exact for mattes too."""
     return L.Pooling(bottom, pool=P.Pooling.AVE, kernel_size=factor, stride=factor)
+
+
+def reduced_portrait(n: NetSpec, name: str, source: Top, reduction: int) -> Top:
+    """The middle of a 800 x 600 portrait, reduced."""
+    n[f"{name}_crop"] = L.Crop(source, n.crop_size, axis=2, offset=list(CROP_OFFSET))
+    n[name] = average_pool(n[f"{name}_crop"], reduction)
+    return n[name]
+
+
+def upsample_bilinear(n: NetSpec, name: str, bottom: Top, channels: int) -> Top:
+    """Double the size; samples at pixel centers, borders clamped.
+
+    Deconvolution with the bilinear kernel (1, 3, 3, 1) / 4 is that
+    everywhere but in the outermost rows and columns, where a neighbor
+    outside the image counts as 0 instead of as the border pixel.  With
+    clamping both taps of such an output fall on the same border pixel, so
+    dividing by the sum of the taps that fell inside is exact.  That sum is
+    the deconvolution of ones, which follows the image's size by itself.
+    """
+    bilinear = dict(
+        num_output=channels,
+        group=channels,
+        kernel_size=4,
+        stride=2,
+        pad=1,
+        bias_term=False,
+        weight_filler=dict(type="bilinear"),
+    )
+    n[f"{name}_ones"] = L.Power(bottom, scale=0, shift=1, propagate_down=False)
+    n[f"{name}_taps"] = L.Deconvolution(n[f"{name}_ones"], convolution_param=bilinear, param=FIXED)
+    n[f"{name}_inverse"] = L.Power(n[f"{name}_taps"], power=-1)
+    n[f"{name}_unclamped"] = L.Deconvolution(bottom, convolution_param=bilinear, param=FIXED)
+    n[name] = L.Eltwise(n[f"{name}_unclamped"], n[f"{name}_inverse"], operation=P.Eltwise.PROD)
+    return n[name]
 
 
 def matting(net, image: str, lambda_rate: float = LAMBDA_RATE, **options) -> None:
@@ -156,10 +245,16 @@ def trimap_loss(
     net.tops[loss] = L.SoftmaxWithLoss(adjusted, net.label, **options)
 
 
+def named(n: NetSpec, name: str) -> caffe_pb2.NetParameter:
+    """The net definition with its name."""
+    proto = n.to_proto()
+    proto.name = name
+    return proto
+
+
 def both_phases(train: NetSpec, test_data: NetSpec, name: str) -> caffe_pb2.NetParameter:
     """A net for `caffe train`: the Data layers of the test phase, and everything of training."""
-    proto = train.to_proto()
-    proto.name = name
+    proto = named(train, name)
     layers = list(proto.layer)
     del proto.layer[:]
     proto.layer.extend(layer for layer in test_data.to_proto().layer if layer.type == "Data")

@@ -16,9 +16,8 @@ from caffe.proto import caffe_pb2
 
 from caffe_layers.mean_field import CrfSettings
 from prototxt.netspec import fcn8s
-from prototxt.netspec.blocks import both_phases, trimap_loss
+from prototxt.netspec.blocks import both_phases, named, trimap_loss
 from prototxt.netspec.fcn8s import SHAPES, fcn8s_scores, input_shape, portrait_data
-from prototxt.netspec.selfie import named
 
 #: By net: its FCN-8s, a key of `prototxt.netspec.fcn8s.SHAPES`, and the CRF that it starts
 #: with.  The published one (160, 3, 3 and weights of 5 and 3) is for objects in photos of 500

@@ -21,9 +21,8 @@ from caffe import layers as L
 from caffe import params as P
 from caffe.proto import caffe_pb2
 
-from prototxt.netspec.blocks import FIXED, both_phases, conv_relu, trimap_label
-from prototxt.netspec.fcn8s import CLASSES, SHAPES, input_shape, portrait_data
-from prototxt.netspec.selfie import named
+from prototxt.netspec.blocks import CLASSES, FIXED, both_phases, conv_relu, named, trimap_label
+from prototxt.netspec.fcn8s import SHAPES, input_shape, portrait_data
 
 STRIDE = 8  # of the scores
 

@@ -16,7 +16,7 @@ from caffe import layers as L
 from caffe.net_spec import Top
 from caffe.proto import caffe_pb2
 
-from prototxt.netspec.selfie import convolution, named, relu, upsample_bilinear
+from prototxt.netspec.blocks import convolution, depthwise, named, relu, upsample_bilinear
 
 NET_SIDE = 192  # rows and columns that it was trained with
 
@@ -28,21 +28,6 @@ LATERALS = (48, 64, 96)
 DECODER = ((48, 96, 2), (32, 64, 2), (24, 48, 1))
 #: Values of a box: its center and size, and x and y of six points.
 BOX_VALUES = 16
-
-
-def depthwise(
-    n: NetSpec, name: str, bottom: Top, channels: int, kernel: int = 3, stride: int = 1
-) -> Top:
-    """Convolution of every channel by itself, padded alike on all sides."""
-    n[name] = L.Convolution(
-        bottom,
-        num_output=channels,
-        kernel_size=kernel,
-        stride=stride,
-        pad=kernel // 2,
-        group=channels,
-    )
-    return n[name]
 
 
 def separable(n: NetSpec, name: str, bottom: Top, wide: int, channels: int, stride: int = 1) -> Top:

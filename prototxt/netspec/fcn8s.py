@@ -23,6 +23,7 @@ from data_prep.caffe_data.shape_mask import NEUTRAL_MASK
 from data_prep.datasets.dataset import FRAME
 from prototxt.catalog import MEAN_BGR
 from prototxt.netspec.blocks import (
+    CLASSES,
     FIXED,
     LAMBDA_RATE,
     LEARNED,
@@ -36,11 +37,9 @@ from prototxt.netspec.blocks import (
     matte_loss,
     matting,
     max_pool,
+    named,
     trimap_loss,
 )
-
-#: Foreground, background, unknown.
-CLASSES = 3
 
 
 @dataclass(frozen=True)
@@ -265,6 +264,4 @@ def deploy(net: str, head: str, shape_mask: bool = True) -> caffe_pb2.NetParamet
         matting(n, image_blob(shape_mask), shape.lambda_rate)
     else:
         n.prob = L.Softmax(n.score)
-    proto = n.to_proto()
-    proto.name = f"{net}_{head}_deploy" + ("" if shape_mask else "_nomask")
-    return proto
+    return named(n, f"{net}_{head}_deploy" + ("" if shape_mask else "_nomask"))

@@ -27,23 +27,20 @@ from caffe.proto import caffe_pb2
 from data_prep.caffe_data.shape_mask import NEUTRAL_MASK
 from prototxt.catalog import CERTAIN_LOGIT, MEAN_BGR
 from prototxt.netspec.blocks import (
+    CLASSES,
+    CROP,
     FIXED,
     PORTRAIT_PREPARED,
     TRIMAP_WEIGHT,
-    average_pool,
+    both_phases,
     lmdb_data,
     matte_loss,
     matting,
+    named,
+    reduced_portrait,
     trimap_loss,
 )
-from prototxt.netspec.selfie import features, named, per_pixel
-
-CLASSES = 3  # foreground, background, unknown
-
-# The middle 768 x 576 of a portrait of 800 x 600 is used: reduced by two or three,
-# these are multiples of 16, which the decoder needs.
-CROP = (768, 576)
-CROP_OFFSET = (16, 12)
+from prototxt.netspec.selfie import features, per_pixel
 
 
 @dataclass(frozen=True)
@@ -148,13 +145,6 @@ def score_weights(kernel: np.ndarray, bias: np.ndarray) -> tuple[np.ndarray, np.
     )
 
 
-def reduced_portrait(n: NetSpec, name: str, source: Top, reduction: int) -> Top:
-    """The middle of a 800 x 600 portrait, reduced."""
-    n[f"{name}_crop"] = L.Crop(source, n.crop_size, axis=2, offset=list(CROP_OFFSET))
-    n[name] = average_pool(n[f"{name}_crop"], reduction)
-    return n[name]
-
-
 def train_val(net: str, head: str) -> caffe_pb2.NetParameter:
     """Net definition for `caffe train`, both phases.
 
@@ -187,9 +177,7 @@ def train_val(net: str, head: str) -> caffe_pb2.NetParameter:
     else:
         scores(n, n.data, variant.channels, sharpness=1)
         trimap_loss(n, unknown_odds=UNKNOWN_ODDS)
-    proto = named(test, f"{net}_{head}")
-    proto.layer.extend(n.to_proto().layer)
-    return proto
+    return both_phases(n, test, f"{net}_{head}")
 
 
 def deploy(net: str, head: str) -> caffe_pb2.NetParameter:

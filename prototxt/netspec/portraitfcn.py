@@ -15,9 +15,8 @@ import caffe
 from caffe import layers as L
 from caffe.proto import caffe_pb2
 
-from prototxt.netspec.blocks import both_phases, lmdb_data
+from prototxt.netspec.blocks import both_phases, lmdb_data, named
 from prototxt.netspec.fcn8s import SHAPES, Shape, fcn8s_scores, input_shape, portrait_data
-from prototxt.netspec.selfie import named
 
 #: By net: its FCN-8s, a key of `prototxt.netspec.fcn8s.SHAPES`.
 VARIANTS = {"portraitfcn_half": "fcn8s_half", "lite_portraitfcn": "lite"}

@@ -25,8 +25,7 @@ from caffe.net_spec import Top
 from caffe.proto import caffe_pb2
 
 from prototxt.catalog import PERSON_MASK_SIDE, POSE_ANCHORS, POSE_DETECTOR_SIDE
-from prototxt.netspec.face_detector import depthwise
-from prototxt.netspec.selfie import named, relu, upsample_bilinear
+from prototxt.netspec.blocks import depthwise, named, relu, upsample_bilinear
 
 #: Values of an anchor's person: center and size of a box, and x and y of four points.
 PERSON_VALUES = 12
@@ -151,7 +150,7 @@ def encoder(
 def upsample(n: NetSpec, name: str, bottom: Top, channels: int) -> Top:
     """Double the size of a map without negative values.
 
-    What `prototxt.netspec.selfie.upsample_bilinear` finds at run time, the taps within a map of
+    What `prototxt.netspec.blocks.upsample_bilinear` finds at run time, the taps within a map of
     any size, are weights here (`border_gains`), which halves the time of the net.  Rectifying
     changes nothing but that OpenCV leaves the two layers apart: it takes every Scale for one
     factor a channel where it follows a Deconvolution.
@@ -222,7 +221,7 @@ def person_mask_deploy() -> caffe_pb2.NetParameter:
 
 
 def head_kernel(
-    depthwise: tuple[np.ndarray, np.ndarray], pointwise: tuple[np.ndarray, np.ndarray]
+    halving: tuple[np.ndarray, np.ndarray], pointwise: tuple[np.ndarray, np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Kernel and bias of a head of the detector.
 
@@ -233,7 +232,8 @@ def head_kernel(
 
     Parameters
     ----------
-    depthwise : (kernel, bias), ndarrays of shape (3, 3, C) and (C,)
+    halving : (kernel, bias), ndarrays of shape (3, 3, C) and (C,)
+        Of the depthwise convolution.
     pointwise : (kernel, bias), ndarrays of shape (K, C) and (K,)
 
     Returns
@@ -241,7 +241,7 @@ def head_kernel(
     kernel : ndarray of shape (K, 4 C, 3, 3)
     bias : ndarray of shape (K,)
     """
-    (fine, fine_bias), (mix, mix_bias) = depthwise, pointwise
+    (fine, fine_bias), (mix, mix_bias) = halving, pointwise
     channels = len(fine_bias)
     kernel = np.zeros((len(mix_bias), 2, 2, channels, 3, 3))
     # Fine row 2 y - 1 + p is row i of the two that coarse row y - 1 + r holds.

@@ -13,7 +13,7 @@ Where Caffe has no layer of the same meaning, the spelling is:
 * stride-2 convolutions with TensorFlow's padding, one row and column less
   before the image than after it: a kernel one row and column larger, whose
   first row and column are zero, with symmetric padding.
-* bilinear x2 with clamped borders: see `upsample_bilinear`.
+* bilinear x2 with clamped borders: see `prototxt.netspec.blocks.upsample_bilinear`.
 * squeeze-and-excitation: Scale with two bottoms, N x C x H x W and N x C.
 """
 
@@ -29,15 +29,23 @@ from caffe.proto import caffe_pb2
 
 from prototxt.catalog import MEAN_BGR
 from prototxt.netspec.blocks import (
+    CROP,
     FIXED,
     LEARNED,
-    average_pool,
+    both_phases,
+    convolution,
     lmdb_data,
     matte_loss,
     matting,
+    named,
+    reduced_portrait,
+    relu,
+    upsample_bilinear,
 )
 
 NET_SIZE = (256, 256)  # rows, columns of `data`; the photo is stretched to it
+
+REDUCTION = 3  # of portraits, for training
 
 # Net pixels, everywhere the same in training; on photos tools/matting/band.py widens
 # the band where hair can be.
@@ -69,38 +77,6 @@ ENCODER = (
     Block("block8", 5, 1, 96, 24, 32, "hard_swish", True),
 )
 CONTEXT_CHANNELS = 128
-
-
-def convolution(
-    n: NetSpec,
-    name: str,
-    bottom: Top,
-    channels: int,
-    kernel: int = 1,
-    stride: int = 1,
-    group: int = 1,
-) -> Top:
-    """Convolution that gives size / stride rows, padded as TensorFlow does."""
-    pad = kernel // 2
-    if stride == 2:
-        kernel += 1  # the added first row and column are zero
-    n[name] = L.Convolution(
-        bottom,
-        num_output=channels,
-        kernel_size=kernel,
-        stride=stride,
-        pad=pad,
-        group=group,
-        param=LEARNED,
-        weight_filler=dict(type="msra"),
-    )
-    return n[name]
-
-
-def relu(n: NetSpec, name: str, bottom: Top) -> Top:
-    """Rectify a blob in place."""
-    n[f"{name}_relu"] = L.ReLU(bottom, in_place=True)
-    return n[f"{name}_relu"]
 
 
 def hard_swish(n: NetSpec, name: str, bottom: Top) -> Top:
@@ -141,33 +117,6 @@ def squeeze_gate(
     reduce = relu(n, f"{name}_reduce", reduce)
     expand = convolution(n, f"{name}_expand", reduce, channels)
     return gate(n, name, bottom, expand)
-
-
-def upsample_bilinear(n: NetSpec, name: str, bottom: Top, channels: int) -> Top:
-    """Double the size; samples at pixel centers, borders clamped.
-
-    Deconvolution with the bilinear kernel (1, 3, 3, 1) / 4 is that
-    everywhere but in the outermost rows and columns, where a neighbor
-    outside the image counts as 0 instead of as the border pixel.  With
-    clamping both taps of such an output fall on the same border pixel, so
-    dividing by the sum of the taps that fell inside is exact.  That sum is
-    the deconvolution of ones, which follows the image's size by itself.
-    """
-    bilinear = dict(
-        num_output=channels,
-        group=channels,
-        kernel_size=4,
-        stride=2,
-        pad=1,
-        bias_term=False,
-        weight_filler=dict(type="bilinear"),
-    )
-    n[f"{name}_ones"] = L.Power(bottom, scale=0, shift=1, propagate_down=False)
-    n[f"{name}_taps"] = L.Deconvolution(n[f"{name}_ones"], convolution_param=bilinear, param=FIXED)
-    n[f"{name}_inverse"] = L.Power(n[f"{name}_taps"], power=-1)
-    n[f"{name}_unclamped"] = L.Deconvolution(bottom, convolution_param=bilinear, param=FIXED)
-    n[name] = L.Eltwise(n[f"{name}_unclamped"], n[f"{name}_inverse"], operation=P.Eltwise.PROD)
-    return n[name]
 
 
 def encoder_block(n: NetSpec, block: Block, bottom: Top) -> Top:
@@ -289,13 +238,6 @@ def trimap_head(n: NetSpec, logit: Top, radius: int) -> Top:
     return n.score
 
 
-def named(n: NetSpec, name: str) -> caffe_pb2.NetParameter:
-    """The net definition with its name."""
-    proto = n.to_proto()
-    proto.name = name
-    return proto
-
-
 def selfie_trimap_deploy() -> caffe_pb2.NetParameter:
     """Photo -> scores; standard layers only."""
     n = NetSpec()
@@ -315,13 +257,6 @@ def selfie_deploy() -> caffe_pb2.NetParameter:
     return named(n, "selfie_deploy")
 
 
-def reduced_portrait(n: NetSpec, name: str, source: Top) -> Top:
-    """Middle 768 x 576 pixels of a 800 x 600 portrait, reduced three times."""
-    n[f"{name}_crop"] = L.Crop(source, n.crop_size, axis=2, offset=[16, 12])
-    n[name] = average_pool(n[f"{name}_crop"], 3)
-    return n[name]
-
-
 def selfie_train_val() -> caffe_pb2.NetParameter:
     """Fine-tuning end to end on the prepared dataset, at 256 x 192.
 
@@ -332,12 +267,10 @@ def selfie_train_val() -> caffe_pb2.NetParameter:
     for phase, net in (("train", n), ("test", test)):
         net.full_image = lmdb_data(phase, "image", 1, mean_value=list(MEAN_BGR))
         net.full_matte = lmdb_data(phase, "matte", 1, scale=1 / 255)
-    n.crop_size = L.DummyData(shape=dict(dim=[1, 1, 768, 576]))
-    data = reduced_portrait(n, "data", n.full_image)
-    reduced_portrait(n, "matte", n.full_matte)
+    n.crop_size = L.DummyData(shape=dict(dim=[1, 1, *CROP]))
+    data = reduced_portrait(n, "data", n.full_image, REDUCTION)
+    reduced_portrait(n, "matte", n.full_matte, REDUCTION)
     trimap_head(n, trunk(n, data), TRAIN_RADIUS)
     matting(n, "data")
     matte_loss(n)
-    proto = named(test, "selfie_train_val")
-    proto.layer.extend(n.to_proto().layer)
-    return proto
+    return both_phases(n, test, "selfie_train_val")

@@ -42,6 +42,11 @@ def test_values_that_never_occur_keep_a_probability():
     assert p.shape == (256,) and p.dtype == np.float64 and p.min() > 0
 
 
+def test_the_fractional_share_of_one_matte_is_that_of_its_pixels():
+    matte = np.array([[0, 0, 128, 255], [255, 255, 1, 254]], np.uint8)
+    assert fractional_share(count_alphas(matte) / matte.size) == pytest.approx(3 / 8)
+
+
 def test_shares_of_the_sample(sample, sample_mattes):
     mattes = [sample_mattes[p.stem] for p in sample.train]
     p = alpha_distribution(map(count_alphas, mattes))

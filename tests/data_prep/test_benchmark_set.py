@@ -85,6 +85,12 @@ def test_another_set_than_the_recorded_one_is_refused(rendered, tmp_path):
     assert not Path(tmp_path / "out").exists()
 
 
+def test_a_damaged_record_is_refused(rendered, tmp_path):
+    (tmp_path / "set.json").write_text('{"origin": {}}')
+    with pytest.raises(InputError, match=r"set\.json is no record of a rendered set"):
+        main([str(rendered), str(tmp_path / "out")])
+
+
 def test_a_set_without_a_record_is_refused(rendered, tmp_path):
     (tmp_path / "set.json").unlink()
     with pytest.raises(InputError, match=r"set\.json does not exist; name the record"):

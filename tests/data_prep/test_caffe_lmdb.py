@@ -14,8 +14,10 @@ from data_prep.caffe_data.caffe_lmdb import (
     RECORDS_PER_COMMIT,
     AlignedWriter,
     DatumWriter,
+    copy_records,
     estimate_bytes,
     is_complete,
+    scratch_path,
     shuffled_keys,
 )
 from data_prep.common.errors import InputError
@@ -175,6 +177,18 @@ def test_unfinished_database_of_other_sources_is_thrown_away(tmp_path):
     assert {datum.data for datum in content(path).values()} == {
         f"db {key}".encode() for key in keys
     }
+
+
+def test_a_copy_that_was_killed_before_its_end_is_begun_anew(tmp_path):
+    """It got all of its records, and not its name; the next one is shorter."""
+    source, target = tmp_path / "source", tmp_path / "target"
+    write(source, {f"{rank:08d}": b"image %d" % rank for rank in range(5)})
+    copy_records(source, target, 0, 4)
+    target.rename(scratch_path(target))
+    copy_records(source, target, 0, 2)
+    copied = {key: datum.data for key, datum in content(target).items()}
+    assert copied == {"00000000": b"image 0", "00000001": b"image 1"}
+    assert not scratch_path(target).exists()
 
 
 def test_one_database_of_three_is_made_again(tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -261,6 +262,36 @@ def test_a_set_without_foregrounds_is_refused(folders, tmp_path):
         os.link(folders[0] / name, plain / name)
     with pytest.raises(InputError, match="foregrounds holds nobody"):
         main(arguments((plain, folders[1]), tmp_path / "out"))
+
+
+def test_a_file_for_a_folder_is_refused(folders, tmp_path):
+    (tmp_path / "out").write_text("mine")
+    with pytest.raises(InputError, match="out is a file; name a folder"):
+        main(arguments(folders, tmp_path / "out"))
+
+
+def test_a_damaged_photograph_is_named_and_the_rest_is_made(folders, tmp_path, capsys):
+    pictures = tmp_path / "pictures"
+    shutil.copytree(folders[1], pictures)
+    (pictures / "1.png").write_bytes(b"damaged")
+    out = tmp_path / "out"
+    assert main(arguments((folders[0], pictures), out)) == 1
+    manifest = json.loads((out / "dataset.json").read_text())
+    assert {each["file"] for each in manifest["rejected"]} == {str(pictures / "1.png")}
+    assert manifest["portraits"] and f"see {out / 'sheet.jpg'}" in capsys.readouterr().out
+
+
+def test_who_gets_no_composite_at_all_is_told_why(folders, tmp_path, capsys):
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    for name in "12":
+        (pictures / f"{name}.png").write_bytes(b"damaged")
+    assert main(arguments((folders[0], pictures), tmp_path / "out")) == 1
+    printed = capsys.readouterr().out
+    assert (
+        "0 composites." in printed
+        and f"{pictures / '1.png'}: it is not a readable image" in printed
+    )
 
 
 def test_one_photograph_is_too_few(folders, tmp_path):

@@ -520,6 +520,15 @@ def test_name_that_is_no_utf_8_is_listed(plain, tmp_path, small):
     assert {problem.reason for problem in listing.problems} == {"its name is no UTF-8; rename it"}
 
 
+def test_a_landmark_model_that_cannot_be_fetched_stops_the_import(plain, tmp_path, monkeypatch):
+    """That is no fault of a pair either."""
+    monkeypatch.setenv("PORTRAIT_MATTING_ASSETS", str(tmp_path / "empty"))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    with pytest.raises(InputError, match="could not be downloaded"):
+        main([str(plain), "--format", "plain", "--workers", "1", "--out", str(tmp_path / "out")])
+    assert not (tmp_path / "out").exists()
+
+
 def test_dataset_that_cannot_be_written_stops_the_import(plain, tmp_path):
     """That is no fault of a photo, and must not be listed as one."""
     program = (

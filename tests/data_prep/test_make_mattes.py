@@ -11,23 +11,16 @@ import numpy as np
 import pymatting
 import pytest
 
-from data_prep import make_mattes
 from data_prep.common.errors import InputError
 from data_prep.common.images import read_matte, read_photo, write_image
 from data_prep.datasets.dataset import Dataset
 from data_prep.datasets.manifest import DatasetManifest
 from data_prep.import_dataset import main as import_main
-from data_prep.make_mattes import (
-    FOREGROUND,
-    METHODS,
-    UNKNOWN,
-    composite,
-    fit_background,
-    gradient_background,
-    main,
-    make_matte,
-    read_trimap,
-)
+from data_prep.labeling import page
+from data_prep.labeling.mattes import METHODS, make_matte
+from data_prep.labeling.previews import composite, fit_background, gradient_background
+from data_prep.labeling.trimaps import FOREGROUND, UNKNOWN, read_trimap
+from data_prep.make_mattes import main
 
 SIZE = (120, 160)  # width, height
 
@@ -245,7 +238,7 @@ def test_pictures_too_large_to_embed_stay_files(single, portraits, monkeypatch):
     for folder in ("photos", "trimaps"):
         first = single / folder / f"{portraits[0][0]}.png"
         first.rename(first.with_stem(name))
-    monkeypatch.setattr(make_mattes, "LARGEST_EMBEDDED", 1000)
+    monkeypatch.setattr(page, "LARGEST_EMBEDDED", 1000)
     make(single)
     (shown,) = (p for p in page_of(single)["portraits"] if p["stem"] == name)
     assert shown["pictures"]["knn"] == "candidates/previews/a%23b%20%C3%A9.knn.jpg"
@@ -254,9 +247,9 @@ def test_pictures_too_large_to_embed_stay_files(single, portraits, monkeypatch):
 
 def test_name_that_ends_a_script_does_not_break_the_page():
     data = {"methods": [], "portraits": [{"stem": "</script><b>"}]}
-    page = make_mattes.render_page(data)
-    start = page.index('id="data">') + len('id="data">')
-    assert json.loads(page[start : page.index("</script>", start)]) == data
+    text = page.render_page(data)
+    start = text.index('id="data">') + len('id="data">')
+    assert json.loads(text[start : text.index("</script>", start)]) == data
 
 
 def test_own_background_is_used(single):

@@ -15,7 +15,6 @@ from data_prep.caffe_data.alignment import transform_points
 from data_prep.caffe_data.augmentation import Augmentation
 from data_prep.caffe_data.position import (
     INNER,
-    MIRRORED,
     changed_landmarks,
     position_map,
     write_positions,
@@ -24,6 +23,7 @@ from data_prep.caffe_data.shape_mask import ShapeMask
 from data_prep.caffe_data.variation import Variation
 from data_prep.common.errors import InputError
 from data_prep.common.images import read_photo
+from data_prep.common.landmark_scheme import MIRRORED
 from data_prep.common.landmarks import detect_landmarks
 from data_prep.datasets.dataset import FRAME
 from data_prep.position import main
@@ -116,7 +116,7 @@ def test_landmarks_move_with_the_pixels(augmentation, variation):
         image = augmentation._warp(image)
         place = k
         if variation is not None:
-            image, place = variation._moved(image), MIRRORED.index(k)
+            image, place = variation._moved(image), MIRRORED.tolist().index(k)
         rows, columns = np.nonzero(image)
         weights = image[rows, columns].astype(float)
         center = np.average(np.column_stack([columns, rows]), axis=0, weights=weights)

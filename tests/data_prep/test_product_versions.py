@@ -34,13 +34,9 @@ from data_prep.composites.composition import CompositionChoice, compose
 from data_prep.datasets.dataset import FRAME, Portrait
 from data_prep.datasets.layouts import Pair
 from data_prep.import_dataset import IMPORT_VERSION, make_portrait, write_portrait
-from data_prep.make_mattes import (
-    LABELED_MATTES_VERSION,
-    METHODS,
-    composite,
-    gradient_background,
-    make_matte,
-)
+from data_prep.labeling.candidates import LABELED_MATTES_VERSION
+from data_prep.labeling.mattes import METHODS, make_matte
+from data_prep.labeling.previews import composite, gradient_background
 
 #: By product and version; what is recorded for a version is never changed.
 RECORDED: dict[str, dict[int, list[float] | str]] = {
@@ -338,7 +334,7 @@ def test_labeled_mattes_are_those_of_their_version():
         matte = make_matte(method, photo, trimap)
         found += fingerprint(matte, 5)
         found += fingerprint(composite(photo, matte, gradient_background(matte.shape)), 5)
-    name = "LABELED_MATTES_VERSION in data_prep/make_mattes.py"
+    name = "LABELED_MATTES_VERSION in data_prep/labeling/candidates.py"
     check("labeled mattes", found, LABELED_MATTES_VERSION, name, 0.5)
 
 

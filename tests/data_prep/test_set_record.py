@@ -7,7 +7,12 @@ import pytest
 from data_prep.common.errors import InputError
 from data_prep.datasets.dataset import write_lists
 from data_prep.datasets.manifest import DatasetManifest
-from data_prep.datasets.rendered_record import describe_set, differences, format_record
+from data_prep.datasets.rendered_record import (
+    describe_set,
+    differences,
+    format_record,
+    read_record,
+)
 from data_prep.set_record import main
 
 
@@ -61,6 +66,37 @@ def test_program_writes_then_compares(tmp_path, capsys):
     assert "1 people in 2 train photos, 1 people in 1 test photos" in capsys.readouterr().out
     main([str(folder), str(record)])
     assert "0 differences" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "{",
+        "[]",
+        "3",
+        "{}",
+        '{"origin": {}, "train": {}}',
+        '{"origin": {}, "train": [], "test": {}}',
+    ],
+)
+def test_a_damaged_or_foreign_record_is_refused(tmp_path, content):
+    folder, record = write_set(tmp_path / "set"), tmp_path / "set.json"
+    record.write_text(content)
+    with pytest.raises(InputError, match=r"set\.json is no record of a rendered set; take it"):
+        main([str(folder), str(record)])
+
+
+def test_a_record_of_no_utf_8_is_refused(tmp_path):
+    (tmp_path / "set.json").write_bytes(b'{"origin": "\xff"}')
+    with pytest.raises(InputError, match="is no record of a rendered set"):
+        read_record(tmp_path / "set.json")
+
+
+def test_a_list_that_names_what_the_manifest_lacks_is_refused(tmp_path):
+    folder = write_set(tmp_path / "set")
+    (folder / "train.txt").write_text("p00\nghost\n")
+    with pytest.raises(InputError, match=r"train\.txt names ghost, which .*dataset\.json lacks"):
+        describe_set(folder)
 
 
 def test_an_unfinished_or_other_set_is_refused(tmp_path):

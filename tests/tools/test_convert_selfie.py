@@ -19,6 +19,7 @@ from data_prep.common.errors import InputError
 from data_prep.common.images import read_photo
 from prototxt.catalog import CERTAIN_LOGIT, MEAN_BGR, SHARPNESS, score_weights
 from prototxt.netspec import selfie
+from prototxt.netspec.blocks import upsample_bilinear
 from tools import convert_selfie
 
 SAMPLES = Path(__file__).parents[2] / "data/sample/images"
@@ -103,7 +104,7 @@ def test_every_layer_gets_weights(net, files):
 def test_upsampling_clamps_at_the_borders(tmp_path):
     n = caffe.NetSpec()
     n.data = L.Input(shape=dict(dim=[2, 3, 5, 4]))
-    selfie.upsample_bilinear(n, "up", n.data, 3)
+    upsample_bilinear(n, "up", n.data, 3)
     net = load(n.to_proto(), tmp_path)
     image = np.random.default_rng(0).normal(size=(2, 3, 5, 4))
     net.blobs["data"].data[...] = image

@@ -21,7 +21,7 @@ from typing import Literal
 import cv2
 import numpy as np
 
-from data_prep.common.landmarks import LANDMARK_COUNT
+from data_prep.common.landmark_scheme import LANDMARK_COUNT, LEFT_EYE, RIGHT_EYE
 
 #: Where background seeds are drawn from: "anywhere" but the face, of which half hit the person;
 #: or "above_chin", beside and above the head, which nearly all miss.
@@ -30,7 +30,6 @@ SeedRule = Literal["anywhere", "above_chin"]
 BACKGROUND_SEEDS = 1000
 # Radius of the discs of foreground seeds around the landmarks, in distances of the eyes.
 DISC_RADIUS = 0.06
-RIGHT_EYE, LEFT_EYE = slice(36, 42), slice(42, 48)
 GAUSSIANS = 5  # of either color model in OpenCV
 MODEL_SHAPE = (1, 13 * GAUSSIANS)  # weight, mean and covariance of each
 NO_BOX = (0, 0, 0, 0)  # OpenCV asks for one, and uses none where there is a mask

@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 
 from caffe_layers.color_models import sampled_alpha
+from data_prep.common.landmark_scheme import LEFT_EYE, RIGHT_EYE
 from prototxt.catalog import CERTAIN_LOGIT
 from tools.matting.guidance import KNOWN_BLACK, KNOWN_WHITE
 from tools.matting.logits import sigmoid
@@ -81,7 +82,7 @@ class Face:
     def of(cls, landmarks: np.ndarray, scale: tuple[float, float] = (1.0, 1.0)) -> Face:
         """From (68, 2) landmarks (iBUG order), scaled in x and y."""
         points = landmarks * scale
-        right, left = points[36:42].mean(axis=0), points[42:48].mean(axis=0)
+        right, left = points[RIGHT_EYE].mean(axis=0), points[LEFT_EYE].mean(axis=0)
         x, y = (right + left) / 2
         return cls(float(x), float(y), float(np.linalg.norm(left - right)), float(points[8, 1]))
 

@@ -13,6 +13,7 @@ import cv2
 import dlib
 import numpy as np
 
+from data_prep.common.landmark_scheme import LEFT_EYE, RIGHT_EYE
 from data_prep.common.landmarks import DETECTION_SIDE, LandmarkPredictor
 from prototxt.catalog import FACE_DETECTOR
 from tools.matting.detections import merged
@@ -130,7 +131,7 @@ class FaceDetector:
 
 def eye_distance(landmarks: np.ndarray, face: FaceBox) -> float:
     """Mean distance of the eyes of (68, 2) landmarks from a face's, in sides of its box."""
-    eyes = np.stack([landmarks[36:42].mean(axis=0), landmarks[42:48].mean(axis=0)])
+    eyes = np.stack([landmarks[RIGHT_EYE].mean(axis=0), landmarks[LEFT_EYE].mean(axis=0)])
     distances = np.linalg.norm(eyes - face.points[:2], axis=1)
     return float(distances.mean() / np.sqrt(face.area))
 

@@ -115,7 +115,7 @@ def wind_scarf(
             middle = 0.5 * middle + 0.25 * (
                 np.roll(middle, 1, axis=0) + np.roll(middle, -1, axis=0)
             )
-        parts.append(_roll(choice, noise, middle, away, turn, closed=True))
+        parts.append(_roll(choice, noise, middle, away, turn))
     if choice.end:
         parts.append(_hanging_end(choice, noise, neck, below))
     offset, vertices, faces = 0, [], []
@@ -143,7 +143,7 @@ def _facing_out(mesh: PolygonMesh) -> PolygonMesh:
 
 
 def _roll(
-    choice: ScarfChoice, noise: Noise, middle: np.ndarray, away: np.ndarray, turn: int, closed: bool
+    choice: ScarfChoice, noise: Noise, middle: np.ndarray, away: np.ndarray, turn: int
 ) -> np.ndarray:
     """Cross-sections (K, ACROSS, 3) of gathered cloth along a path.
 

@@ -23,7 +23,7 @@ from data_prep.render.hair.strands import (
     sample_roots,
     trimmed,
 )
-from data_prep.render.hair.styles import HairChoice, HairColor
+from data_prep.render.hair.styles import HairColor
 from data_prep.render.people.expression import Subject
 from data_prep.render.people.person import PersonChoice
 from data_prep.render.people.scalp import UPPER_LIP, beard_density
@@ -81,9 +81,7 @@ class FacialHairChoice:
     lash_length: float
 
 
-def choose_facial_hair(
-    rng: np.random.Generator, person: PersonChoice, hair: HairChoice
-) -> FacialHairChoice:
+def choose_facial_hair(rng: np.random.Generator, person: PersonChoice) -> FacialHairChoice:
     """Draw brows, lashes and beard.
 
     Brows are darker than blond hair and keep their natural color under a dye;

@@ -59,7 +59,7 @@ DYES = {
     "green": "3f9a58",
     "silver": "c9ced6",
 }
-AFRICAN, ASIAN, _ = range(3)
+AFRICAN = 0  # of the shares of a person's ancestry
 
 
 @dataclass(frozen=True)

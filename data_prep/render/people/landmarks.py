@@ -16,20 +16,12 @@ import numpy as np
 from data_prep.render.base.vectors import unit
 from data_prep.render.people.expression import Subject
 
-LANDMARK_COUNT = 68
 TABLE = Path(__file__).with_name("landmark_points.json")
 
 # Head yaws in degrees between which weights are interpolated.
 YAWS = (-24.0, -12.0, 0.0, 12.0, 24.0)
 
 JAW = range(17)
-
-# Landmark at the mirror image of each landmark.
-MIRRORED = np.array(
-    [*range(16, -1, -1), *range(26, 16, -1), *range(27, 31), *range(35, 30, -1)]
-    + [45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40]
-    + [54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55, 64, 63, 62, 61, 60, 67, 66, 65]
-)
 
 
 def view_yaw(head: np.ndarray, camera: np.ndarray) -> float:

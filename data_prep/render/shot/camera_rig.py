@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import bpy
 import numpy as np
+from mathutils import Matrix
 
+from data_prep.render.base.blender import link
 from data_prep.render.shot.camera import SENSOR_HEIGHT, CameraChoice, View
 from data_prep.render.shot.coverage import Lens
 
@@ -21,11 +23,6 @@ def build_camera(choice: CameraChoice, view: View, focus: np.ndarray):
     -------
     bpy.types.Object
     """
-    import bpy
-    from mathutils import Matrix
-
-    from data_prep.render.base.blender import link
-
     camera = bpy.data.cameras.new("camera")
     camera.sensor_fit = "VERTICAL"
     camera.sensor_height = SENSOR_HEIGHT * 1000
@@ -41,8 +38,14 @@ def build_camera(choice: CameraChoice, view: View, focus: np.ndarray):
     return placed
 
 
-def _view_of(camera: bpy.types.Object) -> tuple[View, Lens]:
-    """Where a camera stands and what it is set to."""
+def view_of(camera: bpy.types.Object) -> tuple[View, Lens]:
+    """Where a camera of the scene stands, and what its lens is set to.
+
+    Parameters
+    ----------
+    camera : bpy.types.Object
+        As `build_camera` returns it.
+    """
     optics = camera.data
     focal = optics.sensor_height / 1000 / 2 / np.tan(optics.angle_y / 2)
     radius = focal / 2 / optics.dof.aperture_fstop if optics.dof.use_dof else 0.0

@@ -20,7 +20,7 @@ import numpy as np
 
 from data_prep.common.errors import InputError
 from data_prep.render.base.blender import rendered_geometry
-from data_prep.render.shot.camera_rig import _view_of
+from data_prep.render.shot.camera_rig import view_of
 from data_prep.render.shot.coverage import coverage
 from data_prep.render.shot.quality import Quality
 
@@ -111,5 +111,5 @@ def render_matte(scene: bpy.types.Scene, quality: Quality, threads: int) -> np.n
     # What is seen through clear glass decides the matte.
     opaque = [thing for thing in scene.objects if not thing.get("clear")]
     geometry = rendered_geometry(opaque)
-    view, lens = _view_of(scene.camera)
+    view, lens = view_of(scene.camera)
     return coverage(geometry, view, lens, quality.shape, quality.lens_positions, threads)

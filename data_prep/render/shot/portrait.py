@@ -96,7 +96,7 @@ def _drawn(seed: int, number: int, per_person: int) -> PortraitChoice:
         ),
         pose=choose_pose(generator(seed, number, "pose")),
         hair=hair,
-        facial_hair=choose_facial_hair(generator(seed, number, "facial hair"), person, hair),
+        facial_hair=choose_facial_hair(generator(seed, number, "facial hair"), person),
         clothing=clothing,
         accessories=accessories,
         hand=choose_hand(generator(seed, number, "hand"), hatted=accessories.hat is not None),

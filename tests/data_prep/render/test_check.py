@@ -26,11 +26,6 @@ def test_another_face_does_not_count():
     assert check.landmark_errors(FACE + interocular_distance(FACE), FACE) is None
 
 
-def test_fractional_share():
-    matte = np.array([[0, 0, 128, 255], [255, 255, 1, 254]], np.uint8)
-    assert check.fractional_share(matte) == pytest.approx(3 / 8)
-
-
 def test_kinds_are_those_of_the_choice():
     from dataclasses import asdict
 

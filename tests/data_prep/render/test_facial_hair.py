@@ -19,17 +19,22 @@ from data_prep.render.hair.facial_hair import (
     grow_lashes,
 )
 from data_prep.render.hair.strands import lengths_of
-from data_prep.render.hair.styles import HairColor, choose_hair
+from data_prep.render.hair.styles import HairColor
 from data_prep.render.people.person import choose_person
 
 
 @pytest.fixture(scope="module")
 def choice(posed):
     rng = np.random.default_rng(6)
-    drawn = choose_facial_hair(rng, posed.subject.person, choose_hair(rng, posed.subject.person))
+    drawn = choose_facial_hair(rng, posed.subject.person)
     color = HairColor(melanin=0.7, redness=0.1)
     return replace(
-        drawn, beard="full beard", beard_length=0.03, beard_color=color, brow_color=color
+        drawn,
+        beard="full beard",
+        beard_length=0.03,
+        beard_color=color,
+        brow_color=color,
+        brow_width=0.005,
     )
 
 
@@ -40,10 +45,9 @@ def in_head(strands, posed):
 def test_choices_can_be_written_as_json_and_fit_the_person():
     rng = np.random.default_rng(0)
     beards, brows = Counter(), {"female": [], "male": []}
-    hair = choose_hair(rng, choose_person(rng))
     people = [choose_person(rng) for _ in range(150)]
     for person in 3 * people:
-        drawn = choose_facial_hair(rng, person, hair)
+        drawn = choose_facial_hair(rng, person)
         assert json.loads(json.dumps(asdict(drawn)))["beard"] == drawn.beard
         if person.sex == "female" or person.years < 18:
             assert drawn.beard == "none"

@@ -7,11 +7,13 @@ import pytest
 
 from data_prep.common.errors import InputError
 from data_prep.common.images import write_image
+from data_prep.common.landmark_scheme import LANDMARK_COUNT, LEFT_EYE, MIRRORED, RIGHT_EYE
 from data_prep.render.base.randomness import generator
 from data_prep.render.fit_landmarks import (
     Observation,
     candidate_vertices,
     fit,
+    main,
     mirror_images,
     read_observation,
     write_table,
@@ -20,8 +22,6 @@ from data_prep.render.people.body import rest_coordinates
 from data_prep.render.people.expression import build_subject, choose_pose
 from data_prep.render.people.landmarks import (
     JAW,
-    LANDMARK_COUNT,
-    MIRRORED,
     YAWS,
     interocular_distance,
     landmark_points,
@@ -80,7 +80,7 @@ def test_landmarks_lie_where_faces_have_them(subjects):
 def test_eye_landmarks_are_near_the_eyeballs(subjects):
     for subject in subjects:
         points = landmark_points(subject, in_front(subject))
-        for eye, which in zip(subject.eyes, (slice(42, 48), slice(36, 42))):
+        for eye, which in zip(subject.eyes, (LEFT_EYE, RIGHT_EYE)):
             reach = np.linalg.norm(points[which] - eye.center, axis=1) / eye.radius
             assert (reach < 1.6).all()
 
@@ -136,6 +136,14 @@ def test_a_folder_of_another_kind_is_named(mesh, tmp_path):
     write_image(tmp_path / "images/a.png", np.zeros((8, 8, 3), np.uint8))
     with pytest.raises(InputError, match="a.json lacks 'number'"):
         read_observation(mesh, tmp_path, "a", None, np.arange(3))
+
+
+def test_too_few_portraits_are_refused(tmp_path):
+    pytest.importorskip("dlib", reason="it is in the other environment")
+    table = tmp_path / "table.json"
+    with pytest.raises(InputError, match="holds 0 portraits .* render at least 20"):
+        main([str(tmp_path), "--out", str(table)])
+    assert not table.exists()
 
 
 def test_a_written_table_names_vertices_of_the_whole_mesh(tmp_path):
