@@ -26,6 +26,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from data_prep.common.errors import run_program
+from data_prep.common.options import count
 from tools.evaluation.compared_mattes import (
     Method,
     check_written,
@@ -61,11 +62,9 @@ def main(argv: list[str] | None = None) -> int:
         help=f"photos and their true mattes or masks: a dataset, whose test list is taken, or "
         f"any common layout ({FOLDER})",
     )
-    parser.add_argument("--every", type=int, default=1, metavar="N", help="every Nth photo (1)")
+    parser.add_argument("--every", type=count, default=1, metavar="N", help="every Nth photo (1)")
     parser.add_argument("--out", type=Path, help="folder (default: out/peers_FOLDER)")
     options = parser.parse_args(argv)
-    if options.every < 1:
-        parser.error("--every is a number from 1 on")
     truths, remark = listed_truths(options.folder, options.every)
     if remark:
         print(remark)

@@ -24,6 +24,7 @@ from pathlib import Path
 
 from caffe_layers import __version__
 from data_prep.common.errors import InputError, run_program
+from data_prep.common.options import count, integer_from, positive
 from data_prep.common.parallel import THREAD_VARIABLES, available_workers
 from tools.matting.device import add_gpu_option, choose_gpu
 from tools.matting.models import DEFAULT_MODEL, MODELS
@@ -51,22 +52,6 @@ def listen(host: str, port: int) -> socket.socket:
         ) from error
 
 
-def positive(text: str) -> float:
-    """An option's value: a number above 0."""
-    number = float(text)
-    if not 0 < number < float("inf"):
-        raise ValueError
-    return number
-
-
-def count(text: str) -> int:
-    """An option's value: an integer of at least 1."""
-    number = int(text)
-    if number < 1:
-        raise ValueError
-    return number
-
-
 def arguments() -> argparse.ArgumentParser:
     """The command line."""
     from tools.server.app import Limits
@@ -77,7 +62,7 @@ def arguments() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--version", action="version", version=__version__)
     add("--host", default="127.0.0.1", help="0.0.0.0 lets the whole network in")
-    add("--port", type=int, default=8000)
+    add("--port", type=integer_from(0), default=8000)
     add("--model", default=DEFAULT_MODEL, help=", ".join(MODELS))
     add(
         "--segmenter",

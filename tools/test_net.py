@@ -32,6 +32,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from data_prep.common.errors import run_program
+from data_prep.common.options import count
 from data_prep.datasets.dataset import Dataset, check_portraits
 from data_prep.datasets.manifest import JOURNAL
 from data_prep.datasets.resume import Journal
@@ -196,9 +197,9 @@ def main(argv: list[str] | None = None) -> int:
         type=Path,
         help="in place of a dataset: photos and their true mattes or masks, in a common layout",
     )
-    parser.add_argument("--every", type=int, default=1, metavar="N", help="every Nth image (1)")
+    parser.add_argument("--every", type=count, default=1, metavar="N", help="every Nth image (1)")
     parser.add_argument(
-        "--workers", type=int, default=WORKERS, metavar="N", help=f"processes ({WORKERS})"
+        "--workers", type=count, default=WORKERS, metavar="N", help=f"processes ({WORKERS})"
     )
     parser.add_argument(
         "--region",
@@ -242,8 +243,6 @@ def main(argv: list[str] | None = None) -> int:
         parser.error("give one of --mattes and --segmenter")
     if options.segmenter_settings and not options.segmenter:
         parser.error("--segmenter-settings takes --segmenter")
-    if options.every < 1 or options.workers < 1:
-        parser.error("--every and --workers are numbers from 1 on")
     choose_gpu(options.gpu)  # for the workers, which inherit it
     measure(options)
     return 0

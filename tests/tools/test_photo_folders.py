@@ -257,8 +257,6 @@ def test_a_model_is_measured_by_its_mattes(tmp_path):
     [
         (["--mattes", "m", "--segmenter", "s.onnx"], "one of --mattes"),
         (["--segmenter-settings", "{}"], "takes --segmenter"),
-        (["--every", "0"], "numbers from 1"),
-        (["--workers", "0"], "numbers from 1"),
         (["--folder", "f", "--list", "l.txt"], "without --list"),
     ],
 )

@@ -23,6 +23,7 @@ from tqdm import tqdm
 
 from data_prep.common.errors import InputError, run_program
 from data_prep.common.images import IMAGE_SUFFIXES
+from data_prep.common.options import count
 from data_prep.common.pictures import read_picture
 from data_prep.datasets.dataset import Dataset
 from tools.evaluation.metrics import sad
@@ -150,7 +151,7 @@ def main(argv: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     turns = commands.add_parser("turned", help="test portraits of a dataset, turned")
     turns.add_argument("--dataset", type=Path, default=SAMPLE)
-    turns.add_argument("--count", type=int, default=8, help="portraits of its test list")
+    turns.add_argument("--count", type=count, default=8, help="portraits of its test list")
     presence = commands.add_parser("presence", help="pictures without and with people")
     presence.add_argument(
         "--without",
@@ -163,8 +164,6 @@ def main(argv: list[str] | None = None) -> int:
         "--people", nargs="+", type=Path, metavar="FOLDER", default=[SAMPLE / "images"]
     )
     options = parser.parse_args(argv)
-    if options.command == "turned" and options.count < 1:
-        raise InputError(f"--count {options.count} measures nothing; give 1 or more.")
     session = MattingSession(options.model)
     if options.command == "turned":
         return measure_turned(session, options.dataset, options.count)
