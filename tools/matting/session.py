@@ -44,6 +44,7 @@ from tools.matting.guidance import (
     covers_border,
     levels_of,
 )
+from tools.matting.image_arrays import check_image, described
 from tools.matting.logits import sigmoid
 from tools.matting.models import DEFAULT_MODEL
 from tools.matting.orientation import turned
@@ -110,7 +111,7 @@ class MattingSession:
     Raises
     ------
     InputError
-        If a file of the model is missing or damaged, or Caffe is not built.
+        If there is no such model, a file of it is missing or damaged, or Caffe is not built.
     """
 
     def __init__(
@@ -141,8 +142,8 @@ class MattingSession:
         trimap : ndarray of shape (h, w), uint8, optional
             White foreground, black background, else unknown; stretched to the
             photo.  What it calls known is kept.
-        mask : ndarray of shape (h, w), uint8 or float, optional
-            From any segmenter, 0 background to 255 (float: 1) foreground;
+        mask : ndarray of shape (h, w), bool, uint8 or float, optional
+            From any segmenter, 0 background to 255 (bool and float: 1) foreground;
             stretched to the photo.  Its border is refined as the model's is.
         alpha : ndarray of shape (H, W), uint8, uint16 or float, optional
             The matte itself, kept as it is: nothing is solved, and only the colors of
@@ -271,10 +272,10 @@ def shares_of(alpha: np.ndarray) -> np.ndarray:
         If it is none.
     """
     kinds = (np.uint8, np.uint16)
-    if alpha.ndim != 2 or not (alpha.dtype in kinds or alpha.dtype.kind == "f"):
+    if not _is_plane(alpha) or not (alpha.dtype in kinds or alpha.dtype.kind == "f"):
         raise InputError(
-            f"A matte is an (H, W) array of uint8, uint16 or float, not {alpha.shape} of "
-            f"{alpha.dtype}; read it with data_prep.common.pictures.read_alpha."
+            f"A matte is an (H, W) array of uint8, uint16 or float, not {described(alpha)}; "
+            "read it with data_prep.common.pictures.read_alpha."
         )
     if alpha.dtype.kind == "u":
         return alpha / float(np.iinfo(alpha.dtype).max)
@@ -314,6 +315,8 @@ def trimap_around_mask(view: PhotoView, mask: np.ndarray, name: str = "The mask"
     Parameters and errors are those of `MattingSession.matte`; messages call the mask `name`.
     """
     check_mask(mask)
+    if mask.dtype == np.bool_:
+        mask = mask * np.uint8(255)
     levels = levels_of(MASK, Guidance(mask), name).values
     logit, least_radius = mask_logit(levels, work_shape(view.shape))
     if covers_border(logit):
@@ -359,6 +362,11 @@ def refuse_inverted(kind: str, margin: np.ndarray, view: PhotoView) -> None:
         )
 
 
+def _is_plane(values: object) -> bool:
+    """Whether it is an (H, W) array."""
+    return isinstance(values, np.ndarray) and values.ndim == 2
+
+
 def check_trimap(trimap: np.ndarray) -> None:
     """Refuse what is no trimap.
 
@@ -367,9 +375,9 @@ def check_trimap(trimap: np.ndarray) -> None:
     InputError
         If it is no (h, w) uint8 array.
     """
-    if trimap.ndim != 2 or trimap.dtype != np.uint8 or not trimap.size:
+    if not _is_plane(trimap) or trimap.dtype != np.uint8 or not trimap.size:
         raise InputError(
-            f"A trimap is an (H, W) array of uint8, not {trimap.shape} of {trimap.dtype}; "
+            f"A trimap is an (H, W) array of uint8, not {described(trimap)}; "
             "save it as a gray PNG of 0, 128 and 255."
         )
 
@@ -382,11 +390,7 @@ def check_photo(photo: np.ndarray) -> None:
     InputError
         If it is no (H, W, 3) array of uint8 or uint16, or too small.
     """
-    if photo.ndim != 3 or photo.shape[2] != 3 or photo.dtype not in (np.uint8, np.uint16):
-        raise InputError(
-            f"A photo is an (H, W, 3) array of uint8 or uint16, not "
-            f"{photo.shape} of {photo.dtype}; convert it first."
-        )
+    check_image(photo, "A photo")
     if min(photo.shape[:2]) < SMALLEST_SIDE:
         raise InputError(
             f"A photo of {photo.shape[1]}x{photo.shape[0]} pixels is too small; "
@@ -400,11 +404,12 @@ def check_mask(mask: np.ndarray) -> None:
     Raises
     ------
     InputError
-        If it is no (h, w) array of uint8 or float, or its floats are not in [0, 1].
+        If it is no (h, w) array of bool, uint8 or float, or its floats are not in [0, 1].
     """
-    if mask.ndim != 2 or not mask.size or not (mask.dtype == np.uint8 or mask.dtype.kind == "f"):
+    kinds = (np.bool_, np.uint8)
+    if not _is_plane(mask) or not mask.size or not (mask.dtype in kinds or mask.dtype.kind == "f"):
         raise InputError(
-            f"A mask is an (H, W) array of uint8 or float, not {mask.shape} of {mask.dtype}; "
+            f"A mask is an (H, W) array of bool, uint8 or float, not {described(mask)}; "
             "save it as a gray PNG."
         )
     # Written this way round, so that NaN does not pass.
