@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import functools
 import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -29,12 +30,13 @@ from tools.matting.band import (
     COLOR_WEIGHT,
     SNAP_MARGIN,
     faces_of_people,
+    is_positive_at,
     lean_to_belief,
     mask_logit,
     probabilities_from_logit,
     probabilities_from_trimap,
 )
-from tools.matting.face_detector import FaceDetector, detected_faces
+from tools.matting.face_detector import FaceDetector, FoundBoxes, detected_boxes, detected_faces
 from tools.matting.guidance import (
     MASK,
     NEARLY_WHITE,
@@ -161,7 +163,7 @@ class MattingSession:
         if alpha is not None:
             return matte_as_given(photo, alpha)
         view = self._view(photo)
-        estimate = guided_trimap(view, trimap, mask)
+        estimate = self._guided_trimap(view, trimap, mask)
         if estimate is None:
             estimate = self._estimate(view)
         solution = solved(photo, estimate, self._lambda, self._mu)
@@ -218,6 +220,18 @@ class MattingSession:
     def _view(self, photo: np.ndarray) -> PhotoView:
         check_photo(photo)
         return PhotoView(photo, self._find_faces)
+
+    def _guided_trimap(
+        self, view: PhotoView, trimap: np.ndarray | None, mask: np.ndarray | None
+    ) -> TrimapEstimate | None:
+        """What a trimap or mask from outside gives in the model's place; None without either."""
+        if trimap is not None:
+            return trimap_as_given(view, trimap, self._find_boxes)
+        return None if mask is None else trimap_around_mask(view, mask)
+
+    def _find_boxes(self, photo: np.ndarray) -> FoundBoxes:
+        with self._lock:
+            return detected_boxes(self._detector, photo)
 
     def _find_faces(self, photo: np.ndarray) -> FoundFaces:
         with self._lock:
@@ -285,27 +299,23 @@ def shares_of(alpha: np.ndarray) -> np.ndarray:
     return alpha.astype(np.float64)
 
 
-def guided_trimap(
-    view: PhotoView, trimap: np.ndarray | None, mask: np.ndarray | None
-) -> TrimapEstimate | None:
-    """What a trimap or mask from outside gives in the model's place; None without either.
+def trimap_as_given(
+    view: PhotoView, trimap: np.ndarray, find_boxes: Callable[[np.ndarray], FoundBoxes]
+) -> TrimapEstimate:
+    """A trimap from outside, checked; parameters and errors as `MattingSession.matte`.
 
-    Parameters and errors are those of `MattingSession.matte`.
+    `find_boxes` looks for faces in an (H, W, 3) uint8 photo.  They are not those of the view,
+    which have landmarks: dlib's model may not be used commercially, and a trimap needs none.
     """
-    if trimap is not None:
-        return trimap_as_given(view, trimap)
-    return None if mask is None else trimap_around_mask(view, mask)
-
-
-def trimap_as_given(view: PhotoView, trimap: np.ndarray) -> TrimapEstimate:
-    """A trimap from outside, checked; parameters and errors as `MattingSession.matte`."""
     check_trimap(trimap)
     stretched = cv2.resize(trimap, view.shape[::-1], interpolation=cv2.INTER_NEAREST)
     levels = levels_of(TRIMAP, Guidance(stretched), "The trimap").values
     probabilities = probabilities_from_trimap(levels, view.shape)
     margin = probabilities[0] - probabilities[1]
     if covers_border(margin):  # faces are looked for only where it matters
-        refuse_inverted(TRIMAP, margin, view)
+        turns, boxes = find_boxes(view.eight_bit)
+        eyes = [box.eyes for box in boxes]
+        refuse_inverted(TRIMAP, turned(margin, turns), view.upright_shape(turns), eyes)
     return TrimapEstimate(probabilities, (), True)
 
 
@@ -319,10 +329,11 @@ def trimap_around_mask(view: PhotoView, mask: np.ndarray, name: str = "The mask"
         mask = mask * np.uint8(255)
     levels = levels_of(MASK, Guidance(mask), name).values
     logit, least_radius = mask_logit(levels, work_shape(view.shape))
-    if covers_border(logit):
-        refuse_inverted(MASK, logit, view)
     turns = view.turns
     upright, shape = turned(logit, turns), view.upright_shape(turns)
+    if covers_border(logit):
+        eyes = [points[36:48].mean(axis=0) for points in view.faces]
+        refuse_inverted(MASK, upright, shape, eyes)
     small = turned(view.reduced, turns)
     faces = faces_of_people(upright, view.faces, shape)
     probabilities = probabilities_from_logit(
@@ -338,24 +349,29 @@ def trimap_around_mask(view: PhotoView, mask: np.ndarray, name: str = "The mask"
     return TrimapEstimate(probabilities, faces, True, SNAP_MARGIN).turned(-turns)
 
 
-def refuse_inverted(kind: str, margin: np.ndarray, view: PhotoView) -> None:
+def refuse_inverted(
+    kind: str, margin: np.ndarray, shape: tuple[int, int], eyes: Sequence[np.ndarray]
+) -> None:
     """Refuse guidance that covers the border of a photo and calls its faces background.
 
     Parameters
     ----------
     kind : {"trimap", "mask"}
     margin : ndarray of shape (h, w), float32
-        Positive where a person is, negative in the background; covers the border.
-    view : PhotoView
+        Of the upright photo; positive where a person is, negative in the background; covers
+        the border.
+    shape : (H, W)
+        The upright photo's.
+    eyes : sequence of ndarray of shape (2,)
+        The middle of the eyes of each face, x and y in pixels of it.
 
     Raises
     ------
     InputError
         If there are faces, and all of them lie in the background.
     """
-    background = turned(-margin, view.turns)
-    inside = faces_of_people(background, view.faces, view.upright_shape(view.turns))
-    if view.faces and len(inside) == len(view.faces):
+    scale = np.array([margin.shape[1] / shape[1], margin.shape[0] / shape[0]])
+    if eyes and all(is_positive_at(-margin, *(point * scale)) for point in eyes):
         raise InputError(
             f"The {kind} is inverted: white covers the border of the photo, and the face is "
             "black; exchange black and white."
