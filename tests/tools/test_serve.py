@@ -325,6 +325,7 @@ def png_header(width: int, height: int) -> bytes:
         ("format=jpeg", ("JPEG", "png")),
         ("format=bmp", ("bmp", "png")),
         ("match=yes", ("match",)),
+        ("match=maybe", ("match is yes or no, not 'maybe'",)),
     ],
 )
 def test_wrong_questions(server, png, query, words):
