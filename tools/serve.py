@@ -47,9 +47,15 @@ def listen(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=family, backlog=128)
     except (OSError, OverflowError) as error:
         raise InputError(
-            f"The server cannot listen on {host}, port {port} ({error}); "
+            f"The server cannot listen on {host}, port {port} ({_reason(error)}); "
             "choose others with --host and --port."
         ) from error
+
+
+def _reason(error: OSError | OverflowError) -> str:
+    """The system's own words, without the address that `socket` adds to them."""
+    words = getattr(error, "strerror", None) or str(error)
+    return words.partition(" (while ")[0].rstrip(".")
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -118,9 +124,6 @@ def main(argv: list[str] | None = None) -> int:
     # Inherited by the workers, which share the processors.
     for variable in THREAD_VARIABLES:
         os.environ.setdefault(variable, str(max(1, available_workers() // options.workers)))
-    # Waiting threads yield their processor: with busy waiting, a net's many small steps took
-    # ten times as long beside other programs.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
     with listen(options.host, options.port) as listener:
         workers = Workers(model, options.workers, limits.job_seconds)
