@@ -61,6 +61,9 @@ class MattingFunction:
 
     def __init__(self, solver: LinearSolver | None = None):
         self._solver = solver or HybridSolver()
+        self._affinities: Affinities | None = None
+        self._alpha: np.ndarray | None = None
+        self._adjoint: np.ndarray | None = None
 
     @property
     def used(self) -> str:
@@ -129,7 +132,14 @@ class MattingFunction:
             Eq. 7 and 6, transposed and applied to `gradient`.
         d_lambda : float
             Eq. 8, likewise.
+
+        Raises
+        ------
+        RuntimeError
+            If `forward` was not called before.
         """
+        if self._alpha is None:
+            raise RuntimeError("There is no solution to go back from; call forward first.")
         adjoint = self._solver.solve(np.asarray(gradient, dtype=np.float64))
         self._adjoint = adjoint
         alpha, foreground, background = self._alpha, self._foreground, self._background
@@ -139,9 +149,17 @@ class MattingFunction:
         return d_foreground, d_background, d_lambda
 
     def d_mu(self) -> float:
-        """Gradient of the loss with respect to mu, after `backward`; 0 without affinities."""
+        """Gradient of the loss with respect to mu, after `backward`; 0 without affinities.
+
+        Raises
+        ------
+        RuntimeError
+            If `backward` was not called before.
+        """
         if self._affinities is None:
             return 0.0
+        if self._alpha is None or self._adjoint is None:
+            raise RuntimeError("There is no gradient yet; call forward and backward first.")
         return -float(np.sum(self._adjoint * self._affinities.apply(self._alpha)))
 
 

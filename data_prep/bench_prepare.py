@@ -31,6 +31,7 @@ from data_prep.caffe_data.augmentation import AUGMENTATIONS
 from data_prep.caffe_data.databases import SPLITS, database_paths
 from data_prep.caffe_data.products import prepare
 from data_prep.common.errors import InputError, run_program
+from data_prep.common.options import count, integer_from
 from data_prep.common.parallel import available_workers
 from data_prep.datasets.dataset import Dataset, write_lists
 
@@ -140,14 +141,10 @@ def main(argv: list[str] | None = None) -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--dataset", type=Path, default=Path("data/sample"))
-    parser.add_argument("--records", type=int, default=500)
-    parser.add_argument("--workers", type=int, default=max(2, available_workers()))
-    parser.add_argument("--full", type=int, default=22_100, help="records to estimate for")
+    parser.add_argument("--records", type=count, default=500)
+    parser.add_argument("--workers", type=integer_from(2), default=max(2, available_workers()))
+    parser.add_argument("--full", type=count, default=22_100, help="records to estimate for")
     options = parser.parse_args(argv)
-    for name, least in (("records", 1), ("workers", 2), ("full", 1)):
-        value = getattr(options, name)
-        if value < least:
-            raise InputError(f"--{name} {value} is too few; give {least} or more.")
     dataset = Dataset.open(options.dataset)
     versions = len(AUGMENTATIONS)
     portraits = max(2, -(-options.records // versions))

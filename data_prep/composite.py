@@ -22,6 +22,7 @@ from pathlib import Path
 from data_prep.common.errors import InputError, run_program
 from data_prep.common.files import refuse_file
 from data_prep.common.images import refuse_overwriting
+from data_prep.common.options import count, integer_from
 from data_prep.common.parallel import available_workers
 from data_prep.composites.composite_set import link_portraits, make_composite, tasks_of
 from data_prep.composites.photographs import fetch_photographs
@@ -39,10 +40,10 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("set", type=Path, help="folder of a rendered set")
     parser.add_argument("--out", type=Path, required=True, help="folder of the new dataset")
-    parser.add_argument("--per-person", type=int, default=12, help="composites of each (12)")
+    parser.add_argument("--per-person", type=count, default=12, help="composites of each (12)")
     parser.add_argument("--photographs", type=Path, metavar="FOLDER", help="pictures of nobody")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--workers", type=int, default=available_workers(), help="processes")
+    parser.add_argument("--seed", type=integer_from(0), default=0)
+    parser.add_argument("--workers", type=count, default=available_workers(), help="processes")
     return parser
 
 
@@ -68,8 +69,6 @@ def _photographs(options: argparse.Namespace) -> list[Path]:
 def main(argv: list[str] | None = None) -> int:
     """Make the composites of a rendered set."""
     options = _parser().parse_args(argv)
-    if options.per_person < 1 or options.seed < 0:
-        raise InputError("Give --per-person 1 or more and --seed 0 or more.")
     refuse_file(options.out)
     dataset = Dataset.open(options.set)
     refuse_overwriting([options.out], [options.set])

@@ -31,6 +31,7 @@ from data_prep.common.errors import InputError, run_program
 from data_prep.common.files import copy_file, refuse_file
 from data_prep.common.images import read_photo, refuse_overwriting, write_image
 from data_prep.common.landmarks import detect_landmarks
+from data_prep.common.options import count, integer_from
 from data_prep.common.parallel import available_workers
 from data_prep.common.versions import recipe_of
 from data_prep.datasets.crop import Crop, check_enlargement, choose_crop, resize_to_frame
@@ -304,13 +305,13 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("source", type=Path, help="folder of the collection")
     parser.add_argument("--format", choices=LAYOUTS, required=True)
     parser.add_argument("--out", type=Path, required=True, help="folder of the dataset")
-    parser.add_argument("--seed", type=int, default=0, help="of the split, if it has none")
+    parser.add_argument(
+        "--seed", type=integer_from(0), default=0, help="of the split, if it has none"
+    )
     parser.add_argument("--images", help="plain: folder of the photos (images)")
     parser.add_argument("--mattes", help="plain: folder of the mattes (mattes)")
-    parser.add_argument("--workers", type=int, default=available_workers())
+    parser.add_argument("--workers", type=count, default=available_workers())
     options = parser.parse_args(argv)
-    if options.seed < 0:
-        raise InputError(f"--seed {options.seed} is negative; give 0 or more.")
     source, out = options.source, options.out
     if not source.is_dir():
         raise InputError(f"{source} is no folder; give the folder of the collection.")

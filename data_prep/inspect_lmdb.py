@@ -30,6 +30,7 @@ from data_prep.caffe_data.databases import SPLITS
 from data_prep.caffe_data.records import PARTS
 from data_prep.common.errors import InputError, run_program
 from data_prep.common.images import write_image
+from data_prep.common.options import count, integer_from
 
 CHANNELS = {"image": 3, "mask": 1, "matte": 1}
 FOREGROUND = 128  # of 255: an empty matte, or one of 0 and 1, does not reach it
@@ -242,13 +243,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("folder", type=Path, help="output folder of `prepare`")
     parser.add_argument("--split", choices=SPLITS, default="train")
     parser.add_argument("--sheet", type=Path, metavar="FILE", help="contact sheet")
-    parser.add_argument("--records", type=int, default=12, help="on the contact sheet")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--records", type=count, default=12, help="on the contact sheet")
+    parser.add_argument("--seed", type=integer_from(0), default=0)
     options = parser.parse_args(argv)
-    if options.records < 1:
-        raise InputError(f"--records {options.records} is too few; give 1 or more.")
-    if options.seed < 0:
-        raise InputError(f"--seed {options.seed} is negative; give 0 or more.")
     with ExitStack() as stack:
         databases = [
             stack.enter_context(open_database(options.folder / f"{options.split}_{part}"))

@@ -25,6 +25,7 @@ from collections import Counter
 from pathlib import Path
 
 from data_prep.common.errors import InputError, run_program
+from data_prep.common.options import count, integer_from
 from data_prep.common.parallel import available_workers
 from data_prep.datasets.manifest import DatasetManifest, rejection_lines
 from data_prep.labeling.candidates import prepare_choice
@@ -57,11 +58,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, help="folder of the dataset")
     parser.add_argument("--apply", type=Path, metavar="CHOICES", help="choices.json")
     parser.add_argument("--background", type=Path, help="image to lay the people over")
-    parser.add_argument("--seed", type=int, default=0, help="of the split")
-    parser.add_argument("--workers", type=int, default=available_workers())
+    parser.add_argument("--seed", type=integer_from(0), default=0, help="of the split")
+    parser.add_argument("--workers", type=count, default=available_workers())
     options = parser.parse_args(argv)
-    if options.seed < 0:
-        raise InputError(f"--seed {options.seed} is negative; give 0 or more.")
     if options.apply is not None:
         if options.images is not None:
             raise InputError("--apply takes no folders of photos and trimaps; leave them out.")

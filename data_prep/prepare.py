@@ -32,7 +32,8 @@ from data_prep.caffe_data.databases import (
     SPLITS,
 )
 from data_prep.caffe_data.products import prepare
-from data_prep.common.errors import InputError, run_program
+from data_prep.common.errors import run_program
+from data_prep.common.options import count, integer_from
 from data_prep.common.parallel import available_workers
 
 
@@ -41,7 +42,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--dataset", type=Path, default=Path("data/sample"))
     parser.add_argument("--out", type=Path, default=Path("data/prepared"))
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=integer_from(0), default=0)
     parser.add_argument(
         "--augment",
         default="all",
@@ -55,15 +56,13 @@ def main(argv: list[str] | None = None) -> int:
         help="mirror, move, recolor, blur, add noise to and compress each version at "
         "random (not in the paper)",
     )
-    parser.add_argument("--workers", type=int, default=available_workers(), metavar="N")
+    parser.add_argument("--workers", type=count, default=available_workers(), metavar="N")
     parser.add_argument(
         "--scheduler",
         metavar="ADDRESS",
         help="of a Dask cluster, which then does the work of the workers",
     )
     options = parser.parse_args(argv)
-    if options.seed < 0:
-        raise InputError(f"--seed {options.seed} is negative; give 0 or more.")
     augmentations = parse_augmentations(options.augment)
     made = prepare(
         options.dataset,

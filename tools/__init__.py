@@ -5,5 +5,6 @@ import os
 # Caffe reads it when it is imported, and prints every net it builds without it.
 os.environ.setdefault("GLOG_minloglevel", "2")
 # Threads that wait for work sleep: those that spin take the processors from other programs, and
-# beside eight busy ones a photo took 15 times as long.  OpenMP reads it when it is loaded.
+# beside eight busy ones a photo took 15 times as long.  OpenMP reads it when it is loaded; the
+# processes that a program starts inherit it.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")

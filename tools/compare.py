@@ -13,45 +13,56 @@ if not __package__:
     import use_venv  # noqa: F401
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
 from caffe_layers import __version__
-from data_prep.common.errors import InputError, run_program
-from data_prep.common.images import IMAGE_SUFFIXES, refuse_overwriting, write_image
+from data_prep.common.errors import InputError, run_program, tell
+from data_prep.common.images import check_written_suffix, refuse_overwriting, write_image
 from data_prep.common.pictures import read_picture
 from tools.matting.models import MODELS
 from tools.matting.photo_view import eight_bit_resized, resized, work_shape
 from tools.matting.session import Matte, MattingSession
 from tools.outputs.effects import composite
-from tools.outputs.sheets import GREEN, captioned, render_trimap, shrink, stacked
+from tools.outputs.photos import photos_at
+from tools.outputs.sheets import (
+    CAPTION_HEIGHT,
+    GAP,
+    GREEN,
+    captioned,
+    render_trimap,
+    shrink,
+    stacked,
+)
 
+DEFAULT_MODELS = ("selfie", "portrait", "ensemble")
+DEFAULT_OUT = Path("out/compare.jpg")
 TILE_HEIGHT = 280
+ROW_HEIGHT = TILE_HEIGHT + CAPTION_HEIGHT + 2 * GAP
+MOST_JPEG_HEIGHT = 65_500  # libjpeg's
 
 
-def photos_of(places: Sequence[Path]) -> list[Path]:
-    """Photos among the given paths, and those inside the given folders, sorted by name there.
+def check_sheet(path: Path, photos: int) -> None:
+    """Refuse a sheet that could not be written, before hours of work.
 
     Raises
     ------
     InputError
-        If a path does not exist, or there is no photo.
+        If its name has no suffix of an image or is a folder's, or a JPEG does not hold a row for
+        each of so many photos.
     """
-    found = []
-    for place in places:
-        if not place.exists():
-            raise InputError(f"{place} does not exist; name photos or folders of photos.")
-        if place.is_dir():
-            inside = sorted(path for path in place.iterdir() if path.is_file())
-            found += [path for path in inside if path.suffix.lower() in IMAGE_SUFFIXES]
-        else:
-            found.append(place)
-    if not found:
-        raise InputError(f"There is no photo in {places[0]}; name photos or folders of photos.")
-    return found
+    if path.is_dir():
+        raise InputError(f"-o {path} is a folder; name a file that ends in .jpg or .png.")
+    check_written_suffix(path.suffix)
+    most = MOST_JPEG_HEIGHT // ROW_HEIGHT
+    if path.suffix.lower() != ".png" and photos > most:
+        raise InputError(
+            f"A JPEG has room for {most} photos, not for {photos}; let -o end in .png, or name "
+            "fewer."
+        )
 
 
 def row_of(name: str, photo: np.ndarray, mattes: Mapping[str, Matte]) -> np.ndarray:
@@ -79,31 +90,66 @@ def row_of(name: str, photo: np.ndarray, mattes: Mapping[str, Matte]) -> np.ndar
     return captioned(tiles, len(tiles))
 
 
+def compared(path: Path, sessions: Mapping[str, MattingSession]) -> np.ndarray:
+    """Row of one photo, by the names of the models.
+
+    Raises
+    ------
+    InputError
+        If the photo cannot be read or matted; the message names it.
+    """
+    photo = read_picture(path).bgr
+    # A larger photo would look the same on the sheet.
+    photo = eight_bit_resized(photo, work_shape(photo.shape))
+    try:
+        mattes = {model: session.matte(photo) for model, session in sessions.items()}
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    return row_of(path.stem, photo, mattes)
+
+
 def main(argv: list[str] | None = None) -> int:
-    """Write the sheet."""
+    """Write the sheet; 1 where a photo is missing on it."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("photos", nargs="+", type=Path, metavar="PHOTO|FOLDER")
     parser.add_argument(
-        "--models", nargs="+", choices=MODELS, default=["selfie", "portrait", "ensemble"]
+        "photos",
+        nargs="+",
+        type=Path,
+        metavar="PHOTO|FOLDER",
+        help="photos, and folders that are searched with the folders in them",
     )
-    parser.add_argument("-o", "--out", type=Path, default=Path("out/compare.jpg"))
+    parser.add_argument(
+        "--models",
+        nargs="+",
+        choices=MODELS,
+        default=DEFAULT_MODELS,
+        help=f"columns, from left to right (default: {' '.join(DEFAULT_MODELS)})",
+    )
+    parser.add_argument(
+        "-o", "--out", type=Path, default=DEFAULT_OUT, help="the sheet, .jpg or .png (%(default)s)"
+    )
     parser.add_argument("--version", action="version", version=__version__)
     options = parser.parse_args(argv)
-    photos = photos_of(options.photos)
+    photos = photos_at(options.photos)
     refuse_overwriting([options.out], photos)
+    check_sheet(options.out, len(photos))
     sessions = {model: MattingSession(model) for model in options.models}
-    rows = []
-    for path in tqdm(photos, unit="photo"):
-        photo = read_picture(path).bgr
-        # A larger photo would look the same on the sheet.
-        photo = eight_bit_resized(photo, work_shape(photo.shape))
-        mattes = {model: session.matte(photo) for model, session in sessions.items()}
-        rows.append(row_of(path.stem, photo, mattes))
-    write_image(options.out, stacked(rows))
-    print(f"wrote {options.out}")
-    return 0
+    rows, problems = [], []
+    try:
+        for path in tqdm(photos, unit="photo"):
+            try:
+                rows.append(compared(path, sessions))
+            except InputError as error:
+                problems.append(str(error))
+    finally:  # after Ctrl-C, too
+        for sentence in problems:
+            tell(sentence)
+        if rows:
+            write_image(options.out, stacked(rows))
+            print(f"wrote {options.out}: {len(rows)} of {len(photos)} photos")
+    return 1 if problems else 0
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from data_prep.common.errors import run_program
+from data_prep.common.options import count
 from tools.evaluation.compared_mattes import (
     Method,
     check_written,
@@ -33,9 +34,11 @@ from tools.evaluation.compared_mattes import (
     write_mattes,
 )
 from tools.evaluation.peers import PEERS
+from tools.evaluation.report import shown
 from tools.evaluation.truths import PhotoTruth, measured_as
+from tools.matting.models import ROOT
 
-FOLDER = Path("data/sample")
+FOLDER = ROOT / "data/sample"
 
 
 def run_methods(methods: Sequence[Method], truths: Sequence[PhotoTruth], out: Path) -> None:
@@ -59,13 +62,11 @@ def main(argv: list[str] | None = None) -> int:
         type=Path,
         default=FOLDER,
         help=f"photos and their true mattes or masks: a dataset, whose test list is taken, or "
-        f"any common layout ({FOLDER})",
+        f"any common layout ({shown(FOLDER)})",
     )
-    parser.add_argument("--every", type=int, default=1, metavar="N", help="every Nth photo (1)")
+    parser.add_argument("--every", type=count, default=1, metavar="N", help="every Nth photo (1)")
     parser.add_argument("--out", type=Path, help="folder (default: out/peers_FOLDER)")
     options = parser.parse_args(argv)
-    if options.every < 1:
-        parser.error("--every is a number from 1 on")
     truths, remark = listed_truths(options.folder, options.every)
     if remark:
         print(remark)
@@ -85,7 +86,7 @@ def main(argv: list[str] | None = None) -> int:
     progress = tqdm(compared(everything, truths, kind, out), "errors", len(everything))
     found = list(progress)
     write_results(found, truths, kind, out)
-    print(f"\n{len(truths)} photos of {options.folder}:\n\n{table(found, kind)}\n")
+    print(f"\n{len(truths)} photos of {shown(options.folder)}:\n\n{table(found, kind)}\n")
     print(f"Mattes, table, errors and sheet are in {out}.")
     return 0
 

@@ -14,13 +14,10 @@ if not __package__:
     import use_venv  # noqa: F401
 
 import argparse
-import os
 import tempfile
 from pathlib import Path
 
 import cv2
-
-os.environ.setdefault("GLOG_minloglevel", "2")  # before caffe is imported
 from caffe.proto import caffe_pb2
 
 from data_prep.common.assets import fetch

@@ -13,12 +13,10 @@ if not __package__:
     import use_venv  # noqa: F401
 
 import argparse
-import os
 from pathlib import Path
 
 import numpy as np
 
-os.environ.setdefault("GLOG_minloglevel", "2")  # before caffe is imported
 from data_prep.common.assets import fetch
 from data_prep.common.errors import run_program
 from data_prep.common.files import atomic_write

@@ -20,8 +20,9 @@ import argparse
 from pathlib import Path
 
 from data_prep.common.errors import run_program
+from data_prep.common.options import integer_from
 from prototxt.catalog import NETS
-from tools.training.weights import ORIGINS, PUBLISHED_CLASSES, write_initial_weights
+from tools.training.weights import ORIGINS, PUBLISHED_CLASSES, STARTED_NETS, write_initial_weights
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -29,10 +30,10 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("net", choices=[net for net in NETS if net != "selfie"])
+    parser.add_argument("net", choices=STARTED_NETS)
     parser.add_argument("--from", dest="origin", choices=ORIGINS, required=True)
     parser.add_argument("--source", type=Path, help="21-class FCN-8s, or the converted segmenter")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=integer_from(0), default=0)
     parser.add_argument("-o", "--output", type=Path)
     arguments = parser.parse_args(argv)
     net = NETS[arguments.net]

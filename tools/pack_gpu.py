@@ -37,6 +37,7 @@ from tqdm import tqdm
 from data_prep.common.assets import fetch
 from data_prep.common.errors import InputError, run_program
 from data_prep.common.files import atomic_write
+from data_prep.common.options import count
 from prototxt.catalog import MADE_WEIGHTS, PERSON_MASK, POSE_DETECTOR
 from tools.matting.models import ROOT
 from tools.matting.opencv_net import check_files
@@ -207,7 +208,7 @@ def main(argv: list[str] | None = None) -> int:
     add("--nvidia", action="store_true", help="take NVIDIA's libraries along, 0.5 GB")
     add(
         "--part-megabytes",
-        type=int,
+        type=count,
         default=2000,
         metavar="N",
         help="2**20 bytes a part, at most (%(default)s)",

@@ -42,6 +42,7 @@ from caffe_layers.matting import MattingFunction
 from caffe_layers.threads import map_in_threads
 from data_prep.common.errors import InputError, run_program
 from data_prep.common.images import write_image
+from data_prep.common.options import count
 from data_prep.datasets.dataset import Dataset, load_portrait
 from prototxt.catalog import NETS
 from tools.evaluation.report import describe_machine, shown, write_report
@@ -335,15 +336,15 @@ def arguments() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--compare", nargs="*", choices=nets, default=["lite"], help="nets to compare (lite)")
     add("--time", nargs="*", choices=nets, default=["lite"], help="nets to time (lite)")
-    add("--passes", type=int, default=3, metavar="N", help="passes that are timed (%(default)s)")
+    add("--passes", type=count, default=3, metavar="N", help="passes that are timed (%(default)s)")
     add("--model", choices=MODELS, default=DEFAULT_MODEL, help="that photos are timed with")
     add("--train", choices=nets, help="net to train (none)")
-    add("--iterations", type=int, metavar="N", help="of each stage (the recipe's)")
+    add("--iterations", type=count, metavar="N", help="of each stage (the recipe's)")
     prepared = Path("data/prepared")
     add("--prepared", type=given_path, default=prepared, help="databases, but of a whole recipe")
     dataset = Path("data/sample")
     add("--dataset", type=given_path, default=dataset, help="whose test list is matted")
-    add("--piece-megabytes", type=int, default=15, metavar="N", help="of the weights' pieces")
+    add("--piece-megabytes", type=count, default=15, metavar="N", help="of the weights' pieces")
     out = Path("out/gpu")
     add("--out", type=given_path, default=out, help="folder of the results (%(default)s)")
     return parser

@@ -24,6 +24,7 @@ from pathlib import Path
 
 from caffe_layers import __version__
 from data_prep.common.errors import InputError, run_program
+from data_prep.common.options import count, integer_from, positive
 from data_prep.common.parallel import THREAD_VARIABLES, available_workers
 from tools.matting.device import add_gpu_option, choose_gpu
 from tools.matting.models import DEFAULT_MODEL, MODELS
@@ -46,25 +47,15 @@ def listen(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=family, backlog=128)
     except (OSError, OverflowError) as error:
         raise InputError(
-            f"The server cannot listen on {host}, port {port} ({error}); "
+            f"The server cannot listen on {host}, port {port} ({_reason(error)}); "
             "choose others with --host and --port."
         ) from error
 
 
-def positive(text: str) -> float:
-    """An option's value: a number above 0."""
-    number = float(text)
-    if not 0 < number < float("inf"):
-        raise ValueError
-    return number
-
-
-def count(text: str) -> int:
-    """An option's value: an integer of at least 1."""
-    number = int(text)
-    if number < 1:
-        raise ValueError
-    return number
+def _reason(error: OSError | OverflowError) -> str:
+    """The system's own words, without the address that `socket` adds to them."""
+    words = getattr(error, "strerror", None) or str(error)
+    return words.partition(" (while ")[0].rstrip(".")
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -77,7 +68,7 @@ def arguments() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--version", action="version", version=__version__)
     add("--host", default="127.0.0.1", help="0.0.0.0 lets the whole network in")
-    add("--port", type=int, default=8000)
+    add("--port", type=integer_from(0), default=8000)
     add("--model", default=DEFAULT_MODEL, help=", ".join(MODELS))
     add(
         "--segmenter",
@@ -133,9 +124,6 @@ def main(argv: list[str] | None = None) -> int:
     # Inherited by the workers, which share the processors.
     for variable in THREAD_VARIABLES:
         os.environ.setdefault(variable, str(max(1, available_workers() // options.workers)))
-    # Waiting threads yield their processor: with busy waiting, a net's many small steps took
-    # ten times as long beside other programs.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
     with listen(options.host, options.port) as listener:
         workers = Workers(model, options.workers, limits.job_seconds)

@@ -24,6 +24,7 @@ import argparse
 
 from data_prep.caffe_data.shape_mask import ShapeMask
 from data_prep.common.errors import run_program
+from data_prep.common.options import count
 from data_prep.common.parallel import open_workers
 from data_prep.datasets.dataset import Dataset, check_portraits
 from data_prep.datasets.rendered_contents import read_contents
@@ -139,13 +140,13 @@ def main(argv: list[str] | None = None) -> int:
     training = commands.add_parser("train", help="train the nets of all rows")
     training.add_argument(
         "--iterations",
-        type=int,
+        type=count,
         default=ITERATIONS,
         metavar="N",
         help=f"of the warm starts, and as many after them ({ITERATIONS}); warm starts from which "
         "other trainings have begun keep their length",
     )
-    training.add_argument("--warm-iterations", type=int, metavar="N", help="of the warm starts")
+    training.add_argument("--warm-iterations", type=count, metavar="N", help="of the warm starts")
     training.add_argument(
         "--runs",
         nargs="+",
@@ -161,17 +162,17 @@ def main(argv: list[str] | None = None) -> int:
             "--rows", nargs="+", metavar="NAME", help=", ".join(row.name for row in ROWS)
         )
         command.add_argument(
-            "--every", type=int, default=every, metavar="N", help=f"every Nth photo ({every})"
+            "--every", type=count, default=every, metavar="N", help=f"every Nth photo ({every})"
         )
     measuring.add_argument(
         "--oracle",
-        type=int,
+        type=count,
         metavar="N",
         help="tell what other widths would give on every Nth of these photos, too",
     )
     for command in (training, tuning, measuring, drawing):
         command.add_argument(
-            "--workers", type=int, default=WORKERS, metavar="N", help=f"processes ({WORKERS})"
+            "--workers", type=count, default=WORKERS, metavar="N", help=f"processes ({WORKERS})"
         )
         add_gpu_option(command)
     for command, run in (
@@ -183,9 +184,6 @@ def main(argv: list[str] | None = None) -> int:
     ):
         command.set_defaults(run=run)
     options = parser.parse_args(argv)
-    numbers = ("iterations", "warm_iterations", "every", "workers", "oracle")
-    if any((getattr(options, name, None) or 1) < 1 for name in numbers):
-        parser.error("numbers of iterations, photos and processes are from 1 on")
     choose_gpu(getattr(options, "gpu", None))
     options.run(options)
     return 0

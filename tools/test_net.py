@@ -32,6 +32,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from data_prep.common.errors import run_program
+from data_prep.common.options import count
 from data_prep.datasets.dataset import Dataset, check_portraits
 from data_prep.datasets.manifest import JOURNAL
 from data_prep.datasets.resume import Journal
@@ -41,6 +42,7 @@ from tools.evaluation.matte_sources import GivenMattes, MatteSource, ModelMattes
 from tools.evaluation.measuring import ALL, REGIONS, Measurement, PhotoErrors, Task
 from tools.evaluation.photo_folders import PhotoFolder
 from tools.evaluation.portraits import find_list, listed_portraits
+from tools.evaluation.report import shown
 from tools.evaluation.truths import (
     MASKS,
     MATTES,
@@ -49,10 +51,10 @@ from tools.evaluation.truths import (
     truths_of_portraits,
 )
 from tools.matting.device import add_gpu_option, choose_gpu
-from tools.matting.models import DEFAULT_MODEL, MODELS, affinity_weight
+from tools.matting.models import DEFAULT_MODEL, MODELS, ROOT, affinity_weight
 from tools.matting.segmenter_settings import SegmenterSettings
 
-DATASET = Path("data/benchmark")
+DATASET = ROOT / "data/benchmark"
 WORKERS = 2
 SHEET_ROWS = 12
 
@@ -79,6 +81,7 @@ class MeasuredSet:
     @classmethod
     def of(cls, options: argparse.Namespace) -> MeasuredSet:
         """A folder of photos, or a dataset's list; bad files are named before hours of work."""
+        place = options.folder or shown(options.dataset)
         if options.folder:
             folder = PhotoFolder.of(options.folder)
             if folder.remark:
@@ -95,9 +98,10 @@ class MeasuredSet:
             truths = truths_of_portraits(dataset.folder, portraits)
             kind = MATTES
             listed = find_list(dataset, options.list) if options.list else dataset.list_of("test")
-            about = {"dataset": str(options.dataset), "list": str(listed)}
+            listed = str(listed).replace(str(options.dataset), str(place))
+            about = {"dataset": str(place), "list": listed}
         about |= {"every": options.every, "listed_images": len(truths)}
-        return cls(options.folder or options.dataset, truths, options.measure or kind, about)
+        return cls(place, truths, options.measure or kind, about)
 
 
 def source_of(options: argparse.Namespace, truths: Sequence[PhotoTruth]) -> MatteSource:
@@ -189,16 +193,22 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--dataset", type=Path, default=DATASET, help=f"default: {DATASET}")
-    parser.add_argument("--list", type=Path, help="stems to test (default: its test.txt)")
+    parser.add_argument("--dataset", type=Path, default=DATASET, help=f"default: {shown(DATASET)}")
+    parser.add_argument(
+        "--list",
+        type=Path,
+        metavar="FILE",
+        help="which of its portraits to test: a text file of their names without suffixes, one a "
+        "line (default: its test.txt)",
+    )
     parser.add_argument(
         "--folder",
         type=Path,
         help="in place of a dataset: photos and their true mattes or masks, in a common layout",
     )
-    parser.add_argument("--every", type=int, default=1, metavar="N", help="every Nth image (1)")
+    parser.add_argument("--every", type=count, default=1, metavar="N", help="every Nth image (1)")
     parser.add_argument(
-        "--workers", type=int, default=WORKERS, metavar="N", help=f"processes ({WORKERS})"
+        "--workers", type=count, default=WORKERS, metavar="N", help=f"processes ({WORKERS})"
     )
     parser.add_argument(
         "--region",
@@ -237,13 +247,11 @@ def main(argv: list[str] | None = None) -> int:
     add_gpu_option(parser)
     options = parser.parse_args(argv)
     if options.folder and options.list:
-        parser.error("--folder goes without --list")
+        parser.error("--folder takes no --list: all its photos are tested")
     if options.mattes and options.segmenter:
         parser.error("give one of --mattes and --segmenter")
     if options.segmenter_settings and not options.segmenter:
         parser.error("--segmenter-settings takes --segmenter")
-    if options.every < 1 or options.workers < 1:
-        parser.error("--every and --workers are numbers from 1 on")
     choose_gpu(options.gpu)  # for the workers, which inherit it
     measure(options)
     return 0

@@ -35,6 +35,7 @@ from tools.training.selection import (
     draw_curve,
     learning_curve,
     trained_shape_mask,
+    validation_portraits,
 )
 from tools.training.stages import RECIPES, keep_files, run_stages, stages_of
 
@@ -50,6 +51,8 @@ def main(argv: list[str] | None = None) -> int:
     options = parser.parse_args(argv)
     choose_gpu(options.gpu)
     net = options.net
+    if options.choose:
+        validation_portraits(options.choose)  # a bad dataset is named at once
     stages = stages_of(net)
     run_stages(stages)
 

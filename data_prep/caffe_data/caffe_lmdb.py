@@ -89,13 +89,15 @@ def is_complete(database: Path, built_from: dict) -> bool:
     return manifest.get("built_from") == built_from and manifest.get("bytes") == size
 
 
-def open_database(path: Path) -> lmdb.Environment:
+def open_database(path: Path, command: str = "make data") -> lmdb.Environment:
     """A database for reading.
 
     Parameters
     ----------
     path : Path
         Its folder.
+    command : str
+        What writes it, for messages.
 
     Raises
     ------
@@ -103,7 +105,7 @@ def open_database(path: Path) -> lmdb.Environment:
         If there is none, it cannot be opened, or its file is shorter than what it holds:
         reading beyond the end would kill the process.
     """
-    remedy = "write the databases with `make data`"
+    remedy = f"write the databases with `{command}`"
     file = path / "data.mdb"
     if not file.is_file():
         raise InputError(f"{path} does not exist; {remedy}.")

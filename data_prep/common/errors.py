@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import logging
+import os
+import select
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+
+#: Exit status where whoever read the output has gone: that of programs that SIGPIPE ends.
+READER_GONE = 141
+
+# By what the system reports; anything else is `OTHER_REMEDY`.
+REMEDIES = {
+    errno.ENOENT: "check the name",
+    errno.ENOSPC: "free some space or choose another place",
+    errno.EDQUOT: "free some space or choose another place",
+    errno.EACCES: "check the permissions or choose another place",
+    errno.EROFS: "choose another place",
+}
+OTHER_REMEDY = "check the file and its folder"
 
 # What the names of our loggers begin with.
 LIBRARIES = ("caffe_layers", "data_prep", "prototxt", "tools")
@@ -94,6 +110,43 @@ def tell(sentence: str) -> None:
     print(f"{program_name()}: {sentence}", file=sys.stderr)
 
 
+def sentence_of(error: OSError) -> str:
+    """One sentence on a failed read or write: the file, the reason and the remedy."""
+    reason = error.strerror or str(error) or type(error).__name__
+    remedy = REMEDIES.get(error.errno or 0, OTHER_REMEDY)
+    names = [os.fsdecode(each) for each in (error.filename, error.filename2) if each is not None]
+    name = printable(" or ".join(names)) or "standard input or output"
+    return f"{name} could not be read or written ({reason}); {remedy}."
+
+
+def _reader_is_gone() -> bool:
+    """Whether standard output is a pipe that nobody reads any more."""
+    poll = select.poll()
+    try:
+        poll.register(sys.stdout.fileno(), 0)
+    except (OSError, ValueError):  # it is no file, or closed
+        return False
+    return any(event & select.POLLERR for _, event in poll.poll(0))
+
+
+def _drop_output() -> None:
+    """Send what could not be written nowhere: Python tries again, and complains, when it ends."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+
+
+def _flushed(program: Callable[[], int | None]) -> int:
+    """Run a program and write what it has printed, so that a failure of this is seen."""
+    try:
+        return program() or 0
+    finally:
+        sys.stdout.flush()
+
+
 def run_program(program: Callable[[], int | None], notes: bool = False) -> int:
     """Run a command-line program; turn expected failures into one sentence.
 
@@ -112,16 +165,24 @@ def run_program(program: Callable[[], int | None], notes: bool = False) -> int:
     -------
     int
         The program's status, 1 after an `InputError` or a failed write
-        (disk full, no permission), 130 after an interrupt.
+        (disk full, no permission), 130 after an interrupt, and `READER_GONE`, without a
+        word, where nobody reads its output any more, as in ``| head``.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
         with _messages_to(tell, print if notes else None):
-            return program() or 0
-    except (InputError, OSError) as error:
+            return _flushed(program)
+    except InputError as error:
         tell(str(error))
+        return 1
+    except OSError as error:
+        gone = isinstance(error, BrokenPipeError) and _reader_is_gone()
+        _drop_output()
+        if gone:
+            return READER_GONE
+        tell(sentence_of(error))
         return 1
     except UnicodeEncodeError as error:
         if error.reason != "surrogates not allowed":

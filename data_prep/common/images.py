@@ -420,14 +420,23 @@ def encode_image(array: np.ndarray, suffix: str) -> bytes:
     """
     if array.dtype != np.uint8:
         raise TypeError(f"images are uint8, not {array.dtype}")
-    kind = suffix.lower()
-    if kind == ".png":
+    check_written_suffix(suffix)
+    if suffix.lower() == ".png":
         return compressed(array, ".png")
-    if kind not in (".jpg", ".jpeg"):
-        raise InputError(f"Images are written as .png or .jpg, not as '{suffix}'.")
     if array.ndim == 3 and array.shape[2] == 4:
         raise InputError("JPEG holds no transparency; choose a name that ends in .png.")
     return compressed(array, ".jpg", JPEG_OPTIONS)
+
+
+def check_written_suffix(suffix: str) -> None:
+    """Refuse a suffix that `encode_image` does not know, before there is an image.
+
+    Raises
+    ------
+    InputError
+    """
+    if suffix.lower() not in (".png", ".jpg", ".jpeg"):
+        raise InputError(f"Images are written as .png or .jpg, not as '{suffix}'.")
 
 
 def write_image(path: Path | str, array: np.ndarray) -> None:

@@ -33,6 +33,7 @@ from pathlib import Path
 
 from data_prep.common.errors import InputError, run_program
 from data_prep.common.files import refuse_file
+from data_prep.common.options import count, integer_from, positive
 from data_prep.common.parallel import available_workers
 from data_prep.datasets.dataset import FRAME
 from data_prep.datasets.manifest import DatasetManifest, rejection_lines
@@ -76,67 +77,47 @@ def summarize(manifest: DatasetManifest, out: Path, times: Sequence[Sequence[flo
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--out", type=Path, required=True, help="folder of the set")
-    parser.add_argument("--count", type=int, help="photos of the whole set")
+    parser.add_argument("--count", type=count, help="photos of the whole set")
     parser.add_argument(
         "--hands-until",
-        type=int,
+        type=count,
         metavar="K",
         help="also photos COUNT to K of training people with a hand beside the head",
     )
-    parser.add_argument("--only", type=int, metavar="K", help="render photo K alone")
+    parser.add_argument("--only", type=integer_from(0), metavar="K", help="render photo K alone")
     parser.add_argument(
-        "--recomposite", type=int, metavar="B", help="B further backgrounds for what is there"
+        "--recomposite", type=count, metavar="B", help="B further backgrounds for what is there"
     )
     parser.add_argument(
-        "--recomposite-test", type=int, metavar="B", help="of test people (as --recomposite)"
+        "--recomposite-test", type=count, metavar="B", help="of test people (as --recomposite)"
     )
     parser.add_argument(
         "--test-every",
-        type=int,
+        type=integer_from(2),
         metavar="P",
         help="each P-th person is a test person (a random 15 %% are)",
     )
     parser.add_argument(
         "--validation-every",
-        type=int,
+        type=integer_from(2),
         metavar="P",
         help="each P-th person is neither, but in validation.txt (nobody is)",
     )
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--per-person", type=int, default=4, help="photos of each person")
-    parser.add_argument("--scale", type=float, default=1.0, help=f"of {FRAME[1]}x{FRAME[0]}")
-    parser.add_argument("--samples", type=int, help="a pixel of the color pass")
-    parser.add_argument("--lens-positions", type=int, help="of the matte, 32 samples each")
+    parser.add_argument("--seed", type=integer_from(0), default=0)
+    parser.add_argument("--per-person", type=count, default=4, help="photos of each person")
+    parser.add_argument("--scale", type=positive, default=1.0, help=f"of {FRAME[1]}x{FRAME[0]}")
+    parser.add_argument("--samples", type=count, help="a pixel of the color pass")
+    parser.add_argument("--lens-positions", type=count, help="of the matte, 32 samples each")
     parser.add_argument("--format", choices=("jpg", "png"), default="jpg", help="of photos")
     parser.add_argument("--bits", type=int, choices=(8, 16), default=8, help="of mattes")
     parser.add_argument(
-        "--workers", type=int, default=1, help="processes that share the processors (1)"
+        "--workers", type=count, default=1, help="processes that share the processors (1)"
     )
     return parser
 
 
 def _settings(options: argparse.Namespace) -> Settings:
     """Settings of the options, checked."""
-    least_values = {
-        "count": 1,
-        "hands_until": 1,
-        "only": 0,
-        "recomposite": 1,
-        "recomposite_test": 1,
-        "test_every": 2,
-        "validation_every": 2,
-        "per_person": 1,
-        "samples": 1,
-        "lens_positions": 1,
-    }
-    for name, least in least_values.items():
-        value = getattr(options, name)
-        if value is not None and value < least:
-            raise InputError(
-                f"--{name.replace('_', '-')} {value} is too few; give {least} or more."
-            )
-    if options.seed < 0:
-        raise InputError(f"--seed {options.seed} is negative; give 0 or more.")
     if not 0.05 <= options.scale <= 4:
         raise InputError(f"--scale {options.scale} is out of range; give 0.05 to 4.")
     refuse_file(options.out)

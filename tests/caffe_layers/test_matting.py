@@ -7,6 +7,7 @@ import numpy as np
 import pymatting
 import pytest
 
+from caffe_layers.affinities import affinities
 from caffe_layers.laplacian import matting_laplacian
 from caffe_layers.linear_solver import PardisoSolver, check_residual
 from caffe_layers.matting import MattingFunction, solve_alpha
@@ -212,3 +213,15 @@ def test_refuses_a_lambda_that_is_not_positive(lambda_):
 def test_refuses_maps_of_another_size():
     with pytest.raises(ValueError, match="differ in size"):
         solve_alpha(np.zeros((5, 5, 3)), np.ones((5, 6)), np.zeros((5, 6)))
+
+
+def test_gradients_before_a_solution_are_refused_in_a_sentence():
+    image, foreground, background, lambda_ = random_problem((6, 7), 0)
+    function = MattingFunction()
+    with pytest.raises(RuntimeError, match="call forward first"):
+        function.backward(np.ones((6, 7)))
+    laplacian = matting_laplacian(image)
+    ties = affinities(image, foreground, background)
+    function.forward(laplacian, foreground, background, lambda_, ties, 0.1)
+    with pytest.raises(RuntimeError, match="call forward and backward first"):
+        function.d_mu()

@@ -51,9 +51,3 @@ def test_what_counts_as_image_work():
     assert not is_image_work(("/x/data_prep/common/images.py", 28, "encode_image"))
     assert not is_image_work(("~", 0, "<method 'put' of 'Transaction' objects>"))
     assert not is_image_work(("~", 0, "<built-in method builtins.isinstance>"))
-
-
-@pytest.mark.parametrize("option", [("--records", "0"), ("--workers", "1"), ("--full", "0")])
-def test_bad_options(option):
-    with pytest.raises(InputError, match=" ".join(option)):
-        main(list(option))

@@ -9,7 +9,14 @@ import sys
 
 import pytest
 
-from data_prep.common.errors import InputError, collected_warnings, printable, run_program, tell
+from data_prep.common.errors import (
+    READER_GONE,
+    InputError,
+    collected_warnings,
+    printable,
+    run_program,
+    tell,
+)
 
 LATIN = os.fsdecode(b"lat\xe9in.jpg")  # no UTF-8
 logger = logging.getLogger("data_prep.test")
@@ -33,6 +40,44 @@ def test_names_that_the_output_does_not_hold_are_written_with_backslashes(encodi
     assert run.returncode == 1
     assert run.stdout.startswith(rb"lat\udce9in.jpg Zo")
     assert run.stderr.decode() == "-c: lat\\udce9in.jpg is bad\n"
+
+
+PRINTING = (
+    "from data_prep.common.errors import run_program\n"
+    "raise SystemExit(run_program(lambda: print('x' * 100)))\n"
+)
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])  # the write itself fails, or the last flush
+def test_output_that_cannot_be_written_ends_in_a_sentence(unbuffered):
+    environment = {**os.environ, "PYTHONPATH": os.getcwd(), "PYTHONUNBUFFERED": unbuffered}
+    command = [sys.executable, "-c", PRINTING]
+    with open("/dev/full", "w") as full:
+        run = subprocess.run(command, env=environment, stdout=full, stderr=subprocess.PIPE)
+    assert run.returncode == 1
+    assert run.stderr.decode() == (
+        "-c: standard input or output could not be read or written (No space left on device); "
+        "free some space or choose another place.\n"
+    )
+    reading, writing = os.pipe()
+    os.close(reading)  # as `| head` does
+    run = subprocess.run(command, env=environment, stdout=writing, stderr=subprocess.PIPE)
+    os.close(writing)
+    assert (run.returncode, run.stderr) == (READER_GONE, b"")
+
+
+def test_what_the_system_reports_becomes_a_sentence_with_a_remedy(tmp_path, capsys):
+    assert run_program(lambda: (tmp_path / "none.txt").read_text()) == 1
+    told = capsys.readouterr().err
+    assert "none.txt could not be read or written (No such file or directory); check" in told
+    assert run_program(lambda: tmp_path.read_text()) == 1
+    assert "(Is a directory); check the file and its folder." in capsys.readouterr().err
+
+    def another_pipe_breaks():
+        raise BrokenPipeError(32, "Broken pipe")
+
+    assert run_program(another_pipe_breaks) == 1
+    assert "(Broken pipe)" in capsys.readouterr().err
 
 
 def test_library_that_takes_utf_8_only_ends_in_a_sentence(capsys):

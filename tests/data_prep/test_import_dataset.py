@@ -476,8 +476,6 @@ def test_options_that_cannot_work(plain, tmp_path):
     cases = {
         "is no folder": [source + "x", "--format", "plain", "--out", out],
         "is the collection itself": [source, "--format", "plain", "--out", source],
-        "--seed -1 is negative": [source, "--format", "plain", "--out", out, "--seed", "-1"],
-        "--workers 0 is too few": [source, "--format", "plain", "--out", out, "--workers", "0"],
         "--images is for": [source, "--format", "p3m", "--out", out, "--images", "x"],
         "is a file": [source, "--format", "plain", "--out", str(plain / "images" / "a.jpg")],
     }

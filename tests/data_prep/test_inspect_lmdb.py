@@ -128,12 +128,6 @@ def test_truncated_and_missing_database(folder):
         main([str(folder), "--split", "test"])
 
 
-@pytest.mark.parametrize(("option", "value"), [("--records", "0"), ("--seed", "-1")])
-def test_bad_options(folder, option, value):
-    with pytest.raises(InputError, match=f"{option} {value}"):
-        main([str(folder), option, value])
-
-
 def test_sheet_shows_records(folder, tmp_path, capsys):
     sheet = tmp_path / "sheet.png"
     arguments = [str(folder), "--sheet", str(sheet), "--records", "7"]

@@ -458,7 +458,6 @@ def test_options_that_cannot_work(collection):
         "Give a folder of photos": [photos, "--out", out],
         "nowhere is no folder": [photos, str(collection / "nowhere"), "--out", out],
         "takes no folders": [photos, photos, "--apply", "x.json", "--out", out],
-        "--seed -1": [photos, photos, "--out", out, "--seed", "-1"],
         "ground.png does not exist": [
             photos,
             photos,

@@ -268,11 +268,6 @@ def test_hard_masks_and_what_is_passed_over_are_told(dataset, tmp_path, capsys):
     assert f"images/{FACELESS}.bak ('.bak' is no image format that is read here)" in printed
 
 
-def test_negative_seed():
-    with pytest.raises(InputError, match="--seed -1"):
-        main(["--seed", "-1"])
-
-
 def test_out_that_is_a_file(dataset):
     with pytest.raises(InputError, match="train.txt is a file"):
         prepare(dataset, dataset / "train.txt", seed=0)

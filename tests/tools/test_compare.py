@@ -11,19 +11,69 @@ from data_prep.common.errors import InputError
 from data_prep.common.images import read_photo
 from tools import compare
 from tools.matting.session import Matte
+from tools.outputs.photos import photos_at
 from tools.outputs.sheets import CAPTION_HEIGHT, GAP
 
 
-def test_a_folder_stands_for_its_photos(tmp_path):
-    for name in ("b.jpg", "a.PNG", "notes.txt"):
+def test_a_folder_stands_for_its_photos_and_those_of_the_folders_in_it(tmp_path, caplog):
+    (tmp_path / "deep").mkdir()
+    for name in ("b.jpg", "a.PNG", "a_cutout.png", "notes.txt", "deep/c.webp"):
         (tmp_path / name).touch()
-    assert [path.name for path in compare.photos_of([tmp_path])] == ["a.PNG", "b.jpg"]
-    assert compare.photos_of([tmp_path / "notes.txt"]) == [tmp_path / "notes.txt"]  # was named
+    inside = [tmp_path / name for name in ("a.PNG", "b.jpg", "deep/c.webp")]
+    assert photos_at([tmp_path]) == inside
+    assert "outputs of earlier runs: " in caplog.text and "a_cutout.png" in caplog.text
+    assert photos_at([tmp_path, inside[1]]) == inside  # each once
+    assert photos_at([tmp_path / "notes.txt"]) == [tmp_path / "notes.txt"]  # was named
     with pytest.raises(InputError, match="missing.jpg does not exist"):
-        compare.photos_of([tmp_path / "missing.jpg"])
+        photos_at([tmp_path / "missing.jpg"])
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="no photo in .*empty"):
-        compare.photos_of([tmp_path / "empty"])
+        photos_at([tmp_path / "empty"])
+
+
+class Everything:
+    """A model for which everything is a person, but dark photos are no photos."""
+
+    def __init__(self, _model):
+        pass
+
+    def matte(self, photo):
+        if not photo.any():
+            raise InputError("It is dark; take a light.")
+        ones = np.ones(photo.shape[:2])
+        return Matte(photo, ones, np.stack([ones, 0 * ones, 0 * ones]), (), True)
+
+
+def test_bad_photos_are_named_and_the_others_are_on_the_sheet(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(compare, "MattingSession", Everything)
+    for name, level in (("a", 90), ("dark", 0), ("z", 90)):
+        cv2.imwrite(str(tmp_path / f"{name}.png"), np.full((90, 70, 3), level, np.uint8))
+    (tmp_path / "broken.jpg").write_bytes(b"no photo")
+    out = tmp_path / "out" / "sheet.png"
+    assert compare.main([str(tmp_path), "-o", str(out), "--models", "selfie"]) == 1
+    assert len(cv2.imread(str(out))) == 2 * compare.ROW_HEIGHT
+    told = capsys.readouterr()
+    assert "2 of 4 photos" in told.out
+    assert "dark.png: It is dark; take a light." in told.err and "broken.jpg" in told.err
+
+
+def test_a_sheet_that_cannot_be_written_is_refused_first(tmp_path, monkeypatch):
+    monkeypatch.setattr(compare, "MattingSession", None)  # no model is loaded
+    photo = tmp_path / "a.jpg"
+    photo.write_bytes(b"never read")
+    for name, words in (("sheet.bmp", "not as '.bmp'"), ("sheet", "not as ''"), ("", "a folder")):
+        with pytest.raises(InputError, match=words):
+            compare.main([str(photo), "-o", str(tmp_path / name)])
+    compare.check_sheet(tmp_path / "sheet.png", 10_000)
+    with pytest.raises(InputError, match="A JPEG has room for 2.. photos, not for 10000"):
+        compare.check_sheet(tmp_path / "sheet.jpg", 10_000)
+
+
+def test_help_tells_the_defaults(capsys):
+    with pytest.raises(SystemExit):
+        compare.main(["--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "(default: selfie portrait ensemble)" in said and "(out/compare.jpg)" in said
 
 
 def test_sheet_does_not_replace_a_photo(tmp_path):

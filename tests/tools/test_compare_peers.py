@@ -239,7 +239,7 @@ def test_the_true_mattes_have_no_errors_and_times_add_up(photos, tmp_path):
     own = np.median([each.seconds for each in empty.written.values()])
     assert empty.seconds == pytest.approx(own + perfect.seconds)
     lines = table(found, "mattes").splitlines()
-    assert lines[0].startswith("| | SAD 600x800 | MSE e-3 |")
+    assert lines[0].startswith("| | SAD 600x800 e3 | MSE e-3 |")
     assert lines[2].startswith("| truth, a method | 0.00 | 0.00 | 0.00 |")
 
 

@@ -121,3 +121,8 @@ def test_another_file_is_refused(tmp_path, option):
     with pytest.raises(InputError, match="this is another model"):
         convert_pose.main([option, str(fetch("selfie-segmenter")), "-o", str(tmp_path)])
     assert not list(tmp_path.iterdir())
+
+
+def test_a_model_that_is_missing_is_named(tmp_path):
+    with pytest.raises(InputError, match="none.tflite does not exist"):
+        convert_pose.main(["--detector", str(tmp_path / "none.tflite"), "-o", str(tmp_path)])

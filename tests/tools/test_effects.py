@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
+from data_prep.common.errors import InputError
 from tools.outputs import effects
 from tools.outputs.effects import EFFECTS
 
@@ -58,6 +59,23 @@ def test_effects_take_mattes_without_person_or_ground(scene, name):
     for value in (0.0, 1.0):
         result = EFFECTS[name].apply(photo, np.full(photo.shape[:2], value), foreground)
         assert result.shape == photo.shape
+
+
+def test_layers_that_do_not_belong_together_are_refused_in_a_sentence(scene):
+    photo, alpha, foreground = scene
+    red, small = np.uint8([[(0, 0, 255)]]), np.zeros((9, 12, 3), np.uint8)
+    for ground, words in (((0, 0, 255), "ground, .*, not tuple"), (small, "ground is 12x9, and")):
+        with pytest.raises(InputError, match=words):
+            effects.composite(foreground, alpha, ground)
+    assert (effects.composite(foreground, 0 * alpha, red) == red).all()
+    with pytest.raises(InputError, match="ground, .*, not tuple"):
+        effects.replace_background(photo, alpha, foreground, (0, 0, 255))
+    for wrong, words in ((alpha[1:], "of the photo's shape"), (np.uint8(alpha), "from 0 to 1")):
+        with pytest.raises(InputError, match=words):
+            effects.cut_out(foreground, wrong)
+        for effect in EFFECTS.values():
+            with pytest.raises(InputError, match=words):
+                effect.apply(photo, wrong, foreground)
 
 
 def test_true_layers_give_the_photo_back(scene):

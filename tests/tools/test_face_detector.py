@@ -10,8 +10,9 @@ from data_prep.common.images import read_photo
 from data_prep.common.landmarks import LandmarkDetector
 from data_prep.datasets.dataset import Dataset
 from tools.benchmarks.robustness import pictures_without_people
-from tools.matting.face_detector import FaceDetector, detected_faces
+from tools.matting.face_detector import FaceDetector, FoundFace, detected_boxes, detected_faces
 from tools.matting.models import ROOT
+from tools.matting.orientation import turned
 
 
 @pytest.fixture(scope="module")
@@ -22,6 +23,10 @@ def detector() -> FaceDetector:
 @pytest.fixture(scope="module")
 def photos() -> list[np.ndarray]:
     return [read_photo(portrait.photo) for portrait in Dataset.open(ROOT / "data/sample").portraits]
+
+
+def faces_of(detector: FaceDetector, photo: np.ndarray) -> tuple[FoundFace, ...]:
+    return detector.with_landmarks(photo, detector.boxes(photo))
 
 
 def eye_distance(landmarks: np.ndarray) -> float:
@@ -41,7 +46,7 @@ def test_landmarks_are_those_that_dlib_finds_by_itself(detector, photos):
     frontal = LandmarkDetector()
     distances = []
     for photo in photos:
-        (face,) = detector.detect_faces(photo)
+        (face,) = faces_of(detector, photo)
         wanted = frontal.detect(photo)
         difference = np.linalg.norm(face.landmarks - wanted, axis=1)
         distances.append(difference.mean() / eye_distance(wanted))
@@ -54,7 +59,7 @@ def test_a_face_of_a_twentieth_of_the_photo_is_found(detector, photos):
         small = reduced_within(photo, 0.15)  # the faces are about a third of the portraits
         turns, faces, _ = detected_faces(detector, small)
         if not turns and faces:
-            (large,) = detector.detect_faces(photo)
+            (large,) = faces_of(detector, photo)
             middle = np.array(photo.shape[1::-1]) / 2
             nose = (faces[0][30] - middle) / 0.15 + middle
             found += np.linalg.norm(nose - large.landmarks[30]) < eye_distance(large.landmarks)
@@ -73,7 +78,7 @@ def test_the_larger_of_two_faces_comes_first(detector, photos):
     both = np.full((height, 2 * width, 3), 128, np.uint8)
     both[: small.shape[0], : small.shape[1]] = small
     both[:, width:] = photo
-    large_one, small_one = detector.detect_faces(both)
+    large_one, small_one = faces_of(detector, both)
     assert large_one.landmarks[:, 0].min() > width > small_one.landmarks[:, 0].max()
 
 
@@ -88,3 +93,12 @@ def test_a_large_photo_has_the_same_landmarks_enlarged(detector, photos):
     _, (large,), _ = detected_faces(detector, cv2.resize(photo, None, fx=4, fy=4))
     expected = (face + 0.5) * 4 - 0.5
     assert np.abs(large - expected).mean() < 0.03 * np.ptp(expected[:, 0])
+
+
+@pytest.mark.parametrize("turns", [0, 1])
+def test_boxes_are_those_of_the_faces_with_landmarks(detector, photos, turns):
+    photo = cv2.resize(turned(photos[0], turns), None, fx=4, fy=4)
+    found, ((landmarks,), _) = detected_boxes(detector, photo), detected_faces(detector, photo)[1:]
+    assert found.turns == -turns % 4
+    eyes = landmarks[36:48].mean(axis=0)
+    assert np.linalg.norm(found.boxes[0].eyes - eyes) < 0.1 * eye_distance(landmarks)

@@ -16,6 +16,7 @@ from data_prep.common.pictures import read_alpha
 from tools import matte as program
 from tools.matting.session import MattingSession
 from tools.outputs.effects import cut_out
+from tools.server.requests import Refusal, job_from, perform
 
 ROWS, COLUMNS = 72, 90
 RANDOM = np.random.default_rng(3)
@@ -176,11 +177,29 @@ def test_a_matte_of_another_size_is_refused_in_a_sentence(folder, soft):
         matted(folder, folder / "matte.png")
 
 
-def test_an_empty_matte_shows_nobody(folder):
+def test_an_empty_matte_shows_nobody(folder, capsys):
     cv2.imwrite(str(folder / "matte.png"), np.zeros((ROWS, COLUMNS), np.uint8))
     arguments = [str(folder / "photo.png"), "--alpha", str(folder / "matte.png")]
     assert program.main([*arguments, "-o", str(folder / "out.png")]) == program.NOBODY_STATUS
     assert not (folder / "out.png").exists()
+    told = capsys.readouterr().err
+    assert "matte.png, the matte given for " in told and "photo.png, is black everywhere" in told
+    parts = {"photo": (folder / "photo.png").read_bytes()}
+    parts["alpha"] = (folder / "matte.png").read_bytes()
+    with pytest.raises(Refusal) as refused:
+        perform(job_from([], parts, 10**6), MattingSession(None))
+    assert refused.value.status == 422 and "alpha is black everywhere" in refused.value.sentence
+
+
+def test_the_server_takes_small_backgrounds_as_the_program_does(folder, photo, soft):
+    cv2.imwrite(str(folder / "matte.png"), eight(soft))
+    cv2.imwrite(str(folder / "ground.png"), np.full((3, 5, 3), 90, np.uint8))
+    names = {"photo": "photo.png", "alpha": "matte.png", "background": "ground.png"}
+    parts = {part: (folder / name).read_bytes() for part, name in names.items()}
+    answer = perform(job_from([("background", "image")], parts, 10**6), MattingSession(None))
+    found = cv2.imdecode(np.frombuffer(answer.content, np.uint8), cv2.IMREAD_COLOR)
+    wanted = matted(folder, folder / "matte.png", "--background", str(folder / "ground.png"))
+    np.testing.assert_array_equal(found, wanted)
 
 
 # --- Python -------------------------------------------------------------------------------

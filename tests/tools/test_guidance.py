@@ -293,6 +293,18 @@ def test_inverted_guidance_is_recognized_by_the_face(session, photo, person):
     assert session.matte(photo, trimap=trimap).person_found
 
 
+def test_a_trimap_needs_no_landmarks(photo, person, monkeypatch):
+    """Those of dlib come from a model that may not be used commercially."""
+    monkeypatch.setattr("tools.matting.face_detector.LandmarkPredictor", None)
+    session = MattingSession(None)
+    trimap = np.where(cv2.dilate(person, np.ones((15, 15))) == person, person, 128).astype(np.uint8)
+    with pytest.raises(InputError, match="trimap is inverted.*exchange"):
+        session.matte(photo, trimap=255 - trimap)
+    covering = np.full((300, 300), 255, np.uint8)
+    covering[:40, :40], covering[40:60, :40] = 0, 128
+    assert session.matte(photo, trimap=covering).person_found
+
+
 def test_mask_without_anything_certain_is_refused(session, photo):
     noise = np.uint8(255 * (np.random.default_rng(2).random((300, 300)) > 0.5))
     with pytest.raises(InputError, match="no foreground wider than"):

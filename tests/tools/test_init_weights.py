@@ -95,6 +95,16 @@ def test_refuses_weights_of_another_net(published, tmp_path):
         main(["fcn8s", "--from", "fcn8s", "--source", str(small), "-o", str(tmp_path / "x")])
 
 
+def test_refuses_weights_of_which_nothing_would_be_copied(tmp_path):
+    output = tmp_path / "x.caffemodel"
+    with pytest.raises(InputError, match="nothing would be copied; it fits fcn8s, .*") as refused:
+        main(["portrait", "--from", "vgg16", "-o", str(output)])
+    fitting = str(refused.value).rpartition(" fits ")[2].rstrip(".").split(", ")
+    assert {"fcn8s_half", "deeplab_half"} < set(fitting)
+    assert not {"portrait", "lite", "selfie"} & set(fitting)
+    assert not output.exists()
+
+
 @pytest.mark.parametrize(
     "content, words",
     [(None, "does not exist"), (b"\xff" * 50, "no caffemodel"), (b"", "no layers")],

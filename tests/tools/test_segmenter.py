@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import cv2
@@ -15,6 +16,7 @@ from data_prep.common.errors import InputError
 from data_prep.common.images import read_photo
 from prototxt.catalog import MADE_WEIGHTS, NETS
 from tools import matte as matte_program
+from tools.matting.models import ROOT
 from tools.matting.onnx_graph import OnnxGraph
 from tools.matting.orientation import turned
 from tools.matting.photo_view import resized
@@ -285,6 +287,22 @@ def test_a_caffemodel_without_its_definition_is_refused(tmp_path, selfie):
         Segmenter(alone)
     named = json.dumps({"prototxt": str(selfie.with_suffix(".prototxt")), "output": "logit"})
     assert SegmenterSettings.read(alone, named).prototxt == selfie.with_suffix(".prototxt")
+
+
+def test_the_documented_settings_of_our_segmenter_work(photo, monkeypatch):
+    text = (ROOT / "docs/usage.md").read_text()
+    (given,) = re.findall(r'`({"prototxt": [^`]*})`', text)
+    monkeypatch.chdir(ROOT)
+    settings = SegmenterSettings.read(MADE_WEIGHTS / "selfie.caffemodel", given)
+    wanted = sigmoid(Predictor("selfie").person_logit(photo))
+    np.testing.assert_allclose(Segmenter(settings).mask(photo), wanted, atol=2e-3)
+
+
+def test_a_layer_that_opencv_does_not_have_is_told_with_the_remedy():
+    named = json.dumps({"prototxt": str(NETS["selfie"].deploy), "output": "logit"})
+    settings = SegmenterSettings.read(MADE_WEIGHTS / "selfie.caffemodel", named)
+    with pytest.raises(InputError, match='"alpha" of type "Python".; name .* without that layer'):
+        Segmenter(settings)
 
 
 def test_the_program_takes_a_segmenter(selfie, photo, tmp_path, capsys):

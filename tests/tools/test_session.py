@@ -99,6 +99,10 @@ def test_two_people_are_both_cut_out(session, photo):
     "given, message",
     [
         (dict(photo=np.zeros((9, 9), np.uint8)), "photo is an"),
+        (dict(photo=None), "photo is an .*, not None; convert"),
+        (dict(trimap=[[0, 255]]), "trimap is an .*, not list; save"),
+        (dict(mask="mask.png"), "mask is an .*, not str; save"),
+        (dict(alpha=0.5), "matte is an .*, not float; read"),
         (dict(photo=np.zeros((2, 9, 3), np.uint8)), "too small"),
         (dict(), "no model"),
         (dict(trimap=np.zeros((9, 9), np.uint8)), "no foreground"),
@@ -111,6 +115,19 @@ def test_two_people_are_both_cut_out(session, photo):
 def test_bad_input_is_one_sentence(given, message):
     with pytest.raises(InputError, match=message):
         MattingSession(None).matte(**(dict(photo=np.zeros((9, 9, 3), np.uint8)) | given))
+
+
+def test_an_unknown_model_is_refused_with_the_names_of_all():
+    with pytest.raises(InputError, match="no model 'foo'; it is one of selfie, ensemble"):
+        MattingSession("foo")
+
+
+def test_a_mask_may_be_of_booleans(photo):
+    person = np.zeros(photo.shape[:2], bool)
+    person[40:, 60:260] = True
+    session = MattingSession(None)
+    wanted = session.matte(photo, mask=np.uint8(255) * person)
+    np.testing.assert_array_equal(session.matte(photo, mask=person).alpha, wanted.alpha)
 
 
 def test_raw_mask_is_that_of_the_segmenter(photo):

@@ -12,8 +12,9 @@ import pytest
 from caffe.proto import caffe_pb2
 
 from data_prep.common.errors import InputError, collected_warnings
+from tools import train
 from tools.matting.caffe_net import read_caffemodel
-from tools.training.stages import Stage, is_whole, keep_files, run_stage
+from tools.training.stages import Stage, check_databases, is_whole, keep_files, run_stage
 
 # Data that never change: two trainings end alike if the second goes on as the first did.
 NET = """
@@ -55,6 +56,23 @@ def test_training_goes_on_from_the_newest_snapshot_that_is_whole(stage):
     for size in range(len(whole)):  # killed while Caffe was writing it
         new.write_bytes(whole[:size])
         assert stage.last_snapshot() == (9, old)
+
+
+def test_databases_that_are_missing_are_named_with_the_command_that_writes_them(tmp_path):
+    net = tmp_path / "train_val.prototxt"
+    for folder, command in (
+        ("data/prepared_portrait", "make data DATASET=data/portrait_set"),
+        ("data/nowhere", "make data"),
+    ):
+        net.write_text(f'source: "{folder}/no_such_image"')
+        with pytest.raises(InputError, match=f"no_such_image does not exist; .* `{command}`"):
+            check_databases(net)
+
+
+def test_a_dataset_to_choose_by_is_checked_before_the_training(tmp_path, monkeypatch):
+    monkeypatch.setattr(train, "run_stages", None)
+    with pytest.raises(InputError, match="nosuch/images does not exist"):
+        train.main(["portrait", "--choose", str(tmp_path / "nosuch")])
 
 
 def test_weights_without_a_state_do_not_finish_a_stage(stage):

@@ -392,6 +392,19 @@ def test_mattes_of_another_program_have_the_figures_of_the_same_mattes_predicted
     assert list(report["errors"]) == [results[0].name]
 
 
+def test_the_program_runs_from_any_folder(tmp_path):
+    """The true mattes of the open test split, measured as somebody's."""
+    mattes = ROOT / "data/benchmark/mattes"
+    run = subprocess.run(
+        program("--mattes", mattes, "--every", "300"), capture_output=True, text=True, cwd=tmp_path
+    )
+    assert run.returncode == 0, run.stderr
+    (written,) = (tmp_path / "out").glob("*/errors.json")
+    report = json.loads(written.read_text())
+    assert (report["dataset"], report["list"]) == ("data/benchmark", "data/benchmark/test.txt")
+    assert report["mean"]["sad"] == 0
+
+
 def test_mattes_that_are_missing_are_named_in_one_sentence(small_dataset, tmp_path):
     (tmp_path / "theirs").mkdir()
     arguments = ["--dataset", str(small_dataset), "--mattes", str(tmp_path / "theirs")]

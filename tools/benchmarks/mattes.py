@@ -27,6 +27,7 @@ from tqdm import tqdm
 
 from data_prep.common.errors import run_program
 from data_prep.common.images import read_photo, write_image
+from data_prep.common.options import count, positive
 from data_prep.datasets.dataset import Dataset
 from tools.benchmarks.own_process import run_alone
 from tools.evaluation.estimates import Errors, estimates
@@ -228,11 +229,11 @@ def main(argv: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("quality", help="mattes and colors of the test portraits")
     speed = commands.add_parser("speed", help="seconds and memory by size")
-    speed.add_argument("--largest", type=float, default=50.0, help="megapixels")
+    speed.add_argument("--largest", type=positive, default=50.0, help="megapixels")
     commands.add_parser("readme", help=f"put both into {shown(BENCHMARK)}")
     warm = commands.add_parser("warm", help="one size in this process, as JSON")
     for name in ("height", "width", "rounds"):
-        warm.add_argument(name, type=int)
+        warm.add_argument(name, type=count)
     options = parser.parse_args(argv)
     if options.command == "quality":
         keep("quality", measure_quality())

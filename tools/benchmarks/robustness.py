@@ -21,8 +21,8 @@ import numpy as np
 import skimage
 from tqdm import tqdm
 
-from data_prep.common.errors import InputError, run_program
-from data_prep.common.images import IMAGE_SUFFIXES
+from data_prep.common.errors import run_program
+from data_prep.common.options import count
 from data_prep.common.pictures import read_picture
 from data_prep.datasets.dataset import Dataset
 from tools.evaluation.metrics import evaluate
@@ -31,6 +31,7 @@ from tools.matting.models import DEFAULT_MODEL, MODELS, ROOT
 from tools.matting.orientation import turned
 from tools.matting.session import MattingSession
 from tools.matting.trimap import TrimapEstimate
+from tools.outputs.photos import photos_at
 
 SAMPLE = ROOT / "data/sample"
 SCIKIT_IMAGE = Path(skimage.__file__).parent / "data"
@@ -72,25 +73,6 @@ def pictures_without_people() -> list[Path]:
     """The pictures of scikit-image that show no person."""
     files = sorted(SCIKIT_IMAGE.glob("*.png")) + sorted(SCIKIT_IMAGE.glob("*.jpg"))
     return [path for path in files if path.stem not in WITH_PERSON]
-
-
-def photos_in(folders: Sequence[Path]) -> list[Path]:
-    """The photos of folders, by name.
-
-    Raises
-    ------
-    InputError
-        If a folder does not exist or holds no photo.
-    """
-    photos = []
-    for folder in folders:
-        if not folder.is_dir():
-            raise InputError(f"{folder} is no folder; name folders of photos.")
-        inside = [path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES]
-        if not inside:
-            raise InputError(f"There is no photo in {folder}; name folders of photos.")
-        photos += sorted(inside)
-    return photos
 
 
 def described(path: Path, estimate: TrimapEstimate) -> str:
@@ -150,7 +132,7 @@ def main(argv: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     turns = commands.add_parser("turned", help="test portraits of a dataset, turned")
     turns.add_argument("--dataset", type=Path, default=SAMPLE)
-    turns.add_argument("--count", type=int, default=8, help="portraits of its test list")
+    turns.add_argument("--count", type=count, default=8, help="portraits of its test list")
     presence = commands.add_parser("presence", help="pictures without and with people")
     presence.add_argument(
         "--without",
@@ -163,13 +145,11 @@ def main(argv: list[str] | None = None) -> int:
         "--people", nargs="+", type=Path, metavar="FOLDER", default=[SAMPLE / "images"]
     )
     options = parser.parse_args(argv)
-    if options.command == "turned" and options.count < 1:
-        raise InputError(f"--count {options.count} measures nothing; give 1 or more.")
     session = MattingSession(options.model)
     if options.command == "turned":
         return measure_turned(session, options.dataset, options.count)
-    without = photos_in(options.without) if options.without else pictures_without_people()
-    return measure_presence(session, without, photos_in(options.people))
+    without = photos_at(options.without) if options.without else pictures_without_people()
+    return measure_presence(session, without, photos_at(options.people))
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ from tqdm import tqdm
 
 from data_prep.common.errors import InputError, run_program
 from data_prep.common.images import encode_image, read_photo
+from data_prep.common.options import count
 from tools.matting.models import ROOT
 
 PORTRAITS = ROOT / "data/sample/images"
@@ -208,8 +209,8 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--requests", type=int, default=500)
-    parser.add_argument("--clients", type=int, default=8)
+    parser.add_argument("--requests", type=count, default=500)
+    parser.add_argument("--clients", type=count, default=8)
     parser.add_argument("server", nargs="*", help="options of tools/serve.py, after --")
     options = parser.parse_args(argv)
 

@@ -44,6 +44,7 @@ from caffe_layers.matting_system import MattingSystem, matting_system
 from data_prep.common.errors import InputError, run_program
 from data_prep.common.files import atomic_write
 from data_prep.common.images import read_matte, read_photo
+from data_prep.common.options import count
 from data_prep.datasets.dataset import Dataset
 from tools.benchmarks.own_process import run_alone
 from tools.evaluation.report import (
@@ -647,7 +648,7 @@ def main(argv: list[str] | None = None) -> int:
     commands.add_parser("readme", help=f"put the table into {shown(BENCHMARK)}")
     forward = commands.add_parser("forward", help="one forward pass in this process, as JSON")
     for name in ("height", "width", "repeats"):
-        forward.add_argument(name, type=int)
+        forward.add_argument(name, type=count)
     options = parser.parse_args(argv)
     if options.command == "run":
         run(options.quick, options.before)

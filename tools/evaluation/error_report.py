@@ -25,9 +25,9 @@ LATEX = {
     "dapm_connectivity": r"connectivity $\times10^{-4}$",
     "rhemann_gradient": "Grad",
     "rhemann_connectivity": "Conn",
-    "sad": "SAD",
+    "sad": r"SAD $\times10^{3}$",
     "mse": r"MSE $\times10^{-3}$",
-    "sad_600x800": r"SAD, $600\times800$",
+    "sad_600x800": r"SAD $\times10^{3}$, $600\times800$",
     "iou": "IoU",
     "boundary_iou": "boundary IoU",
 }

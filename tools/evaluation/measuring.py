@@ -30,16 +30,16 @@ REFERENCE_ALPHA = 0.5
 STANDARD_AREA = 600 * 800
 
 #: By what is measured: names of the measures, and headings and units of the printed values.
-#: Files hold values without units.
+#: Files hold values without units; a SAD is there in thousands (`metrics`).
 PRINTED = {
     MATTES: {
         "dapm_gradient": ("grad e-3", 1e-3),
         "dapm_connectivity": ("conn e-4", 1e-4),
         "rhemann_gradient": ("Grad", 1.0),
         "rhemann_connectivity": ("Conn", 1.0),
-        "sad": ("SAD", 1.0),
+        "sad": ("SAD e3", 1.0),
         "mse": ("MSE e-3", 1e-3),
-        "sad_600x800": ("SAD 600x800", 1.0),
+        "sad_600x800": ("SAD 600x800 e3", 1.0),
     },
     MASKS: {"iou": ("IoU", 1.0), "boundary_iou": ("boundary IoU", 1.0)},
 }

@@ -25,6 +25,7 @@ from pathlib import Path
 from data_prep.caffe_data.augmentation import parse_augmentations
 from data_prep.caffe_data.products import prepare
 from data_prep.common.errors import InputError, run_program
+from data_prep.common.options import count, positive
 from data_prep.common.parallel import available_workers
 from data_prep.datasets.dataset import Dataset, Portrait
 from prototxt.catalog import MADE_WEIGHTS, NETS
@@ -393,9 +394,9 @@ def main(argv: list[str] | None = None) -> int:
     single = commands.add_parser("install", help="train one for the study's table")
     single.add_argument("name")
     for command in (study, single):
-        command.add_argument("--scale", type=float, default=1.0, help="of every stage's length")
+        command.add_argument("--scale", type=positive, default=1.0, help="of every stage's length")
         command.add_argument(
-            "--every", type=int, default=EVERY, metavar="N", help=f"every N-th photo ({EVERY})"
+            "--every", type=count, default=EVERY, metavar="N", help=f"every N-th photo ({EVERY})"
         )
         command.add_argument("--dataset", type=Path, default=PORTRAIT_SET)
     commands.add_parser("docs", help=f"put the tables into {shown(DOCS)}")
@@ -407,7 +408,7 @@ def main(argv: list[str] | None = None) -> int:
     if options.command == "docs":
         put_into_docs()
         return 0
-    if not 0 < options.scale <= 1:
+    if options.scale > 1:
         raise InputError(f"--scale {options.scale} is out of range; give up to 1.")
     if options.command == "install":
         (experiment,) = chosen([options.name])

@@ -15,6 +15,7 @@ import argparse
 from pathlib import Path
 
 from data_prep.common.errors import run_program
+from data_prep.common.options import count
 from tools.training.selection import (
     EVERY,
     PORTRAIT_SET,
@@ -33,7 +34,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("net", choices=RECIPES)
     parser.add_argument("--dataset", type=Path, default=PORTRAIT_SET)
-    parser.add_argument("--every", type=int, default=EVERY, help=f"validation photo ({EVERY})")
+    parser.add_argument("--every", type=count, default=EVERY, help=f"validation photo ({EVERY})")
     options = parser.parse_args(argv)
     stages = stages_of(options.net)
     points = learning_curve(options.net, stages, options.dataset, options.every)

@@ -18,7 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from data_prep.common.errors import InputError, run_program
+from data_prep.common.errors import run_program
+from data_prep.common.options import count
 from data_prep.common.parallel import open_workers
 from tools.evaluation.report import (
     BENCHMARK,
@@ -147,14 +148,12 @@ def main(argv: list[str] | None = None) -> int:
     )
     commands = parser.add_subparsers(dest="command", required=True)
     study = commands.add_parser("run", help="train and measure every trial")
-    study.add_argument("--iterations", type=int, default=ITERATIONS, metavar="N")
+    study.add_argument("--iterations", type=count, default=ITERATIONS, metavar="N")
     commands.add_parser("docs", help=f"put the table into {shown(BENCHMARK)}")
     options = parser.parse_args(argv)
     if options.command == "docs":
         renew_section(BENCHMARK, SECTION, COMMAND, section(read_report(RESULTS, COMMAND)))
         return 0
-    if options.iterations < 1:
-        raise InputError("--iterations is from 1 on.")
     truths = validation_truths(HALF, EVERY)
     with open_workers(WORKERS) as ordered_map:
         tuner = Tuner(HALF, truths, ordered_map, FOLDER)

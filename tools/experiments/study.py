@@ -17,6 +17,7 @@ from pathlib import Path
 
 from data_prep.common.digests import sha256_of
 from data_prep.common.errors import InputError, run_program
+from data_prep.common.options import count
 from data_prep.datasets.dataset import Dataset
 from data_prep.datasets.rendered_contents import read_contents
 from prototxt.catalog import MADE_WEIGHTS, NETS
@@ -282,13 +283,13 @@ def main(argv: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     measure = commands.add_parser("run", help="measure and print the table")
     measure.add_argument("--rows", nargs="+", metavar="NAME", help="matting methods (all)")
-    measure.add_argument("--limit", type=int, metavar="N", help="the first N images only")
+    measure.add_argument("--limit", type=count, metavar="N", help="the first N images only")
     measure.add_argument(
         "--results", type=Path, default=RESULTS, help=f"the table ({shown(RESULTS)})"
     )
     worst = commands.add_parser("worst", help=f"draw the worst images into {shown(FAILURES)}")
     worst.add_argument("--model", choices=("selfie", "portrait"), default="portrait")
-    worst.add_argument("--count", type=int, default=5)
+    worst.add_argument("--count", type=count, default=5)
     worst.add_argument("--picture", type=Path, default=FAILURES)
     for each in (measure, worst):
         each.add_argument("--dataset", type=Path, default=PORTRAIT_SET)

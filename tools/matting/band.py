@@ -88,9 +88,14 @@ class Face:
 
     def is_inside(self, logit: np.ndarray) -> bool:
         """Whether the logit is positive (a person) at the middle of the eyes."""
-        height, width = logit.shape
-        row, column = np.clip((round(self.y), round(self.x)), 0, (height - 1, width - 1))
-        return bool(logit[row, column] > 0)
+        return is_positive_at(logit, self.x, self.y)
+
+
+def is_positive_at(plane: np.ndarray, x: float, y: float) -> bool:
+    """Whether an (H, W) plane is positive at a point, or where it is nearest to one outside."""
+    height, width = plane.shape
+    row, column = np.clip((round(y), round(x)), 0, (height - 1, width - 1))
+    return bool(plane[row, column] > 0)
 
 
 def faces_of_people(

@@ -143,7 +143,9 @@ def read_caffemodel(path: Path) -> Weights:
     try:
         net.ParseFromString(path.read_bytes())
     except FileNotFoundError:
-        raise InputError(f"{path} does not exist; give the weights with --source.") from None
+        raise InputError(
+            f"{path} does not exist; check the name, or make the weights first."
+        ) from None
     except DecodeError:
         raise InputError(f"{path} is no caffemodel; give a file that Caffe wrote.") from None
     weights = {}

@@ -17,6 +17,7 @@ from functools import cache
 from types import ModuleType
 
 from data_prep.common.errors import InputError
+from data_prep.common.options import integer_from
 
 #: Number of the chosen GPU; absent or empty is the CPU.
 VARIABLE = "PORTRAIT_MATTING_GPU"
@@ -26,14 +27,7 @@ PROGRAM = "PORTRAIT_MATTING_CAFFE"
 
 def add_gpu_option(parser: argparse.ArgumentParser) -> None:
     """Let a program take ``--gpu N``; its ``main`` hands the value to `choose_gpu`."""
-    parser.add_argument("--gpu", type=_number, metavar="N", help="run the net on GPU N")
-
-
-def _number(text: str) -> int:
-    number = int(text)
-    if number < 0:
-        raise ValueError
-    return number
+    parser.add_argument("--gpu", type=integer_from(0), metavar="N", help="run the net on GPU N")
 
 
 def choose_gpu(gpu: int | None) -> None:

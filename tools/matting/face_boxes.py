@@ -24,9 +24,14 @@ class FaceBox(Detection):
     """
 
     @property
+    def eyes(self) -> np.ndarray:
+        """(2,) x and y of the middle of the eyes."""
+        return self.points[:2].mean(axis=0)
+
+    @property
     def lean(self) -> float:
         """Degrees by which the line from the mouth to the eyes leans to the right."""
-        x, y = self.points[:2].mean(axis=0) - self.points[3]
+        x, y = self.eyes - self.points[3]
         return float(np.degrees(np.arctan2(x, -y)))
 
 

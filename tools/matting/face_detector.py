@@ -7,6 +7,7 @@ too, and have no Caffe.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 import cv2
@@ -51,44 +52,43 @@ class FoundFace(NamedTuple):
     ----------
     landmarks : (68, 2) float64 ndarray
         x and y in pixels, iBUG order.
-    confidence : float
-        Probability of a face, in [0, 1].
     is_aligned : bool
         Whether the landmarks are where the net sees the eyes (`MOST_EYE_DISTANCE`).
     """
 
     landmarks: np.ndarray
-    confidence: float
     is_aligned: bool
 
 
+class FoundBoxes(NamedTuple):
+    """Faces of a photo without landmarks, in the turn that shows the surest one.
+
+    Attributes
+    ----------
+    turns : int
+        Quarters by which the photo has to be turned (`orientation.turned`); 0 without a face.
+    boxes : tuple of FaceBox
+        In pixels of the turned photo.
+    """
+
+    turns: int
+    boxes: tuple[FaceBox, ...]
+
+
 class FaceDetector:
-    """Finds faces; the files it needs are read once."""
+    """Finds faces; the files it needs are read once, dlib's model where landmarks are asked for."""
 
     def __init__(self) -> None:
         self._net = read_opencv_net(FACE_DETECTOR)
-        self._predictor = LandmarkPredictor()
 
-    def detect_faces(self, photo: np.ndarray) -> tuple[FoundFace, ...]:
-        """Every upright face of a photo, from a sixteenth of it on; the largest face first.
+    @cached_property
+    def _predictor(self) -> LandmarkPredictor:
+        return LandmarkPredictor()
 
-        Parameters
-        ----------
-        photo : (H, W, 3) uint8 ndarray
-            BGR.
-
-        Returns
-        -------
-        tuple of FoundFace
-        """
-        return self._with_landmarks(photo, self.boxes(photo, SIDE, LEAST_SCORE))
-
-    def detect_small_faces(self, photo: np.ndarray) -> tuple[FoundFace, ...]:
-        """As `detect_faces`, with a closer look."""
-        return self._with_landmarks(photo, self.boxes(photo, CLOSER_SIDE, LEAST_CLOSER_SCORE))
-
-    def boxes(self, photo: np.ndarray, side: int, least_score: float) -> list[FaceBox]:
-        """Upright faces of a photo that is searched at one size.
+    def boxes(
+        self, photo: np.ndarray, side: int = SIDE, least_score: float = LEAST_SCORE
+    ) -> list[FaceBox]:
+        """Upright faces of a photo that is searched at one size, from a sixteenth of it on.
 
         Parameters
         ----------
@@ -118,14 +118,14 @@ class FaceDetector:
         found = merged(decoded(score[0], box[0], least_score))
         return [face.mapped(stretch) for face in found if abs(face.lean) <= MOST_LEAN]
 
-    def _with_landmarks(self, photo: np.ndarray, faces: Sequence[FaceBox]) -> tuple[FoundFace, ...]:
-        """Faces of a BGR photo with dlib's landmarks, the largest first."""
+    def with_landmarks(self, photo: np.ndarray, faces: Sequence[FaceBox]) -> tuple[FoundFace, ...]:
+        """Faces of an (H, W, 3) uint8 BGR photo with dlib's landmarks, the largest first."""
         rgb = cv2.cvtColor(photo, cv2.COLOR_BGR2RGB)
         found = []
         for face in sorted(faces, key=lambda face: face.area, reverse=True):
             landmarks = self._predictor.predict(rgb, rectangle_of(face))
             distance = eye_distance(landmarks, face)
-            found.append(FoundFace(landmarks, face.score, distance <= MOST_EYE_DISTANCE))
+            found.append(FoundFace(landmarks, distance <= MOST_EYE_DISTANCE))
         return tuple(found)
 
 
@@ -148,39 +148,62 @@ def rectangle_of(face: FaceBox) -> dlib.rectangle:
     return dlib.rectangle(left, top, right, bottom)
 
 
-def detected_faces(detector: FaceDetector, photo: np.ndarray) -> FoundFaces:
-    """Faces of a photo, in the turn that shows the surest one.
+def detected_boxes(detector: FaceDetector, photo: np.ndarray) -> FoundBoxes:
+    """Boxes of the faces of a photo, in the turn that shows the surest one.
 
     The other turns are tried only where no upright face is certain, and one counts only if
     its face is certain and in the mirrored photo too: a photo must not be turned by mistake.
-    Small faces are looked for only where no other is found.
+    Small faces are looked for only where no other is found.  No landmarks are placed.
 
     Parameters
     ----------
     detector : FaceDetector
     photo : ndarray of shape (H, W, 3), uint8 or uint16
     """
-    scale = min(1.0, DETECTION_SIDE / max(photo.shape[:2]))
-    rows, columns = (max(1, round(scale * side)) for side in photo.shape[:2])
-    small = eight_bit_resized(photo, (rows, columns))
-    found = [detector.detect_faces(small)]
-    if _highest_confidence(found[0]) < CERTAIN_FACE:
-        found += [detector.detect_faces(turned(small, turns)) for turns in (1, 2, 3)]
-    turns = int(np.argmax([_highest_confidence(faces) for faces in found]))
-    if turns:
-        mirrored = detector.detect_faces(np.ascontiguousarray(turned(small, turns)[:, ::-1]))
-        both = _highest_confidence(found[turns]), _highest_confidence(mirrored)
-        if np.mean(both) < CERTAIN_TURNED_FACE:
-            turns = 0
-    faces = found[turns] or detector.detect_small_faces(small)
-    stretch = np.array([photo.shape[1] / columns, photo.shape[0] / rows])
-    if turns % 2:
-        stretch = stretch[::-1]
+    small = _reduced(photo)
+    turns, boxes = _boxes_of_reduced(detector, small)
+    stretch = _stretch(photo, small, turns)
+    return FoundBoxes(turns, tuple(box.mapped(stretch) for box in boxes))
+
+
+def detected_faces(detector: FaceDetector, photo: np.ndarray) -> FoundFaces:
+    """Faces of a photo with their landmarks, those of `detected_boxes`."""
+    small = _reduced(photo)
+    turns, boxes = _boxes_of_reduced(detector, small)
+    faces = detector.with_landmarks(turned(small, turns), boxes)
+    stretch = _stretch(photo, small, turns)
     landmarks = tuple((face.landmarks + 0.5) * stretch - 0.5 for face in faces)
     aligned = tuple(points for points, face in zip(landmarks, faces) if face.is_aligned)
     return FoundFaces(turns, landmarks, aligned)
 
 
-def _highest_confidence(faces: Sequence[FoundFace]) -> float:
-    """Confidence of the surest face; 0 without one."""
-    return max((face.confidence for face in faces), default=0.0)
+def _reduced(photo: np.ndarray) -> np.ndarray:
+    """The photo with 8 bits, at the size at which landmarks are placed."""
+    scale = min(1.0, DETECTION_SIDE / max(photo.shape[:2]))
+    rows, columns = (max(1, round(scale * side)) for side in photo.shape[:2])
+    return eight_bit_resized(photo, (rows, columns))
+
+
+def _stretch(photo: np.ndarray, small: np.ndarray, turns: int) -> np.ndarray:
+    """Factors in x and y from a turned reduced photo to the turned photo."""
+    stretch = np.array([photo.shape[1] / small.shape[1], photo.shape[0] / small.shape[0]])
+    return stretch[::-1] if turns % 2 else stretch
+
+
+def _boxes_of_reduced(detector: FaceDetector, small: np.ndarray) -> tuple[int, list[FaceBox]]:
+    """Turns and boxes, in pixels of the reduced photo so turned; see `detected_boxes`."""
+    found = [detector.boxes(small)]
+    if _highest_score(found[0]) < CERTAIN_FACE:
+        found += [detector.boxes(turned(small, turns)) for turns in (1, 2, 3)]
+    turns = int(np.argmax([_highest_score(boxes) for boxes in found]))
+    if turns:
+        mirrored = detector.boxes(np.ascontiguousarray(turned(small, turns)[:, ::-1]))
+        both = _highest_score(found[turns]), _highest_score(mirrored)
+        if np.mean(both) < CERTAIN_TURNED_FACE:
+            turns = 0
+    return turns, found[turns] or detector.boxes(small, CLOSER_SIDE, LEAST_CLOSER_SCORE)
+
+
+def _highest_score(boxes: Sequence[FaceBox]) -> float:
+    """Score of the surest face; 0 without one."""
+    return max((box.score for box in boxes), default=0.0)

@@ -115,7 +115,8 @@ class Predictor:
     Raises
     ------
     InputError
-        If a file is missing or belongs to another net, or Caffe is not built.
+        If there is no such model, a file is missing or belongs to another net, or Caffe is not
+        built.
     """
 
     def __init__(
@@ -125,6 +126,8 @@ class Predictor:
         weights: Path | None = None,
         shape_mask: Path | None = None,
     ) -> None:
+        if model not in MODELS:
+            raise InputError(f"There is no model {model!r}; it is one of {', '.join(MODELS)}.")
         files = MODELS[model]
         self.deploy = deploy or files.deploy
         self.weights = weights or files.weights

@@ -248,9 +248,13 @@ def _opencv_forward(net: cv2.dnn.Net, settings: SegmenterSettings, output: str |
         except cv2.error as error:
             if settings.path.suffix.lower() == ONNX:
                 raise InputError(_unreadable(settings.path, error)) from error
+            reason = _reason(error)
+            remedy = "check `input_size` and `output` in its settings"
+            if "Can't create layer" in reason:
+                remedy = "name a definition without that layer as `prototxt` in its settings"
             raise InputError(
-                f"OpenCV cannot run {settings.path} ({_reason(error)}); check `input_size` and "
-                "`output` in its settings, or convert the net to ONNX."
+                f"OpenCV cannot run {settings.path} ({reason}); {remedy}, or convert the net to "
+                "ONNX."
             ) from error
 
     return forward

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import functools
 import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -30,12 +31,13 @@ from tools.matting.band import (
     COLOR_WEIGHT,
     SNAP_MARGIN,
     faces_of_people,
+    is_positive_at,
     lean_to_belief,
     mask_logit,
     probabilities_from_logit,
     probabilities_from_trimap,
 )
-from tools.matting.face_detector import FaceDetector, detected_faces
+from tools.matting.face_detector import FaceDetector, FoundBoxes, detected_boxes, detected_faces
 from tools.matting.guidance import (
     MASK,
     NEARLY_WHITE,
@@ -45,6 +47,7 @@ from tools.matting.guidance import (
     covers_border,
     levels_of,
 )
+from tools.matting.image_arrays import check_image, described
 from tools.matting.logits import sigmoid
 from tools.matting.models import DEFAULT_MODEL
 from tools.matting.orientation import turned
@@ -109,7 +112,7 @@ class MattingSession:
     Raises
     ------
     InputError
-        If a file of the model is missing or damaged, or Caffe is not built.
+        If there is no such model, a file of it is missing or damaged, or Caffe is not built.
     """
 
     def __init__(
@@ -140,8 +143,8 @@ class MattingSession:
         trimap : ndarray of shape (h, w), uint8, optional
             White foreground, black background, else unknown; stretched to the
             photo.  What it calls known is kept.
-        mask : ndarray of shape (h, w), uint8 or float, optional
-            From any segmenter, 0 background to 255 (float: 1) foreground;
+        mask : ndarray of shape (h, w), bool, uint8 or float, optional
+            From any segmenter, 0 background to 255 (bool and float: 1) foreground;
             stretched to the photo.  Its border is refined as the model's is.
         alpha : ndarray of shape (H, W), uint8, uint16 or float, optional
             The matte itself, kept as it is: nothing is solved, and only the colors of
@@ -159,7 +162,7 @@ class MattingSession:
         if alpha is not None:
             return matte_as_given(photo, alpha)
         view = self._view(photo)
-        estimate = guided_trimap(view, trimap, mask)
+        estimate = self._guided_trimap(view, trimap, mask)
         if estimate is None:
             estimate = self._estimate(view)
         solution = solved(photo, estimate, self._lambda, self._mu)
@@ -217,6 +220,18 @@ class MattingSession:
         check_photo(photo)
         return PhotoView(photo, self._find_faces)
 
+    def _guided_trimap(
+        self, view: PhotoView, trimap: np.ndarray | None, mask: np.ndarray | None
+    ) -> TrimapEstimate | None:
+        """What a trimap or mask from outside gives in the model's place; None without either."""
+        if trimap is not None:
+            return trimap_as_given(view, trimap, self._find_boxes)
+        return None if mask is None else trimap_around_mask(view, mask)
+
+    def _find_boxes(self, photo: np.ndarray) -> FoundBoxes:
+        with self._lock:
+            return detected_boxes(self._detector, photo)
+
     def _find_faces(self, photo: np.ndarray) -> FoundFaces:
         with self._lock:
             return detected_faces(self._detector, photo)
@@ -270,10 +285,10 @@ def shares_of(alpha: np.ndarray) -> np.ndarray:
         If it is none.
     """
     kinds = (np.uint8, np.uint16)
-    if alpha.ndim != 2 or not (alpha.dtype in kinds or alpha.dtype.kind == "f"):
+    if not _is_plane(alpha) or not (alpha.dtype in kinds or alpha.dtype.kind == "f"):
         raise InputError(
-            f"A matte is an (H, W) array of uint8, uint16 or float, not {alpha.shape} of "
-            f"{alpha.dtype}; read it with data_prep.common.pictures.read_alpha."
+            f"A matte is an (H, W) array of uint8, uint16 or float, not {described(alpha)}; "
+            "read it with data_prep.common.pictures.read_alpha."
         )
     if alpha.dtype.kind == "u":
         return alpha / float(np.iinfo(alpha.dtype).max)
@@ -283,27 +298,23 @@ def shares_of(alpha: np.ndarray) -> np.ndarray:
     return alpha.astype(np.float64)
 
 
-def guided_trimap(
-    view: PhotoView, trimap: np.ndarray | None, mask: np.ndarray | None
-) -> TrimapEstimate | None:
-    """What a trimap or mask from outside gives in the model's place; None without either.
+def trimap_as_given(
+    view: PhotoView, trimap: np.ndarray, find_boxes: Callable[[np.ndarray], FoundBoxes]
+) -> TrimapEstimate:
+    """A trimap from outside, checked; parameters and errors as `MattingSession.matte`.
 
-    Parameters and errors are those of `MattingSession.matte`.
+    `find_boxes` looks for faces in an (H, W, 3) uint8 photo.  They are not those of the view,
+    which have landmarks: dlib's model may not be used commercially, and a trimap needs none.
     """
-    if trimap is not None:
-        return trimap_as_given(view, trimap)
-    return None if mask is None else trimap_around_mask(view, mask)
-
-
-def trimap_as_given(view: PhotoView, trimap: np.ndarray) -> TrimapEstimate:
-    """A trimap from outside, checked; parameters and errors as `MattingSession.matte`."""
     check_trimap(trimap)
     stretched = cv2.resize(trimap, view.shape[::-1], interpolation=cv2.INTER_NEAREST)
     levels = levels_of(TRIMAP, Guidance(stretched), "The trimap").values
     probabilities = probabilities_from_trimap(levels, view.shape)
     margin = probabilities[0] - probabilities[1]
     if covers_border(margin):  # faces are looked for only where it matters
-        refuse_inverted(TRIMAP, margin, view)
+        turns, boxes = find_boxes(view.eight_bit)
+        eyes = [box.eyes for box in boxes]
+        refuse_inverted(TRIMAP, turned(margin, turns), view.upright_shape(turns), eyes)
     return TrimapEstimate(probabilities, (), True)
 
 
@@ -313,12 +324,15 @@ def trimap_around_mask(view: PhotoView, mask: np.ndarray, name: str = "The mask"
     Parameters and errors are those of `MattingSession.matte`; messages call the mask `name`.
     """
     check_mask(mask)
+    if mask.dtype == np.bool_:
+        mask = mask * np.uint8(255)
     levels = levels_of(MASK, Guidance(mask), name).values
     logit, least_radius = mask_logit(levels, work_shape(view.shape))
-    if covers_border(logit):
-        refuse_inverted(MASK, logit, view)
     turns = view.turns
     upright, shape = turned(logit, turns), view.upright_shape(turns)
+    if covers_border(logit):
+        eyes = [points[36:48].mean(axis=0) for points in view.faces]
+        refuse_inverted(MASK, upright, shape, eyes)
     small = turned(view.reduced, turns)
     faces = faces_of_people(upright, view.faces, shape)
     probabilities = probabilities_from_logit(
@@ -334,28 +348,38 @@ def trimap_around_mask(view: PhotoView, mask: np.ndarray, name: str = "The mask"
     return TrimapEstimate(probabilities, faces, True, SNAP_MARGIN).turned(-turns)
 
 
-def refuse_inverted(kind: str, margin: np.ndarray, view: PhotoView) -> None:
+def refuse_inverted(
+    kind: str, margin: np.ndarray, shape: tuple[int, int], eyes: Sequence[np.ndarray]
+) -> None:
     """Refuse guidance that covers the border of a photo and calls its faces background.
 
     Parameters
     ----------
     kind : {"trimap", "mask"}
     margin : ndarray of shape (h, w), float32
-        Positive where a person is, negative in the background; covers the border.
-    view : PhotoView
+        Of the upright photo; positive where a person is, negative in the background; covers
+        the border.
+    shape : (H, W)
+        The upright photo's.
+    eyes : sequence of ndarray of shape (2,)
+        The middle of the eyes of each face, x and y in pixels of it.
 
     Raises
     ------
     InputError
         If there are faces, and all of them lie in the background.
     """
-    background = turned(-margin, view.turns)
-    inside = faces_of_people(background, view.faces, view.upright_shape(view.turns))
-    if view.faces and len(inside) == len(view.faces):
+    scale = np.array([margin.shape[1] / shape[1], margin.shape[0] / shape[0]])
+    if eyes and all(is_positive_at(-margin, *(point * scale)) for point in eyes):
         raise InputError(
             f"The {kind} is inverted: white covers the border of the photo, and the face is "
             "black; exchange black and white."
         )
+
+
+def _is_plane(values: object) -> bool:
+    """Whether it is an (H, W) array."""
+    return isinstance(values, np.ndarray) and values.ndim == 2
 
 
 def check_trimap(trimap: np.ndarray) -> None:
@@ -366,9 +390,9 @@ def check_trimap(trimap: np.ndarray) -> None:
     InputError
         If it is no (h, w) uint8 array.
     """
-    if trimap.ndim != 2 or trimap.dtype != np.uint8 or not trimap.size:
+    if not _is_plane(trimap) or trimap.dtype != np.uint8 or not trimap.size:
         raise InputError(
-            f"A trimap is an (H, W) array of uint8, not {trimap.shape} of {trimap.dtype}; "
+            f"A trimap is an (H, W) array of uint8, not {described(trimap)}; "
             "save it as a gray PNG of 0, 128 and 255."
         )
 
@@ -381,11 +405,7 @@ def check_photo(photo: np.ndarray) -> None:
     InputError
         If it is no (H, W, 3) array of uint8 or uint16, or too small.
     """
-    if photo.ndim != 3 or photo.shape[2] != 3 or photo.dtype not in (np.uint8, np.uint16):
-        raise InputError(
-            f"A photo is an (H, W, 3) array of uint8 or uint16, not "
-            f"{photo.shape} of {photo.dtype}; convert it first."
-        )
+    check_image(photo, "A photo")
     if min(photo.shape[:2]) < SMALLEST_SIDE:
         raise InputError(
             f"A photo of {photo.shape[1]}x{photo.shape[0]} pixels is too small; "
@@ -399,11 +419,12 @@ def check_mask(mask: np.ndarray) -> None:
     Raises
     ------
     InputError
-        If it is no (h, w) array of uint8 or float, or its floats are not in [0, 1].
+        If it is no (h, w) array of bool, uint8 or float, or its floats are not in [0, 1].
     """
-    if mask.ndim != 2 or not mask.size or not (mask.dtype == np.uint8 or mask.dtype.kind == "f"):
+    kinds = (np.bool_, np.uint8)
+    if not _is_plane(mask) or not mask.size or not (mask.dtype in kinds or mask.dtype.kind == "f"):
         raise InputError(
-            f"A mask is an (H, W) array of uint8 or float, not {mask.shape} of {mask.dtype}; "
+            f"A mask is an (H, W) array of bool, uint8 or float, not {described(mask)}; "
             "save it as a gray PNG."
         )
     # Written this way round, so that NaN does not pass.

@@ -49,6 +49,7 @@ STREAM_STEM = "stdin"  # in the names of outputs of a photo that has no name
 
 DONE, SKIPPED, NOBODY, FAILED = "done", "skipped", "nobody", "failed"
 NOBODY_FOUND = "nobody was found in {}; point out the person with --mask or --trimap."
+BLACK_MATTE = "{}, the matte given for {}, is black everywhere; give one that shows the person."
 
 
 @dataclass(frozen=True)
@@ -140,9 +141,16 @@ def process(job: Job, loaded: LoadedRequest, request: Request, write: OutputWrit
         height=height,
         faces=len(matte.faces),
         seconds=round(time.monotonic() - start, 3),
-        message="" if matte.person_found else NOBODY_FOUND.format(job.name),
+        message="" if matte.person_found else _why_nobody(job, request),
         warnings=tuple(warnings),
     )
+
+
+def _why_nobody(job: Job, request: Request) -> str:
+    """Why a matte is empty, and what helps."""
+    if request.alpha is not None:
+        return BLACK_MATTE.format(job.companion, job.name)
+    return NOBODY_FOUND.format(job.name)
 
 
 def _write_outputs(

@@ -23,7 +23,9 @@ from typing import Protocol
 import cv2
 import numpy as np
 
+from data_prep.common.errors import InputError
 from data_prep.common.srgb import to_display, to_linear
+from tools.matting.image_arrays import check_image, described
 
 Image = np.ndarray
 #: From (H, W, 3) float32 BGR in [0, 1] to the same.
@@ -121,6 +123,29 @@ def _length(image: Image) -> float:
 # --- taking a photo apart and putting it together -----------------------------
 
 
+def check_layers(image: Image, alpha: Image) -> None:
+    """Refuse a photo, or colors of a person, that does not belong to a matte.
+
+    Raises
+    ------
+    InputError
+        If the image is no (H, W, 3) array of uint8 or uint16, or alpha is no (H, W) array of
+        floating-point values.
+    """
+    check_image(image, "A photo or foreground")
+    if not isinstance(alpha, np.ndarray) or alpha.shape != image.shape[:2]:
+        raise InputError(
+            f"Alpha is an array of the photo's shape {image.shape[:2]}, not {described(alpha)}; "
+            "give both of the same photo."
+        )
+    if alpha.dtype.kind != "f":
+        raise InputError(f"Alpha goes from 0 to 1 in floats, not {described(alpha)}; divide it.")
+
+
+def _check_ground(ground: Image) -> None:
+    check_image(ground, "A ground, such as np.uint8([[(0, 0, 255)]]) for red,")
+
+
 def composite(foreground: Image, alpha: Image, ground: Image) -> Image:
     """alpha F + (1 - alpha) B.
 
@@ -134,19 +159,47 @@ def composite(foreground: Image, alpha: Image, ground: Image) -> Image:
     -------
     (H, W, 3) ndarray
         Typed as `foreground`.
+
+    Raises
+    ------
+    InputError
+        If one of them has another shape or type.
     """
+    check_layers(foreground, alpha)
+    _check_ground(ground)
+    if ground.shape not in (foreground.shape, (1, 1, 3)):
+        raise InputError(
+            f"The ground is {ground.shape[1]}x{ground.shape[0]}, and the foreground "
+            f"{foreground.shape[1]}x{foreground.shape[0]}; fit it with replace_background, or give "
+            "one color as (1, 1, 3)."
+        )
     opacity = np.float32(alpha)[:, :, None]
     values = opacity * to_float(foreground) + (1 - opacity) * to_float(ground)
     return from_float(values, foreground.dtype)
 
 
 def cut_out(foreground: Image, alpha: Image) -> Image:
-    """The person on a transparent ground: BGRA, not premultiplied, typed as `foreground`."""
+    """The person on a transparent ground: BGRA, not premultiplied, typed as `foreground`.
+
+    Raises
+    ------
+    InputError
+        As `check_layers`.
+    """
+    check_layers(foreground, alpha)
     return np.dstack([foreground, from_float(alpha, foreground.dtype)])
 
 
 def remainder(photo: Image, alpha: Image, foreground: Image) -> Image:
-    """(1 - alpha) B: what the photo shows of the background; float32."""
+    """(1 - alpha) B: what the photo shows of the background; float32.
+
+    Raises
+    ------
+    InputError
+        As `check_layers`.
+    """
+    check_layers(photo, alpha)
+    check_layers(foreground, alpha)
     opacity = np.float32(alpha)[:, :, None]
     return np.clip(to_float(photo) - opacity * to_float(foreground), 0, 1 - opacity)
 
@@ -231,7 +284,15 @@ def replace_background(
         BGR; scaled to cover the photo and cropped.
     match : bool
         Fit the person's colors to it.
+
+    Raises
+    ------
+    InputError
+        If one of them has another shape or type.
     """
+    check_layers(photo, alpha)
+    check_layers(foreground, alpha)
+    _check_ground(ground)
     ground = cover(ground, photo.shape[:2])
     if match:
         foreground = match_colors(foreground, alpha, ground)
@@ -375,8 +436,8 @@ def oil(image: Image) -> Image:
 
 def stylize_person(photo: Image, alpha: Image, foreground: Image, style: Style) -> Image:
     """Apply a style to the person; the background stays."""
-    opacity = np.float32(alpha)[:, :, None]
-    values = opacity * style(to_float(foreground)) + remainder(photo, alpha, foreground)
+    behind = remainder(photo, alpha, foreground)
+    values = np.float32(alpha)[:, :, None] * style(to_float(foreground)) + behind
     return from_float(values, photo.dtype)
 
 

@@ -26,8 +26,9 @@ import cv2
 import numpy as np
 
 from data_prep.common.errors import InputError, TooLargeError
-from data_prep.common.images import open_image
+from data_prep.common.images import SMALLEST_SIDE, open_image
 from data_prep.common.pictures import (
+    SMALLEST_PHOTO,
     Picture,
     eight_bits,
     encode_picture,
@@ -179,7 +180,9 @@ def job_from(asked: Sequence[tuple[str, str]], parts: Mapping[str, bytes], most_
         output, effect = "effect", _one_of(given["effect"], EFFECTS, "effect")
     else:
         _one_of(output, OUTPUTS, "output")
-    match = _one_of(given.get("match", "no"), ("yes", "no"), "value of match") == "yes"
+    if (wish := given.get("match", "no")) not in ("yes", "no"):
+        raise Refusal(400, f"The option match is yes or no, not {wish[:40]!r}.")
+    match = wish == "yes"
     if match and output != "background":
         raise Refusal(400, "Only background=image has colors to match.")
     if output == "cutout" and kind == "jpeg":
@@ -228,7 +231,7 @@ def _rendered(
     if job.output == "color":
         return composite(foreground(), alpha, np.uint8([[job.color]]))
     if job.output == "background":
-        ground = in_color_space(_picture(job, "background"), photo.icc)
+        ground = in_color_space(_picture(job, "background", SMALLEST_SIDE), photo.icc)
         return replace_background(shot, alpha, foreground(), ground, job.match)
     return from_float(alpha, shot.dtype) if job.output == "alpha" else cut_out(foreground(), alpha)
 
@@ -255,6 +258,8 @@ def _layers(
     given = {kind: found.values for kind, found in guidance.items() if found}
     matte = session.matte(photo.bgr, **given)
     if not matte.person_found:
+        if ALPHA in given:
+            raise Refusal(422, "The alpha is black everywhere; send a matte that shows the person.")
         raise Refusal(422, "There is nobody in the photo; choose one with a person.")
     return photo.bgr, matte.alpha, lambda: matte.foreground
 
@@ -269,9 +274,9 @@ def _cutout(job: Job, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     return cv2.cvtColor(pixels, cv2.COLOR_RGBA2BGR), pixels[:, :, 3]
 
 
-def _picture(job: Job, part: str) -> Picture:
+def _picture(job: Job, part: str, smallest: int = SMALLEST_PHOTO) -> Picture:
     with _reading():
-        return read_picture(job.parts[part], f"The {part}", largest=job.most_pixels)
+        return read_picture(job.parts[part], f"The {part}", job.most_pixels, smallest)
 
 
 def _guidance(job: Job, kind: str, photo: Picture) -> Guidance | None:

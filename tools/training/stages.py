@@ -25,6 +25,9 @@ from tools.training.failure import failure_reason
 #: Lines at the end of Caffe's log that hold a stack trace and its cause above it.
 LAST_LINES = 200
 
+#: Databases of the rendered set, relative to the checkout; the Makefile has their folder too.
+PORTRAIT_PREPARED = Path("data/prepared_portrait")
+
 #: Solver files of a net's stages, in order.
 RECIPES = {
     "lite": ("lite_trimap_solver.prototxt", "lite_matting_solver.prototxt"),
@@ -125,6 +128,13 @@ def databases(net: Path) -> list[Path]:
     return [Path(source) for source in re.findall(r'source: "([^"]+)"', net.read_text())]
 
 
+def _command_for(source: Path) -> str:
+    """What writes a database that a net reads."""
+    if source.parent == PORTRAIT_PREPARED:
+        return "make data DATASET=data/portrait_set"
+    return "make data"
+
+
 def check_databases(net: Path) -> None:
     """Refuse databases with which Caffe would abort and print a stack trace.
 
@@ -134,9 +144,10 @@ def check_databases(net: Path) -> None:
         If a database that the net reads is missing, empty, damaged or cut short.
     """
     for source in databases(net):
-        with open_database(ROOT / source) as database:
+        command = _command_for(source)
+        with open_database(ROOT / source, command) as database:
             if database.stat()["entries"] == 0:
-                raise InputError(f"{source} is empty; write the databases with `make data`.")
+                raise InputError(f"{source} is empty; write the databases with `{command}`.")
 
 
 def run_stage(stage: Stage, weights: Path | None) -> None:

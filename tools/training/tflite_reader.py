@@ -10,6 +10,7 @@ import numpy as np
 import tflite
 
 from data_prep.common.errors import InputError
+from data_prep.common.files import require_file
 
 _OPERATOR_NAMES = {
     code: name for name, code in vars(tflite.BuiltinOperator).items() if isinstance(code, int)
@@ -121,8 +122,9 @@ def weighted_operators(path: Path) -> Iterator[WeightedOperator]:
     Raises
     ------
     InputError
-        If the file is not a TensorFlow Lite model.
+        If the file does not exist or is no TensorFlow Lite model.
     """
+    require_file(path)
     content = path.read_bytes()
     if not tflite.Model.ModelBufferHasIdentifier(content, 0):
         raise InputError(f"{path} is not a TensorFlow Lite model.")

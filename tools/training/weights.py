@@ -12,11 +12,13 @@ from data_prep.common.errors import InputError
 from data_prep.common.files import atomic_write
 from data_prep.common.images import refuse_overwriting
 from prototxt.catalog import NETS, Net
-from tools.matting.caffe_net import Weights, read_caffemodel
+from tools.matting.caffe_net import Weights, read_caffemodel, read_net
 from tools.matting.models import MODELS
 
 #: Sources that initial weights can be made from.
 ORIGINS = ("fcn8s", "vgg16", "selfie", "nothing")
+#: Nets that initial weights are made for; those of the segmenter are converted.
+STARTED_NETS = tuple(name for name in NETS if name != "selfie")
 #: The published FCN-8s has 21 classes (20 of PASCAL VOC and background).
 PUBLISHED_CLASSES = 21
 SCORE_LAYERS = ("score_fr", "score_pool4", "score_pool3")
@@ -250,6 +252,16 @@ def filled_net(net: Net, seed: int):
     return filled
 
 
+def has_layers_of(net: Net, weights: Weights) -> bool:
+    """Whether a net has convolutions of the names and widths of some weights."""
+    widths = {
+        layer.name: layer.convolution_param.num_output
+        for layer in read_net(net.trimap_deploy).layer
+        if layer.type == "Convolution" and layer.name in weights
+    }
+    return any(len(weights[name][0]) == width for name, width in widths.items())
+
+
 def write_initial_weights(
     net: Net, origin: str, output: Path, source: Path | None = None, seed: int = 0
 ) -> InitialWeightsReport:
@@ -275,7 +287,7 @@ def write_initial_weights(
     ------
     InputError
         If a source is missing or is given to an origin that takes none, the source is the
-        output, or its weights do not fit.
+        output, or its weights do not fit or belong to no layer of the net.
     """
     if origin == "fcn8s" and source is None:
         raise InputError("--from fcn8s needs --source.")
@@ -297,6 +309,12 @@ def write_initial_weights(
     # Shen et al. start the channels that they add at random; our shape mask starts at zero.
     rng = np.random.default_rng(seed) if net.has_position else None
     report = InitialWeightsReport(transplant(filled, weights, rng), classes)
+    if weights and not set(weights) & set(filled.params):
+        fitting = ", ".join(each for each in STARTED_NETS if has_layers_of(NETS[each], weights))
+        raise InputError(
+            f"--from {origin} has no layer of the net {net.name}, so nothing would be copied; "
+            f"it fits {fitting}."
+        )
     with atomic_write(output) as path:
         filled.save(str(path))
     return report
