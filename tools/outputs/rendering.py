@@ -45,7 +45,7 @@ from tools.outputs.effects import (
     from_float,
     replace_background,
 )
-from tools.outputs.sheets import before_after, effects_sheet
+from tools.outputs.sheets import before_after, effects_sheet, render_trimap
 
 if TYPE_CHECKING:  # it loads Caffe, which `--help` need not wait for
     from tools.matting.session import Matte
@@ -211,8 +211,6 @@ class LoadedRequest:
         if kind == "alpha":
             return from_float(matte.alpha, matte.photo.dtype)
         if kind == "trimap":
-            from tools.outputs.sheets import render_trimap
-
             return render_trimap(matte.probabilities)
         layers = matte.photo, matte.alpha, matte.foreground
         if kind == "cutout":
