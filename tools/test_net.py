@@ -189,7 +189,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--dataset", type=Path, default=DATASET, help=f"default: {DATASET}")
+    parser.add_argument("--dataset", type=Path, help=f"default: {DATASET}")
     parser.add_argument("--list", type=Path, help="stems to test (default: its test.txt)")
     parser.add_argument(
         "--folder",
@@ -236,12 +236,13 @@ def main(argv: list[str] | None = None) -> int:
     )
     add_gpu_option(parser)
     options = parser.parse_args(argv)
-    if options.folder and options.list:
-        parser.error("--folder goes without --list")
+    if options.folder and (options.dataset or options.list):
+        parser.error("--folder goes without --dataset and --list")
+    options.dataset = options.dataset or DATASET
     if options.mattes and options.segmenter:
         parser.error("give one of --mattes and --segmenter")
     if options.segmenter_settings and not options.segmenter:
-        parser.error("--segmenter-settings takes --segmenter")
+        parser.error("--segmenter-settings needs --segmenter")
     if options.every < 1 or options.workers < 1:
         parser.error("--every and --workers are numbers from 1 on")
     choose_gpu(options.gpu)  # for the workers, which inherit it

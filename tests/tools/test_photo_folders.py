@@ -256,10 +256,11 @@ def test_a_model_is_measured_by_its_mattes(tmp_path):
     "options, words",
     [
         (["--mattes", "m", "--segmenter", "s.onnx"], "one of --mattes"),
-        (["--segmenter-settings", "{}"], "takes --segmenter"),
+        (["--segmenter-settings", "{}"], "needs --segmenter"),
         (["--every", "0"], "numbers from 1"),
         (["--workers", "0"], "numbers from 1"),
-        (["--folder", "f", "--list", "l.txt"], "without --list"),
+        (["--folder", "f", "--list", "l.txt"], "without --dataset and --list"),
+        (["--folder", "f", "--dataset", "d"], "without --dataset and --list"),
     ],
 )
 def test_options_that_contradict_each_other(options, words, capsys):
