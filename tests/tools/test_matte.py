@@ -6,6 +6,7 @@ import functools
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -25,6 +26,7 @@ from tools.matting import session
 from tools.outputs import batch as matte_jobs
 from tools.outputs import sheets
 from tools.outputs.effects import EFFECTS
+from tools.outputs.rendering import Request
 
 PROGRAM = Path(matte.__file__)
 ARTIST = 0x013B
@@ -271,18 +273,54 @@ def test_effects_each_and_on_one_sheet(small, tmp_path):
         ),
         (["-o", "a.png", "--format", "webp"], "contradict each other"),
         (["-o", "-", "--json"], "both want standard output"),
-        (["--trimap", "lost.png"], "lost.png does not exist"),
         (["-o", "cut.bmp"], r"cut.bmp is no picture .* let it end in .png, .webp, .tif, .jpg, or"),
         (["-o", "new/cut.heic"], "cut.heic is no picture"),
         (["-o", "cut.pgn"], "cut.pgn is no picture"),
         (["again.jpg", "-o", "a.png"], "There are several photos, so -o has to name a folder too"),
+        (["--output", "composite"], "--output composite needs --background"),
+        (["--background", "red", "--output", "cutout"], "add composite to --output"),
+        (["--match-colors"], "--match-colors needs --background"),
+        (["--match-colors", "--background", "blur"], "with a color or an image"),
+        (["--trimap", "a", "--mask", "b"], "--trimap and --mask exclude each other"),
+        (["--mask", "a", "--model", "selfie"], "--model and --mask exclude each other"),
+        (["--alpha", "a", "--nonlocal", "1e-3"], "--nonlocal is of the solve"),
+        (["--segmenter-settings", "{}"], "--segmenter-settings needs --segmenter"),
+        (["--cluster", "tcp://127.0.0.1:9"], "--cluster is for folders and several photos"),
+        (["--workers", "0"], "--workers is a number from 1 on"),
+        (["--workers", "-1"], "--workers is a number from 1 on"),
     ],
 )
-def test_options_that_cannot_work(small, tmp_path, monkeypatch, arguments, sentence):
+def test_options_that_cannot_work(small, tmp_path, monkeypatch, capsys, arguments, sentence):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError, match=sentence):
+    with pytest.raises(SystemExit, match="2"):
         matte.main([str(small), *arguments])
+    assert re.search(sentence, capsys.readouterr().err)
     assert not list(tmp_path.iterdir())
+
+
+def test_file_that_an_option_names_and_is_not_there_is_a_failure(small, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="lost.png does not exist"):
+        matte.main([str(small), "--trimap", "lost.png"])
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "photos"),
+    [
+        (["--", "-dash.jpg"], ["-dash.jpg"]),
+        (
+            ["a.jpg", "--json", "b.jpg", "--", "--json", "c.jpg"],
+            ["a.jpg", "b.jpg", "--json", "c.jpg"],
+        ),
+        (["-o", "out", "--", "-"], ["-"]),
+    ],
+)
+def test_what_follows_two_dashes_is_a_photo(arguments, photos):
+    options, _, _ = matte.parse(arguments)
+    assert [matte.name_in_folder(photo) for photo in options.photos] == [
+        Path("stdin" if photo == "-" else photo) for photo in photos
+    ]
 
 
 @pytest.mark.parametrize(
@@ -290,8 +328,6 @@ def test_options_that_cannot_work(small, tmp_path, monkeypatch, arguments, sente
     [
         ["--effects", "glitter"],
         ["--output", "alpha,"],
-        ["--output", "composite"],
-        ["--trimap", "a", "--mask", "b"],
         ["--format", "gif"],
         ["--nonlocal", "-1"],
         ["--nonlocal", "nan"],
@@ -515,9 +551,29 @@ def test_folder_of_trimaps(folder, trimap, tmp_path):
     assert alpha[100, 190] == 0 and alpha[150, 80] == 255
 
 
+@pytest.mark.parametrize("option", ["--trimap", "--mask", "--alpha"])
+def test_one_file_for_several_photos_is_refused(folder, trimap, tmp_path, option):
+    arguments = [str(folder), option, str(trimap), "-o", str(tmp_path / "out")]
+    with pytest.raises(InputError, match=r"small.png is one (trimap|mask|matte) for 5 photos"):
+        matte.main(arguments)
+    assert not (tmp_path / "out").exists()
+
+
+def test_mask_that_may_be_of_any_of_three_photos_is_of_none(small, tmp_path):
+    photos, masks = tmp_path / "photos", tmp_path / "masks"
+    for name in ("photos/p.jpg", "photos/p.png", "photos/sub/p.jpg", "masks/p.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(small.read_bytes())
+    jobs = matte_jobs.plan([str(photos)], tmp_path / "out", Request(("alpha",), mask=masks)).jobs
+    assert len(jobs) == 3 and all("holds no mask for" in job.problem for job in jobs)
+
+
 def test_several_photos_and_folders_on_one_line(folder, small, trimap, tmp_path, capsys):
-    out = tmp_path / "out"
-    given = ["--trimap", str(trimap), "--output", "alpha", "--workers", "1"]
+    out, trimaps = tmp_path / "out", tmp_path / "trimaps"
+    trimaps.mkdir()
+    for name in ("small", "b", "lost"):
+        (trimaps / f"{name}.png").write_bytes(trimap.read_bytes())
+    given = ["--trimap", str(trimaps), "--output", "alpha", "--workers", "1"]
     places = [str(small), str(folder / "more"), str(tmp_path / "lost.jpg")]
     assert matte.main([places[0], "-o", str(out), *places[1:], str(small), *given]) == 1
     told = capsys.readouterr()
@@ -587,8 +643,11 @@ def test_changed_requests_are_done_again_and_others_are_not(folder, trimap, tmp_
 
 
 def test_killed_run_goes_on_with_what_it_did_not_remember(folder, trimap, tmp_path, capsys):
-    out = tmp_path / "out"
-    arguments = [str(folder), "--trimap", str(trimap), "-o", str(out), "--output", "alpha"]
+    out, trimaps = tmp_path / "out", tmp_path / "trimaps"
+    (trimaps / "more").mkdir(parents=True)
+    for name in ("a_jpg", "a_png", "bad", "empty", "more/b"):
+        (trimaps / f"{name}.png").write_bytes(trimap.read_bytes())
+    arguments = [str(folder), "--trimap", str(trimaps), "-o", str(out), "--output", "alpha"]
     assert matte.main([*arguments, "--workers", "1"]) == 1  # the bad file
     whole = (out / ".matte.jsonl").read_text().splitlines(keepends=True)
     (out / ".matte.jsonl").write_text("".join(whole[:1]) + whole[1][:30])
@@ -609,12 +668,18 @@ def test_outputs_of_another_run_are_passed_over_and_said(folder, trimap, tmp_pat
 
 @pytest.mark.parametrize(
     ("out", "sentence"),
-    [("photos", "holds the photos"), ("a.png", "is a folder"), ("-", "is a folder")],
+    [("a.png", "is a folder, so -o has to name a folder too"), ("-", "is a folder")],
 )
-def test_folders_that_cannot_work(folder, tmp_path, monkeypatch, out, sentence):
+def test_folders_need_a_folder(folder, tmp_path, monkeypatch, capsys, out, sentence):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError, match=sentence):
+    with pytest.raises(SystemExit, match="2"):
         matte.main(["photos", "-o", out])
+    assert sentence in capsys.readouterr().err
+
+
+def test_folder_of_the_photos_is_not_that_of_the_outputs(folder):
+    with pytest.raises(InputError, match="holds the photos"):
+        matte.main([str(folder), "-o", str(folder)])
 
 
 def test_folder_without_photos(tmp_path):

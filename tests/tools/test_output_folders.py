@@ -178,6 +178,16 @@ def test_trimaps_in_one_folder_are_found_where_no_other_photo_is_called_so(tmp_p
     assert found(tmp_path, ["folder/x/a", "y/a"]) == ["x/a.png", None]
 
 
+def test_trimap_of_two_photos_that_differ_in_their_suffix_is_not_that_of_a_third(tmp_path):
+    touch(tmp_path, "p.png")
+    targets = [Path("p_jpg"), Path("p_png"), Path("sub/p")]
+    companions = Companions(tmp_path, "mask", targets, ["p", "p", "p"])
+    assert [companions.candidates(target) for target in targets] == [[], [], []]
+    touch(tmp_path, "sub/p.png")
+    companions = Companions(tmp_path, "mask", targets, ["p", "p", "p"])
+    assert companions.candidates(Path("sub/p")) == [tmp_path / "sub/p.png"]
+
+
 def test_outputs_can_be_given_back_also_those_named_by_suffix(tmp_path):
     touch(tmp_path, "a_jpg_trimap.png", "a_png_trimap.png", "a_jpg_alpha.png", "a.png")
     targets = [target.as_posix() for target in unique_targets([Path("a.jpg"), Path("a.png")])]

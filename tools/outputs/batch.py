@@ -317,8 +317,8 @@ def plan(places: Sequence[str], out: Path, request: Request) -> Plan:
     ------
     InputError
         If there are no photos, `out` is one of the folders, an output would replace
-        what is read, or a trimap, mask, matte or background of many photos does not exist or
-        is a pipe.
+        what is read, a trimap, mask, matte or background of many photos does not exist or
+        is a pipe, or one trimap, mask or matte is given for several photos.
     """
     _, guidance = request.guidance or (None, None)
     for given in (guidance, request.background):
@@ -384,12 +384,17 @@ def jobs_of(
     Raises
     ------
     InputError
-        If an output would replace what is read, or the trimap, mask or matte does not exist.
+        If an output would replace what is read, or the trimap, mask or matte does not exist
+        or is one file for several photos.
     """
     companions = None
     if request.guidance:
         kind, given = request.guidance
-        companions = Companions(given, kind, targets)
+        stems = [
+            source.stem if isinstance(source, Path) else target.name
+            for (_, source), target in zip(photos, targets, strict=True)
+        ]
+        companions = Companions(given, kind, targets, stems)
     jobs = []
     for (name, source), target, paths in zip(photos, targets, files, strict=True):
         job = Job(name, source, paths)
