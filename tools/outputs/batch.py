@@ -41,6 +41,8 @@ if TYPE_CHECKING:  # it loads Caffe, which `--help` need not wait for
 ON_BACKGROUND = ("composite", "effects")
 #: Raised when the rendering of any output changes: files of other versions are made again.
 OUTPUTS_VERSION = 1
+# The ensemble's, which keys leave out, so that its older outputs stay current.
+SETTINGS_LEFT_OUT = (True, "selfie", False, True)
 SUFFIXES = {"png": ".png", "webp": ".webp", "tiff": ".tif", "jpg": ".jpg"}
 MEMORY_PER_WORKER = 4 << 30  # bytes
 
@@ -259,7 +261,7 @@ def request_keys(request: Request) -> dict[str, str]:
         digests = [path and _digest(path) for path in files]
         model = [digests, str(replace(request.segmenter, path=Path(), prototxt=None))]
     else:
-        model = [_digest(path) for path in _model_files(request.model)]
+        model = _model_key(request.model)
     named = is_image_file(request.background)
     background = _digest(Path(request.background)) if named else request.background
     return {
@@ -272,6 +274,19 @@ def request_keys(request: Request) -> dict[str, str]:
         )
         for kind in request.kinds
     }
+
+
+def _model_key(name: str) -> list:
+    """What stands for a model: its files, and how they are used."""
+    model = MODELS[name]
+    digests = [_digest(path) for path in _model_files(name)]
+    settings = (
+        model.test_time_augmentation,
+        model.second_opinion,
+        model.person_masks,
+        model.at_boundary_only,
+    )
+    return digests if settings == SETTINGS_LEFT_OUT else [digests, settings]
 
 
 def _model_files(name: str) -> Iterator[Path]:
