@@ -14,8 +14,8 @@ NAME_cutout.png (the person on a transparent ground, free of the old
 background's color) and NAME_sheet.png (photo, cut-out and matte side by side).
 16-bit photos give 16-bit files; color profile and metadata are kept.
 
-For many photos, the output folder remembers (in .matte.jsonl) what was asked of each:
-run again, what is there and unchanged is skipped.
+The output folder remembers (in .matte.jsonl) what was asked of each photo: of many photos,
+what is there and unchanged is skipped.  A file that somebody changed or made is never lost.
 
 Exit status: 0, 1 after a failure, 2 if the options are wrong or contradict each other,
 3 if nobody is in the one photo.
@@ -37,9 +37,11 @@ from pathlib import Path
 
 from caffe_layers import __version__
 from data_prep.common.errors import InputError, run_program, tell
+from data_prep.common.files import require_folder
 from tools.matting.device import VARIABLE, add_gpu_option, choose_gpu
 from tools.matting.models import DEFAULT_MODEL, MODELS, affinity_weight
 from tools.matting.segmenter_settings import SegmenterSettings
+from tools.outputs import journal
 from tools.outputs.batch import (
     DONE,
     FAILED,
@@ -48,6 +50,7 @@ from tools.outputs.batch import (
     PIPE,
     SKIPPED,
     SUFFIXES,
+    OutputWriter,
     Result,
     content_of,
     default_workers,
@@ -58,12 +61,14 @@ from tools.outputs.batch import (
     plan,
     process,
     run_jobs,
+    with_keys,
     write_files,
 )
 from tools.outputs.effects import EFFECTS
 from tools.outputs.rendering import (
     BLUR,
     OUTPUTS,
+    Job,
     LoadedRequest,
     Request,
     is_image_file,
@@ -334,6 +339,11 @@ class Target:
         """Whether there is room for one output only."""
         return self.path is None or self.suffix is not None
 
+    @property
+    def folder(self) -> Path | None:
+        """The folder, that of the file, or None."""
+        return self.path.parent if self.path and self.suffix else self.path
+
     def __str__(self) -> str:
         return "standard output" if self.path is None else str(self.path)
 
@@ -383,12 +393,14 @@ def main(argv: list[str] | None = None) -> int:
     """Matte what the command line names; returns the exit status."""
     options, target, request = parse(argv)
     choose_gpu(options.gpu)
+    if target.folder is not None:
+        require_folder(target.folder)
     if is_one_photo(options):
-        return matte_photo(options.photos[0], target, request, options.json)
+        return matte_photo(options.photos[0], target, request, options)
     return matte_many(options.photos, target, request, options)
 
 
-def matte_photo(photo: str, target: Target, request: Request, as_json: bool) -> int:
+def matte_photo(photo: str, target: Target, request: Request, options: argparse.Namespace) -> int:
     """Matte one photo, from a file or a pipe; returns the exit status."""
     name = name_in_folder(photo).with_suffix("")
     if target.path is None:
@@ -401,21 +413,32 @@ def matte_photo(photo: str, target: Target, request: Request, as_json: bool) -> 
         files = files_of(target.path / name, request)
     source = content_of(photo) if photo == PIPE else Path(photo)
     (job,) = jobs_of([(name_of(photo), source)], [name], [files], request)
-    write = write_files(job) if files else _write_to_pipe
+    write = _writer(job, target, request, options.overwrite) if files else _write_to_pipe
     try:
         result = process(job, LoadedRequest(request), request, write)
     except (InputError, OSError) as error:
-        if as_json:
+        if options.json:
             print(_json_of(Result(job.name, FAILED, str(error))))
         raise
     _report(result)
-    if as_json:
+    if options.json:
         print(_json_of(result))
     if result.status == NOBODY:
         return NOBODY_STATUS
-    if files and not as_json:
-        print(_done_sentence(result, request))
+    if files and not options.json:
+        print(_done_sentence(result))
     return 0
+
+
+def _writer(job: Job, target: Target, request: Request, overwrite: bool) -> OutputWriter:
+    """What writes the files of one photo; a folder remembers them, a file's does not."""
+    folder = target.folder
+    entries = journal.read_entries(folder)
+    keep = [] if overwrite else job.foreign_files(entries, folder)
+    if target.suffix:
+        return write_files(job, None, keep)
+    (job,) = with_keys([job], request)
+    return write_files(job, folder, keep)
 
 
 def _json_of(result: Result) -> str:
@@ -435,14 +458,11 @@ def _write_to_pipe(_kind: str, content: bytes) -> None:
     sys.stdout.buffer.flush()
 
 
-def _done_sentence(result: Result, request: Request) -> str:
+def _done_sentence(result: Result) -> str:
     """One sentence on a photo that is done."""
-    note = ""
-    if request.guidance is None and result.faces == 0:
-        note = " (no face found: the size of the head is a guess)"
     return (
         f"{result.photo}, {result.width}x{result.height}, {result.seconds:.1f} s: "
-        f"wrote {', '.join(result.files.values())}{note}"
+        f"wrote {', '.join(result.files.values())}"
     )
 
 

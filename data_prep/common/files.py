@@ -98,6 +98,20 @@ def remove_leftovers(path: Path) -> None:
         scratch.unlink(missing_ok=True)
 
 
+def require_folder(folder: Path) -> None:
+    """Refuse a folder that cannot be made or written into, before hours of work.
+
+    Raises
+    ------
+    InputError
+    """
+    there = next(path for path in (folder, *folder.parents) if os.path.exists(path))
+    if not there.is_dir():
+        raise InputError(f"{there} is a file, not a folder; choose another place.")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise InputError(f"{there} is a folder that may not be written into; choose another one.")
+
+
 def require_file(path: Path, name: Path | str | None = None) -> None:
     """Refuse a path that is no file; `name` is what the message calls it.
 

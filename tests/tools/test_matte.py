@@ -24,9 +24,9 @@ from data_prep.common.pictures import encode_picture, read_picture
 from tools import matte
 from tools.matting import session
 from tools.outputs import batch as matte_jobs
-from tools.outputs import sheets
+from tools.outputs import journal, sheets
 from tools.outputs.effects import EFFECTS
-from tools.outputs.rendering import Request
+from tools.outputs.rendering import LoadedRequest, Request
 
 PROGRAM = Path(matte.__file__)
 ARTIST = 0x013B
@@ -110,7 +110,7 @@ def test_cutout_and_sheet(results):
     assert picture.shape == (512, 3 * 512 + 2 * sheets.GAP, 3)
     np.testing.assert_array_equal(picture[:, :512], photo)
     np.testing.assert_array_equal(picture[:, -512:, 0], alpha)
-    assert not list(folder.glob(".*"))  # no scratch files
+    assert [path.name for path in folder.glob(".*")] == [journal.NAME]  # no scratch files
 
 
 def test_cutout_is_free_of_the_old_background():
@@ -148,9 +148,14 @@ def test_no_face_is_said(tmp_path, capsys):
     face[:] = np.median(face, axis=(0, 1))  # of the color of skin
     path = tmp_path / "small.png"
     cv2.imwrite(str(path), cv2.resize(photo, (160, 160), interpolation=cv2.INTER_AREA))
-    assert matte.main([str(path), "-o", str(tmp_path)]) == 0
-    assert "no face found" in capsys.readouterr().out
-    assert (tmp_path / "small_alpha.png").exists()
+    out = tmp_path / "out"
+    assert matte.main([str(path), "-o", str(out)]) == 0
+    sentence = f"{path}: no face was found, so the size of the head is a guess."
+    assert sentence in capsys.readouterr().err
+    assert (out / "small_alpha.png").exists()
+    many = [str(tmp_path), "-o", str(out), "--json", "--overwrite", "--workers", "1"]
+    assert matte.main(many) == 0
+    assert json.loads(capsys.readouterr().out)["warnings"] == [sentence]
 
 
 def test_nobody_in_the_photo_is_exit_status_3(tmp_path):
@@ -179,7 +184,7 @@ def test_all_outputs_in_all_formats(small, tmp_path):
             ]
         )
         assert status == 0
-        found = {path.name for path in out.iterdir()}
+        found = {path.name for path in out.glob("[!.]*")}
         assert found == {
             f"small_alpha.{suffix}",
             f"small_cutout.{suffix}",
@@ -248,7 +253,7 @@ def test_composite_over_image_color_and_blur(small, tmp_path):
 def test_effects_each_and_on_one_sheet(small, tmp_path):
     arguments = [str(small), "-o", str(tmp_path), "--effects"]
     assert matte.main([*arguments, "sheet,oil-person"]) == 0
-    assert {path.name for path in tmp_path.iterdir()} == {
+    assert {path.name for path in tmp_path.glob("[!.]*")} == {
         "small_effects.png",
         "small_oil-person.png",
     }
@@ -618,8 +623,6 @@ def test_changed_requests_are_done_again_and_others_are_not(folder, trimap, tmp_
     def corner() -> list[int]:
         return cv2.imread(str(file))[2, 197].tolist()
 
-    out.mkdir()
-    file.write_bytes(b"of a version that remembered nothing")
     red = state_after("--background", "red")
     assert red[0] == "done" and corner() == [0, 0, 255]
     assert state_after("--background", "red") == ("skipped", red[1])
@@ -638,8 +641,99 @@ def test_changed_requests_are_done_again_and_others_are_not(folder, trimap, tmp_
     gray[80:120, 60:120] = 0
     cv2.imwrite(str(mine), gray)
     assert state_after("--background", str(beach), "--match-colors")[0] == "done"
-    file.write_bytes(b"edited")
-    assert state_after("--background", str(beach), "--match-colors")[0] == "done"
+
+
+def test_files_that_somebody_changed_or_made_are_kept(folder, trimap, tmp_path, capsys):
+    photos, out = folder / "more", tmp_path / "out"
+    (photos / "c.png").write_bytes((folder / "a.png").read_bytes())
+    trimaps = tmp_path / "trimaps"
+    trimaps.mkdir()
+    for name in ("b", "c"):
+        (trimaps / f"{name}.png").write_bytes(trimap.read_bytes())
+    retouched, made = out / "b_alpha.png", out / "c_alpha.png"
+    arguments = [str(photos), "--trimap", str(trimaps), "-o", str(out), "--workers", "1", "--json"]
+    arguments += ["--output", "alpha"]
+
+    def statuses(*options: str) -> list[str]:
+        assert matte.main([*arguments, *options]) == 0
+        lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        assert all((str(out) in line["message"]) == (line["status"] == "skipped") for line in lines)
+        return [line["status"] for line in lines]
+
+    out.mkdir()
+    made.write_bytes(b"made by hand")
+    assert statuses() == ["done", "skipped"]
+    own = retouched.read_bytes()
+    retouched.write_bytes(b"retouched")
+    assert statuses() == statuses("--nonlocal", "1e-3") == ["skipped", "skipped"]
+    assert (retouched.read_bytes(), made.read_bytes()) == (b"retouched", b"made by hand")
+    assert statuses("--overwrite") == ["done", "done"]
+    assert retouched.read_bytes() == own
+    assert statuses("--nonlocal", "1e-3") == ["done", "done"]
+    retouched.write_bytes(own)  # what was written once is nobody's work
+    assert statuses("--nonlocal", "3e-4") == ["done", "done"]
+
+
+def test_files_of_a_run_that_was_stopped_within_a_photo_are_its_own(small, trimap, tmp_path):
+    def stopped(kind: str, content: bytes, /) -> None:
+        if kind == "cutout":
+            raise KeyboardInterrupt
+        write(kind, content)
+
+    request, out = Request(("alpha", "cutout"), trimap=trimap), tmp_path / "out"
+    (job,) = matte_jobs.plan([str(small)], out, request).jobs
+    write = matte_jobs.write_files(job, out)
+    with pytest.raises(KeyboardInterrupt):
+        matte_jobs.process(job, LoadedRequest(request), request, stopped)
+    assert [path.name for path in out.glob("[!.]*")] == ["small_alpha.png"]
+    (result,) = matte_jobs.run_jobs([job], request, out, workers=1, overwrite=False)
+    assert result.status == "done"
+
+
+@pytest.mark.parametrize("name", ["small_alpha.png", "keep.png"])
+def test_file_that_one_photo_would_replace_is_moved_aside(small, trimap, tmp_path, capsys, name):
+    """Unless it is the program's own, which a folder remembers, or --overwrite is given."""
+    file = tmp_path / "out" / name
+    arguments = [str(small), "--trimap", str(trimap), "--output", "alpha", "--json", "-o"]
+    arguments += [str(file if name == "keep.png" else file.parent)]
+
+    def warned(*options: str) -> list[str]:
+        assert matte.main([*arguments, *options]) == 0
+        return json.loads(capsys.readouterr().out)["warnings"]
+
+    def there() -> set[str]:
+        return {path.name for path in file.parent.glob("[!.]*")}
+
+    assert warned() == warned() == []
+    file.write_bytes(b"retouched")
+    (sentence,) = warned()
+    aside = file.with_stem(f"{file.stem}.stale-1")
+    assert str(aside) in sentence and aside.read_bytes() == b"retouched"
+    file.write_bytes(b"retouched again")
+    assert warned("--overwrite") == [] and there() == {file.name, aside.name}
+    assert bool(warned("--nonlocal", "1e-3")) == (name == "keep.png")
+
+
+def test_place_of_outputs_is_checked_before_anything_is_matted(folder, small, tmp_path):
+    file = tmp_path / "file"
+    file.write_bytes(b"")
+    for photo, out in (
+        (folder, file),
+        (small, file),
+        (folder, file / "out"),
+        (small, file / "a.png"),
+    ):
+        with pytest.raises(InputError, match="file is a file, not a folder; choose another place"):
+            matte.main([str(photo), "-o", str(out)])
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write into every folder")
+def test_folder_that_may_not_be_written_into_is_said_at_once(folder, tmp_path):
+    closed = tmp_path / "closed"
+    closed.mkdir()
+    closed.chmod(0o500)
+    with pytest.raises(InputError, match="closed is a folder that may not be written into"):
+        matte.main([str(folder), "-o", str(closed / "out")])
 
 
 def test_killed_run_goes_on_with_what_it_did_not_remember(folder, trimap, tmp_path, capsys):
@@ -651,9 +745,14 @@ def test_killed_run_goes_on_with_what_it_did_not_remember(folder, trimap, tmp_pa
     assert matte.main([*arguments, "--workers", "1"]) == 1  # the bad file
     whole = (out / ".matte.jsonl").read_text().splitlines(keepends=True)
     (out / ".matte.jsonl").write_text("".join(whole[:1]) + whole[1][:30])
+    for line in whole[1:]:
+        (file,) = json.loads(line)["files"]
+        (out / file).unlink()
     capsys.readouterr()
     assert matte.main([*arguments, "--workers", "1"]) == 1
     assert f"{len(whole) - 1} done into {out}, 1 there already" in capsys.readouterr().out
+    assert matte.main([*arguments, "--workers", "1"]) == 1
+    assert f"0 done into {out}, {len(whole)} there already" in capsys.readouterr().out
 
 
 def test_outputs_of_another_run_are_passed_over_and_said(folder, trimap, tmp_path, capsys):

@@ -26,6 +26,10 @@ def touch(folder: Path, *names: str, content: bytes = b"") -> None:
         (folder / name).write_bytes(content)
 
 
+def remember(out: Path, photo: Path, file: Path, key: str) -> None:
+    journal.add_entry(out, journal.state_of(photo), file, key, journal.state_of(file))
+
+
 def names(paths: list[Path], folder: Path) -> list[str]:
     return [path.relative_to(folder).as_posix() for path in paths]
 
@@ -110,7 +114,7 @@ def test_outputs_that_a_journal_names_are_no_photos_wherever_their_photo_is(tmp_
     out = tmp_path / "out"
     touch(tmp_path, "photo.jpg", "out/x_cutout.png", "out/sub/y_2_alpha.png", "out/mine.png")
     for name in ("x_cutout.png", "sub/y_2_alpha.png"):
-        journal.add_entry(out, journal.state_of(tmp_path / "photo.jpg"), {out / name: "key"})
+        remember(out, tmp_path / "photo.jpg", out / name, "key")
     listing = list_photos(tmp_path, None, KINDS)
     assert names(listing.photos, tmp_path) == ["out/mine.png", "photo.jpg"]
     assert list_photos(out / "sub", None, KINDS).photos == []  # the journal lies above
@@ -222,7 +226,7 @@ def test_journal_knows_a_file_by_its_key_content_and_photo(tmp_path):
         return journal.is_current(journal.read_entries(out).get("a.png"), key, file, photo)
 
     assert not is_current("red")
-    journal.add_entry(out, journal.state_of(photo), {file: "red"})
+    remember(out, photo, file, "red")
     assert is_current("red") and not is_current("blue")
     os.utime(photo, (1, 1))
     os.utime(file, (1, 1))
@@ -233,15 +237,26 @@ def test_journal_knows_a_file_by_its_key_content_and_photo(tmp_path):
     assert is_current("red")
     file.write_bytes(b"edited!")
     assert not is_current("red")
-    journal.add_entry(out, journal.state_of(photo), {file: "blue"})
+    remember(out, photo, file, "blue")
     assert is_current("blue") and not is_current("red")
     file.unlink()
     assert not is_current("blue")
 
 
+def test_file_of_a_photo_from_a_pipe_is_own_but_never_current(tmp_path):
+    touch(tmp_path, "photo.jpg", "a.png")
+    file = tmp_path / "a.png"
+    journal.add_entry(tmp_path, None, file, "key", journal.state_of(file))
+    entry = journal.read_entries(tmp_path)["a.png"]
+    assert journal.is_own(entry, file)
+    assert not journal.is_current(entry, "key", file, tmp_path / "photo.jpg")
+    file.write_bytes(b"edited")
+    assert not journal.is_own(entry, file)
+
+
 def test_damaged_journal_forgets_and_does_not_fail(tmp_path):
     touch(tmp_path, "photo.jpg", "a.png")
-    journal.add_entry(tmp_path, journal.state_of(tmp_path / "photo.jpg"), {tmp_path / "a.png": "k"})
+    remember(tmp_path, tmp_path / "photo.jpg", tmp_path / "a.png", "k")
     path = tmp_path / journal.NAME
     whole = path.read_bytes()
     path.write_bytes(b'\xff\n5\n{"files": 3}\n{"files": {"b": {}}}\n' + whole + whole[:20])

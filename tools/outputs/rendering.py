@@ -157,6 +157,14 @@ class Job:
             for kind, path in self.files.items()
         )
 
+    def foreign_files(self, entries: journal.Entries, out: Path) -> list[Path]:
+        """Files in the output folder that are not as they were written: somebody's work."""
+        return [
+            path
+            for path in self.files.values()
+            if not journal.is_own(entries.get(path.relative_to(out).as_posix()), path)
+        ]
+
 
 class LoadedRequest:
     """A request with its model and background loaded, ready for any number of photos.
