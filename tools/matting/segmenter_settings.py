@@ -146,8 +146,7 @@ class SegmenterSettings:
         for entry, value in entries.items():
             if entry not in known:
                 raise InputError(
-                    f"{name}: there is no entry {entry!r}; the entries are "
-                    f"{', '.join(known)}."
+                    f"{name}: there is no entry {entry!r}; the entries are {', '.join(known)}."
                 )
             try:
                 read[entry] = READERS[entry](value)
