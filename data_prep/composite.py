@@ -20,7 +20,7 @@ import argparse
 from pathlib import Path
 
 from data_prep.common.errors import InputError, run_program
-from data_prep.common.files import refuse_file
+from data_prep.common.files import require_folder
 from data_prep.common.images import refuse_overwriting
 from data_prep.common.options import count, integer_from
 from data_prep.common.parallel import available_workers
@@ -69,7 +69,7 @@ def _photographs(options: argparse.Namespace) -> list[Path]:
 def main(argv: list[str] | None = None) -> int:
     """Make the composites of a rendered set."""
     options = _parser().parse_args(argv)
-    refuse_file(options.out)
+    require_folder(options.out)
     dataset = Dataset.open(options.set)
     refuse_overwriting([options.out], [options.set])
     paths = _photographs(options)

@@ -28,7 +28,7 @@ import numpy as np
 from data_prep.common.assets import ASSETS, fetch
 from data_prep.common.digests import content_key, sha256_of
 from data_prep.common.errors import InputError, run_program
-from data_prep.common.files import copy_file, refuse_file
+from data_prep.common.files import copy_file, require_folder
 from data_prep.common.images import read_photo, refuse_overwriting, write_image
 from data_prep.common.landmarks import detect_landmarks
 from data_prep.common.options import count, integer_from
@@ -315,7 +315,7 @@ def main(argv: list[str] | None = None) -> int:
     source, out = options.source, options.out
     if not source.is_dir():
         raise InputError(f"{source} is no folder; give the folder of the collection.")
-    refuse_file(out)
+    require_folder(out)
     if out.resolve() == source.resolve():
         raise InputError(f"--out {out} is the collection itself; name another folder.")
     folders = {

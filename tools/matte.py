@@ -14,11 +14,11 @@ NAME_cutout.png (the person on a transparent ground, free of the old
 background's color) and NAME_sheet.png (photo, cut-out and matte side by side).
 16-bit photos give 16-bit files; color profile and metadata are kept.
 
-For many photos, the output folder remembers (in .matte.jsonl) what was asked of each:
-run again, what is there and unchanged is skipped.
+The output folder remembers (in .matte.jsonl) what was asked of each photo: of many photos,
+what is there and unchanged is skipped.  A file that somebody changed or made is never lost.
 
-Exit status: 0, 1 after a failure, 2 after a wrong option, 3 if nobody is in the
-one photo.
+Exit status: 0, 1 after a failure, 2 if the options are wrong or contradict each other,
+3 if nobody is in the one photo.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ if not __package__:
 
 import argparse
 import dataclasses
+import itertools
 import json
 import sys
 from collections import Counter
@@ -36,16 +37,21 @@ from pathlib import Path
 
 from caffe_layers import __version__
 from data_prep.common.errors import InputError, run_program, tell
+from data_prep.common.files import require_folder
+from data_prep.common.options import count
 from tools.matting.device import VARIABLE, add_gpu_option, choose_gpu
 from tools.matting.models import DEFAULT_MODEL, MODELS, affinity_weight
 from tools.matting.segmenter_settings import SegmenterSettings
+from tools.outputs import journal
 from tools.outputs.batch import (
     DONE,
     FAILED,
     NOBODY,
+    ON_BACKGROUND,
     PIPE,
     SKIPPED,
     SUFFIXES,
+    OutputWriter,
     Result,
     content_of,
     default_workers,
@@ -56,18 +62,27 @@ from tools.outputs.batch import (
     plan,
     process,
     run_jobs,
+    with_keys,
     write_files,
 )
 from tools.outputs.effects import EFFECTS
-from tools.outputs.rendering import BLUR, OUTPUTS, LoadedRequest, Request, read_background
+from tools.outputs.rendering import (
+    BLUR,
+    OUTPUTS,
+    Job,
+    LoadedRequest,
+    Request,
+    is_image_file,
+    read_background,
+)
 
 DEFAULT_OUTPUTS = ("alpha", "cutout", "sheet")
 NOBODY_STATUS = 3
 EFFECTS_SHEET, ALL_EFFECTS = "sheet", "all"
 
 
-def parse(argv: list[str] | None) -> argparse.Namespace:
-    """Options of the command line."""
+def build_parser() -> argparse.ArgumentParser:
+    """Parser of the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -83,7 +98,9 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         help=f"a folder (out), a file ({', '.join(SUFFIXES.values())}) for one output of one "
         f"photo, or {PIPE} for standard output",
     )
-    parser.add_argument("--model", choices=MODELS, default=DEFAULT_MODEL)
+    parser.add_argument(
+        "--model", choices=MODELS, help=f"net that finds the person ({DEFAULT_MODEL})"
+    )
     parser.add_argument(
         "--trimap",
         type=Path,
@@ -141,36 +158,98 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         choices=SUFFIXES,
         help="png (default), webp, tiff (16 bits), or jpg for what is not transparent",
     )
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="matte again what was done before, and replace files that somebody changed",
+    )
     folders = parser.add_argument_group("folders")
     where = folders.add_mutually_exclusive_group()
-    where.add_argument("--workers", type=int, help="processes (one a core and 4 GiB)")
+    where.add_argument("--workers", type=count, help="processes (one a core and 4 GiB)")
     where.add_argument(
         "--cluster",
         metavar="ADDRESS",
         help="of a Dask scheduler, such as tcp://host:8786, whose workers do the work instead",
     )
-    folders.add_argument(
-        "--overwrite", action="store_true", help="matte again what was done before"
-    )
     add_gpu_option(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON line a photo")
     parser.add_argument("--version", action="version", version=__version__)
-    options = parser.parse_intermixed_args(argv)
-    given = [
-        f"--{name}" for name in ("trimap", "mask", "alpha", "segmenter") if getattr(options, name)
+    return parser
+
+
+def parse(argv: Sequence[str] | None) -> tuple[argparse.Namespace, Target, Request]:
+    """Options of the command line, where the pictures go, and what is asked of every photo.
+
+    Ends the program with status 2 if they are wrong.
+
+    Raises
+    ------
+    InputError
+        If the segmenter or its settings cannot be read.
+    """
+    parser = build_parser()
+    options = parser.parse_intermixed_args(
+        _without_separator(sys.argv[1:] if argv is None else argv)
+    )
+    try:
+        target = Target.of(options)
+        check(options, target)
+        request = request_of(options, target)
+    except InputError as error:
+        parser.error(str(error))
+    if options.segmenter:
+        settings = SegmenterSettings.read(options.segmenter, options.segmenter_settings)
+        request = dataclasses.replace(request, segmenter=settings)
+    return options, target, request
+
+
+def _without_separator(arguments: Sequence[str]) -> list[str]:
+    """The same without ``--``, which argparse does not know among options and photos.
+
+    Photos behind it whose names begin with a dash get a folder before them.
+    """
+    options = list(itertools.takewhile(lambda argument: argument != "--", arguments))
+    photos = arguments[len(options) + 1 :]
+    return options + [
+        f"./{photo}" if photo.startswith("-") and photo != PIPE else photo for photo in photos
     ]
+
+
+def is_one_photo(options: argparse.Namespace) -> bool:
+    """Whether one photo is named, not a folder or several."""
+    return len(options.photos) == 1 and not Path(options.photos[0]).is_dir()
+
+
+def check(options: argparse.Namespace, target: Target) -> None:
+    """Refuse options that contradict each other or would do nothing.
+
+    Raises
+    ------
+    InputError
+    """
+    ways = ("model", "trimap", "mask", "alpha", "segmenter")
+    given = [f"--{name}" for name in ways if getattr(options, name)]
     if len(given) > 1:
-        parser.error(f"{' and '.join(given)} exclude each other")
+        raise InputError(f"{' and '.join(given)} exclude each other.")
     if options.segmenter_settings and not options.segmenter:
-        parser.error("--segmenter-settings takes --segmenter")
+        raise InputError("--segmenter-settings needs --segmenter.")
+    if options.alpha and options.mu:
+        raise InputError("--nonlocal is of the solve, which --alpha leaves out; drop one of them.")
+    if options.match_colors and options.background in (None, BLUR):
+        raise InputError("--match-colors needs --background with a color or an image.")
     if options.cluster and options.gpu is not None:
-        parser.error(
+        raise InputError(
             "--gpu is of this machine; start the workers of --cluster with "
-            f"{VARIABLE}={options.gpu} instead"
+            f"{VARIABLE}={options.gpu} instead."
         )
-    if "composite" in (options.output or ()) and options.background is None:
-        parser.error("--output composite takes --background")
-    return options
+    if options.cluster and is_one_photo(options):
+        raise InputError("--cluster is for folders and several photos; leave it out for one.")
+    if target.single and not is_one_photo(options):
+        several = len(options.photos) > 1
+        what = "There are several photos" if several else f"{options.photos[0]} is a folder"
+        raise InputError(f"{what}, so -o has to name a folder too, not {target}.")
+    if target.path is None and options.json:
+        raise InputError("--json and the picture both want standard output; give -o a name.")
 
 
 def _list_of(choices: tuple[str, ...]):
@@ -259,17 +338,22 @@ class Target:
         """Whether there is room for one output only."""
         return self.path is None or self.suffix is not None
 
+    @property
+    def folder(self) -> Path | None:
+        """The folder, that of the file, or None."""
+        return self.path.parent if self.path and self.suffix else self.path
+
     def __str__(self) -> str:
         return "standard output" if self.path is None else str(self.path)
 
 
 def request_of(options: argparse.Namespace, target: Target) -> Request:
-    """What the options ask of every photo.
+    """What the options ask of every photo; a segmenter is not read yet.
 
     Raises
     ------
     InputError
-        If they contradict each other.
+        If they contradict each other, or the background is neither a file nor a color.
     """
     suffix = SUFFIXES[options.format or "png"]
     if target.suffix:
@@ -283,38 +367,42 @@ def request_of(options: argparse.Namespace, target: Target) -> Request:
         )
     if suffix == ".jpg" and "cutout" in kinds:
         raise InputError("JPEG holds no transparency; choose png, webp or tiff for cut-outs.")
+    if "composite" in kinds and options.background is None:
+        raise InputError("--output composite needs --background.")
+    if options.background is not None and not set(kinds).intersection(ON_BACKGROUND):
+        raise InputError(
+            "--background is of the composite and the sheet of effects; add composite to --output."
+        )
+    if not is_image_file(options.background):
+        read_background(options.background)
     return Request(
         kinds=kinds,
         suffix=suffix,
-        model=options.model,
+        model=options.model or DEFAULT_MODEL,
         mu=options.mu,
         background=options.background,
         match_colors=options.match_colors,
         trimap=options.trimap,
         mask=options.mask,
         alpha=options.alpha,
-        segmenter=options.segmenter
-        and SegmenterSettings.read(options.segmenter, options.segmenter_settings),
     )
 
 
 def main(argv: list[str] | None = None) -> int:
     """Matte what the command line names; returns the exit status."""
-    options = parse(argv)
+    options, target, request = parse(argv)
     choose_gpu(options.gpu)
-    target = Target.of(options)
-    request = request_of(options, target)
-    if len(options.photos) == 1 and not Path(options.photos[0]).is_dir():
-        return matte_photo(options.photos[0], target, request, options.json)
+    if target.folder is not None:
+        require_folder(target.folder)
+    if is_one_photo(options):
+        return matte_photo(options.photos[0], target, request, options)
     return matte_many(options.photos, target, request, options)
 
 
-def matte_photo(photo: str, target: Target, request: Request, as_json: bool) -> int:
+def matte_photo(photo: str, target: Target, request: Request, options: argparse.Namespace) -> int:
     """Matte one photo, from a file or a pipe; returns the exit status."""
     name = name_in_folder(photo).with_suffix("")
     if target.path is None:
-        if as_json:
-            raise InputError("--json and the picture both want standard output; give -o a name.")
         if sys.stdout.isatty():
             raise InputError("A terminal shows no pictures; send standard output to a file.")
         files = {}
@@ -324,21 +412,32 @@ def matte_photo(photo: str, target: Target, request: Request, as_json: bool) -> 
         files = files_of(target.path / name, request)
     source = content_of(photo) if photo == PIPE else Path(photo)
     (job,) = jobs_of([(name_of(photo), source)], [name], [files], request)
-    write = write_files(job) if files else _write_to_pipe
+    write = _writer(job, target, request, options.overwrite) if files else _write_to_pipe
     try:
         result = process(job, LoadedRequest(request), request, write)
     except (InputError, OSError) as error:
-        if as_json:
+        if options.json:
             print(_json_of(Result(job.name, FAILED, str(error))))
         raise
     _report(result)
-    if as_json:
+    if options.json:
         print(_json_of(result))
     if result.status == NOBODY:
         return NOBODY_STATUS
-    if files and not as_json:
-        print(_done_sentence(result, request))
+    if files and not options.json:
+        print(_done_sentence(result))
     return 0
+
+
+def _writer(job: Job, target: Target, request: Request, overwrite: bool) -> OutputWriter:
+    """What writes the files of one photo; a folder remembers them, a file's does not."""
+    folder = target.folder
+    entries = journal.read_entries(folder)
+    keep = [] if overwrite else job.foreign_files(entries, folder)
+    if target.suffix:
+        return write_files(job, None, keep)
+    (job,) = with_keys([job], request)
+    return write_files(job, folder, keep)
 
 
 def _json_of(result: Result) -> str:
@@ -358,14 +457,11 @@ def _write_to_pipe(_kind: str, content: bytes) -> None:
     sys.stdout.buffer.flush()
 
 
-def _done_sentence(result: Result, request: Request) -> str:
+def _done_sentence(result: Result) -> str:
     """One sentence on a photo that is done."""
-    note = ""
-    if request.guidance is None and result.faces == 0:
-        note = " (no face found: the size of the head is a guess)"
     return (
         f"{result.photo}, {result.width}x{result.height}, {result.seconds:.1f} s: "
-        f"wrote {', '.join(result.files.values())}{note}"
+        f"wrote {', '.join(result.files.values())}"
     )
 
 
@@ -375,9 +471,6 @@ def matte_many(
     """Matte photos and all photos of folders; what fails is listed at the end."""
     from tqdm import tqdm
 
-    if target.single:
-        what = f"{places[0]} is a folder" if len(places) == 1 else "There are several photos"
-        raise InputError(f"{what}, so -o has to name a folder too, not {target}.")
     planned = plan(places, target.path, request)
     for sentence in planned.remarks:
         tell(sentence)
@@ -395,8 +488,9 @@ def matte_many(
         _report(result)
     counts = Counter(result.status for result in results)
     if not options.json:
+        photos = "1 photo" if len(results) == 1 else f"{len(results)} photos"
         print(
-            f"{len(results)} photos: {counts[DONE]} done into {target}, {counts[SKIPPED]} there "
+            f"{photos}: {counts[DONE]} done into {target}, {counts[SKIPPED]} there "
             f"already, {counts[NOBODY]} without a person, {counts[FAILED]} failed"
         )
     return 1 if counts[FAILED] else 0

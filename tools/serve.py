@@ -111,7 +111,7 @@ def main(argv: list[str] | None = None) -> int:
     if options.segmenter:
         model = SegmenterSettings.read(options.segmenter, options.segmenter_settings)
     elif options.segmenter_settings:
-        parser.error("--segmenter-settings takes --segmenter")
+        parser.error("--segmenter-settings needs --segmenter")
     choose_gpu(options.gpu)  # for the workers, which inherit it
     limits = Limits(
         options.megabytes,

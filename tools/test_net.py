@@ -193,7 +193,7 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--dataset", type=Path, default=DATASET, help=f"default: {shown(DATASET)}")
+    parser.add_argument("--dataset", type=Path, help=f"default: {shown(DATASET)}")
     parser.add_argument(
         "--list",
         type=Path,
@@ -246,12 +246,14 @@ def main(argv: list[str] | None = None) -> int:
     )
     add_gpu_option(parser)
     options = parser.parse_args(argv)
-    if options.folder and options.list:
-        parser.error("--folder takes no --list: all its photos are tested")
+    for name in ("dataset", "list"):
+        if options.folder and getattr(options, name):
+            parser.error(f"give not both of --folder and --{name}")
+    options.dataset = options.dataset or DATASET
     if options.mattes and options.segmenter:
         parser.error("give one of --mattes and --segmenter")
     if options.segmenter_settings and not options.segmenter:
-        parser.error("--segmenter-settings takes --segmenter")
+        parser.error("--segmenter-settings needs --segmenter")
     choose_gpu(options.gpu)  # for the workers, which inherit it
     measure(options)
     return 0

@@ -51,7 +51,7 @@ from data_prep.caffe_data.survey import Survey, SurveyCache, survey_portraits
 from data_prep.common.assets import fetch
 from data_prep.common.digests import sha256_of
 from data_prep.common.errors import InputError
-from data_prep.common.files import atomic_write, refuse_file, remove_leftovers
+from data_prep.common.files import atomic_write, remove_leftovers, require_folder
 from data_prep.common.images import read_photo, write_image
 from data_prep.common.parallel import OrderedMap, open_workers
 from data_prep.datasets.dataset import FRAME, Dataset, DatasetError
@@ -192,7 +192,7 @@ def prepare(
         If the dataset has problems, no training portrait shows a face, the disk
         is too small, or something cannot be written.
     """
-    refuse_file(out)
+    require_folder(out)
     if scheduler is not None:  # its workers may run in another folder
         dataset_folder = dataset_folder.absolute()
     dataset = Dataset.open(dataset_folder, seed)

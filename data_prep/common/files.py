@@ -111,15 +111,18 @@ def copy_file(source: Path, target: Path) -> None:
         shutil.copyfile(source, scratch)
 
 
-def refuse_file(out: Path) -> None:
-    """Refuse a folder to write, given with --out, where there is a file.
+def require_folder(folder: Path) -> None:
+    """Refuse a folder that cannot be made or written into, before hours of work.
 
     Raises
     ------
     InputError
     """
-    if out.exists() and not out.is_dir():
-        raise InputError(f"--out {out} is a file; name a folder.")
+    there = next(path for path in (folder, *folder.parents) if os.path.exists(path))
+    if not there.is_dir():
+        raise InputError(f"{there} is a file, not a folder; choose another place.")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise InputError(f"{there} is a folder that may not be written into; choose another one.")
 
 
 def require_file(path: Path, name: Path | str | None = None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import struct
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,6 +17,8 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from data_prep.common.errors import InputError, TooLargeError
 from data_prep.common.files import atomic_write, require_file
+
+logger = logging.getLogger(__name__)
 
 SMALLEST_SIDE = 3  # one 3x3 window of the matting Laplacian
 LARGEST_IMAGE = 178_000_000  # pixels
@@ -167,6 +170,8 @@ def open_image(
                     raise InputError(
                         f"{name} is an animation; save one of its frames as PNG and give that."
                     )
+                if isinstance(image, TiffImageFile) and image.is_animated:
+                    logger.warning("%s has several pages; the first one is read.", name)
                 if _has_deep_planes(image):
                     raise InputError(
                         f"{name} stores its 16-bit colors in separate planes; "

@@ -9,6 +9,7 @@ the files it names are still what they were.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -67,9 +68,14 @@ class Journal:
             scratch.write_text("".join(f"{json.dumps(record)}\n" for record in records))
 
     def append(self, record: dict) -> None:
-        """Add one record; it is in the file when this returns."""
-        with open(self._path, "a", encoding="utf-8") as stream:
-            stream.write(f"{json.dumps(record)}\n")
+        """Add one record; it is in the file when this returns.
+
+        It begins a line of its own, also behind half a line.
+        """
+        with open(self._path, "a+b") as stream:
+            stream.seek(max(0, stream.seek(0, os.SEEK_END) - 1))
+            begin = "" if stream.read(1) in (b"", b"\n") else "\n"
+            stream.write(f"{begin}{json.dumps(record)}\n".encode())
 
     def close(self) -> None:
         """The run has ended and its result is written elsewhere."""

@@ -32,7 +32,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from data_prep.common.errors import InputError, run_program
-from data_prep.common.files import refuse_file
+from data_prep.common.files import require_folder
 from data_prep.common.options import count, integer_from, positive
 from data_prep.common.parallel import available_workers
 from data_prep.datasets.dataset import FRAME
@@ -120,7 +120,7 @@ def _settings(options: argparse.Namespace) -> Settings:
     """Settings of the options, checked."""
     if not 0.05 <= options.scale <= 4:
         raise InputError(f"--scale {options.scale} is out of range; give 0.05 to 4.")
-    refuse_file(options.out)
+    require_folder(options.out)
     quality = Quality(scale=options.scale)
     if options.samples is not None:
         quality = replace(quality, color_samples=options.samples)

@@ -266,7 +266,7 @@ def test_a_set_without_foregrounds_is_refused(folders, tmp_path):
 
 def test_a_file_for_a_folder_is_refused(folders, tmp_path):
     (tmp_path / "out").write_text("mine")
-    with pytest.raises(InputError, match="out is a file; name a folder"):
+    with pytest.raises(InputError, match="out is a file, not a folder"):
         main(arguments(folders, tmp_path / "out"))
 
 

@@ -389,6 +389,19 @@ def test_animation_and_small_photos_are_refused(photo):
         read_picture(encoded(".png", photo[:63]))
 
 
+def test_further_pages_of_a_tiff_are_said(photo):
+    pages = [Image.fromarray(np.uint8(photo >> 8) ^ flip) for flip in (0, 255)]
+    first, all_pages = io.BytesIO(), io.BytesIO()
+    pages[0].save(first, "TIFF")
+    pages[0].save(all_pages, "TIFF", save_all=True, append_images=pages[1:])
+    with collected_warnings() as told:
+        one = read_picture(first.getvalue(), "one.tif")
+        assert told == []
+        many = read_picture(all_pages.getvalue(), "many.tif")
+    assert told == ["many.tif has several pages; the first one is read."]
+    np.testing.assert_array_equal(one.bgr, many.bgr)
+
+
 def test_files_too_large_to_read_are_refused(tmp_path):
     path = tmp_path / "sparse.jpg"
     with open(path, "wb") as stream:

@@ -6,6 +6,7 @@ import functools
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -23,8 +24,9 @@ from data_prep.common.pictures import encode_picture, read_picture
 from tools import matte
 from tools.matting import session
 from tools.outputs import batch as matte_jobs
-from tools.outputs import sheets
+from tools.outputs import journal, sheets
 from tools.outputs.effects import EFFECTS
+from tools.outputs.rendering import LoadedRequest, Request
 
 PROGRAM = Path(matte.__file__)
 ARTIST = 0x013B
@@ -108,7 +110,7 @@ def test_cutout_and_sheet(results):
     assert picture.shape == (512, 3 * 512 + 2 * sheets.GAP, 3)
     np.testing.assert_array_equal(picture[:, :512], photo)
     np.testing.assert_array_equal(picture[:, -512:, 0], alpha)
-    assert not list(folder.glob(".*"))  # no scratch files
+    assert [path.name for path in folder.glob(".*")] == [journal.NAME]  # no scratch files
 
 
 def test_cutout_is_free_of_the_old_background():
@@ -146,9 +148,14 @@ def test_no_face_is_said(tmp_path, capsys):
     face[:] = np.median(face, axis=(0, 1))  # of the color of skin
     path = tmp_path / "small.png"
     cv2.imwrite(str(path), cv2.resize(photo, (160, 160), interpolation=cv2.INTER_AREA))
-    assert matte.main([str(path), "-o", str(tmp_path)]) == 0
-    assert "no face found" in capsys.readouterr().out
-    assert (tmp_path / "small_alpha.png").exists()
+    out = tmp_path / "out"
+    assert matte.main([str(path), "-o", str(out)]) == 0
+    sentence = f"{path}: no face was found, so the size of the head is a guess."
+    assert sentence in capsys.readouterr().err
+    assert (out / "small_alpha.png").exists()
+    many = [str(tmp_path), "-o", str(out), "--json", "--overwrite", "--workers", "1"]
+    assert matte.main(many) == 0
+    assert json.loads(capsys.readouterr().out)["warnings"] == [sentence]
 
 
 def test_nobody_in_the_photo_is_exit_status_3(tmp_path):
@@ -177,7 +184,7 @@ def test_all_outputs_in_all_formats(small, tmp_path):
             ]
         )
         assert status == 0
-        found = {path.name for path in out.iterdir()}
+        found = {path.name for path in out.glob("[!.]*")}
         assert found == {
             f"small_alpha.{suffix}",
             f"small_cutout.{suffix}",
@@ -246,7 +253,7 @@ def test_composite_over_image_color_and_blur(small, tmp_path):
 def test_effects_each_and_on_one_sheet(small, tmp_path):
     arguments = [str(small), "-o", str(tmp_path), "--effects"]
     assert matte.main([*arguments, "sheet,oil-person"]) == 0
-    assert {path.name for path in tmp_path.iterdir()} == {
+    assert {path.name for path in tmp_path.glob("[!.]*")} == {
         "small_effects.png",
         "small_oil-person.png",
     }
@@ -271,18 +278,54 @@ def test_effects_each_and_on_one_sheet(small, tmp_path):
         ),
         (["-o", "a.png", "--format", "webp"], "contradict each other"),
         (["-o", "-", "--json"], "both want standard output"),
-        (["--trimap", "lost.png"], "lost.png does not exist"),
         (["-o", "cut.bmp"], r"cut.bmp is no picture .* let it end in .png, .webp, .tif, .jpg, or"),
         (["-o", "new/cut.heic"], "cut.heic is no picture"),
         (["-o", "cut.pgn"], "cut.pgn is no picture"),
         (["again.jpg", "-o", "a.png"], "There are several photos, so -o has to name a folder too"),
+        (["--output", "composite"], "--output composite needs --background"),
+        (["--background", "red", "--output", "cutout"], "add composite to --output"),
+        (["--match-colors"], "--match-colors needs --background"),
+        (["--match-colors", "--background", "blur"], "with a color or an image"),
+        (["--trimap", "a", "--mask", "b"], "--trimap and --mask exclude each other"),
+        (["--mask", "a", "--model", "selfie"], "--model and --mask exclude each other"),
+        (["--alpha", "a", "--nonlocal", "1e-3"], "--nonlocal is of the solve"),
+        (["--segmenter-settings", "{}"], "--segmenter-settings needs --segmenter"),
+        (["--cluster", "tcp://127.0.0.1:9"], "--cluster is for folders and several photos"),
+        (["--workers", "0"], "too few; give 1 or more"),
+        (["--workers", "-1"], "too few; give 1 or more"),
     ],
 )
-def test_options_that_cannot_work(small, tmp_path, monkeypatch, arguments, sentence):
+def test_options_that_cannot_work(small, tmp_path, monkeypatch, capsys, arguments, sentence):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError, match=sentence):
+    with pytest.raises(SystemExit, match="2"):
         matte.main([str(small), *arguments])
+    assert re.search(sentence, capsys.readouterr().err)
     assert not list(tmp_path.iterdir())
+
+
+def test_file_that_an_option_names_and_is_not_there_is_a_failure(small, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="lost.png does not exist"):
+        matte.main([str(small), "--trimap", "lost.png"])
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "photos"),
+    [
+        (["--", "-dash.jpg"], ["-dash.jpg"]),
+        (
+            ["a.jpg", "--json", "b.jpg", "--", "--json", "c.jpg"],
+            ["a.jpg", "b.jpg", "--json", "c.jpg"],
+        ),
+        (["-o", "out", "--", "-"], ["-"]),
+    ],
+)
+def test_what_follows_two_dashes_is_a_photo(arguments, photos):
+    options, _, _ = matte.parse(arguments)
+    assert [matte.name_in_folder(photo) for photo in options.photos] == [
+        Path("stdin" if photo == "-" else photo) for photo in photos
+    ]
 
 
 @pytest.mark.parametrize(
@@ -290,8 +333,6 @@ def test_options_that_cannot_work(small, tmp_path, monkeypatch, arguments, sente
     [
         ["--effects", "glitter"],
         ["--output", "alpha,"],
-        ["--output", "composite"],
-        ["--trimap", "a", "--mask", "b"],
         ["--format", "gif"],
         ["--nonlocal", "-1"],
         ["--nonlocal", "nan"],
@@ -515,9 +556,29 @@ def test_folder_of_trimaps(folder, trimap, tmp_path):
     assert alpha[100, 190] == 0 and alpha[150, 80] == 255
 
 
+@pytest.mark.parametrize("option", ["--trimap", "--mask", "--alpha"])
+def test_one_file_for_several_photos_is_refused(folder, trimap, tmp_path, option):
+    arguments = [str(folder), option, str(trimap), "-o", str(tmp_path / "out")]
+    with pytest.raises(InputError, match=r"small.png is one (trimap|mask|matte) for 5 photos"):
+        matte.main(arguments)
+    assert not (tmp_path / "out").exists()
+
+
+def test_mask_that_may_be_of_any_of_three_photos_is_of_none(small, tmp_path):
+    photos, masks = tmp_path / "photos", tmp_path / "masks"
+    for name in ("photos/p.jpg", "photos/p.png", "photos/sub/p.jpg", "masks/p.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(small.read_bytes())
+    jobs = matte_jobs.plan([str(photos)], tmp_path / "out", Request(("alpha",), mask=masks)).jobs
+    assert len(jobs) == 3 and all("holds no mask for" in job.problem for job in jobs)
+
+
 def test_several_photos_and_folders_on_one_line(folder, small, trimap, tmp_path, capsys):
-    out = tmp_path / "out"
-    given = ["--trimap", str(trimap), "--output", "alpha", "--workers", "1"]
+    out, trimaps = tmp_path / "out", tmp_path / "trimaps"
+    trimaps.mkdir()
+    for name in ("small", "b", "lost"):
+        (trimaps / f"{name}.png").write_bytes(trimap.read_bytes())
+    given = ["--trimap", str(trimaps), "--output", "alpha", "--workers", "1"]
     places = [str(small), str(folder / "more"), str(tmp_path / "lost.jpg")]
     assert matte.main([places[0], "-o", str(out), *places[1:], str(small), *given]) == 1
     told = capsys.readouterr()
@@ -562,8 +623,6 @@ def test_changed_requests_are_done_again_and_others_are_not(folder, trimap, tmp_
     def corner() -> list[int]:
         return cv2.imread(str(file))[2, 197].tolist()
 
-    out.mkdir()
-    file.write_bytes(b"of a version that remembered nothing")
     red = state_after("--background", "red")
     assert red[0] == "done" and corner() == [0, 0, 255]
     assert state_after("--background", "red") == ("skipped", red[1])
@@ -582,19 +641,118 @@ def test_changed_requests_are_done_again_and_others_are_not(folder, trimap, tmp_
     gray[80:120, 60:120] = 0
     cv2.imwrite(str(mine), gray)
     assert state_after("--background", str(beach), "--match-colors")[0] == "done"
-    file.write_bytes(b"edited")
-    assert state_after("--background", str(beach), "--match-colors")[0] == "done"
+
+
+def test_files_that_somebody_changed_or_made_are_kept(folder, trimap, tmp_path, capsys):
+    photos, out = folder / "more", tmp_path / "out"
+    (photos / "c.png").write_bytes((folder / "a.png").read_bytes())
+    trimaps = tmp_path / "trimaps"
+    trimaps.mkdir()
+    for name in ("b", "c"):
+        (trimaps / f"{name}.png").write_bytes(trimap.read_bytes())
+    retouched, made = out / "b_alpha.png", out / "c_alpha.png"
+    arguments = [str(photos), "--trimap", str(trimaps), "-o", str(out), "--workers", "1", "--json"]
+    arguments += ["--output", "alpha"]
+
+    def statuses(*options: str) -> list[str]:
+        assert matte.main([*arguments, *options]) == 0
+        lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        assert all((str(out) in line["message"]) == (line["status"] == "skipped") for line in lines)
+        return [line["status"] for line in lines]
+
+    out.mkdir()
+    made.write_bytes(b"made by hand")
+    assert statuses() == ["done", "skipped"]
+    own = retouched.read_bytes()
+    retouched.write_bytes(b"retouched")
+    assert statuses() == statuses("--nonlocal", "1e-3") == ["skipped", "skipped"]
+    assert (retouched.read_bytes(), made.read_bytes()) == (b"retouched", b"made by hand")
+    assert statuses("--overwrite") == ["done", "done"]
+    assert retouched.read_bytes() == own
+    assert statuses("--nonlocal", "1e-3") == ["done", "done"]
+    retouched.write_bytes(own)  # what was written once is nobody's work
+    assert statuses("--nonlocal", "3e-4") == ["done", "done"]
+
+
+def test_files_of_a_run_that_was_stopped_within_a_photo_are_its_own(small, trimap, tmp_path):
+    def stopped(kind: str, content: bytes, /) -> None:
+        if kind == "cutout":
+            raise KeyboardInterrupt
+        write(kind, content)
+
+    request, out = Request(("alpha", "cutout"), trimap=trimap), tmp_path / "out"
+    (job,) = matte_jobs.plan([str(small)], out, request).jobs
+    write = matte_jobs.write_files(job, out)
+    with pytest.raises(KeyboardInterrupt):
+        matte_jobs.process(job, LoadedRequest(request), request, stopped)
+    assert [path.name for path in out.glob("[!.]*")] == ["small_alpha.png"]
+    (result,) = matte_jobs.run_jobs([job], request, out, workers=1, overwrite=False)
+    assert result.status == "done"
+
+
+@pytest.mark.parametrize("name", ["small_alpha.png", "keep.png"])
+def test_file_that_one_photo_would_replace_is_moved_aside(small, trimap, tmp_path, capsys, name):
+    """Unless it is the program's own, which a folder remembers, or --overwrite is given."""
+    file = tmp_path / "out" / name
+    arguments = [str(small), "--trimap", str(trimap), "--output", "alpha", "--json", "-o"]
+    arguments += [str(file if name == "keep.png" else file.parent)]
+
+    def warned(*options: str) -> list[str]:
+        assert matte.main([*arguments, *options]) == 0
+        return json.loads(capsys.readouterr().out)["warnings"]
+
+    def there() -> set[str]:
+        return {path.name for path in file.parent.glob("[!.]*")}
+
+    assert warned() == warned() == []
+    file.write_bytes(b"retouched")
+    (sentence,) = warned()
+    aside = file.with_stem(f"{file.stem}.stale-1")
+    assert str(aside) in sentence and aside.read_bytes() == b"retouched"
+    file.write_bytes(b"retouched again")
+    assert warned("--overwrite") == [] and there() == {file.name, aside.name}
+    assert bool(warned("--nonlocal", "1e-3")) == (name == "keep.png")
+
+
+def test_place_of_outputs_is_checked_before_anything_is_matted(folder, small, tmp_path):
+    file = tmp_path / "file"
+    file.write_bytes(b"")
+    for photo, out in (
+        (folder, file),
+        (small, file),
+        (folder, file / "out"),
+        (small, file / "a.png"),
+    ):
+        with pytest.raises(InputError, match="file is a file, not a folder; choose another place"):
+            matte.main([str(photo), "-o", str(out)])
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write into every folder")
+def test_folder_that_may_not_be_written_into_is_said_at_once(folder, tmp_path):
+    closed = tmp_path / "closed"
+    closed.mkdir()
+    closed.chmod(0o500)
+    with pytest.raises(InputError, match="closed is a folder that may not be written into"):
+        matte.main([str(folder), "-o", str(closed / "out")])
 
 
 def test_killed_run_goes_on_with_what_it_did_not_remember(folder, trimap, tmp_path, capsys):
-    out = tmp_path / "out"
-    arguments = [str(folder), "--trimap", str(trimap), "-o", str(out), "--output", "alpha"]
+    out, trimaps = tmp_path / "out", tmp_path / "trimaps"
+    (trimaps / "more").mkdir(parents=True)
+    for name in ("a_jpg", "a_png", "bad", "empty", "more/b"):
+        (trimaps / f"{name}.png").write_bytes(trimap.read_bytes())
+    arguments = [str(folder), "--trimap", str(trimaps), "-o", str(out), "--output", "alpha"]
     assert matte.main([*arguments, "--workers", "1"]) == 1  # the bad file
     whole = (out / ".matte.jsonl").read_text().splitlines(keepends=True)
     (out / ".matte.jsonl").write_text("".join(whole[:1]) + whole[1][:30])
+    for line in whole[1:]:
+        (file,) = json.loads(line)["files"]
+        (out / file).unlink()
     capsys.readouterr()
     assert matte.main([*arguments, "--workers", "1"]) == 1
     assert f"{len(whole) - 1} done into {out}, 1 there already" in capsys.readouterr().out
+    assert matte.main([*arguments, "--workers", "1"]) == 1
+    assert f"0 done into {out}, {len(whole)} there already" in capsys.readouterr().out
 
 
 def test_outputs_of_another_run_are_passed_over_and_said(folder, trimap, tmp_path, capsys):
@@ -609,12 +767,18 @@ def test_outputs_of_another_run_are_passed_over_and_said(folder, trimap, tmp_pat
 
 @pytest.mark.parametrize(
     ("out", "sentence"),
-    [("photos", "holds the photos"), ("a.png", "is a folder"), ("-", "is a folder")],
+    [("a.png", "is a folder, so -o has to name a folder too"), ("-", "is a folder")],
 )
-def test_folders_that_cannot_work(folder, tmp_path, monkeypatch, out, sentence):
+def test_folders_need_a_folder(folder, tmp_path, monkeypatch, capsys, out, sentence):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError, match=sentence):
+    with pytest.raises(SystemExit, match="2"):
         matte.main(["photos", "-o", out])
+    assert sentence in capsys.readouterr().err
+
+
+def test_folder_of_the_photos_is_not_that_of_the_outputs(folder):
+    with pytest.raises(InputError, match="holds the photos"):
+        matte.main([str(folder), "-o", str(folder)])
 
 
 def test_folder_without_photos(tmp_path):

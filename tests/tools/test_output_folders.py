@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from pathlib import Path
 
 import pytest
 
+from data_prep.common.digests import content_key, sha256_of
 from data_prep.common.errors import InputError
+from tools.matting.models import MATTES_VERSION, MODELS
 from tools.outputs import journal
+from tools.outputs.batch import OUTPUTS_VERSION, _model_files, request_keys
 from tools.outputs.folders import Companions, Tree, list_photos, unique_targets
+from tools.outputs.rendering import Request
 
 KINDS = ("alpha", "cutout", "oil-person")
 JPEG = b"\xff\xd8\xff\xe0"
@@ -19,6 +24,10 @@ def touch(folder: Path, *names: str, content: bytes = b"") -> None:
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(content)
+
+
+def remember(out: Path, photo: Path, file: Path, key: str) -> None:
+    journal.add_entry(out, journal.state_of(photo), file, key, journal.state_of(file))
 
 
 def names(paths: list[Path], folder: Path) -> list[str]:
@@ -105,7 +114,7 @@ def test_outputs_that_a_journal_names_are_no_photos_wherever_their_photo_is(tmp_
     out = tmp_path / "out"
     touch(tmp_path, "photo.jpg", "out/x_cutout.png", "out/sub/y_2_alpha.png", "out/mine.png")
     for name in ("x_cutout.png", "sub/y_2_alpha.png"):
-        journal.add_entry(out, journal.state_of(tmp_path / "photo.jpg"), {out / name: "key"})
+        remember(out, tmp_path / "photo.jpg", out / name, "key")
     listing = list_photos(tmp_path, None, KINDS)
     assert names(listing.photos, tmp_path) == ["out/mine.png", "photo.jpg"]
     assert list_photos(out / "sub", None, KINDS).photos == []  # the journal lies above
@@ -178,6 +187,16 @@ def test_trimaps_in_one_folder_are_found_where_no_other_photo_is_called_so(tmp_p
     assert found(tmp_path, ["folder/x/a", "y/a"]) == ["x/a.png", None]
 
 
+def test_trimap_of_two_photos_that_differ_in_their_suffix_is_not_that_of_a_third(tmp_path):
+    touch(tmp_path, "p.png")
+    targets = [Path("p_jpg"), Path("p_png"), Path("sub/p")]
+    companions = Companions(tmp_path, "mask", targets, ["p", "p", "p"])
+    assert [companions.candidates(target) for target in targets] == [[], [], []]
+    touch(tmp_path, "sub/p.png")
+    companions = Companions(tmp_path, "mask", targets, ["p", "p", "p"])
+    assert companions.candidates(Path("sub/p")) == [tmp_path / "sub/p.png"]
+
+
 def test_outputs_can_be_given_back_also_those_named_by_suffix(tmp_path):
     touch(tmp_path, "a_jpg_trimap.png", "a_png_trimap.png", "a_jpg_alpha.png", "a.png")
     targets = [target.as_posix() for target in unique_targets([Path("a.jpg"), Path("a.png")])]
@@ -207,7 +226,7 @@ def test_journal_knows_a_file_by_its_key_content_and_photo(tmp_path):
         return journal.is_current(journal.read_entries(out).get("a.png"), key, file, photo)
 
     assert not is_current("red")
-    journal.add_entry(out, journal.state_of(photo), {file: "red"})
+    remember(out, photo, file, "red")
     assert is_current("red") and not is_current("blue")
     os.utime(photo, (1, 1))
     os.utime(file, (1, 1))
@@ -218,16 +237,40 @@ def test_journal_knows_a_file_by_its_key_content_and_photo(tmp_path):
     assert is_current("red")
     file.write_bytes(b"edited!")
     assert not is_current("red")
-    journal.add_entry(out, journal.state_of(photo), {file: "blue"})
+    remember(out, photo, file, "blue")
     assert is_current("blue") and not is_current("red")
     file.unlink()
     assert not is_current("blue")
 
 
+def test_file_of_a_photo_from_a_pipe_is_own_but_never_current(tmp_path):
+    touch(tmp_path, "photo.jpg", "a.png")
+    file = tmp_path / "a.png"
+    journal.add_entry(tmp_path, None, file, "key", journal.state_of(file))
+    entry = journal.read_entries(tmp_path)["a.png"]
+    assert journal.is_own(entry, file)
+    assert not journal.is_current(entry, "key", file, tmp_path / "photo.jpg")
+    file.write_bytes(b"edited")
+    assert not journal.is_own(entry, file)
+
+
 def test_damaged_journal_forgets_and_does_not_fail(tmp_path):
     touch(tmp_path, "photo.jpg", "a.png")
-    journal.add_entry(tmp_path, journal.state_of(tmp_path / "photo.jpg"), {tmp_path / "a.png": "k"})
+    remember(tmp_path, tmp_path / "photo.jpg", tmp_path / "a.png", "k")
     path = tmp_path / journal.NAME
     whole = path.read_bytes()
     path.write_bytes(b'\xff\n5\n{"files": 3}\n{"files": {"b": {}}}\n' + whole + whole[:20])
     assert set(journal.read_entries(tmp_path)) == {"a.png"}
+
+
+def test_models_whose_mattes_differ_have_keys_that_differ():
+    """Two names of one model have one key."""
+    keys = {name: request_keys(Request(("alpha",), model=name))["alpha"] for name in MODELS}
+    for one, other in itertools.combinations(MODELS, 2):
+        assert (keys[one] == keys[other]) == (MODELS[one] == MODELS[other]), (one, other)
+
+
+def test_outputs_that_were_remembered_without_settings_are_the_ensembles():
+    files = [sha256_of(path) if path.is_file() else None for path in _model_files("ensemble")]
+    key = content_key((OUTPUTS_VERSION, MATTES_VERSION), "alpha", ".png", files, None)
+    assert request_keys(Request(("alpha",), model="ensemble"))["alpha"] == key

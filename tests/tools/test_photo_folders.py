@@ -256,8 +256,9 @@ def test_a_model_is_measured_by_its_mattes(tmp_path):
     "options, words",
     [
         (["--mattes", "m", "--segmenter", "s.onnx"], "one of --mattes"),
-        (["--segmenter-settings", "{}"], "takes --segmenter"),
-        (["--folder", "f", "--list", "l.txt"], "takes no --list"),
+        (["--segmenter-settings", "{}"], "needs --segmenter"),
+        (["--folder", "f", "--list", "l.txt"], "not both of --folder and --list"),
+        (["--folder", "f", "--dataset", "d"], "not both of --folder and --dataset"),
     ],
 )
 def test_options_that_contradict_each_other(options, words, capsys):

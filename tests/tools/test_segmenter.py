@@ -178,7 +178,7 @@ def test_a_file_that_is_cut_off_is_refused_in_a_sentence(net, length):
 @pytest.mark.parametrize(
     "entries, words",
     [
-        ({"size": 3}, "entry 'size', which there is not; it is one of prototxt, input_size"),
+        ({"size": 3}, "there is no entry 'size'; the entries are prototxt, input_size"),
         ({"input_size": [0, 3]}, "input_size is .0, 3.; it is .width, height."),
         ({"mean": "gray"}, 'mean is "gray"; it is a number or three'),
         ({"scale": [1, 2]}, "a number or three"),

@@ -116,7 +116,7 @@ class SegmenterSettings:
         if beside.is_file():
             settings = settings._with(beside.read_bytes(), str(beside), beside.parent)
         if given is not None and given.lstrip().startswith("{"):
-            settings = settings._with(given, "The settings of the segmenter", Path())
+            settings = settings._with(given, "--segmenter-settings", Path())
         elif given is not None:
             file = Path(given)
             require_file(file)
@@ -125,7 +125,7 @@ class SegmenterSettings:
             definition = settings.prototxt or path.with_suffix(".prototxt")
             if not definition.is_file():
                 raise InputError(
-                    f"{path} takes its net definition, and {definition} does not exist; put it "
+                    f"{path} needs its net definition, and {definition} does not exist; put it "
                     'there, or name it: {"prototxt": FILE} in ' + f"{beside}."
                 )
             if settings.runtime == ONNXRUNTIME:
@@ -146,8 +146,7 @@ class SegmenterSettings:
         for entry, value in entries.items():
             if entry not in known:
                 raise InputError(
-                    f"{name} has an entry {entry!r}, which there is not; it is one of "
-                    f"{', '.join(known)}."
+                    f"{name}: there is no entry {entry!r}; the entries are {', '.join(known)}."
                 )
             try:
                 read[entry] = READERS[entry](value)

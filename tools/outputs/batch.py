@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import logging
 import os
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -19,7 +20,7 @@ import numpy as np
 
 from data_prep.common.digests import content_key, sha256_of
 from data_prep.common.errors import InputError, collected_warnings
-from data_prep.common.files import atomic_write
+from data_prep.common.files import atomic_write, atomic_write_keeping
 from data_prep.common.images import (
     IMAGE_SUFFIXES,
     LARGEST_FILE,
@@ -37,10 +38,14 @@ from tools.outputs.rendering import OUTPUTS, PNG_OUTPUTS, Job, LoadedRequest, Re
 if TYPE_CHECKING:  # it loads Caffe, which `--help` need not wait for
     from tools.matting.session import Matte
 
+logger = logging.getLogger(__name__)
+
 # Outputs that show the background that is asked for.
 ON_BACKGROUND = ("composite", "effects")
 #: Raised when the rendering of any output changes: files of other versions are made again.
 OUTPUTS_VERSION = 1
+# The ensemble's, which keys leave out, so that its older outputs stay current.
+SETTINGS_LEFT_OUT = (True, "selfie", False, True)
 SUFFIXES = {"png": ".png", "webp": ".webp", "tiff": ".tif", "jpg": ".jpg"}
 MEMORY_PER_WORKER = 4 << 30  # bytes
 
@@ -48,6 +53,8 @@ PIPE = "-"
 STREAM_STEM = "stdin"  # in the names of outputs of a photo that has no name
 
 DONE, SKIPPED, NOBODY, FAILED = "done", "skipped", "nobody", "failed"
+FOREIGN_FOUND = "{} is skipped to keep {}, changed or made by somebody; --overwrite replaces it."
+NO_FACE_FOUND = "{}: no face was found, so the size of the head is a guess."
 NOBODY_FOUND = "nobody was found in {}; point out the person with --mask or --trimap."
 BLACK_MATTE = "{}, the matte given for {}, is black everywhere; give one that shows the person."
 
@@ -61,9 +68,9 @@ class Result:
     photo : str
     status : {"done", "skipped", "nobody", "failed"}
     message : str
-        Why it failed, or that there is nobody.
+        Why it failed or what it would have replaced, or that there is nobody.
     files : dict of str to str
-        The job's, by kind of output; written if the status is "done".
+        The job's that are there, by kind of output; written if the status is "done".
     width, height, faces : int
     seconds : float
     warnings : tuple of str
@@ -131,6 +138,8 @@ def process(job: Job, loaded: LoadedRequest, request: Request, write: OutputWrit
         photo = read_picture(job.source, job.name)
         matte = loaded.matte(photo, job)
         if matte.person_found:
+            if request.guidance is None and not matte.faces:
+                logger.warning(NO_FACE_FOUND.format(job.name))
             _write_outputs(job, photo, matte, loaded, request, write)
     height, width = photo.bgr.shape[:2]
     return Result(
@@ -205,12 +214,26 @@ def _out_of_memory(photo: str, error: Exception) -> str:
     return f"{photo} takes more memory than there is ({reason}); make it smaller."
 
 
-def write_files(job: Job) -> OutputWriter:
-    """A writer for `process` that writes the job's files atomically."""
+def write_files(job: Job, out: Path | None, keep: Collection[Path] = ()) -> OutputWriter:
+    """A writer for `process` that writes the job's files atomically.
+
+    Parameters
+    ----------
+    job : Job
+    out : Path or None
+        Folder that remembers them, if one does.
+    keep : collection of Path
+        Those of its files that are somebody's work: they are moved aside.
+    """
+    is_file = isinstance(job.source, Path) and job.source.is_file()
+    photo = journal.state_of(job.source) if is_file else None
 
     def write(kind: str, content: bytes, /) -> None:
-        with atomic_write(job.files[kind]) as scratch:
+        path = job.files[kind]
+        with (atomic_write_keeping if path in keep else atomic_write)(path) as scratch:
             scratch.write_bytes(content)
+            if out is not None:
+                journal.add_entry(out, photo, path, job.keys[kind], journal.state_of(scratch))
 
     return write
 
@@ -244,15 +267,9 @@ def run_job(job: Job, request: Request, out: Path, run: str) -> Result:
     """
     loaded = _loaded(request, run)
     try:
-        is_file = isinstance(job.source, Path) and job.source.is_file()
-        photo = journal.state_of(job.source) if is_file else None
-        result = process(job, loaded, request, write_files(job))
-        if result.status == DONE and photo is not None:
-            keys = {path: job.keys[kind] for kind, path in job.files.items()}
-            journal.add_entry(out, photo, keys)
+        return process(job, loaded, request, write_files(job, out))
     except (InputError, OSError) as error:
         return Result(job.name, FAILED, str(error))
-    return result
 
 
 def request_keys(request: Request) -> dict[str, str]:
@@ -267,7 +284,7 @@ def request_keys(request: Request) -> dict[str, str]:
         digests = [path and _digest(path) for path in files]
         model = [digests, str(replace(request.segmenter, path=Path(), prototxt=None))]
     else:
-        model = [_digest(path) for path in _model_files(request.model)]
+        model = _model_key(request.model)
     named = is_image_file(request.background)
     background = _digest(Path(request.background)) if named else request.background
     return {
@@ -280,6 +297,19 @@ def request_keys(request: Request) -> dict[str, str]:
         )
         for kind in request.kinds
     }
+
+
+def _model_key(name: str) -> list:
+    """What stands for a model: its files, and how they are used."""
+    model = MODELS[name]
+    digests = [_digest(path) for path in _model_files(name)]
+    settings = (
+        model.test_time_augmentation,
+        model.second_opinion,
+        model.person_masks,
+        model.at_boundary_only,
+    )
+    return digests if settings == SETTINGS_LEFT_OUT else [digests, settings]
 
 
 def _model_files(name: str) -> Iterator[Path]:
@@ -325,8 +355,8 @@ def plan(places: Sequence[str], out: Path, request: Request) -> Plan:
     ------
     InputError
         If there are no photos, `out` is one of the folders, an output would replace
-        what is read, or a trimap, mask, matte or background of many photos does not exist or
-        is a pipe.
+        what is read, a trimap, mask, matte or background of many photos does not exist or
+        is a pipe, or one trimap, mask or matte is given for several photos.
     """
     _, guidance = request.guidance or (None, None)
     for given in (guidance, request.background):
@@ -366,9 +396,7 @@ def plan(places: Sequence[str], out: Path, request: Request) -> Plan:
         [files_of(out / target, request) for target in targets],
         request,
     )
-    keys = request_keys(request)
-    jobs = [dataclasses.replace(job, keys=_with_companion(keys, job)) for job in jobs]
-    return Plan(jobs, remarks)
+    return Plan(with_keys(jobs, request), remarks)
 
 
 def jobs_of(
@@ -392,12 +420,17 @@ def jobs_of(
     Raises
     ------
     InputError
-        If an output would replace what is read, or the trimap, mask or matte does not exist.
+        If an output would replace what is read, or the trimap, mask or matte does not exist
+        or is one file for several photos.
     """
     companions = None
     if request.guidance:
         kind, given = request.guidance
-        companions = Companions(given, kind, targets)
+        stems = [
+            source.stem if isinstance(source, Path) else target.name
+            for (_, source), target in zip(photos, targets, strict=True)
+        ]
+        companions = Companions(given, kind, targets, stems)
     jobs = []
     for (name, source), target, paths in zip(photos, targets, files, strict=True):
         job = Job(name, source, paths)
@@ -421,6 +454,12 @@ def _read_files(jobs: Iterable[Job], request: Request) -> Iterator[Path]:
         yield job.source if isinstance(job.source, Path) else Path("/dev/stdin")
         if job.companion is not None:
             yield job.companion
+
+
+def with_keys(jobs: Iterable[Job], request: Request) -> list[Job]:
+    """Jobs with what stands in the journal for what was asked of them."""
+    keys = request_keys(request)
+    return [replace(job, keys=_with_companion(keys, job)) for job in jobs]
 
 
 def _with_companion(keys: Mapping[str, str], job: Job) -> dict[str, str]:
@@ -477,7 +516,7 @@ def run_jobs(
     workers : int
         Processes, which share the processors.
     overwrite : bool
-        Also what is done already.
+        Also what is done already, and over files that somebody changed.
     scheduler : str, optional
         Address of a Dask scheduler, whose workers do the work instead
         (`data_prep.common.parallel.open_workers`).
@@ -490,9 +529,8 @@ def run_jobs(
     # One photo does not need it.
     from data_prep.common.parallel import available_workers, open_workers
 
-    entries = {} if overwrite else journal.read_entries(out)
-    done = {job.name for job in jobs if job.is_done(entries, out)}
-    fresh = [job for job in jobs if job.name not in done]
+    skipped = {} if overwrite else _skipped(jobs, out)
+    fresh = [job for job in jobs if job.name not in skipped]
     workers = min(workers, max(1, len(fresh)))
     threads = max(1, available_workers() // max(1, workers))
     # Workers of a cluster may run in another folder.
@@ -502,12 +540,22 @@ def run_jobs(
     with open_workers(workers, scheduler, threads) as ordered_map:
         results = ordered_map(run, [job.absolute() for job in fresh])
         for job in jobs:
-            files = {kind: str(path) for kind, path in job.files.items()}
-            if job.name in done:
-                yield Result(job.name, SKIPPED, files=files)
-            else:
-                result = next(results)
-                yield replace(result, files={kind: files[kind] for kind in result.files})
+            result = skipped.get(job.name) or next(results)
+            yield replace(result, files={kind: str(job.files[kind]) for kind in result.files})
+
+
+def _skipped(jobs: Iterable[Job], out: Path) -> dict[str, Result]:
+    """Results of jobs that are done already or would replace somebody's work, by name."""
+    entries = journal.read_entries(out)
+    results = {}
+    for job in jobs:
+        there = {kind: str(path) for kind, path in job.files.items() if path.is_file()}
+        if job.is_done(entries, out):
+            results[job.name] = Result(job.name, SKIPPED, files=there)
+        elif not job.problem and (foreign := job.foreign_files(entries, out)):
+            message = FOREIGN_FOUND.format(job.name, some(foreign))
+            results[job.name] = Result(job.name, SKIPPED, message, files=there)
+    return results
 
 
 def default_workers() -> int:

@@ -452,8 +452,8 @@ def stylize_background(photo: Image, alpha: Image, foreground: Image, style: Sty
 # --- color transforms ---------------------------------------------------------
 
 
-def gray(image: Image) -> Image:
-    """Black and white."""
+def black_and_white(image: Image) -> Image:
+    """The gray image, in three equal channels."""
     return cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), cv2.COLOR_GRAY2BGR)
 
 
@@ -476,7 +476,7 @@ EFFECTS: dict[str, Effect] = {
     ),
     "depth-of-field": Effect("Depth of field", "Background", depth_of_field),
     "gray-background": Effect(
-        "Black-and-white background", "Color", partial(stylize_background, style=gray)
+        "Black-and-white background", "Color", partial(stylize_background, style=black_and_white)
     ),
     "warm-person": Effect(
         "Warm person", "Color", partial(stylize_person, style=partial(tone, gains=WARM))

@@ -252,20 +252,29 @@ class Companions:
     Parameters
     ----------
     given : Path
-        A file for every photo, or a folder with one of the photo's name for each.
+        The file of the one photo, or a folder with one of the photo's name for each.
     kind : {"trimap", "mask", "alpha"}
     targets : sequence of Path
         Those of all photos, as `unique_targets` makes them.
+    stems : sequence of str, optional
+        Names of the photos without folder and suffix, where targets may keep suffixes.
 
     Raises
     ------
     InputError
-        If `given` does not exist.
+        If `given` does not exist, or is one file for several photos.
     """
 
-    def __init__(self, given: Path, kind: str, targets: Sequence[Path]) -> None:
+    def __init__(
+        self, given: Path, kind: str, targets: Sequence[Path], stems: Sequence[str] | None = None
+    ) -> None:
         if not given.exists():
             raise InputError(f"{given} does not exist; check the name.")
+        if len(targets) > 1 and not given.is_dir():
+            raise InputError(
+                f"{given} is one {NAMES[kind]} for {len(targets)} photos; "
+                f"give a folder with a {NAMES[kind]} for each."
+            )
         self._given, self._kind = given, kind
         self._files: dict[Path, list[Path]] | None = None
         if given.is_dir():
@@ -273,7 +282,12 @@ class Companions:
             for path in Tree.of(given).files:
                 if path.suffix.lower() in IMAGE_SUFFIXES:
                     self._files.setdefault(path.relative_to(given).with_suffix(""), []).append(path)
-        self._ends = Counter(end for target in targets for end in _ends(target))
+        named = zip(targets, stems or [target.name for target in targets], strict=True)
+        self._ends = Counter(
+            end
+            for target, stem in named
+            for end in {*_ends(target), *_ends(target.with_name(stem))}
+        )
 
     def candidates(self, target: Path) -> list[Path]:
         """Files that are called as the companion of one photo; one, if all is well.

@@ -1,8 +1,9 @@
 """Journal of an output folder: the request and the photo that each file was made from.
 
-A line of JSON is added for every photo that is done, so a killed run is remembered up
-to there.  A file is current if it and its photo are what they were and the same was
-asked of it; anything else is made again.
+A line of JSON is added for every file right before it gets its name, so a killed run is
+remembered up to there.  A file is current if it and its photo are what they were and the
+same was asked of it.  Anything else is made again, but a file that is not as it was ever
+written here is somebody's work.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from data_prep.datasets.resume import Journal
 NAME = ".matte.jsonl"
 
 State = dict[str, Any]
-#: Key of its request, its state and its photo's state, by the name of a file in the folder.
+#: Key of its request, its state, its earlier states, and its photo's state (None: of a
+#: pipe), by the name of a file in the folder.
 Entries = dict[str, dict[str, Any]]
 
 
@@ -43,12 +45,34 @@ def read_entries(folder: Path) -> Entries:
     for record in Journal(folder, NAME).read():
         try:
             entries |= {
-                name: {"key": file["key"], "state": file["state"], "photo": record["photo"]}
+                name: {
+                    "key": file["key"],
+                    "state": file["state"],
+                    "earlier": _states(entries.get(name)),
+                    "photo": record["photo"],
+                }
                 for name, file in record["files"].items()
             }
         except (TypeError, KeyError, AttributeError):  # edited by hand
             continue
     return entries
+
+
+def _states(entry: Mapping[str, Any] | None) -> list[State]:
+    """All states that a file was written in."""
+    return [] if entry is None else [*entry["earlier"], entry["state"]]
+
+
+def is_own(entry: Mapping[str, Any] | None, file: Path) -> bool:
+    """Whether nobody's work is lost with a file: it is not there, or as it was written once.
+
+    Parameters
+    ----------
+    entry : mapping or None
+        The file's, as `read_entries` gives it.
+    file : Path
+    """
+    return not file.is_file() or any(is_unchanged(file, state) for state in _states(entry))
 
 
 def is_current(entry: Mapping[str, Any] | None, key: str, file: Path, photo: Path) -> bool:
@@ -65,24 +89,26 @@ def is_current(entry: Mapping[str, Any] | None, key: str, file: Path, photo: Pat
     return (
         entry is not None
         and entry["key"] == key
+        and entry["photo"] is not None
         and is_unchanged(file, entry["state"])
         and is_unchanged(photo, entry["photo"])
     )
 
 
-def add_entry(folder: Path, photo: State, keys: Mapping[Path, str]) -> None:
-    """Remember the files of one photo.
+def add_entry(folder: Path, photo: State | None, file: Path, key: str, state: State) -> None:
+    """Remember a file.
 
     Parameters
     ----------
     folder : Path
-    photo : dict
-        State of the photo that was read.
-    keys : mapping of Path to str
-        Stand for what was asked, by file in `folder`.
+    photo : dict or None
+        State of the photo that was read; None if it came through a pipe.
+    file : Path
+        In `folder`.
+    key : str
+        Stands for what was asked.
+    state : dict
+        The file's.
     """
-    files = {
-        path.relative_to(folder).as_posix(): {"key": key, "state": state_of(path)}
-        for path, key in keys.items()
-    }
-    Journal(folder, NAME).append({"photo": photo, "files": files})
+    name = file.relative_to(folder).as_posix()
+    Journal(folder, NAME).append({"photo": photo, "files": {name: {"key": key, "state": state}}})

@@ -45,7 +45,7 @@ from tools.outputs.effects import (
     from_float,
     replace_background,
 )
-from tools.outputs.sheets import before_after, effects_sheet
+from tools.outputs.sheets import before_after, effects_sheet, render_trimap
 
 if TYPE_CHECKING:  # it loads Caffe, which `--help` need not wait for
     from tools.matting.session import Matte
@@ -157,6 +157,14 @@ class Job:
             for kind, path in self.files.items()
         )
 
+    def foreign_files(self, entries: journal.Entries, out: Path) -> list[Path]:
+        """Files in the output folder that are not as they were written: somebody's work."""
+        return [
+            path
+            for path in self.files.values()
+            if not journal.is_own(entries.get(path.relative_to(out).as_posix()), path)
+        ]
+
 
 class LoadedRequest:
     """A request with its model and background loaded, ready for any number of photos.
@@ -211,8 +219,6 @@ class LoadedRequest:
         if kind == "alpha":
             return from_float(matte.alpha, matte.photo.dtype)
         if kind == "trimap":
-            from tools.outputs.sheets import render_trimap
-
             return render_trimap(matte.probabilities)
         layers = matte.photo, matte.alpha, matte.foreground
         if kind == "cutout":
