@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <exception>
 #include <limits>
 #include <stdexcept>
 #include <tuple>
@@ -126,8 +127,7 @@ void largest_level(const Level& below, const Value* photo, const float* alpha, f
                    float regularization, int sweeps, int height, int width, Value* result) {
   const int halo = 2 * sweeps + 1;
   const int rows = (height + kTile - 1) / kTile, columns = (width + kTile - 1) / kTile;
-#pragma omp parallel for schedule(dynamic)
-  for (int tile = 0; tile < rows * columns; ++tile) {
+  const auto solve = [=, &below](int tile) {
     const int top = tile / columns * kTile, bottom = std::min(height, top + kTile);
     const int left = tile % columns * kTile, right = std::min(width, left + kTile);
     const float first = alpha[size_t(top) * width + left];
@@ -141,7 +141,7 @@ void largest_level(const Level& below, const Value* photo, const float* alpha, f
         std::copy(photo + row + left * kChannels, photo + row + right * kChannels,
                   result + row + left * kChannels);
       }
-      continue;
+      return;
     }
     const int around = even ? 0 : halo;
     const int y0 = std::max(0, top - around), y1 = std::min(height, bottom + around);
@@ -175,7 +175,18 @@ void largest_level(const Level& below, const Value* photo, const float* alpha, f
         for (int c = 0; c < kChannels; ++c)
           result[(size_t(y) * width + x) * kChannels + c] = Value(
               part.foreground[(size_t(y - y0) * part.width + (x - x0)) * kChannels + c] + 0.5f);
+  };
+  std::exception_ptr error;  // must not leave the parallel region by itself
+#pragma omp parallel for schedule(dynamic)
+  for (int tile = 0; tile < rows * columns; ++tile) {
+    try {
+      solve(tile);
+    } catch (...) {
+#pragma omp critical
+      error = std::current_exception();
+    }
   }
+  if (error) std::rethrow_exception(error);
 }
 
 template <typename Value>

@@ -9,6 +9,8 @@
 
 #pragma once
 
+#include <omp.h>
+
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
@@ -88,14 +90,12 @@ class Exterior {
       rho = next;
     }
     const int chunks = (matrix_.height + kChunk - 1) / kChunk;
-#pragma omp parallel
-    {
-      Rows rows(matrix_.width, 2 * matrix_.radius, steps);
-#pragma omp for schedule(dynamic, 1)
-      for (int c = 0; c < chunks; ++c)
-        descend(c * kChunk, std::min(matrix_.height, (c + 1) * kChunk), keep, add, b, x, residual,
-                rows);
-    }
+    // Allocated here: an exception must not leave a parallel region.
+    std::vector<Rows> rows(omp_get_max_threads(), Rows(matrix_.width, 2 * matrix_.radius, steps));
+#pragma omp parallel for schedule(dynamic, 1)
+    for (int c = 0; c < chunks; ++c)
+      descend(c * kChunk, std::min(matrix_.height, (c + 1) * kChunk), keep, add, b, x, residual,
+              rows[omp_get_thread_num()]);
   }
 
  private:

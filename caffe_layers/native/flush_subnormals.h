@@ -18,8 +18,10 @@
 class FlushSubnormals {
  public:
   // For all threads that this one starts parallel regions with, until the end of its life.
-  FlushSubnormals() : saved_(omp_get_max_threads()) {
+  FlushSubnormals() {
 #ifdef __SSE__
+    // A thread that joins later gets the calling one's.
+    saved_.assign(omp_get_max_threads(), _mm_getcsr());
     each_thread([](unsigned& saved) {
       saved = _mm_getcsr();
       _mm_setcsr(saved | kFlushResults | kZeroOperands);

@@ -4,6 +4,7 @@
 // block of pixels where it is hard, and by its diagonal elsewhere.  See HybridSolver in
 // caffe_layers/linear_solver.py.
 
+#include <omp.h>
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
@@ -219,9 +220,11 @@ class PreconditionedSystem {
   void each_product_row(const Region& region, const double* v, const Action& action) const {
     const size_t width = matrix_.width;
     const auto row_of = [=](int y) { return v + y * width; };
+    // Allocated here: an exception must not leave a parallel region.
+    std::vector<std::vector<double>> rows(omp_get_max_threads(), std::vector<double>(width));
 #pragma omp parallel
     {
-      std::vector<double> row(width);
+      std::vector<double>& row = rows[omp_get_thread_num()];
 #pragma omp for schedule(dynamic, 16)
       for (int y = 0; y < matrix_.height; ++y) {
         if (region.begin(y) == region.end(y)) {

@@ -9,6 +9,8 @@
 #include <cmath>
 #include <cstdint>
 #include <optional>
+#include <stdexcept>
+#include <string>
 #include <vector>
 
 #include "region.h"
@@ -16,6 +18,7 @@
 
 namespace py = pybind11;
 using Array = py::array_t<double, py::array::c_style | py::array::forcecast>;
+using Indices = py::array_t<int32_t, py::array::c_style | py::array::forcecast>;
 using Mask = py::array_t<uint8_t, py::array::c_style | py::array::forcecast>;
 
 namespace {
@@ -144,6 +147,18 @@ Region region_of(const std::optional<Mask>& mask, int height, int width) {
   return Region(mask->data(), height, width);
 }
 
+// Raises unless `pixels` has all pixels of the windows with these centers.
+void check_windows(const Region& centers, const Region& pixels, int radius) {
+  for (const Span& s : centers.spans()) {
+    // No window leaves the image.
+    const int first = std::max(s.first, radius), last = std::min(s.last, pixels.width - radius);
+    if (first >= last || s.y < radius || s.y >= pixels.height - radius) continue;
+    for (int y = s.y - radius; y <= s.y + radius; ++y)
+      if (!pixels.holds(y, first - radius, last + radius))
+        throw std::invalid_argument("a window has pixels that are not among those asked for");
+  }
+}
+
 // The sum of the windows whose centers are in `centers`, (K, n) for the n pixels of `pixels`, which
 // holds them all.
 template <typename Value>
@@ -153,6 +168,7 @@ Array stencil(py::array_t<Value, py::array::c_style | py::array::forcecast> imag
   const int height = int(image.shape(0)), width = int(image.shape(1));
   const Region storage = region_of(pixels, height, width);
   const Region windows = region_of(centers, height, width);
+  check_windows(windows, storage, radius);
   const auto offsets = upper_offsets(radius);
   Array result({py::ssize_t(offsets.size()), py::ssize_t(storage.size())});
   double* planes = result.mutable_data();
@@ -169,10 +185,19 @@ Array stencil(py::array_t<Value, py::array::c_style | py::array::forcecast> imag
   const int strips = (rows + strip - 1) / strip;
   const size_t total = offsets.size() * storage.size();
 
+  struct Scratch {
+    std::vector<double> whitened, colors;
+    std::vector<size_t> place;
+  };
+  // Allocated here: an exception must not leave a parallel region.
+  std::vector<Scratch> scratch(
+      omp_get_max_threads(),
+      {std::vector<double>(size_t(3) * window * kChunk), std::vector<double>(3 * side * row_stride),
+       std::vector<size_t>(side)});
+
 #pragma omp parallel
   {
-    std::vector<double> whitened(size_t(3) * window * kChunk), colors(3 * side * row_stride);
-    std::vector<size_t> place(side);
+    Scratch& own = scratch[omp_get_thread_num()];
     const auto add_row = [&](int center) {
       const int top = center - radius;
       for (const Span* s = windows.begin(center); s != windows.end(center); ++s) {
@@ -180,12 +205,12 @@ Array stencil(py::array_t<Value, py::array::c_style | py::array::forcecast> imag
         for (int x = std::max(s->first, radius); x < last; x += kChunk) {
           const int count = std::min(kChunk, last - x);
           for (int wy = 0; wy < side; ++wy) {
-            place[wy] = storage.place(top + wy, x - radius);
+            own.place[wy] = storage.place(top + wy, x - radius);
             take_colors(values, width, top + wy, x - radius, count + 2 * radius, white,
-                        &colors[wy * row_stride], side * row_stride);
+                        &own.colors[wy * row_stride], side * row_stride);
           }
-          add_windows(colors.data(), row_stride, radius, epsilon, count, place.data(),
-                      whitened.data(), planes, storage.size());
+          add_windows(own.colors.data(), row_stride, radius, epsilon, count, own.place.data(),
+                      own.whitened.data(), planes, storage.size());
         }
       }
     };
@@ -229,6 +254,13 @@ Array apply(Array planes, Array x, int radius) {
   return result;
 }
 
+// How many of a pixel's offsets stay in the image.
+int32_t entries_of_row(const std::vector<Offset>& offsets, int y, int x, int height, int width) {
+  int32_t n = 0;
+  for (const Offset& o : offsets) n += y + o.dy < height && x + o.dx >= 0 && x + o.dx < width;
+  return n;
+}
+
 // Row pointers and column indices of the upper triangle in CSR, row-major
 // pixel order, columns ascending.  They depend on the image size alone.
 py::tuple upper_csr_pattern(int height, int width, int radius) {
@@ -241,10 +273,8 @@ py::tuple upper_csr_pattern(int height, int width, int radius) {
   rows[0] = 0;
   for (int y = 0; y < height; ++y)
     for (int x = 0; x < width; ++x) {
-      int32_t n = 0;
-      for (const auto& o : offsets) n += y + o.dy < height && x + o.dx >= 0 && x + o.dx < width;
       const size_t i = size_t(y) * width + x;
-      rows[i + 1] = rows[i] + n;
+      rows[i + 1] = rows[i] + entries_of_row(offsets, y, x, height, width);
     }
   py::array_t<int32_t> indices(py::ssize_t(rows[pixels]));
   int32_t* out = indices.mutable_data();
@@ -257,14 +287,19 @@ py::tuple upper_csr_pattern(int height, int width, int radius) {
 }
 
 // Values, in the order of upper_csr_pattern, of L + diag(diagonal).
-Array upper_csr_values(Array planes, Array diagonal, py::array_t<int32_t> indptr, int radius) {
+Array upper_csr_values(Array planes, Array diagonal, Indices indptr, int radius) {
   check_pixels(planes, diagonal, radius);
   const auto offsets = upper_offsets(radius);
   const int height = int(diagonal.shape(0)), width = int(diagonal.shape(1));
   const size_t plane_size = size_t(height) * width;
-  if (size_t(indptr.size()) != plane_size + 1)
-    throw std::invalid_argument("stencil and pattern differ in shape");
   const int32_t* rows = indptr.data();
+  bool fits = size_t(indptr.size()) == plane_size + 1 && rows[0] == 0;
+  for (int y = 0; fits && y < height; ++y)
+    for (int x = 0; fits && x < width; ++x) {
+      const size_t i = size_t(y) * width + x;
+      fits = rows[i + 1] - rows[i] == entries_of_row(offsets, y, x, height, width);
+    }
+  if (!fits) throw std::invalid_argument("stencil and pattern differ in shape");
   Array result(py::ssize_t(rows[plane_size]));
   const double *p = planes.data(), *d = diagonal.data();
   double* values = result.mutable_data();

@@ -41,7 +41,7 @@ class Buffer {
   // Keeps larger memory that it has: fresh pages cost time.
   void reserve(size_t count) {
     if (count <= capacity_) return;
-    data_.reset();
+    free();  // before it, and for good should that fail
     allocate(count);
   }
   void free() { data_.reset(), capacity_ = 0; }
@@ -67,7 +67,7 @@ class MultifrontalCholesky {
     for (size_t i = 0; i < pixel_.size(); ++i)
       stored_[i] = matrix.storage().place(pixel_[i] / width_, pixel_[i] % width_);
     const bool definite = factorize_fronts(matrix, diagonal);
-    number_ = {};
+    number_ = std::vector<int>();  // `= {}` would keep its memory
     return definite;
   }
 
@@ -132,7 +132,7 @@ class MultifrontalCholesky {
     const Rect all{0, height, 0, width};
     pixel_.reserve(count(all));
     split_into_subtrees(dissect(all));
-    sums_ = {};
+    sums_ = std::vector<int>();
   }
 
   // Pixels under the mask in a rectangle.

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <stdexcept>
 #include <vector>
 
 // Bits of a pixel, see ActiveRegion in caffe_layers/active_region.py.
@@ -62,17 +63,32 @@ class Region {
 
   // Place of one of its pixels.
   size_t place(int y, int x) const {
-    const Span& span =
-        *std::partition_point(begin(y), end(y), [=](const Span& other) { return other.last <= x; });
+    const Span& span = *span_at(y, x);
     return span.at + (x - span.first);
   }
 
-  // Tells every span where its pixels are among those of `storage`, a region that holds this one.
+  // Whether it has the pixels of columns first .. last - 1 of a row.
+  bool holds(int y, int first, int last) const {
+    const Span* span = span_at(y, first);
+    return span != end(y) && span->first <= first && last <= span->last;
+  }
+
+  // Tells every span where its pixels are among those of `storage`; raises unless it has them.
   void stored_in(const Region& storage) {
-    for (Span& span : spans_) span.stored = storage.place(span.y, span.first);
+    for (Span& span : spans_) {
+      if (!storage.holds(span.y, span.first, span.last))
+        throw std::invalid_argument("a pixel is active of which the stencil is not stored");
+      span.stored = storage.place(span.y, span.first);
+    }
   }
 
  private:
+  // The first span of a row that does not end before column x, or the row's end.
+  const Span* span_at(int y, int x) const {
+    return std::partition_point(begin(y), end(y),
+                                [=](const Span& other) { return other.last <= x; });
+  }
+
   size_t size_ = 0;
   std::vector<Span> spans_;
   std::vector<int> row_;  // the first span of every row

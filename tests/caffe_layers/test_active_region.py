@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from threads import outputs_by_threads
 
-from caffe_layers import matting
-from caffe_layers.active_region import GROWTH, active_region, grown
+from caffe_layers import _hybrid, matting
+from caffe_layers.active_region import GROWTH, ActiveRegion, active_region, grown
 from caffe_layers.affinities import affinities
 from caffe_layers.laplacian import matting_laplacian
 from caffe_layers.linear_solver import HybridSolver, PardisoSolver, SolveError, check_residual
@@ -122,6 +122,17 @@ def test_every_pixel_that_is_not_active_is_decided_and_so_is_what_it_reaches():
     np.testing.assert_array_equal(region.active, grown(unknown, 2 * GROWTH))
     assert (region.hard <= region.active).all()
     assert region.decided[region.active == 0].all() and region.decided[region.outer == 1].all()
+
+
+def test_active_pixels_out_of_reach_are_refused():
+    region = active_region(100.0 * sum(narrow(3)))
+    far = ActiveRegion(region.parts | np.uint8(_hybrid.ACTIVE))
+    with pytest.raises(ValueError, match="not among those asked for"):
+        matting_laplacian(photo_like(3), region=far)
+    part = matting_laplacian(photo_like(3), region=region)
+    system = _hybrid.PreconditionedSystem()
+    with pytest.raises(ValueError, match="the stencil is not stored"):
+        system.factorize(part.planes, 100.0 * sum(narrow(3)), far.parts, 1)
 
 
 @pytest.mark.parametrize("radius", [1, 2])

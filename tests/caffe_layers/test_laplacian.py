@@ -4,7 +4,7 @@ import numpy as np
 import pymatting
 import pytest
 
-from caffe_layers.laplacian import matting_laplacian
+from caffe_layers.laplacian import matting_laplacian, upper_csr_pattern
 from data_prep.common.assets import fetch
 from data_prep.common.images import read_photo
 
@@ -116,3 +116,11 @@ def test_deterministic():
 def test_refuses(image, options):
     with pytest.raises(ValueError):
         matting_laplacian(image, **options)
+
+
+@pytest.mark.parametrize("shape, radius", [((9, 8), 1), ((8, 9), 2)])
+def test_a_pattern_of_another_radius_or_size_is_refused(shape, radius):
+    laplacian = matting_laplacian(random_image((9, 8), 3), radius=2)
+    indptr, _ = upper_csr_pattern(shape, radius)
+    with pytest.raises(ValueError, match="stencil and pattern differ"):
+        laplacian.upper_csr_values(np.zeros((9, 8)), indptr)

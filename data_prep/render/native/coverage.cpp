@@ -373,12 +373,13 @@ class Geometry {
 void draw_positions(const Geometry& geometry, const std::vector<Eye>& eyes, size_t begin,
                     size_t end, int width, int height, int threads, std::vector<uint32_t>& counts) {
   threads = int(std::min<size_t>(std::max(threads, 1), end - begin));
-  std::vector<std::vector<uint32_t>> parts(threads);
+  // Allocated here: an exception must not leave a thread.
+  std::vector<std::vector<uint32_t>> parts(threads, std::vector<uint32_t>(counts.size()));
+  std::vector<Bitmap> bitmaps(threads, Bitmap(width, height));
   std::vector<std::thread> workers;
   for (int worker = 0; worker < threads; ++worker)
     workers.emplace_back([&, worker] {
-      parts[worker].assign(counts.size(), 0);
-      Bitmap bitmap(width, height);
+      Bitmap& bitmap = bitmaps[worker];
       for (size_t k = begin + worker; k < end; k += threads) {
         bitmap.clear(eyes[k].bit_offset);
         geometry.draw(eyes[k], bitmap);

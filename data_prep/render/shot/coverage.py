@@ -101,9 +101,11 @@ def coverage(
     for depths in (vertices[:, 2], points[:, 2]):
         if len(depths) and depths.min() <= 0:
             raise ValueError("part of the subject is behind the camera")
-    if int(np.sum(geometry.sizes)) != len(points) or len(points) != len(geometry.radii):
+    sizes, triangles = geometry.sizes, geometry.triangles
+    agree = int(np.sum(sizes)) == len(points) == len(geometry.radii)
+    if not agree or (sizes.size and sizes.min() < 0):
         raise ValueError("sizes, points and radii of the strands do not agree")
-    if geometry.triangles.size and geometry.triangles.max() >= len(vertices):
+    if triangles.size and not 0 <= triangles.min() <= triangles.max() < len(vertices):
         raise ValueError("a triangle has a vertex that does not exist")
     height, width = shape
     stages = [stage for stage in STAGES if stage < positions] + [positions]

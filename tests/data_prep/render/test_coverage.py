@@ -108,3 +108,18 @@ def test_nothing_covers_nothing_and_behind_is_refused():
     assert coverage(NOTHING, VIEW, PINHOLE, SHAPE, 8).max() == 0
     with pytest.raises(ValueError, match="behind"):
         coverage(fan([(0, 0), (9, 0), (0, 9)], depth=-1.0), VIEW, PINHOLE, SHAPE, 8)
+
+
+@pytest.mark.parametrize(
+    "wrong, words",
+    [
+        ({"triangles": np.array([[0, 1, -1]])}, "vertex that does not exist"),
+        ({"triangles": np.array([[0, 1, 3]])}, "vertex that does not exist"),
+        ({"sizes": np.array([4, -1])}, "do not agree"),
+    ],
+)
+def test_what_lies_outside_of_the_arrays_is_refused(wrong, words):
+    corners = at([(0, 0), (9, 0), (0, 9)])
+    whole = Geometry(corners, np.array([[0, 1, 2]]), corners, np.ones(3), np.array([3]))
+    with pytest.raises(ValueError, match=words):
+        coverage(replace(whole, **wrong), VIEW, PINHOLE, SHAPE, 8)
