@@ -7,6 +7,7 @@
     tools/table1.py measure --every 5         # a quick look; without it, the whole test split
     tools/table1.py docs                      # puts the tables into docs/benchmark.md
     tools/table1.py pictures                  # docs/table1_fig4.jpg and others, of kept mattes
+    tools/table1.py weights                   # of ours, as chosen, for --model fcn8s
 
 Every command goes on where it was stopped.  `train` runs `caffe train` in slices of 100
 iterations: first the warm starts, then all rows in turn, so that a stop at any time leaves a
@@ -28,26 +29,31 @@ from data_prep.common.options import count
 from data_prep.common.parallel import open_workers
 from data_prep.datasets.dataset import Dataset, check_portraits
 from data_prep.datasets.rendered_contents import read_contents
+from prototxt.catalog import MADE_WEIGHTS
 from tools.evaluation.report import BENCHMARK, read_report, renew_section, shown, write_report
 from tools.evaluation.truths import PhotoTruth, truths_of_portraits
+from tools.matting.caffe_net import read_caffemodel, write_caffemodel
 from tools.matting.device import add_gpu_option, choose_gpu
 from tools.matting.models import ROOT
+from tools.table.calibration import calibrated_weights
 from tools.table.figure_files import write_figures
 from tools.table.measuring import MeasuredRow, measure_rows
-from tools.table.report import draw_curves, markdown, table_report, write_tables
-from tools.table.rows import ROWS
+from tools.table.report import JUDGED, draw_curves, markdown, table_report, write_tables
+from tools.table.rows import ROWS, chosen_rows
 from tools.table.runs import HALF, RUNS, chosen_runs
 from tools.table.training import Training, train
 from tools.table.tuning import (
     OUT,
     Tuner,
     choose_crf,
+    chosen_mattes,
     oracle_widths,
     rows_with_choice,
     trained_rows,
     tune,
     validation_truths,
 )
+from tools.training.stages import keep_files
 
 ITERATIONS = 1500
 WORKERS = 2
@@ -131,6 +137,19 @@ def run_pictures(options: argparse.Namespace) -> None:
         print(f"wrote {shown(path)}: {rule}")
 
 
+def run_weights(_: argparse.Namespace) -> None:
+    """Write the weights of ours, calibrated as was chosen, where `--model fcn8s` takes them."""
+    (row,) = chosen_rows([JUDGED])
+    mattes, _ = chosen_mattes(row, HALF, CHOICES, OUT / "scores")
+    assert mattes.net is not None, "ours is the row of a net"
+    net, settings = mattes.net.net, mattes.settings
+    trained = read_caffemodel(mattes.net.weights)
+    path = MADE_WEIGHTS / f"{net.name}.caffemodel"
+    write_caffemodel(path, calibrated_weights(trained, settings.sharpness, settings.unknown_bias))
+    keep_files({net.shape_mask(MADE_WEIGHTS): HALF.shape_mask})
+    print(f"wrote {shown(path)}")
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run one of the commands."""
     parser = argparse.ArgumentParser(
@@ -170,6 +189,7 @@ def main(argv: list[str] | None = None) -> int:
         metavar="N",
         help="tell what other widths would give on every Nth of these photos, too",
     )
+    packing = commands.add_parser("weights", help="write those of ours for --model fcn8s")
     for command in (training, tuning, measuring, drawing):
         command.add_argument(
             "--workers", type=count, default=WORKERS, metavar="N", help=f"processes ({WORKERS})"
@@ -181,6 +201,7 @@ def main(argv: list[str] | None = None) -> int:
         (measuring, run_measure),
         (documents, run_docs),
         (drawing, run_pictures),
+        (packing, run_weights),
     ):
         command.set_defaults(run=run)
     options = parser.parse_args(argv)

@@ -16,9 +16,11 @@ from tools.evaluation.matte_sources import ModelMattes
 from tools.evaluation.measuring import ALL
 from tools.evaluation.methods import TRUE_BAND, bound_matte
 from tools.evaluation.metrics import evaluate
-from tools.evaluation.trimaps import BAND_WIDTHS, classes_of_matte
+from tools.evaluation.trimaps import BAND_WIDTHS, UNKNOWN, classes_of_matte
 from tools.evaluation.truths import truths_of_portraits
+from tools.matting.caffe_net import load_net, read_caffemodel, read_net, run_net
 from tools.table import tuning
+from tools.table.calibration import calibrated_scores, calibrated_weights
 from tools.table.figure_files import write_figures
 from tools.table.hard_trimap import (
     classes_of_mask,
@@ -158,6 +160,42 @@ def test_sharpness_raises_the_odds_of_classes_to_its_power(trained, truth, tmp_p
     np.testing.assert_allclose(
         sharp.matte(truth, photo).probabilities, powers / powers.sum(axis=0), atol=2e-5
     )
+
+
+def test_the_bias_multiplies_the_odds_of_unknown(trained, truth, tmp_path):
+    (_, run) = chosen_runs(["ours_nomask"])
+    photo = truth.read_photo()
+    plain, biased = (
+        mattes_of(trained, "ours_nomask", tmp_path, run, Settings(unknown_bias=each))
+        for each in (0.0, np.log(5.0))
+    )
+    odds = plain.matte(truth, photo).probabilities.astype(float)
+    odds[UNKNOWN] *= 5
+    np.testing.assert_allclose(
+        biased.matte(truth, photo).probabilities, odds / odds.sum(axis=0), atol=2e-5
+    )
+
+
+def test_calibrated_weights_give_calibrated_scores(trained, truth):
+    (_, run) = chosen_runs(["ours_nomask"])
+    net, path = trained.net_of(run), Training(run, trained, 2).weights_at(2)
+    trained_weights = read_caffemodel(path)
+    before = {name: [blob.copy() for blob in blobs] for name, blobs in trained_weights.items()}
+
+    def scores(weights):
+        loaded = load_net(read_net(net.trimap_deploy), weights, path)
+        data = loaded.blobs["data"].data
+        data[0] = np.random.default_rng(3).normal(0, 40, data.shape[1:])
+        return run_net(loaded, "score")[0].copy()
+
+    expected = calibrated_scores(scores(trained_weights), 4.0, 1.5)
+    found = scores(calibrated_weights(trained_weights, 4.0, 1.5))
+    inner = (slice(None), slice(4, -4), slice(4, -4))  # outside, enlarged values are smaller
+    np.testing.assert_allclose(found[inner], expected[inner], rtol=1e-4, atol=1e-4)
+    assert abs(found[UNKNOWN] - 4 * scores(trained_weights)[UNKNOWN])[4:-4, 4:-4].min() > 5.9
+    for name, blobs in before.items():
+        for blob, kept in zip(blobs, trained_weights[name], strict=True):
+            assert (blob == kept).all()
 
 
 def test_scores_are_kept_and_a_crf_of_no_weight_changes_nothing(trained, truth, tmp_path):
@@ -309,7 +347,7 @@ def test_rows_are_measured_as_chosen_and_a_changed_choice_measures_its_row_alone
     text = markdown(json.loads(json.dumps(table)))
     assert "| | a hand at head, hair or collar (1 images) |" in text
     chosen = ours.choice["settings"]["sharpness"]
-    assert re.search(rf"\| ours without shape mask \| 2 \|.*\|  \| {chosen:g} \|\n", text)
+    assert re.search(rf"\| ours without shape mask \| 2 \|.*\|  \| {chosen:g} \| 0 \|\n", text)
     assert "| FCN | 2 + 2 | " in text and "| *true trimap* |  | " in text
     write_tables(out, table, judged)
     assert len((out / "errors.csv").read_text().splitlines()) == 5

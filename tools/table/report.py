@@ -312,7 +312,7 @@ def _seconds_table(rows: Mapping[str, Any]) -> str:
 
 
 def _choices_table(rows: Mapping[str, Any]) -> str:
-    head = ["", "snapshot", "width", "λ", "ε", "window", "dense CRF", "sharpness"]
+    head = ["", "snapshot", "width", "λ", "ε", "window", "dense CRF", "sharpness", "unknown bias"]
     cells = []
     for row in rows.values():
         settings, weights = row["settings"], row["weights"]
@@ -320,7 +320,8 @@ def _choices_table(rows: Mapping[str, Any]) -> str:
         if settings is None:  # nothing to choose
             continue
         if row["source"] == "matte":  # its own matting layer has all the others
-            cells.append([_title(row), snapshot, *[""] * 5, f"{settings['sharpness']:g}"])
+            own = (f"{settings[name]:g}" for name in ("sharpness", "unknown_bias"))
+            cells.append([_title(row), snapshot, *[""] * 5, *own])
             continue
         side = 2 * settings["radius"] + 1
         cells.append(
@@ -332,6 +333,7 @@ def _choices_table(rows: Mapping[str, Any]) -> str:
                 f"{settings['epsilon']:g}",
                 f"{side} x {side}",
                 _crf(settings["crf"]),
+                "",
                 "",
             ]
         )

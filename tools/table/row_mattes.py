@@ -35,6 +35,7 @@ from tools.matting.session import Matte
 from tools.matting.solve import solved
 from tools.matting.trimap import ClassScores, estimate_trimap
 from tools.outputs.sheets import TRIMAP_GRAYS
+from tools.table.calibration import calibrated_scores
 from tools.table.hard_trimap import classes_of_mask, classes_of_scores, solved_matte
 from tools.table.rows import Row, Settings
 
@@ -115,10 +116,11 @@ def _scores_of(predictor: Predictor, view: PhotoView) -> np.ndarray:
     return found.scores
 
 
-def _sharpened(found: ClassScores, sharpness: float) -> ClassScores:
+def _calibrated(found: ClassScores, settings: Settings) -> ClassScores:
     if found.net is None:
         return found
-    return replace(found, net=replace(found.net, scores=sharpness * found.net.scores))
+    scores = calibrated_scores(found.net.scores, settings.sharpness, settings.unknown_bias)
+    return replace(found, net=replace(found.net, scores=scores))
 
 
 def scores_after_crf(
@@ -290,7 +292,7 @@ class RowMattes:
             return _planes(unknown), lambda: np.full(view.shape, GRAY)
         if self.row.source == "matte":
             predictor = _predictor(self._net)
-            scores = _sharpened(predictor.scores(view), self.settings.sharpness)
+            scores = _calibrated(predictor.scores(view), self.settings)
             estimate = estimate_trimap(view, scores)
             return estimate.probabilities, lambda: solved(photo, estimate, predictor.lambda_)
         classes = self.classes(truth, view)

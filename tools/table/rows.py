@@ -34,8 +34,8 @@ class Settings:
         Of the closed-form solve (`caffe_layers.matting.solve_alpha`).
     connected : bool
         Whether parts of a graph cut without seeds are left out.
-    sharpness : float
-        By which scores are multiplied before the softmax in front of a matting layer.
+    sharpness, unknown_bias : float
+        Of the scores in front of a matting layer (`tools.table.calibration`).
     crf : CrfSettings or None
     """
 
@@ -46,6 +46,7 @@ class Settings:
     radius: int = 1
     connected: bool = True
     sharpness: float = 1.0
+    unknown_bias: float = 0.0
     crf: CrfSettings | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -116,10 +117,10 @@ SOLVE = (
     _axis("lambda_", 100.0, 1000.0),
     _axis("radius", 1, 2),
 )
-#: Of scores that a softmax loss has trained: log-probabilities, of which F + B of 1e-2 in the
-#: unknown region is enough to make its matte gray.  At 256 they are a hard trimap: on ten
-#: validation images a warm start's errors are the same there and at 1024.
+#: At 256 scores are a hard trimap: on ten validation images a warm start's errors are the same
+#: there and at 1024.
 SHARPNESS = _axis("sharpness", 1.0, 4.0, 16.0, 64.0, 256.0)
+UNKNOWN_BIAS = _axis("unknown_bias", 0.0, 0.5, 1.0, 2.0, 3.0, 4.0)
 #: The first of the weights' trials is no CRF at all.
 CRF = (
     Axis(
@@ -135,6 +136,7 @@ FIRST_CRF = CrfSettings(
 )
 TRIMAP_AXES = (TRIMAP_WIDTH, *SOLVE, TRIMAP_WIDTH)
 MASK_AXES = (MASK_WIDTH, SIDES, *SOLVE, MASK_WIDTH)
+MATTE_AXES = (SHARPNESS, UNKNOWN_BIAS, SHARPNESS)
 
 
 @dataclass(frozen=True)
@@ -206,10 +208,10 @@ ROWS = (
         "ours without shape mask",
         "matte",
         "ours_nomask",
-        (SHARPNESS,),
+        MATTE_AXES,
         paper=(3.11, 6.99),
     ),
-    Row("ours", "ours", "matte", "ours", (SHARPNESS,), paper=(3.03, 6.90)),
+    Row("ours", "ours", "matte", "ours", MATTE_AXES, paper=(3.03, 6.90)),
     Row("bound", "true trimap", "truth", None, TRIMAP_AXES, is_bound=True),
     Row("shape_mask", "shape mask alone", "shape_mask", None, MASK_AXES, _MASK, is_bound=True),
     Row("constant", "0.5 everywhere", "constant", is_bound=True),
