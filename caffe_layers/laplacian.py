@@ -47,7 +47,7 @@ class MattingLaplacian:
     @property
     def shape(self) -> tuple[int, int]:
         """Image size (H, W)."""
-        return self.planes.shape[1:] if self.region is None else self.region.active.shape
+        return self.planes.shape[1:] if self.region is None else self.region.parts.shape
 
     def apply(self, x: np.ndarray) -> np.ndarray:
         """L x for an (H, W) array of unknowns."""

@@ -64,6 +64,8 @@ def main(argv: list[str] | None = None) -> int:
     if options.apply is not None:
         if options.images is not None:
             raise InputError("--apply takes no folders of photos and trimaps; leave them out.")
+        if options.background is not None:
+            raise InputError("--background is for the candidates, not for --apply; leave it out.")
         manifest = apply_choices(options.apply, options.out, options.seed)
         _report_dataset(manifest, options.out)
         return 0

@@ -23,6 +23,11 @@ from data_prep.common.assets import cache_dir
 #: Mean color of the published FCN and VGG nets, BGR, pixel range 0-255.
 MEAN_BGR = (104.00699, 116.66877, 122.67892)
 
+#: Databases that nets are trained on, and those of the rendered set, as their definitions name
+#: them: relative to the checkout.  The Makefile has both, too.
+PREPARED = "data/prepared"
+PORTRAIT_PREPARED = "data/prepared_portrait"
+
 # The trimap head of the segmenter (`prototxt.netspec.selfie.trimap_head`), chosen by the mean SAD
 # and gradient error of the mattes of rendered training portraits; 4 to 8 do equally well.
 SHARPNESS = 10.0

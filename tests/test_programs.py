@@ -6,6 +6,7 @@ import ast
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,19 @@ def test_a_program_leaves_another_environment(tmp_path):
     )
     assert result.returncode == 0, result.stderr
     assert result.stdout.startswith("usage: matte.py")
+
+
+def test_what_caffe_and_openmp_read_is_set_before_a_program_imports_them():
+    names = ("GLOG_minloglevel", "OMP_WAIT_POLICY")
+    environment = {k: v for k, v in clean_environment().items() if k not in names}
+    # As in a program that is started as a file, which finds the folder's modules.
+    program = (
+        "import os, sys; sys.path[0] = sys.argv[1]; import use_venv\n"
+        f"print(*(os.environ[name] for name in {names}))"
+    )
+    command = [sys.executable, "-c", program, ROOT / "tools"]
+    result = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert result.stdout == "2 passive\n", result.stderr
 
 
 @pytest.mark.parametrize("path", STUDIES, ids=name_of)

@@ -55,6 +55,7 @@ from tools.outputs.batch import (
     Result,
     content_of,
     default_workers,
+    failure,
     files_of,
     jobs_of,
     name_in_folder,
@@ -412,12 +413,12 @@ def matte_photo(photo: str, target: Target, request: Request, options: argparse.
         files = files_of(target.path / name, request)
     source = content_of(photo) if photo == PIPE else Path(photo)
     (job,) = jobs_of([(name_of(photo), source)], [name], [files], request)
-    write = _writer(job, target, request, options.overwrite) if files else _write_to_pipe
     try:
+        write = _writer(job, target, request, options.overwrite) if files else _write_to_pipe
         result = process(job, LoadedRequest(request), request, write)
     except (InputError, OSError) as error:
         if options.json:
-            print(_json_of(Result(job.name, FAILED, str(error))))
+            print(_json_of(failure(job, error)))
         raise
     _report(result)
     if options.json:

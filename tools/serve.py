@@ -69,7 +69,7 @@ def arguments() -> argparse.ArgumentParser:
     add("--version", action="version", version=__version__)
     add("--host", default="127.0.0.1", help="0.0.0.0 lets the whole network in")
     add("--port", type=integer_from(0), default=8000)
-    add("--model", default=DEFAULT_MODEL, help=", ".join(MODELS))
+    add("--model", choices=MODELS, help=f"net that finds the person ({DEFAULT_MODEL})")
     add(
         "--segmenter",
         type=Path,
@@ -107,7 +107,9 @@ def main(argv: list[str] | None = None) -> int:
 
     parser = arguments()
     options = parser.parse_args(argv)
-    model = options.model
+    model: str | SegmenterSettings = options.model or DEFAULT_MODEL
+    if options.segmenter and options.model:
+        parser.error("--model and --segmenter exclude each other")
     if options.segmenter:
         model = SegmenterSettings.read(options.segmenter, options.segmenter_settings)
     elif options.segmenter_settings:

@@ -56,6 +56,7 @@ from tools.matting.segmenter_settings import SegmenterSettings
 
 DATASET = ROOT / "data/benchmark"
 WORKERS = 2
+IN_PLACE_OF_THE_MODEL = ("mattes", "segmenter")  # options
 SHEET_ROWS = 12
 
 
@@ -224,7 +225,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--out", type=Path, help="folder (default: out/test_MODEL)")
     mattes = parser.add_argument_group("whose mattes")
-    mattes.add_argument("--model", choices=MODELS, default=DEFAULT_MODEL)
+    mattes.add_argument("--model", choices=MODELS, help=f"default: {DEFAULT_MODEL}")
     mattes.add_argument("--deploy", type=Path, help="deploy prototxt (default: the model's)")
     mattes.add_argument("--weights", type=Path, help="caffemodel (default: the model's)")
     mattes.add_argument("--shape-mask", type=Path, help="shape mask (default: the model's)")
@@ -250,8 +251,15 @@ def main(argv: list[str] | None = None) -> int:
         if options.folder and getattr(options, name):
             parser.error(f"give not both of --folder and --{name}")
     options.dataset = options.dataset or DATASET
-    if options.mattes and options.segmenter:
+    given = [name for name in IN_PLACE_OF_THE_MODEL if getattr(options, name)]
+    if len(given) > 1:
         parser.error("give one of --mattes and --segmenter")
+    for name in ("model", "deploy", "weights", "shape_mask"):
+        if given and getattr(options, name):
+            parser.error(f"--{name.replace('_', '-')} is of the model that --{given[0]} replaces")
+    if options.mattes and options.mu:
+        parser.error("--nonlocal is of the solve, which --mattes leaves out")
+    options.model = options.model or DEFAULT_MODEL
     if options.segmenter_settings and not options.segmenter:
         parser.error("--segmenter-settings needs --segmenter")
     choose_gpu(options.gpu)  # for the workers, which inherit it

@@ -31,3 +31,6 @@ def main() -> None:
 
 
 main()
+# Sets what Caffe and OpenMP read when they are loaded, which a program may do before it imports
+# anything else of ours.
+importlib.import_module("tools")

@@ -15,6 +15,7 @@
 #include <memory>
 #include <numeric>
 #include <stdexcept>
+#include <utility>
 #include <vector>
 
 #include "exterior.h"
@@ -51,25 +52,30 @@ class PreconditionedSystem {
     const int height = int(data.shape(0)), width = int(data.shape(1));
     if (parts.ndim() != 2 || parts.shape(0) != height || parts.shape(1) != width)
       throw std::invalid_argument("stencil, data and mask differ in shape");
-    reached_ = Region(parts.data(), height, width, kReached);
+    Region reached(parts.data(), height, width, kReached);
     const bool dense = planes.ndim() == 3;
     if (planes.ndim() < 2 || planes.shape(0) != py::ssize_t(upper_offsets(radius).size()) ||
         (dense ? planes.shape(1) != height || planes.shape(2) != width
-               : planes.shape(1) != py::ssize_t(reached_.size())))
+               : planes.shape(1) != py::ssize_t(reached.size())))
       throw std::invalid_argument("stencil, data and mask differ in shape");
+    Stencil matrix(planes.data(), dense ? Region(height, width) : reached, radius);
+    Region active(parts.data(), height, width, kActive);
+    active.stored_in(matrix.storage());
+    reached.stored_in(matrix.storage());
+    const uint8_t* mask = parts.data();
+    for (size_t i = 0; i < matrix.size(); ++i)
+      if ((mask[i] & kHard) && !(mask[i] & kActive))
+        throw std::invalid_argument("a pixel is hard that is not active");
+    // Nothing is refused from here on: what is kept fits together.
     planes_ = planes, data_ = data, parts_ = parts, sparse_ = SparseRows();
-    matrix_ = Stencil(planes.data(), dense ? Region(height, width) : reached_, radius);
-    active_ = Region(parts.data(), height, width, kActive);
-    active_.stored_in(matrix_.storage());
-    reached_.stored_in(matrix_.storage());
+    matrix_ = std::move(matrix), active_ = std::move(active), reached_ = std::move(reached);
     diagonal_data_ = data.data();
     p_.assign(matrix_.size(), 0.0);
-    const uint8_t* mask = parts.data();
     py::gil_scoped_release release;
     const FlushSubnormals flush;
-    if (!factor_.factorize(matrix_, diagonal_data_, mask, kHard)) return false;
+    const bool definite = factor_.factorize(matrix_, diagonal_data_, mask, kHard);
     find_places();
-    return true;
+    return definite;
   }
 
   // Adds S to D: rows in CSR of the matrix between `pixels`, see SparseRows.

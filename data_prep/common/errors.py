@@ -115,12 +115,15 @@ def sentence_of(error: OSError) -> str:
     reason = error.strerror or str(error) or type(error).__name__
     remedy = REMEDIES.get(error.errno or 0, OTHER_REMEDY)
     names = [os.fsdecode(each) for each in (error.filename, error.filename2) if each is not None]
-    name = printable(" or ".join(names)) or "standard input or output"
+    # Writes and sockets do not say what they fail on.
+    name = printable(" or ".join(names)) or "A file, or standard input or output,"
     return f"{name} could not be read or written ({reason}); {remedy}."
 
 
 def _reader_is_gone() -> bool:
     """Whether standard output is a pipe that nobody reads any more."""
+    if sys.stdout is None:  # closed from the start, as by `>&-`
+        return False
     poll = select.poll()
     try:
         poll.register(sys.stdout.fileno(), 0)
@@ -130,21 +133,29 @@ def _reader_is_gone() -> bool:
 
 
 def _drop_output() -> None:
-    """Send what could not be written nowhere: Python tries again, and complains, when it ends."""
+    """Send what cannot be written nowhere: Python tries again, and complains, when it ends."""
     try:
-        sys.stdout.flush()
+        _flush()
     except OSError:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
         os.close(nowhere)
 
 
+def _flush() -> None:
+    if sys.stdout is not None:
+        sys.stdout.flush()
+
+
 def _flushed(program: Callable[[], int | None]) -> int:
     """Run a program and write what it has printed, so that a failure of this is seen."""
     try:
         return program() or 0
+    except InputError:
+        _drop_output()  # that nobody reads on must not hide the error
+        raise
     finally:
-        sys.stdout.flush()
+        _flush()
 
 
 def run_program(program: Callable[[], int | None], notes: bool = False) -> int:

@@ -10,8 +10,7 @@ from caffe import params as P
 from caffe.net_spec import Top
 from caffe.proto import caffe_pb2
 
-PREPARED = "data/prepared"
-PORTRAIT_PREPARED = "data/prepared_portrait"
+from prototxt.catalog import PREPARED
 
 CLASSES = 3  # foreground, background, unknown
 

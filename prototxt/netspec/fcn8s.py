@@ -21,14 +21,12 @@ from caffe.proto import caffe_pb2
 
 from data_prep.caffe_data.shape_mask import NEUTRAL_MASK
 from data_prep.datasets.dataset import FRAME
-from prototxt.catalog import MEAN_BGR
+from prototxt.catalog import MEAN_BGR, PORTRAIT_PREPARED, PREPARED
 from prototxt.netspec.blocks import (
     CLASSES,
     FIXED,
     LAMBDA_RATE,
     LEARNED,
-    PORTRAIT_PREPARED,
-    PREPARED,
     TRIMAP_WEIGHT,
     average_pool,
     both_phases,

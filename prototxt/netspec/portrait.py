@@ -25,12 +25,11 @@ from caffe.net_spec import Top
 from caffe.proto import caffe_pb2
 
 from data_prep.caffe_data.shape_mask import NEUTRAL_MASK
-from prototxt.catalog import CERTAIN_LOGIT, MEAN_BGR
+from prototxt.catalog import CERTAIN_LOGIT, MEAN_BGR, PORTRAIT_PREPARED
 from prototxt.netspec.blocks import (
     CLASSES,
     CROP,
     FIXED,
-    PORTRAIT_PREPARED,
     TRIMAP_WEIGHT,
     both_phases,
     lmdb_data,

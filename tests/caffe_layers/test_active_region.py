@@ -135,6 +135,24 @@ def test_active_pixels_out_of_reach_are_refused():
         system.factorize(part.planes, 100.0 * sum(narrow(3)), far.parts, 1)
 
 
+def test_hard_pixels_that_are_not_active_are_refused_and_the_system_before_stays():
+    data = 100.0 * sum(narrow(3))
+    region = active_region(data)
+    part = matting_laplacian(photo_like(3), region=region)
+    system = _hybrid.PreconditionedSystem()
+    assert system.factorize(part.planes, data, region.parts, 1)
+    before = system.precondition(data)
+    larger = np.zeros((2 * data.shape[0], data.shape[1]), np.uint8)
+    whole = matting_laplacian(np.zeros((*larger.shape, 3)))
+    for planes, parts in (
+        (part.planes, region.parts | np.uint8(_hybrid.HARD)),
+        (whole.planes, larger + np.uint8(_hybrid.HARD)),
+    ):
+        with pytest.raises(ValueError, match="hard that is not active"):
+            system.factorize(planes, np.ones(parts.shape), parts, 1)
+    np.testing.assert_array_equal(system.precondition(data), before)
+
+
 @pytest.mark.parametrize("radius", [1, 2])
 def test_a_part_of_the_laplacian_has_the_rows_of_active_pixels(radius):
     image = photo_like(6)

@@ -56,14 +56,38 @@ def test_output_that_cannot_be_written_ends_in_a_sentence(unbuffered):
         run = subprocess.run(command, env=environment, stdout=full, stderr=subprocess.PIPE)
     assert run.returncode == 1
     assert run.stderr.decode() == (
-        "-c: standard input or output could not be read or written (No space left on device); "
-        "free some space or choose another place.\n"
+        "-c: A file, or standard input or output, could not be read or written (No space left on "
+        "device); free some space or choose another place.\n"
     )
     reading, writing = os.pipe()
     os.close(reading)  # as `| head` does
     run = subprocess.run(command, env=environment, stdout=writing, stderr=subprocess.PIPE)
     os.close(writing)
     assert (run.returncode, run.stderr) == (READER_GONE, b"")
+
+
+def test_an_error_is_told_where_nobody_reads_the_output():
+    program = (
+        "from data_prep.common.errors import InputError, run_program\n"
+        "def program():\n"
+        "    print('x' * 100)\n"
+        "    raise InputError('a.jpg is bad.')\n"
+        "raise SystemExit(run_program(program))\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.getcwd(), "PYTHONUNBUFFERED": ""}
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-c", program]
+    run = subprocess.run(command, env=environment, stdout=writing, stderr=subprocess.PIPE)
+    os.close(writing)
+    assert (run.returncode, run.stderr) == (1, b"-c: a.jpg is bad.\n")
+
+
+def test_a_program_runs_without_standard_output():
+    environment = {**os.environ, "PYTHONPATH": os.getcwd()}
+    command = ["sh", "-c", '"$@" >&-', "sh", sys.executable, "-c", PRINTING]
+    run = subprocess.run(command, env=environment, capture_output=True)
+    assert (run.returncode, run.stderr) == (0, b"")
 
 
 def test_what_the_system_reports_becomes_a_sentence_with_a_remedy(tmp_path, capsys):

@@ -458,6 +458,7 @@ def test_options_that_cannot_work(collection):
         "Give a folder of photos": [photos, "--out", out],
         "nowhere is no folder": [photos, str(collection / "nowhere"), "--out", out],
         "takes no folders": [photos, photos, "--apply", "x.json", "--out", out],
+        "--background is for": ["--apply", "x.json", "--out", out, "--background", "x.png"],
         "ground.png does not exist": [
             photos,
             photos,

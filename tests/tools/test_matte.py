@@ -395,6 +395,23 @@ def test_one_photo_that_fails_or_shows_nobody_is_a_json_line_too(tmp_path, capsy
     assert "nobody was found in" in line["message"] and line["message"] in told.err
 
 
+def test_photo_that_the_system_cannot_read_is_a_sentence_in_its_json_line(tmp_path, capsys):
+    photo, alpha = tmp_path / "photos/bad.jpg", tmp_path / "mattes/bad.png"
+    for path in (photo, alpha):
+        path.parent.mkdir()
+    photo.symlink_to("/proc/self/mem")  # a file whose first byte cannot be read, by root either
+    alpha.write_bytes(b"never read")
+    options = ["--alpha", str(alpha.parent), "-o", str(tmp_path / "out"), "--json"]
+    with pytest.raises(OSError):
+        matte.main([str(photo), *options])
+    told = [json.loads(capsys.readouterr().out)]
+    assert matte.main([str(photo.parent), *options, "--workers", "1"]) == 1
+    told.append(json.loads(capsys.readouterr().out))
+    for line in told:
+        assert (line["photo"], line["status"]) == (str(photo), "failed")
+        assert f"{photo}: " in line["message"] and "could not be read" in line["message"]
+
+
 def test_what_is_left_out_of_a_photo_is_said(small, trimap, tmp_path):
     photo = tmp_path / "photo.jpg"
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()

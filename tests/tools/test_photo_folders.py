@@ -256,6 +256,9 @@ def test_a_model_is_measured_by_its_mattes(tmp_path):
     "options, words",
     [
         (["--mattes", "m", "--segmenter", "s.onnx"], "one of --mattes"),
+        (["--mattes", "m", "--model", "selfie"], "--model is of the model that --mattes replaces"),
+        (["--segmenter", "s", "--shape-mask", "m"], "--shape-mask is of the model that --segm"),
+        (["--mattes", "m", "--nonlocal", "1e-3"], "of the solve, which --mattes leaves out"),
         (["--segmenter-settings", "{}"], "needs --segmenter"),
         (["--folder", "f", "--list", "l.txt"], "not both of --folder and --list"),
         (["--folder", "f", "--dataset", "d"], "not both of --folder and --dataset"),

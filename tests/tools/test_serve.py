@@ -30,6 +30,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from data_prep.common.images import encode_image, read_photo
 from prototxt.catalog import MADE_WEIGHTS, NETS
+from tools import serve
 from tools.benchmarks.server import (
     PORTRAITS,
     Process,
@@ -251,6 +252,19 @@ def test_a_segmenter_of_the_users_takes_the_models_place(tmp_path, portrait, png
     with running_server("--workers", "1", "--segmenter", str(path)) as process:
         answer = ask(process, query="output=alpha", parts={"photo": png})
     assert_close(pixels(answer.data), from_float(expected, np.uint8))
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        (["--model", "selfie", "--segmenter", "s.onnx"], "--model and --segmenter exclude"),
+        (["--model", "nobody"], "invalid choice: 'nobody'"),
+    ],
+)
+def test_models_that_cannot_be_served_are_refused_at_once(options, words, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        serve.main(options)
+    assert words in capsys.readouterr().err
 
 
 def test_options_as_form_fields(server, png, matte):

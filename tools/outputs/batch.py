@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 
 from data_prep.common.digests import content_key, sha256_of
-from data_prep.common.errors import InputError, collected_warnings
+from data_prep.common.errors import InputError, collected_warnings, sentence_of
 from data_prep.common.files import atomic_write, atomic_write_keeping
 from data_prep.common.images import (
     IMAGE_SUFFIXES,
@@ -269,7 +269,13 @@ def run_job(job: Job, request: Request, out: Path, run: str) -> Result:
     try:
         return process(job, loaded, request, write_files(job, out))
     except (InputError, OSError) as error:
-        return Result(job.name, FAILED, str(error))
+        return failure(job, error)
+
+
+def failure(job: Job, error: InputError | OSError) -> Result:
+    """The result of a job that failed."""
+    told = f"{job.name}: {sentence_of(error)}" if isinstance(error, OSError) else str(error)
+    return Result(job.name, FAILED, told)
 
 
 def request_keys(request: Request) -> dict[str, str]:

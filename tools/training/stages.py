@@ -17,6 +17,7 @@ from tqdm import tqdm
 from data_prep.caffe_data.caffe_lmdb import open_database
 from data_prep.common.errors import InputError
 from data_prep.common.files import atomic_write_keeping
+from prototxt.catalog import PORTRAIT_PREPARED
 from tools.matting.device import caffe_program, chosen_gpu
 from tools.matting.models import ROOT
 from tools.training.caffe_log import ITERATION, LOSS
@@ -24,9 +25,6 @@ from tools.training.failure import failure_reason
 
 #: Lines at the end of Caffe's log that hold a stack trace and its cause above it.
 LAST_LINES = 200
-
-#: Databases of the rendered set, relative to the checkout; the Makefile has their folder too.
-PORTRAIT_PREPARED = Path("data/prepared_portrait")
 
 #: Solver files of a net's stages, in order.
 RECIPES = {
@@ -130,7 +128,7 @@ def databases(net: Path) -> list[Path]:
 
 def _command_for(source: Path) -> str:
     """What writes a database that a net reads."""
-    if source.parent == PORTRAIT_PREPARED:
+    if source.parent == Path(PORTRAIT_PREPARED):
         return "make data DATASET=data/portrait_set"
     return "make data"
 
