@@ -12,10 +12,10 @@ from types import SimpleNamespace
 
 import pytest
 from caffe.proto import caffe_pb2
+from checkout import ROOT
 
 from tools.table.rows import ROWS
 
-ROOT = Path(__file__).resolve().parents[1]
 PICTURES = (".jpg", ".png", ".svg")
 MOST_LINES = 130  # of the README: it is read in two minutes
 # Not the whole tree: data/ may hold rendered sets, and environments hold documents too.

@@ -7,8 +7,8 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from checkout import ROOT
 
-ROOT = Path(__file__).parents[1]
 PACKAGES = ("caffe_layers", "prototxt", "data_prep", "tools")
 
 

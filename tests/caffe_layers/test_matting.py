@@ -1,11 +1,10 @@
 """f(F, B; lambda) against finite differences, dense algebra and PyMatting."""
 
-from pathlib import Path
-
 import cv2
 import numpy as np
 import pymatting
 import pytest
+from checkout import ROOT
 
 from caffe_layers.affinities import affinities
 from caffe_layers.laplacian import matting_laplacian
@@ -14,7 +13,7 @@ from caffe_layers.matting import MattingFunction, solve_alpha
 from caffe_layers.matting_system import DATA_FLOOR, MattingSystem
 from data_prep.common.images import read_matte, read_photo
 
-SAMPLE = "data/sample"
+SAMPLE = ROOT / "data/sample"
 
 
 def random_problem(shape, seed):
@@ -94,9 +93,9 @@ def test_backward_is_the_transposed_jacobian_of_the_paper():
 @pytest.fixture(scope="module")
 def portrait():
     """Photo, matte and a trimap of a sample portrait at its size, 600 x 800."""
-    stem = Path(SAMPLE, "test.txt").read_text().split()[0]
-    photo = read_photo(f"{SAMPLE}/images/{stem}.jpg")
-    matte = read_matte(f"{SAMPLE}/mattes/{stem}.png")
+    stem = (SAMPLE / "test.txt").read_text().split()[0]
+    photo = read_photo(SAMPLE / f"images/{stem}.jpg")
+    matte = read_matte(SAMPLE / f"mattes/{stem}.png")
     window = np.ones((21, 21), np.uint8)
     foreground = cv2.erode((matte == 255).astype(np.uint8), window).astype(float)
     background = cv2.erode((matte == 0).astype(np.uint8), window).astype(float)

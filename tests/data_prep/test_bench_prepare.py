@@ -1,15 +1,15 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
+from checkout import ROOT
 
 from data_prep.bench_prepare import Run, extrapolate, is_image_work, main, timed_command
 from data_prep.common.errors import InputError
 from data_prep.common.landmarks import LandmarkDetector
 
-SAMPLE = Path(__file__).parents[2] / "data" / "sample"
+SAMPLE = ROOT / "data/sample"
 
 
 def test_figures_are_printed_and_agree(capsys):

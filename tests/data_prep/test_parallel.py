@@ -9,11 +9,10 @@ from pathlib import Path
 
 import cv2
 import pytest
+from checkout import ROOT
 
 from data_prep.common.errors import InputError
 from data_prep.common.parallel import AHEAD, open_workers
-
-ROOT = Path(__file__).parents[2]
 
 
 def square_late(number):

@@ -15,6 +15,7 @@ import lmdb
 import numpy as np
 import pytest
 from caffe.proto import caffe_pb2
+from checkout import ROOT
 from google.protobuf import text_format
 
 from caffe_layers.weighted_loss import load_alpha_distribution
@@ -29,8 +30,6 @@ from data_prep.common.errors import InputError, run_program
 from data_prep.common.images import read_matte, read_photo, write_image
 from data_prep.datasets.dataset import FRAME
 from data_prep.prepare import main
-
-ROOT = Path(__file__).parents[2]
 
 MEAN = np.array([104.00699, 116.66877, 122.67892])
 FACELESS = "blank"

@@ -11,6 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from checkout import ROOT
 
 from data_prep.common import assets
 from data_prep.common.assets import ASSETS, AssetError, fetch
@@ -38,7 +39,7 @@ from tools.evaluation.peer_report import (
 from tools.evaluation.peers import CHUNK_FOLDER, CHUNK_LIST, PEERS, unpack_net
 from tools.outputs.sheets import CAPTION_HEIGHT, GAP
 
-SAMPLE = Path(__file__).parents[2] / "data/sample"
+SAMPLE = ROOT / "data/sample"
 SHAPE = 120, 90
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import caffe
 import cv2
 import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
+from checkout import ROOT
 
 from data_prep.common.assets import fetch
 from data_prep.common.errors import InputError
@@ -18,7 +17,7 @@ from prototxt.netspec.face_detector import NET_SIDE
 from tools import convert_face_detector
 from tools.matting.face_boxes import unpacked
 
-SAMPLES = Path(__file__).parents[2] / "data/sample/images"
+SAMPLES = ROOT / "data/sample/images"
 PHOTOS = [*sorted(SAMPLES.iterdir())[::10]]
 
 

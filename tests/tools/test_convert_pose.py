@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
+from checkout import ROOT
 
 from data_prep.common.assets import fetch
 from data_prep.common.errors import InputError
@@ -23,7 +24,7 @@ from prototxt.catalog import (
 from prototxt.netspec.pose import head_kernel
 from tools import convert_pose
 
-SAMPLES = Path(__file__).parents[2] / "data/sample/images"
+SAMPLES = ROOT / "data/sample/images"
 PHOTOS = [fetch("astronaut"), *sorted(SAMPLES.iterdir())[::15]]
 
 

@@ -22,6 +22,7 @@ import cv2
 import numpy as np
 import pytest
 import urllib3
+from checkout import ROOT
 from selenium import webdriver
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
@@ -563,7 +564,7 @@ def test_nothing_is_written(tmp_path, png):
 
 def test_address_that_is_taken(server):
     command = [sys.executable, "-m", "tools.serve", "--port", str(server.port)]
-    process = subprocess.run(command, capture_output=True, text=True)
+    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert process.returncode == 1
     assert process.stderr == (
         f"serve.py: The server cannot listen on 127.0.0.1, port {server.port} "
