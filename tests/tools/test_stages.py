@@ -160,9 +160,7 @@ def test_a_killed_training_ends_with_the_weights_of_one_that_was_not(tmp_path):
 def test_an_interrupted_training_is_not_taken_for_a_finished_one(tmp_path):
     stage = small_stage(tmp_path / "interrupted")
     with (
-        pytest.raises(
-            InputError, match="stopped before iteration 150; the same command continues"
-        ),
+        pytest.raises(InputError, match="stopped before iteration 150; the same command continues"),
         killed_after(stage.prefix.with_name("net_iter_50.solverstate"), signal.SIGINT),
     ):
         run_stage(stage, None)
