@@ -164,8 +164,8 @@ def test_image_without_any_certain_pixel_is_background():
     assert np.array_equal(alpha, zero)
 
 
-def test_floor_does_not_show_near_certain_pixels(portrait):
-    """Halving or doubling the data weight of 'certain' must not matter, nor the floor."""
+def test_alpha_is_the_same_without_the_floor_of_the_data_term(portrait):
+    """Where windows tie the unknown pixels to certain ones, the floor decides nothing."""
     photo, _, foreground, background = (np.ascontiguousarray(x[100:260, 200:360]) for x in portrait)
     laplacian = matting_laplacian(photo / 255)
     with_floor = MattingFunction().forward(laplacian, foreground, background, 100.0)
@@ -178,8 +178,8 @@ def test_floor_does_not_show_near_certain_pixels(portrait):
     assert np.abs(with_floor - without).max() < 1e-6
 
 
-def test_probabilities_of_1e_4_in_the_band_turn_hair_gray(portrait):
-    """The gray trap: what a net must learn is to be silent in the band."""
+def test_probabilities_of_1_percent_in_the_band_make_its_error_half_as_large_again(portrait):
+    """They turn hair gray: what a net must learn is to be silent in the band."""
     photo, truth, foreground, background = portrait
     unknown = foreground + background == 0
     quiet = solve_alpha(photo, foreground, background)
