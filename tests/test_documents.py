@@ -89,7 +89,9 @@ def test_every_page_and_picture_in_docs_is_reached():
         for page in documents()
         for link in links_of(page.read_text())
     }
-    for page in (ROOT / "docs").rglob("*.md"):
+    pages = list((ROOT / "docs").rglob("*.md"))
+    assert pages
+    for page in pages:
         assert f": {page.relative_to(ROOT / 'docs')}\n" in navigation
     pictures = {path for path in (ROOT / "docs").iterdir() if path.suffix in PICTURES}
     assert pictures <= linked

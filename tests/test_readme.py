@@ -356,6 +356,7 @@ def test_the_python_example_runs(block, desk):
 @pytest.mark.parametrize("block", tagged("prototxt"), ids=lambda block: block.document.name)
 def test_the_layers_to_copy_are_read_by_caffe(block):
     net = text_format.Parse(block.text, caffe_pb2.NetParameter())
+    assert net.layer
     for layer in net.layer:
         module = importlib.import_module(layer.python_param.module)
         assert hasattr(module, layer.python_param.layer)

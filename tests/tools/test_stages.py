@@ -152,6 +152,7 @@ def test_a_killed_training_ends_with_the_weights_of_one_that_was_not(tmp_path):
     assert killed.finished
     assert f"Iteration {start} (" in killed.log.read_text().split("Resuming from")[-1]
     expected, found = read_caffemodel(straight.result), read_caffemodel(killed.result)
+    assert expected.keys() == found.keys() == {"fc1", "fc2"}
     for layer, blobs in expected.items():
         for one, other in zip(blobs, found[layer], strict=True):
             np.testing.assert_allclose(other, one, rtol=1e-5, atol=1e-7)

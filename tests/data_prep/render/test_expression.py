@@ -58,6 +58,7 @@ def test_every_expression_has_a_share_and_every_unit_a_target(mesh):
 def test_the_eyes_look_at_the_camera(mesh, person, straight):
     camera = np.array([0.3, -1.5, 0.9])
     subject = build_subject(mesh, person, straight, camera=camera)
+    assert len(subject.eyes) == 2
     for eye in subject.eyes:
         np.testing.assert_allclose(eye.gaze, unit(camera - eye.center), atol=1e-9)
 
