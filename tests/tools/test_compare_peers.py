@@ -125,7 +125,7 @@ def test_a_refining_method_is_given_the_others_matte_and_follows_its_changes(pho
     refining = Asked(np.ones(SHAPE), "refining", refines="asked")
     first.write(photos, out)
     assert refining.write(photos, out) == [True, True]
-    assert len(refining.given) == 2
+    assert refining.given
     for given in refining.given:
         np.testing.assert_allclose(given, disc(), atol=1e-5)
     assert refining.write(photos, out) == [False, False]

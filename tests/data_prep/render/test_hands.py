@@ -1,11 +1,11 @@
 """Hands near the face: reached by the arm, outside the body."""
 
-import json
 from collections import Counter
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from json_choices import assert_survives_json
 from numpy.testing import assert_allclose
 
 from data_prep.render.base.randomness import generator
@@ -39,7 +39,7 @@ def test_hands_are_drawn_for_their_share_of_portraits():
     counts = Counter(choice.gesture for choice in shown)
     assert set(counts) == set(hands.GESTURES)
     assert {choice.side for choice in shown} == {1, -1}
-    json.loads(json.dumps(asdict(shown[0])))
+    assert_survives_json(shown[0])
 
 
 def test_no_hand_in_the_hair_under_a_hat():
