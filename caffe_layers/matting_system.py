@@ -130,14 +130,25 @@ def data_term(
     """
     if not (np.isfinite(lambda_) and lambda_ > 0):
         raise ValueError(f"lambda must be positive, not {lambda_}")
-    if not foreground.shape == background.shape == shape:
-        raise ValueError(
-            f"foreground {foreground.shape}, background {background.shape} and "
-            f"image {shape} differ in size"
-        )
+    check_sizes(foreground, background, shape)
     data = foreground + background
     data *= lambda_
     data += DATA_FLOOR
     if not np.isfinite(data).all():
         raise ValueError("the foreground or background probabilities are not finite")
     return data
+
+
+def check_sizes(foreground: np.ndarray, background: np.ndarray, shape: tuple[int, ...]) -> None:
+    """Refuse probabilities that are not those of an image of a shape (H, W).
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ.
+    """
+    if not foreground.shape == background.shape == shape:
+        raise ValueError(
+            f"foreground {foreground.shape}, background {background.shape} and "
+            f"image {shape} differ in size"
+        )

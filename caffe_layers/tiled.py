@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 
 from caffe_layers.matting import DEFAULT_LAMBDA, solve_alpha
+from caffe_layers.matting_system import check_sizes
 from caffe_layers.smoothing import smoothed
 
 # Largest photo solved as one system: at most 6 GiB, less where little is undecided.
@@ -45,7 +46,15 @@ def solve_alpha_bounded(
     """`matting.solve_alpha` in bounded memory: as a whole if it fits, else in tiles.
 
     Parameters and result are those of `matting.solve_alpha`.
+
+    Raises
+    ------
+    ValueError
+        As `matting.solve_alpha` does.
+    SolveError
+        Likewise.
     """
+    check_sizes(foreground, background, image.shape[:2])
     unknown = np.count_nonzero(foreground + background < UNKNOWN)
     if foreground.size <= WHOLE_PIXELS and unknown <= WHOLE_UNKNOWN:
         return solve_alpha(image, foreground, background, lambda_, mu=mu, smooth=smooth)
@@ -82,7 +91,16 @@ def solve_alpha_in_tiles(
     -------
     (H, W) float64 ndarray
         Alpha, clipped to [0, 1].
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ, lambda is not positive, mu is negative or an input is not finite.
+    SolveError
+        If a linear system could not be solved accurately.
     """
+    # A tile of an image that is larger than its maps fits them all the same.
+    check_sizes(foreground, background, image.shape[:2])
     known = foreground + background
     alpha = _enlarged_coarse_alpha(image, foreground, background, lambda_, mu, coarse_pixels)
     certain = known >= UNKNOWN

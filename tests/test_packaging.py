@@ -14,11 +14,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from checkout import ROOT
 
 from caffe_layers import __version__
 from data_prep.common.assets import ASSETS
 
-ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 FOLDERS = ("caffe_layers", "data_prep", "prototxt", "solver", "tools")
 PACKAGES = tuple(folder for folder in FOLDERS if folder != "solver")

@@ -16,7 +16,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -357,6 +356,7 @@ def test_the_python_example_runs(block, desk):
 @pytest.mark.parametrize("block", tagged("prototxt"), ids=lambda block: block.document.name)
 def test_the_layers_to_copy_are_read_by_caffe(block):
     net = text_format.Parse(block.text, caffe_pb2.NetParameter())
+    assert net.layer
     for layer in net.layer:
         module = importlib.import_module(layer.python_param.module)
         assert hasattr(module, layer.python_param.layer)
@@ -400,21 +400,19 @@ def test_caffe_trains_the_papers_net_and_keeps_a_snapshot_when_interrupted(card_
         stderr=subprocess.PIPE,
         text=True,
     )
-    log, started = [], time.monotonic()
+    log = []
     try:
         for line in caffe.stderr:
             log.append(line)
-            if "] Starting Optimization" in line:
-                started = time.monotonic()
             if "] Iteration 0, lr" in line:  # the first iteration; Caffe prints every 20th
-                time.sleep((time.monotonic() - started) / 3)  # and is in the second one now
                 caffe.send_signal(signal.SIGINT)
         assert caffe.wait() == 0, "".join(log[-40:])
     finally:
         caffe.kill()
         caffe.stderr.close()
+    # Caffe looks for a signal between two iterations: which ones is a matter of speed.
     (state,) = (card_checkout / "snapshots").glob("fcn8s_iter_*.solverstate")
-    assert is_whole(state) and state.name == "fcn8s_iter_2.solverstate"
+    assert is_whole(state) and re.fullmatch(r"fcn8s_iter_[1-9]\d*\.solverstate", state.name)
     assert state.with_suffix(".caffemodel").stat().st_size > 500e6
     for path in state.parent.iterdir():  # a gigabyte
         path.unlink()

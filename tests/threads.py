@@ -8,6 +8,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from checkout import ROOT
+
 from caffe_layers import _laplacian
 
 
@@ -16,6 +18,7 @@ def outputs_by_threads(program: str, *counts: int) -> set[str]:
     return {
         subprocess.run(
             [sys.executable, "-c", program],
+            cwd=ROOT,
             check=True,
             capture_output=True,
             text=True,

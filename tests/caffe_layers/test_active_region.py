@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import cv2
 import numpy as np
 import pytest
+from checkout import ROOT
 from threads import outputs_by_threads
 
 from caffe_layers import _hybrid, matting
@@ -20,7 +19,7 @@ from caffe_layers.smoothing import smoothed
 from data_prep.common.images import read_matte, read_photo
 
 SHAPE = (150, 130)
-SAMPLE = Path("data/sample")
+SAMPLE = ROOT / "data/sample"
 
 
 def photo_like(seed):

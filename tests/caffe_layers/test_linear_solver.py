@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from checkout import ROOT
 from scipy.sparse.linalg import spsolve
 from threads import outputs_by_threads
 
@@ -225,7 +226,7 @@ print(resident_pages())
 
 def test_memory_does_not_grow():
     output = subprocess.run(
-        [sys.executable, "-c", PRINT_MEMORY], check=True, capture_output=True, text=True
+        [sys.executable, "-c", PRINT_MEMORY], cwd=ROOT, check=True, capture_output=True, text=True
     ).stdout
     early, late = map(int, output.split())
     assert late <= 1.05 * early

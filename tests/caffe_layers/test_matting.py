@@ -1,11 +1,10 @@
 """f(F, B; lambda) against finite differences, dense algebra and PyMatting."""
 
-from pathlib import Path
-
 import cv2
 import numpy as np
 import pymatting
 import pytest
+from checkout import ROOT
 
 from caffe_layers.affinities import affinities
 from caffe_layers.laplacian import matting_laplacian
@@ -14,7 +13,7 @@ from caffe_layers.matting import MattingFunction, solve_alpha
 from caffe_layers.matting_system import DATA_FLOOR, MattingSystem
 from data_prep.common.images import read_matte, read_photo
 
-SAMPLE = "data/sample"
+SAMPLE = ROOT / "data/sample"
 
 
 def random_problem(shape, seed):
@@ -94,9 +93,9 @@ def test_backward_is_the_transposed_jacobian_of_the_paper():
 @pytest.fixture(scope="module")
 def portrait():
     """Photo, matte and a trimap of a sample portrait at its size, 600 x 800."""
-    stem = Path(SAMPLE, "test.txt").read_text().split()[0]
-    photo = read_photo(f"{SAMPLE}/images/{stem}.jpg")
-    matte = read_matte(f"{SAMPLE}/mattes/{stem}.png")
+    stem = (SAMPLE / "test.txt").read_text().split()[0]
+    photo = read_photo(SAMPLE / f"images/{stem}.jpg")
+    matte = read_matte(SAMPLE / f"mattes/{stem}.png")
     window = np.ones((21, 21), np.uint8)
     foreground = cv2.erode((matte == 255).astype(np.uint8), window).astype(float)
     background = cv2.erode((matte == 0).astype(np.uint8), window).astype(float)
@@ -165,8 +164,8 @@ def test_image_without_any_certain_pixel_is_background():
     assert np.array_equal(alpha, zero)
 
 
-def test_floor_does_not_show_near_certain_pixels(portrait):
-    """Halving or doubling the data weight of 'certain' must not matter, nor the floor."""
+def test_alpha_is_the_same_without_the_floor_of_the_data_term(portrait):
+    """Where windows tie the unknown pixels to certain ones, the floor decides nothing."""
     photo, _, foreground, background = (np.ascontiguousarray(x[100:260, 200:360]) for x in portrait)
     laplacian = matting_laplacian(photo / 255)
     with_floor = MattingFunction().forward(laplacian, foreground, background, 100.0)
@@ -179,8 +178,8 @@ def test_floor_does_not_show_near_certain_pixels(portrait):
     assert np.abs(with_floor - without).max() < 1e-6
 
 
-def test_probabilities_of_1e_4_in_the_band_turn_hair_gray(portrait):
-    """The gray trap: what a net must learn is to be silent in the band."""
+def test_probabilities_of_1_percent_in_the_band_make_its_error_half_as_large_again(portrait):
+    """They turn hair gray: what a net must learn is to be silent in the band."""
     photo, truth, foreground, background = portrait
     unknown = foreground + background == 0
     quiet = solve_alpha(photo, foreground, background)

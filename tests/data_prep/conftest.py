@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
+from checkout import ROOT
 
 from data_prep.common.images import read_matte, read_photo
 from data_prep.common.landmarks import LandmarkDetector
 from data_prep.datasets.dataset import Dataset
 
-REPOSITORY = Path(__file__).parents[2]
-
 
 @pytest.fixture(scope="session")
 def sample():
-    return Dataset.open(REPOSITORY / "data" / "sample")
+    return Dataset.open(ROOT / "data/sample")
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ import lmdb
 import numpy as np
 import pytest
 from caffe.proto import caffe_pb2
+from checkout import ROOT
 
 from data_prep.caffe_data.caffe_lmdb import (
     RECORDS_PER_COMMIT,
@@ -33,7 +34,7 @@ def content(path):
 
 
 def run(program, folder):
-    environment = {**os.environ, "PYTHONPATH": os.getcwd(), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
     return subprocess.run(
         [sys.executable, "-c", program],
         cwd=folder,

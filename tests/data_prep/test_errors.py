@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import pytest
+from checkout import ROOT
 
 from data_prep.common.errors import (
     READER_GONE,
@@ -33,7 +34,7 @@ def test_names_that_the_output_does_not_hold_are_written_with_backslashes(encodi
         "    raise InputError(f'{name} is bad')\n"
         "raise SystemExit(run_program(main))\n"
     )
-    environment = {**os.environ, "PYTHONPATH": os.getcwd(), "PYTHONIOENCODING": encoding}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": encoding}
     run = subprocess.run(
         [sys.executable, "-c", program, os.fsencode(LATIN)], env=environment, capture_output=True
     )
@@ -50,7 +51,7 @@ PRINTING = (
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])  # the write itself fails, or the last flush
 def test_output_that_cannot_be_written_ends_in_a_sentence(unbuffered):
-    environment = {**os.environ, "PYTHONPATH": os.getcwd(), "PYTHONUNBUFFERED": unbuffered}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": unbuffered}
     command = [sys.executable, "-c", PRINTING]
     with open("/dev/full", "w") as full:
         run = subprocess.run(command, env=environment, stdout=full, stderr=subprocess.PIPE)

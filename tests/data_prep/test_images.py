@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from checkout import ROOT
 from PIL import Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
@@ -175,7 +176,7 @@ def test_full_disk_leaves_nothing(tmp_path):
         "noise = np.random.default_rng(0).integers(0, 255, (64, 64), dtype=np.uint8)\n"
         "raise SystemExit(run_program(lambda: write_image('a.png', noise)))\n"
     )
-    environment = {**os.environ, "PYTHONPATH": os.getcwd(), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
     run = subprocess.run(
         [sys.executable, "-c", program],
         cwd=tmp_path,

@@ -13,6 +13,7 @@ import time
 import cv2
 import numpy as np
 import pytest
+from checkout import ROOT
 from scipy.io import savemat
 
 from data_prep.common.errors import InputError
@@ -407,7 +408,7 @@ def test_killed_import_goes_on_and_ends_the_same(tmp_path, small):
         add_pair(source, f"p{index}", small[index % 6])
     command = [sys.executable, "-m", "data_prep.import_dataset", str(source)]
     command += ["--format", "plain", "--workers", "1", "--out"]
-    environment = {**os.environ, "PYTHONPATH": os.getcwd()}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     journal = out / "unfinished.jsonl"
     process = subprocess.Popen([*command, str(out)], env=environment, stderr=subprocess.DEVNULL)
     while not (journal.is_file() and journal.read_bytes().count(b"\n") >= 2):
@@ -435,7 +436,7 @@ def test_workers_make_the_same_dataset(plain, tmp_path):
     run(plain, "plain", tmp_path / "one")
     command = [sys.executable, "-m", "data_prep.import_dataset", str(plain)]
     command += ["--format", "plain", "--workers", "2", "--out", str(tmp_path / "two")]
-    environment = {**os.environ, "PYTHONPATH": os.getcwd()}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     subprocess.run(command, env=environment, check=True, capture_output=True)
     assert contents(tmp_path / "two") == contents(tmp_path / "one")
 
@@ -538,7 +539,7 @@ def test_dataset_that_cannot_be_written_stops_the_import(plain, tmp_path):
     )
     command = [sys.executable, "-c", program, str(plain), "--format", "plain"]
     command += ["--workers", "1", "--out", str(tmp_path / "out")]
-    environment = {**os.environ, "PYTHONPATH": os.getcwd()}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 1
     assert "a.jpg could not be written" in done.stderr and "Traceback" not in done.stderr

@@ -9,11 +9,10 @@ from pathlib import Path
 
 import cv2
 import pytest
+from checkout import ROOT
 
 from data_prep.common.errors import InputError
 from data_prep.common.parallel import AHEAD, open_workers
-
-ROOT = Path(__file__).parents[2]
 
 
 def square_late(number):
@@ -87,7 +86,7 @@ def is_alive(pid):
 def test_workers_end_with_a_killed_parent():
     program = (
         "import os, sys\n"
-        f"sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        f"sys.path[:0] = {[str(Path(__file__).parent), str(ROOT / 'tests')]!r}\n"
         "from data_prep.common.parallel import open_workers\n"
         "from test_parallel import where\n"
         "if __name__ == '__main__':\n"

@@ -309,7 +309,7 @@ def test_photo_comes_through_a_pipe_as_from_a_file(tmp_path, photo):
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     content = encoded(".png", photo)
-    writer = threading.Thread(target=pipe.write_bytes, args=(content,))
+    writer = threading.Thread(target=pipe.write_bytes, args=(content,), daemon=True)
     writer.start()
     np.testing.assert_array_equal(read_picture(pipe).bgr, photo)
     writer.join()

@@ -15,6 +15,7 @@ import lmdb
 import numpy as np
 import pytest
 from caffe.proto import caffe_pb2
+from checkout import ROOT
 from google.protobuf import text_format
 
 from caffe_layers.weighted_loss import load_alpha_distribution
@@ -22,15 +23,13 @@ from data_prep.caffe_data.alignment import align_to_template, center_of_gravity,
 from data_prep.caffe_data.alpha_distribution import alpha_distribution, count_alphas
 from data_prep.caffe_data.augmentation import AUGMENTATIONS
 from data_prep.caffe_data.caffe_lmdb import RECORDS_PER_COMMIT
-from data_prep.caffe_data.databases import check_space
+from data_prep.caffe_data.databases import SPLITS, check_space, database_paths
 from data_prep.caffe_data.products import locked, prepare
 from data_prep.caffe_data.shape_mask import ShapeMask, align_matte, average_mattes, sum_mattes
 from data_prep.common.errors import InputError, run_program
 from data_prep.common.images import read_matte, read_photo, write_image
 from data_prep.datasets.dataset import FRAME
 from data_prep.prepare import main
-
-ROOT = Path(__file__).parents[2]
 
 MEAN = np.array([104.00699, 116.66877, 122.67892])
 FACELESS = "blank"
@@ -312,7 +311,7 @@ def test_dask_changes_nothing(prepared, dataset, tmp_path):
 
 def test_databases_say_what_they_were_built_from(prepared):
     sources = json.loads((prepared / "manifest.json").read_text())["sources"]
-    for database in prepared.glob("*_*/"):
+    for database in [path for split in SPLITS for path in database_paths(prepared, split)]:
         manifest = json.loads((database / "manifest.json").read_text())
         assert manifest["built_from"]["sources"] == sources
         assert manifest["records"] == len(stored(database))

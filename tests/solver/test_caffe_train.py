@@ -11,6 +11,7 @@ import lmdb
 import numpy as np
 import pytest
 from caffe.proto import caffe_pb2
+from checkout import ROOT
 from google.protobuf import text_format
 
 from data_prep.caffe_data.position import write_positions
@@ -21,7 +22,6 @@ from tools.init_weights import main as init_weights
 from tools.matting.caffe_net import read_caffemodel
 from tools.training.stages import Stage, check_databases, run_stage
 
-ROOT = Path(__file__).resolve().parents[2]
 CAFFE = Path(sys.prefix, "bin/caffe")
 
 

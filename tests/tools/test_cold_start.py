@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+from checkout import ROOT
 
 from data_prep.common.assets import fetch
 
@@ -47,7 +48,10 @@ def modules(tmp_path_factory) -> list[str]:
     """Names of the modules of a process that has matted the astronaut."""
     command = [sys.executable, "-c", PROGRAM, str(fetch("astronaut")), "-o"]
     run = subprocess.run(
-        [*command, str(tmp_path_factory.mktemp("out"))], capture_output=True, text=True
+        [*command, str(tmp_path_factory.mktemp("out"))],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
     )
     status, names = json.loads(run.stderr.splitlines()[-1])
     assert status == 0 and "caffe" in names

@@ -11,6 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from checkout import ROOT
 
 from data_prep.common import assets
 from data_prep.common.assets import ASSETS, AssetError, fetch
@@ -38,7 +39,7 @@ from tools.evaluation.peer_report import (
 from tools.evaluation.peers import CHUNK_FOLDER, CHUNK_LIST, PEERS, unpack_net
 from tools.outputs.sheets import CAPTION_HEIGHT, GAP
 
-SAMPLE = Path(__file__).parents[2] / "data/sample"
+SAMPLE = ROOT / "data/sample"
 SHAPE = 120, 90
 
 
@@ -124,6 +125,7 @@ def test_a_refining_method_is_given_the_others_matte_and_follows_its_changes(pho
     refining = Asked(np.ones(SHAPE), "refining", refines="asked")
     first.write(photos, out)
     assert refining.write(photos, out) == [True, True]
+    assert refining.given
     for given in refining.given:
         np.testing.assert_allclose(given, disc(), atol=1e-5)
     assert refining.write(photos, out) == [False, False]

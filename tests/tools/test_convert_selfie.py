@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
 from caffe import layers as L
+from checkout import ROOT
 from google.protobuf import text_format
 from scipy.ndimage import maximum_filter, minimum_filter
 from scipy.special import softmax
@@ -22,7 +23,7 @@ from prototxt.netspec import selfie
 from prototxt.netspec.blocks import upsample_bilinear
 from tools import convert_selfie
 
-SAMPLES = Path(__file__).parents[2] / "data/sample/images"
+SAMPLES = ROOT / "data/sample/images"
 
 
 def photos() -> list[Path]:

@@ -19,18 +19,17 @@ from tools.outputs.effects import cut_out
 from tools.server.requests import Refusal, job_from, perform
 
 ROWS, COLUMNS = 72, 90
-RANDOM = np.random.default_rng(3)
 
 
 @pytest.fixture(scope="module")
 def photo() -> np.ndarray:
-    return RANDOM.integers(0, 256, (ROWS, COLUMNS, 3), dtype=np.uint8)
+    return np.random.default_rng(3).integers(0, 256, (ROWS, COLUMNS, 3), dtype=np.uint8)
 
 
 @pytest.fixture(scope="module")
 def soft() -> np.ndarray:
     """Every level of 16 bits can be in it, black and white are."""
-    levels = RANDOM.integers(0, 65536, (ROWS, COLUMNS), dtype=np.uint16)
+    levels = np.random.default_rng(4).integers(0, 65536, (ROWS, COLUMNS), dtype=np.uint16)
     levels[:20], levels[50:] = 0, 65535
     return levels
 
@@ -39,6 +38,11 @@ def soft() -> np.ndarray:
 def folder(tmp_path, photo) -> Path:
     cv2.imwrite(str(tmp_path / "photo.png"), photo)
     return tmp_path
+
+
+def shuffled(levels: np.ndarray) -> np.ndarray:
+    """The same levels elsewhere."""
+    return np.random.default_rng(5).permuted(levels)
 
 
 def eight(levels: np.ndarray) -> np.ndarray:
@@ -64,7 +68,7 @@ def test_a_matte_is_read_at_its_depth(tmp_path, soft, suffix, kind, depth):
     stored = {
         "gray": levels,
         "three channels": np.dstack([levels] * 3),
-        "cut-out": np.dstack([RANDOM.permuted(levels)] * 2 + [levels, levels]),
+        "cut-out": np.dstack([shuffled(levels)] * 2 + [levels, levels]),
     }[kind]
     path = tmp_path / f"matte{suffix}"
     cv2.imwrite(str(path), stored)
@@ -74,7 +78,7 @@ def test_a_matte_is_read_at_its_depth(tmp_path, soft, suffix, kind, depth):
 
 
 def test_gray_with_transparency_is_a_cut_out_of_a_gray_photo(tmp_path, soft):
-    gray, opacity = RANDOM.permuted(eight(soft)), eight(soft)
+    gray, opacity = shuffled(eight(soft)), eight(soft)
     Image.fromarray(np.dstack([gray, opacity]), "LA").save(tmp_path / "cutout.png")
     np.testing.assert_array_equal(read_alpha(tmp_path / "cutout.png"), opacity / 255)
 

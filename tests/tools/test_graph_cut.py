@@ -1,11 +1,10 @@
 """The graph cut of Table 1: its cut is the minimum, and where its seeds come from."""
 
-from pathlib import Path
-
 import cv2
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from checkout import ROOT
 from scipy.sparse.csgraph import breadth_first_order, maximum_flow
 
 from data_prep.common.images import read_photo
@@ -21,7 +20,7 @@ from tools.baselines.graph_cut import (
     minimum_cut,
 )
 
-SAMPLE = Path(__file__).resolve().parents[2] / "data/sample"
+SAMPLE = ROOT / "data/sample"
 GAMMA = 50.0
 
 

@@ -143,6 +143,10 @@ def test_threads_sleep_while_they_wait_unless_the_user_wants_otherwise(given, fo
     environment = {name: text for name, text in os.environ.items() if name != "OMP_WAIT_POLICY"}
     program = "import tools, os; print(os.environ['OMP_WAIT_POLICY'])"
     run = subprocess.run(
-        [sys.executable, "-c", program], env=environment | given, capture_output=True, text=True
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        env=environment | given,
+        capture_output=True,
+        text=True,
     )
     assert run.stdout.strip() == found

@@ -7,15 +7,14 @@ import pytest
 
 from tools.evaluation.masks import RIM_WIDTH, MaskErrors, boundary_iou, inner_rim, iou
 
-RANDOM = np.random.default_rng(11)
 SHAPES = [(17, 23), (40, 12)]
 
 
-def blobs(shape: tuple[int, int]) -> np.ndarray:
+def blobs(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
     """A mask with an outline, holes, specks, and parts at the border of the picture."""
     y, x = np.ogrid[: shape[0], : shape[1]]
-    disk = (y - shape[0] * RANDOM.random()) ** 2 + (x - shape[1] / 2) ** 2 < (min(shape) / 2) ** 2
-    return disk ^ (RANDOM.random(shape) < 0.05)
+    disk = (y - shape[0] * rng.random()) ** 2 + (x - shape[1] / 2) ** 2 < (min(shape) / 2) ** 2
+    return disk ^ (rng.random(shape) < 0.05)
 
 
 def rim_by_definition(mask: np.ndarray, width: int) -> np.ndarray:
@@ -41,14 +40,15 @@ def iou_by_definition(mask: np.ndarray, truth: np.ndarray, region: np.ndarray) -
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("width", [1, 2, 5])
 def test_the_rim_is_that_of_the_definition(shape, width):
-    mask = blobs(shape)
+    mask = blobs(shape, np.random.default_rng(11))
     np.testing.assert_array_equal(inner_rim(mask, width), rim_by_definition(mask, width))
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("share", [1.0, 0.6])
 def test_both_measures_are_those_of_their_definitions(shape, share):
-    mask, truth, region = blobs(shape), blobs(shape), RANDOM.random(shape) < share
+    rng = np.random.default_rng(12)
+    mask, truth, region = blobs(shape, rng), blobs(shape, rng), rng.random(shape) < share
     assert iou(mask, truth, region) == iou_by_definition(mask, truth, region)
     for rim_width in (RIM_WIDTH, 0.15):
         width = max(1, round(rim_width * np.hypot(*shape)))
@@ -68,7 +68,7 @@ def test_the_rim_is_2_percent_of_the_diagonal_wide():
 
 
 def test_equal_masks_have_1_and_disjoint_ones_0():
-    mask = blobs((30, 30))
+    mask = blobs((30, 30), np.random.default_rng(13))
     empty = np.zeros_like(mask)
     assert iou(mask, mask) == boundary_iou(mask, mask) == 1
     assert iou(mask, empty) == boundary_iou(mask, empty) == 0

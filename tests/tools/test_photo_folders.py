@@ -18,7 +18,6 @@ from tools.evaluation.photo_folders import PhotoFolder
 from tools.evaluation.truths import MASKS, MATTES, measured_as
 from tools.matting.photo_view import resized
 
-RANDOM = np.random.default_rng(2)
 ROWS, COLUMNS = 60, 80
 
 
@@ -29,7 +28,8 @@ def save(path: Path, pixels: np.ndarray) -> Path:
 
 
 def photo() -> np.ndarray:
-    return RANDOM.integers(0, 256, (ROWS, COLUMNS, 3), dtype=np.uint8)
+    """Noise, always the same."""
+    return np.random.default_rng(2).integers(0, 256, (ROWS, COLUMNS, 3), dtype=np.uint8)
 
 
 def soft(shift: int = 0) -> np.ndarray:

@@ -20,9 +20,11 @@ from data_prep.common.errors import InputError
 from prototxt.catalog import FACE_DETECTOR, PERSON_MASK, POSE_DETECTOR
 from tools import pack_gpu, run_gpu
 from tools.matting.caffe_net import read_caffemodel, write_caffemodel
+from tools.matting.device import VARIABLE
 from tools.matting.models import ROOT
 from tools.pack_gpu import contents, files_of_packages, needed_libraries
-from tools.portable.comparison import compare, largest_difference, training_pass
+from tools.portable import comparison
+from tools.portable.comparison import TOLERANCE, compare, largest_difference, training_pass
 from tools.portable.pieces import (
     PieceWriter,
     half_weights,
@@ -155,8 +157,30 @@ def test_a_training_pass_has_all_gradients_and_nothing_random(definition, tmp_pa
     found = training_pass(definition, None, tmp_path, on_gpu=True)
     assert found.keys() == {"output loss", "gradient conv/0", "gradient conv/1"}
     assert all(np.abs(array).max() > 0 for array in found.values())
-    report = compare(definition, None, tmp_path)  # without a GPU: the CPU with itself
+
+
+def test_the_cpu_compared_with_itself_is_the_same(definition, tmp_path, monkeypatch):
+    monkeypatch.delenv(VARIABLE, raising=False)
+    report = compare(definition, None, tmp_path)
     assert report == {"difference": 0.0, "where": "", "arrays": 3, "within": True}
+
+
+@pytest.mark.parametrize("error, within", [(0.5 * TOLERANCE, True), (2 * TOLERANCE, False)])
+def test_the_pass_of_the_gpu_is_held_against_that_of_the_cpu(
+    definition, tmp_path, monkeypatch, error, within
+):
+    """Whatever machine this is: the pass of its GPU is that of the CPU with an error."""
+
+    def one_pass(*arguments, on_gpu):
+        found = training_pass(*arguments, on_gpu=False)
+        if on_gpu:
+            found["gradient conv/0"] *= 1 + error
+        return found
+
+    monkeypatch.setattr(comparison, "training_pass", one_pass)
+    report = compare(definition, None, tmp_path)
+    assert report["difference"] == pytest.approx(error, rel=0.01)
+    assert (report["where"], report["within"]) == ("gradient conv/0", within)
 
 
 def test_weights_that_are_given_are_used(definition, tmp_path):

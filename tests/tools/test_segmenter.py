@@ -32,8 +32,7 @@ from tools.outputs.batch import request_keys
 from tools.outputs.rendering import Request
 
 ROWS, COLUMNS = 20, 24
-RANDOM = np.random.default_rng(7)
-KERNEL = RANDOM.normal(0, 0.3, (2, 3, 3, 3))
+KERNEL = np.random.default_rng(7).normal(0, 0.3, (2, 3, 3, 3))
 BIAS = np.array([0.2, -0.1])
 SIGMOID = {"output": "logits", "channel": 0, "activation": "sigmoid"}
 
@@ -56,7 +55,7 @@ def net(tmp_path) -> Path:
 
 @pytest.fixture(scope="module")
 def noise() -> np.ndarray:
-    return RANDOM.integers(0, 256, (ROWS, COLUMNS, 3), dtype=np.uint8)
+    return np.random.default_rng(8).integers(0, 256, (ROWS, COLUMNS, 3), dtype=np.uint8)
 
 
 def logits_of(picture: np.ndarray) -> np.ndarray:
@@ -116,7 +115,7 @@ def test_min_max_stretches_the_mask_from_0_to_1(net, noise):
 
 
 def test_a_picture_of_another_size_is_stretched_to_the_net(net):
-    photo = RANDOM.integers(0, 256, (51, 77, 3), dtype=np.uint8)
+    photo = np.random.default_rng(9).integers(0, 256, (51, 77, 3), dtype=np.uint8)
     wanted = segmenter(net, **SIGMOID).mask(resized(photo, (ROWS, COLUMNS)))
     np.testing.assert_array_equal(segmenter(net, **SIGMOID).mask(photo), wanted)
 

@@ -16,12 +16,14 @@ import time
 import zlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import urllib3
+from checkout import ROOT
 from selenium import webdriver
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
@@ -107,6 +109,33 @@ def send(server: Process, fields) -> urllib3.HTTPResponse:
     """A multipart request of files and of text fields."""
     with urllib3.PoolManager(retries=False, timeout=PATIENCE) as pool:
         return pool.request("POST", f"http://{server.host}:{server.port}/matte", fields=fields)
+
+
+def worker_of(server: Process) -> int:
+    (worker,) = (
+        child
+        for child in children(server.pid)
+        if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()
+    )
+    return worker
+
+
+@contextmanager
+def stopped_worker(server: Process) -> Iterator[None]:
+    """The server's worker does nothing meanwhile, however fast the machine is."""
+    worker = worker_of(server)
+    os.kill(worker, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(worker, signal.SIGCONT)
+
+
+def wait_until_under_way(server: Process, count: int) -> None:
+    """Wait until so many requests are at work or in the queue."""
+    deadline = time.monotonic() + PATIENCE
+    while json.loads(ask(server, method="GET", path="/health").data)["under_way"] < count:
+        assert time.monotonic() < deadline
 
 
 FORM = {"Content-Type": "multipart/form-data; boundary=XX"}
@@ -473,17 +502,27 @@ def test_slow_sender_is_not_waited_for(strict):
         assert connection.recv(100).startswith(b"HTTP/1.1 408")
 
 
-def test_bounded_queue(strict):
-    """One is computed, one may wait (0.05 s), the others are turned away at once."""
-    photo = sorted(PORTRAITS.iterdir())[0].read_bytes()
-    with ThreadPoolExecutor(6) as clients:
-        answers = list(clients.map(lambda _: ask(strict, photo), range(6)))
-    by_status = {answer.status: answer for answer in answers}
-    assert set(by_status) == {200, 429, 503}
-    for status in (429, 503):
-        assert_refused(by_status[status], status, "again")
-        assert int(by_status[status].headers["retry-after"]) >= 1
-    assert ask(strict, photo).status == 200
+def test_who_waits_too_long_in_the_queue_is_turned_away(strict, png):
+    with ThreadPoolExecutor(1) as clients, stopped_worker(strict):
+        first = clients.submit(ask, strict, png)
+        wait_until_under_way(strict, 1)
+        answer = ask(strict, png)  # waits for 0.05 s
+    assert_refused(answer, 503, "again")
+    assert int(answer.headers["retry-after"]) >= 1
+    assert first.result().status == 200
+    assert ask(strict, png).status == 200
+
+
+def test_who_finds_the_queue_full_is_turned_away_at_once(server, png):
+    most = json.loads(ask(server, method="GET", path="/health").data)["most"]
+    with ThreadPoolExecutor(most) as clients, stopped_worker(server):
+        admitted = [clients.submit(ask, server, png, "output=photo") for _ in range(most)]
+        wait_until_under_way(server, most)
+        answer = ask(server, png, "output=photo")
+    assert_refused(answer, 429, "again")
+    assert int(answer.headers["retry-after"]) >= 1
+    assert most > 1 and {each.result().status for each in admitted} == {200}
+    assert ask(server, png, "output=photo").status == 200
 
 
 def test_job_that_takes_too_long(png):
@@ -493,15 +532,6 @@ def test_job_that_takes_too_long(png):
 
 
 # --- workers ------------------------------------------------------------------
-
-
-def worker_of(server: Process) -> int:
-    (worker,) = (
-        child
-        for child in children(server.pid)
-        if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()
-    )
-    return worker
 
 
 def test_dead_worker_is_replaced(server, png):
@@ -517,9 +547,7 @@ def test_dead_worker_is_replaced(server, png):
     large = encode_image(cv2.resize(pixels(png), (1800, 2400)), ".jpg")
     with ThreadPoolExecutor(1) as clients:
         doomed = clients.submit(ask, server, large)
-        deadline = time.monotonic() + PATIENCE
-        while json.loads(ask(server, method="GET", path="/health").data)["under_way"] == 0:
-            assert time.monotonic() < deadline
+        wait_until_under_way(server, 1)
         time.sleep(0.3)
         os.kill(second, signal.SIGKILL)
         assert_refused(doomed.result(), 500, "ended")
@@ -577,7 +605,7 @@ def test_nothing_is_written(tmp_path, png):
 
 def test_address_that_is_taken(server):
     command = [sys.executable, "-m", "tools.serve", "--port", str(server.port)]
-    process = subprocess.run(command, capture_output=True, text=True)
+    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert process.returncode == 1
     assert process.stderr == (
         f"serve.py: The server cannot listen on 127.0.0.1, port {server.port} "

@@ -4,7 +4,7 @@ import os
 import signal
 import sys
 import threading
-import time
+from contextlib import contextmanager
 
 import numpy as np
 import psutil
@@ -114,33 +114,45 @@ def small_stage(folder):
     return Stage.read(folder / "solver.prototxt")
 
 
-def kill_after(path, number=signal.SIGKILL):
-    """Signal the `caffe` of this process once a solver state is there, all of it."""
+@contextmanager
+def killed_after(path, number=signal.SIGKILL):
+    """Signal the `caffe` that runs in the block once a solver state is there, all of it.
+
+    A training that ends without that state ends the wait, too: nothing outlives the block.
+    """
+    ended = threading.Event()
 
     def wait_and_kill():
         while not (path.exists() and is_whole(path)):
-            time.sleep(0.01)
+            if ended.wait(0.01):
+                return
         (caffe,) = (child for child in psutil.Process().children() if child.name() == "caffe")
         caffe.send_signal(number)
 
-    thread = threading.Thread(target=wait_and_kill)
-    thread.start()
-    return thread
+    killer = threading.Thread(target=wait_and_kill, daemon=True)
+    killer.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        killer.join()
 
 
 def test_a_killed_training_ends_with_the_weights_of_one_that_was_not(tmp_path):
     straight, killed = small_stage(tmp_path / "straight"), small_stage(tmp_path / "killed")
     run_stage(straight, None)
-    killer = kill_after(killed.prefix.with_name("net_iter_50.solverstate"))
-    with pytest.raises(InputError, match="killed by SIGKILL; the same command continues"):
+    with (
+        pytest.raises(InputError, match="killed by SIGKILL; the same command continues"),
+        killed_after(killed.prefix.with_name("net_iter_50.solverstate")),
+    ):
         run_stage(killed, None)
-    killer.join()
     start, _ = killed.last_snapshot()
     assert start < killed.iterations
     run_stage(killed, None)
     assert killed.finished
     assert f"Iteration {start} (" in killed.log.read_text().split("Resuming from")[-1]
     expected, found = read_caffemodel(straight.result), read_caffemodel(killed.result)
+    assert expected.keys() == found.keys() == {"fc1", "fc2"}
     for layer, blobs in expected.items():
         for one, other in zip(blobs, found[layer], strict=True):
             np.testing.assert_allclose(other, one, rtol=1e-5, atol=1e-7)
@@ -148,12 +160,11 @@ def test_a_killed_training_ends_with_the_weights_of_one_that_was_not(tmp_path):
 
 def test_an_interrupted_training_is_not_taken_for_a_finished_one(tmp_path):
     stage = small_stage(tmp_path / "interrupted")
-    killer = kill_after(stage.prefix.with_name("net_iter_50.solverstate"), signal.SIGINT)
-    with pytest.raises(
-        InputError, match="stopped before iteration 150; the same command continues"
+    with (
+        pytest.raises(InputError, match="stopped before iteration 150; the same command continues"),
+        killed_after(stage.prefix.with_name("net_iter_50.solverstate"), signal.SIGINT),
     ):
         run_stage(stage, None)
-    killer.join()
     assert 50 <= stage.last_snapshot()[0] < 150
 
 

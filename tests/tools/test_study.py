@@ -165,7 +165,8 @@ errors_of(MattingMethod("half", "half", load), portraits, folder / "out")
 
 
 def test_a_killed_run_ends_with_the_errors_of_one_that_was_not(portraits, tmp_path):
-    run = subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path)], start_new_session=True)
+    command = [sys.executable, "-c", KILLED, str(tmp_path)]
+    run = subprocess.Popen(command, cwd=ROOT, start_new_session=True)
     stored = tmp_path / "out/half.jsonl"
     while run.poll() is None and not (stored.is_file() and stored.read_text().count("\n") >= 2):
         time.sleep(0.02)

@@ -13,6 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from checkout import ROOT
 from onnx_file import net_that_sees
 from scipy import stats
 
@@ -37,7 +38,6 @@ from tools.matting.session import Matte, MattingSession
 from tools.outputs import sheets
 
 PROGRAM = Path(test_net.__file__)
-ROOT = PROGRAM.parents[1]
 SAMPLE = ROOT / "data" / "sample"
 
 

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from checkout import ROOT
 
 from data_prep.render.base import assets
 
@@ -71,7 +72,11 @@ print("OPENED", *sorted(files), sep="\\n")
 def test_a_render_opens_no_other_asset(tmp_path):
     out = tmp_path / "set"
     run = subprocess.run(
-        [sys.executable, "-c", OPENED, str(out)], capture_output=True, text=True, check=True
+        [sys.executable, "-c", OPENED, str(out)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     files = [Path(line) for line in run.stdout.split("OPENED\n")[1].splitlines()]
     allowed = [assets.body_data_dir(), *(assets.fetch(name).parent for name in assets.TEXTURES)]

@@ -93,4 +93,4 @@ def test_dark_lenses_are_opaque(subject):
     dark = GlassesChoice("aviator", "metal", "b08d4f", "0a0a0b", 1.0, 0.0008, 0.001)
     choice = AccessoriesChoice(dark, None, None, None)
     worn = build_accessories(choice, subject, shirt, generator(4, 1, "build accessories"))
-    assert not any(thing.get("clear") for thing in worn.objects)
+    assert worn.objects and not any(thing.get("clear") for thing in worn.objects)

@@ -1,11 +1,11 @@
 """Hands near the face: reached by the arm, outside the body."""
 
-import json
 from collections import Counter
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from json_choices import assert_survives_json
 from numpy.testing import assert_allclose
 
 from data_prep.render.base.randomness import generator
@@ -39,7 +39,7 @@ def test_hands_are_drawn_for_their_share_of_portraits():
     counts = Counter(choice.gesture for choice in shown)
     assert set(counts) == set(hands.GESTURES)
     assert {choice.side for choice in shown} == {1, -1}
-    json.loads(json.dumps(asdict(shown[0])))
+    assert_survives_json(shown[0])
 
 
 def test_no_hand_in_the_hair_under_a_hat():
@@ -73,6 +73,7 @@ def test_hands_stay_outside_the_body_and_come_near_it(subjects, name):
 
 def test_only_one_arm_moves_and_only_turns(subjects):
     rotations = hands.arm_rotations(gesture("collar", -1), subjects[0])
+    assert rotations
     for bone, turn in rotations.items():
         assert bone.endswith(".R")
         assert_allclose(turn @ turn.T, np.eye(3), atol=1e-9)
@@ -122,4 +123,5 @@ def test_the_twist_of_a_turn(angle):
 
 def test_gestures_are_the_same_every_time(subjects):
     first, second = (hands.arm_rotations(gesture("collar"), subjects[1]) for _ in range(2))
+    assert first and first.keys() == second.keys()
     assert all(np.array_equal(first[bone], second[bone]) for bone in first)

@@ -44,7 +44,8 @@ def test_windows_are_large_and_the_sun_is_small(lights):
 
 
 def test_evenings_are_warm(lights):
-    assert all(light.warmth > 0.2 for light in lights if light.kind == "evening")
+    evenings = [light for light in lights if light.kind == "evening"]
+    assert evenings and min(light.warmth for light in evenings) > 0.2
 
 
 @pytest.mark.parametrize("amount", [-1.0, 0.0, 0.7])

@@ -10,6 +10,7 @@ import time
 
 import numpy as np
 import pytest
+from checkout import ROOT
 
 from data_prep.common.digests import sha256_of
 from data_prep.common.errors import InputError
@@ -132,7 +133,7 @@ def test_other_peoples_files_are_left_alone(tmp_path):
 @pytest.fixture(scope="module")
 def rendered(tmp_path_factory):
     out = tmp_path_factory.mktemp("studio") / "set"
-    subprocess.run(program(out, "--count", "4"), check=True)
+    subprocess.run(program(out, "--count", "4"), cwd=ROOT, check=True)
     return out
 
 
@@ -166,27 +167,33 @@ def test_what_is_written_fits_together(rendered):
 @pytest.mark.render
 def test_a_killed_run_goes_on_to_the_same_files(rendered, tmp_path):
     out = tmp_path / "set"
-    run = subprocess.Popen(program(out, "--count", "4"), start_new_session=True)
+    run = subprocess.Popen(program(out, "--count", "4"), cwd=ROOT, start_new_session=True)
     while len(list(out.glob("meta/*.json"))) < 2 and run.poll() is None:
         time.sleep(0.05)
     os.killpg(run.pid, signal.SIGKILL)
     assert run.wait() == -signal.SIGKILL
     with pytest.raises(InputError, match="not finished"):
         Dataset.open(out)
-    subprocess.run(program(out, "--count", "4"), check=True)
+    subprocess.run(program(out, "--count", "4"), cwd=ROOT, check=True)
     assert digests(out) == digests(rendered)
 
 
 @pytest.mark.render
 def test_workers_change_no_file(rendered, tmp_path):
-    subprocess.run(program(tmp_path / "set", "--count", "4", "--workers", "2"), check=True)
+    subprocess.run(
+        program(tmp_path / "set", "--count", "4", "--workers", "2"), cwd=ROOT, check=True
+    )
     assert digests(tmp_path / "set") == digests(rendered)
 
 
 @pytest.mark.render
 def test_one_portrait_alone_is_the_same(rendered, tmp_path):
     run = subprocess.run(
-        program(tmp_path / "one", "--only", "3"), check=True, capture_output=True, text=True
+        program(tmp_path / "one", "--only", "3"),
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
     )
     assert len(run.stdout.splitlines()) == 4
     alone, together = digests(tmp_path / "one"), digests(rendered)
@@ -197,7 +204,7 @@ def test_one_portrait_alone_is_the_same(rendered, tmp_path):
 def test_further_backgrounds_and_a_larger_set(rendered, tmp_path):
     out = tmp_path / "set"
     shutil.copytree(rendered, out)
-    subprocess.run(program(out, "--recomposite", "2"), check=True)
+    subprocess.run(program(out, "--recomposite", "2"), cwd=ROOT, check=True)
     dataset = Dataset.open(out)
     assert (len(dataset.train), len(dataset.test)) == (6, 6)
     photos = {portrait.stem: read_photo(portrait.photo) for portrait in dataset.portraits}
@@ -211,7 +218,7 @@ def test_further_backgrounds_and_a_larger_set(rendered, tmp_path):
         assert change[matte == 0].mean() > 2 * change[matte == 255].mean()
     # What is there stays when the set grows.
     before = digests(out / "images")
-    subprocess.run(program(out, "--count", "5"), check=True)
+    subprocess.run(program(out, "--count", "5"), cwd=ROOT, check=True)
     after = digests(out / "images")
     assert len(after) == 13 and all(after[name] == digest for name, digest in before.items())
 
@@ -221,12 +228,16 @@ def test_one_command_makes_a_set_with_more_backgrounds_for_test_people(tmp_path)
     out = tmp_path / "set"
     options = ["--test-every", "2", "--validation-every", "3"]
     options += ["--recomposite", "1", "--recomposite-test", "2"]
-    subprocess.run(program(out, "--count", "2", "--per-person", "1", *options), check=True)
+    subprocess.run(
+        program(out, "--count", "2", "--per-person", "1", *options), cwd=ROOT, check=True
+    )
     dataset = Dataset.open(out)
     assert [p.stem for p in dataset.train] == ["p00_00000", "p00_00000_b1"]
     assert [p.stem for p in dataset.test] == ["p00_00001", "p00_00001_b1", "p00_00001_b2"]
     before = digests(out / "images")
-    subprocess.run(program(out, "--count", "4", "--per-person", "1", *options), check=True)
+    subprocess.run(
+        program(out, "--count", "4", "--per-person", "1", *options), cwd=ROOT, check=True
+    )
     after = digests(out / "images")
     assert len(after) == 10 and all(after[name] == digest for name, digest in before.items())
     validation = Dataset.open(out).validation
@@ -236,7 +247,7 @@ def test_one_command_makes_a_set_with_more_backgrounds_for_test_people(tmp_path)
 @pytest.mark.render
 def test_other_settings_are_refused(rendered):
     run = subprocess.run(
-        program(rendered, "--count", "4", "--seed", "5"), capture_output=True, text=True
+        program(rendered, "--count", "4", "--seed", "5"), cwd=ROOT, capture_output=True, text=True
     )
     assert run.returncode == 1
     assert "other settings" in run.stderr and "Traceback" not in run.stderr

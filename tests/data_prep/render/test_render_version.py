@@ -14,6 +14,7 @@ from hashlib import sha256
 import cv2
 import numpy as np
 import pytest
+from checkout import ROOT
 from golden import assert_recorded, fingerprint
 
 from data_prep.common.digests import content_key
@@ -183,7 +184,7 @@ def test_a_set_of_the_code_that_keyed_by_digests_is_not_rendered_again():
 def test_a_rendered_portrait_is_that_of_its_version(tmp_path):
     options = ["--scale", "0.16", "--samples", "4", "--lens-positions", "8", "--seed", "77"]
     command = [sys.executable, "-m", "data_prep.render.portraits", "--only", "0", *options]
-    subprocess.run([*command, "--per-person", "1", "--out", str(tmp_path)], check=True)
+    subprocess.run([*command, "--per-person", "1", "--out", str(tmp_path)], cwd=ROOT, check=True)
     matte = cv2.imread(str(tmp_path / "mattes/p77_00000.png"), cv2.IMREAD_UNCHANGED)
     photo = cv2.imread(str(tmp_path / "images/p77_00000.jpg"))
     check("matte", fingerprint(matte), 0.3)
