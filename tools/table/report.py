@@ -441,7 +441,7 @@ def draw_curves(family: Family, picture: Path) -> bool:
         _draw_loss(below if run.after else above, run.name, stage.series["loss"])
     for axes, title in ((above, "warm starts"), (below, "after them")):
         axes.set_title(title, fontsize=10)
-        axes.set_ylabel("loss, mean of 100 iterations")
+        axes.set_ylabel("loss, mean of at most 100 iterations")
         axes.set_yscale("log")
         axes.grid(alpha=0.3)
         if axes.lines:
@@ -461,9 +461,9 @@ def _logged(path: Path) -> LoggedStage | None:
 
 
 def _draw_loss(axes: Axes, name: str, series: Mapping[int, float]) -> None:
-    """Draw a loss, smoothed over five values, each of which is a mean of 20 iterations."""
+    """Draw a loss, smoothed over five values (fewer in a short log), means of 20 iterations each."""
     iterations = np.array(sorted(series))
     values = np.array([series[iteration] for iteration in iterations])
-    count = min(5, len(values))
+    count = max(1, min(5, len(values) // 2))
     smooth = np.convolve(values, np.full(count, 1 / count), mode="valid")
     axes.plot(iterations[count - 1 :], smooth, label=name, linewidth=1.2)
