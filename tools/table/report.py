@@ -461,7 +461,7 @@ def _logged(path: Path) -> LoggedStage | None:
 
 
 def _draw_loss(axes: Axes, name: str, series: Mapping[int, float]) -> None:
-    """Draw a loss, smoothed over five values (fewer in a short log), means of 20 iterations each."""
+    """Draw a loss, a mean of 20 iterations, smoothed over five values or fewer in a short log."""
     iterations = np.array(sorted(series))
     values = np.array([series[iteration] for iteration in iterations])
     count = max(1, min(5, len(values) // 2))
