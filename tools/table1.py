@@ -29,12 +29,11 @@ from data_prep.common.options import count
 from data_prep.common.parallel import open_workers
 from data_prep.datasets.dataset import Dataset, check_portraits
 from data_prep.datasets.rendered_contents import read_contents
-from prototxt.catalog import MADE_WEIGHTS
 from tools.evaluation.report import BENCHMARK, read_report, renew_section, shown, write_report
 from tools.evaluation.truths import PhotoTruth, truths_of_portraits
 from tools.matting.caffe_net import read_caffemodel, write_caffemodel
 from tools.matting.device import add_gpu_option, choose_gpu
-from tools.matting.models import ROOT
+from tools.matting.models import MODELS, ROOT
 from tools.table.calibration import calibrated_weights
 from tools.table.figure_files import write_figures
 from tools.table.measuring import MeasuredRow, measure_rows
@@ -142,12 +141,12 @@ def run_weights(_: argparse.Namespace) -> None:
     (row,) = chosen_rows([JUDGED])
     mattes, _ = chosen_mattes(row, HALF, CHOICES, OUT / "scores")
     assert mattes.net is not None, "ours is the row of a net"
-    net, settings = mattes.net.net, mattes.settings
+    model, settings = MODELS[HALF.model], mattes.settings
     trained = read_caffemodel(mattes.net.weights)
-    path = MADE_WEIGHTS / f"{net.name}.caffemodel"
-    write_caffemodel(path, calibrated_weights(trained, settings.sharpness, settings.unknown_bias))
-    keep_files({net.shape_mask(MADE_WEIGHTS): HALF.shape_mask})
-    print(f"wrote {shown(path)}")
+    calibrated = calibrated_weights(trained, settings.sharpness, settings.unknown_bias)
+    write_caffemodel(model.weights, calibrated)
+    keep_files({model.shape_mask: HALF.shape_mask})
+    print(f"wrote {shown(model.weights)}")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -189,7 +188,7 @@ def main(argv: list[str] | None = None) -> int:
         metavar="N",
         help="tell what other widths would give on every Nth of these photos, too",
     )
-    packing = commands.add_parser("weights", help="write those of ours for --model fcn8s")
+    writing = commands.add_parser("weights", help="write those of ours for --model fcn8s")
     for command in (training, tuning, measuring, drawing):
         command.add_argument(
             "--workers", type=count, default=WORKERS, metavar="N", help=f"processes ({WORKERS})"
@@ -201,7 +200,7 @@ def main(argv: list[str] | None = None) -> int:
         (measuring, run_measure),
         (documents, run_docs),
         (drawing, run_pictures),
-        (packing, run_weights),
+        (writing, run_weights),
     ):
         command.set_defaults(run=run)
     options = parser.parse_args(argv)
