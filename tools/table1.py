@@ -44,7 +44,7 @@ from tools.table.training import Training, train
 from tools.table.tuning import (
     OUT,
     Tuner,
-    choose_crf,
+    choose_start,
     chosen_mattes,
     oracle_widths,
     rows_with_choice,
@@ -57,7 +57,7 @@ from tools.training.stages import keep_files
 ITERATIONS = 1500
 WORKERS = 2
 EVERY_VALIDATION = 4  # one photo a person
-EVERY_CRF = 8  # the search for CRF-RNN's first CRF is part of the training
+EVERY_START = 8  # the search for what a training begins with is a part of it
 TEST_SET = ROOT / "data/benchmark"
 CHOICES, RESULTS = ROOT / "docs/table1_choices.json", ROOT / "docs/table1.json"
 CURVES = ROOT / "docs/table1_training.png"
@@ -65,12 +65,12 @@ SECTION, COMMAND = "table1", "make table1"
 
 
 def run_train(options: argparse.Namespace) -> None:
-    """Train, and choose the CRF that CRF-RNN starts with when it is its turn."""
+    """Train, and choose what a training begins with when it is its turn."""
 
     def choose(training: Training) -> None:
-        truths = validation_truths(HALF, EVERY_CRF)
+        truths = validation_truths(HALF, EVERY_START)
         with open_workers(options.workers) as ordered_map:
-            choose_crf(training, Tuner(HALF, truths, ordered_map))
+            choose_start(training, Tuner(HALF, truths, ordered_map))
 
     runs = chosen_runs(options.runs)
     train(HALF, runs, options.iterations, options.warm_iterations, choose)

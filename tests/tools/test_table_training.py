@@ -19,6 +19,7 @@ from prototxt.catalog import MEAN_BGR, NETS
 from tools.evaluation.report import write_report
 from tools.matting.caffe_net import read_caffemodel
 from tools.matting.photo_view import FoundFaces, PhotoView, eight_bit_resized
+from tools.table.calibration import calibrated_scores
 from tools.table.row_mattes import NetFiles
 from tools.table.rows import Settings
 from tools.table.runs import HALF, RUNS, chosen_runs
@@ -47,6 +48,18 @@ def family(dataset, prepared, tmp_path):
     return lite_family(tmp_path, dataset, prepared)
 
 
+def chooses(family, settings, begun_with):
+    """Chooses these settings for every training that asks, and notes the weights it begins with."""
+
+    def choose(training):
+        weights = training.initial_weights()
+        begun_with.append(weights.name)
+        report = {"settings": settings.to_json(), "after": {"sha256": sha256_of(weights)}}
+        write_report(family.start_of(training.run), report)
+
+    return choose
+
+
 def values(database):
     """All values of a database, in the order of the keys."""
     with open_database(database) as environment, environment.begin() as transaction:
@@ -66,7 +79,8 @@ def test_records_are_copied_in_order_and_begin_again_after_the_last(prepared, tm
 def test_all_nets_learn_in_turn_and_go_on(family):
     runs = chosen_runs(["fcn", "ours_nomask"])
     assert [run.name for run in runs] == [*("fcn_trimap", "fcn", "ours_nomask")]
-    train(family, runs, 2)
+    choose = chooses(family, Settings(), [])
+    train(family, runs, 2, choose_start=choose)
     found = {run.name: Training(run, family, 2) for run in runs}
     assert {name: each.reached() for name, each in found.items()} == dict.fromkeys(found, 2)
     begun = read_caffemodel(found["fcn_trimap"].weights_at(2))
@@ -74,7 +88,7 @@ def test_all_nets_learn_in_turn_and_go_on(family):
     assert 0 < np.abs(begun["conv1_1"][0] - after["conv1_1"][0]).max() < 0.01
     assert "alpha" in read_caffemodel(found["ours_nomask"].weights_at(2))
     with collected_warnings() as told:
-        train(family, runs, 5)
+        train(family, runs, 5, choose_start=choose)
     assert told == ["Warm starts have 2 iterations, what follows them 5."]
     assert settled_warm_iterations(family) == 2
     for name, each in found.items():
@@ -120,23 +134,15 @@ def net_without_dropout(tmp_path, monkeypatch):
 
 def test_crf_rnn_waits_for_its_crf_and_starts_with_it(family):
     runs = chosen_runs(["crfrnn"])
-    with pytest.raises(InputError, match="crf_start.json does not exist; run `tools/table1.py"):
+    with pytest.raises(InputError, match="crfrnn_start.json does not exist; run `tools/table1.py"):
         train(family, runs, 2)
     # Kernels of the definition for deployment, and other weights than it starts with.
     crf = CrfSettings(theta_alpha=40, theta_gamma=1.5, bilateral_weight=0.2, spatial_weight=0.7)
-
-    chosen_after = []
-
-    def choose(training):
-        weights = training.initial_weights()
-        chosen_after.append(weights.name)
-        settings = Settings(crf=crf).to_json()
-        report = {"settings": settings, "after": {"sha256": sha256_of(weights)}}
-        write_report(family.crf_start, report)
-
-    train(family, runs, 2, choose_crf=choose)
-    train(family, runs, 4, choose_crf=choose)
-    assert chosen_after == ["fcn_trimap_iter_2.caffemodel"]
+    begun_with = []
+    choose = chooses(family, Settings(crf=crf), begun_with)
+    train(family, runs, 2, choose_start=choose)
+    train(family, runs, 4, choose_start=choose)
+    assert begun_with == ["fcn_trimap_iter_2.caffemodel"]
     training = Training(runs[-1], family, 2)
     learned = read_caffemodel(training.weights_at(4))["crf_score"]
     assert 0 < np.abs(learned[0] - 0.7 * np.eye(3)).max() < 0.1
@@ -154,22 +160,53 @@ def test_crf_rnn_waits_for_its_crf_and_starts_with_it(family):
     np.testing.assert_allclose(files.load_scores()(view), expected, atol=1e-4)
 
 
+def test_a_start_without_crf_is_refused_for_crf_rnn(family):
+    runs = chosen_runs(["crfrnn"])
+    with pytest.raises(InputError, match="crfrnn_start.json has no CRF; remove it"):
+        train(family, runs, 2, choose_start=chooses(family, Settings(), []))
+
+
+def test_the_matte_is_learned_from_calibrated_scores(family):
+    """Probabilities in front of the matting layer are those of calibrated scores."""
+    runs = chosen_runs(["ours"])
+    with pytest.raises(InputError, match="ours_start.json does not exist; run `tools/table1.py"):
+        train(family, runs, 2)
+    begun_with = []
+    choose = chooses(family, Settings(sharpness=4.0, unknown_bias=1.5), begun_with)
+    train(family, runs, 2, choose_start=choose)
+    assert begun_with == ["fcn_mask_trimap_iter_2.caffemodel"]
+    training = Training(runs[-1], family, 2)
+    net = caffe.Net(str(training.stage().net), caffe.TRAIN, weights=str(training.weights_at(2)))
+    net.forward()
+    score, prob = (net.blobs[name].data[0] for name in ("score", "prob"))
+    raised = np.exp(calibrated_scores(score.astype(np.float64), 4.0, 1.5))
+    np.testing.assert_allclose(prob, raised / raised.sum(axis=0), atol=1e-5)
+
+
+def test_the_loss_of_the_trimap_is_that_of_scores_before_calibration(tmp_path):
+    family = replace(HALF, folder=tmp_path)
+    (run,) = chosen_runs(["ours"], starts=False)
+    settings = Settings(sharpness=16.0, unknown_bias=2.0)
+    write_report(family.start_of(run), {"settings": settings.to_json()})
+    definition = text_format.Parse(
+        Training(run, family, 2).net.read_text(), caffe_pb2.NetParameter()
+    )
+    bottoms = {layer.name: list(layer.bottom) for layer in definition.layer}
+    assert bottoms["trimap_loss"] == ["score", "label"]
+    assert bottoms["prob"] == ["calibrated_score"]
+
+
 def test_trainings_after_a_shorter_warm_start_begin_anew(family):
     """The length that they had reached does not count, and their files are kept."""
     runs = chosen_runs(["crfrnn"])
     warm, crfrnn = (Training(run, family, 4) for run in runs)
-
-    def choose(training):
-        report = {"settings": Settings(crf=CrfSettings()).to_json(), "after": {}}
-        report["after"]["sha256"] = sha256_of(training.initial_weights())
-        write_report(family.crf_start, report)
-
-    train(family, runs, 2, choose_crf=choose)
+    choose = chooses(family, Settings(crf=CrfSettings()), [])
+    train(family, runs, 2, choose_start=choose)
     begun_after = [warm_iterations_of(crfrnn)]
-    first = family.crf_start.read_text()
-    train(family, runs, 2, warm_iterations=4, choose_crf=choose)
+    first = family.start_of(crfrnn.run).read_text()
+    train(family, runs, 2, warm_iterations=4, choose_start=choose)
     begun_after.append(warm_iterations_of(crfrnn))
-    assert begun_after == [2, 4] and family.crf_start.read_text() != first
+    assert begun_after == [2, 4] and family.start_of(crfrnn.run).read_text() != first
     assert (warm.reached(), crfrnn.reached()) == (4, 2)
     assert list(family.folder.glob("crfrnn.stale-*/crfrnn_iter_2.caffemodel"))
 

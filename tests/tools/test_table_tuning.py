@@ -38,11 +38,12 @@ from tools.table.report import (
     write_tables,
 )
 from tools.table.row_mattes import RowMattes, view_of
-from tools.table.rows import ROWS, Axis, Row, Settings, chosen_rows
+from tools.table.rows import ROWS, UNKNOWN_BIAS, Axis, Row, Settings, chosen_rows
 from tools.table.runs import chosen_runs
 from tools.table.training import Training, train
 from tools.table.tuning import (
     Tuner,
+    choose_start,
     oracle_widths,
     rows_with_choice,
     trained_rows,
@@ -57,7 +58,12 @@ def trained(tmp_path_factory):
     """The family, with a few iterations of FCN, of ours without shape mask and of DeepLab."""
     dataset = small_dataset(tmp_path_factory.mktemp("dataset"))
     family = lite_family(tmp_path_factory.mktemp("lite"), dataset, prepared_databases(dataset))
-    train(family, chosen_runs(["fcn", "ours_nomask", "deeplab"]), 2)
+
+    def choose(training):
+        tuner = Tuner(family, validation_truths(family, 1), map, family.folder / "starts")
+        choose_start(training, tuner)
+
+    train(family, chosen_runs(["fcn", "ours_nomask", "deeplab"]), 2, choose_start=choose)
     return family
 
 
@@ -174,6 +180,22 @@ def test_the_bias_multiplies_the_odds_of_unknown(trained, truth, tmp_path):
     np.testing.assert_allclose(
         biased.matte(truth, photo).probabilities, odds / odds.sum(axis=0), atol=2e-5
     )
+
+
+def test_a_bias_is_chosen_before_the_matte_is_learned(trained, truth, tmp_path):
+    warm, run = chosen_runs(["ours_nomask"])
+    report = json.loads(trained.start_of(run).read_text())
+    tried = {trial["settings"]["unknown_bias"]: trial for trial in report["grid"]}
+    assert sorted(tried) == sorted(value for (value,) in UNKNOWN_BIAS.values)
+    best = min(report["grid"], key=lambda trial: trial["criterion"])
+    assert report["settings"] == best["settings"]
+    assert report["settings"]["sharpness"] == 16
+    # The mattes that were compared are those of the warm start.
+    settings = Settings(sharpness=16.0, unknown_bias=3.0)
+    matte = mattes_of(trained, "ours_nomask", tmp_path, warm, settings)
+    alpha = matte.matte(truth, truth.read_photo()).alpha
+    errors = evaluate(alpha, truth.read_truth())
+    assert tried[3.0]["sad"] == pytest.approx(errors.sad, rel=1e-6)
 
 
 def test_calibrated_weights_give_calibrated_scores(trained, truth):
@@ -296,6 +318,9 @@ def test_rows_are_measured_as_chosen_and_a_changed_choice_measures_its_row_alone
     )
     measured = measure_rows(trained, rows, truths, choices, out, 1)
     assert made == [row.name for row in rows]
+    (start,) = json.loads(choices.read_text())["starts"].items()
+    (_, run) = chosen_runs(["ours_nomask"])
+    assert start == (run.name, json.loads(trained.start_of(run).read_text()))
     fcn, ours, bound, constant = measured
     assert fcn.iterations == (2, 2) and bound.iterations is None
     perfect = trimap_measures(bound)

@@ -177,6 +177,7 @@ class Row:
 
 _MASK = Settings(width=10)
 _CRF = Settings(crf=FIRST_CRF)
+_SHARP = Settings(sharpness=16.0)
 _CUT_AXES = (MASK_WIDTH, _axis("connected", True, False), *MASK_AXES[1:])
 
 ROWS = (
@@ -216,15 +217,26 @@ ROWS = (
     Row("shape_mask", "shape mask alone", "shape_mask", None, MASK_AXES, _MASK, is_bound=True),
     Row("constant", "0.5 everywhere", "constant", is_bound=True),
 )
-#: The disconnected CRF whose parameters CRF-RNN starts with: after the warm start of its FCN.
-CRF_START = Row(
-    "crf_start",
-    "FCN's warm start and dense CRF",
-    "crf",
-    "fcn_trimap",
-    (TRIMAP_WIDTH, *CRF),  # first the width, or a CRF that widens the unknown region wins by that
-    _CRF,
-)
+#: What is chosen with the weights of a warm start for the training after it, by the name of its
+#: run: the disconnected CRF whose parameters CRF-RNN starts with, and the bias of the unknown
+#: scores in front of a matting layer.  Scores sharper than 16 would be a little better, and nearly
+#: constant: they would pass no gradients back.
+START_ROWS = {
+    "crfrnn": Row(
+        "crfrnn_start",
+        "FCN's warm start and dense CRF",
+        "crf",
+        "fcn_trimap",
+        (TRIMAP_WIDTH, *CRF),  # width first, or a CRF that widens the unknown region wins by that
+        _CRF,
+    ),
+    "ours_nomask": Row(
+        "ours_nomask_start", "FCN's warm start", "matte", "fcn_trimap", (UNKNOWN_BIAS,), _SHARP
+    ),
+    "ours": Row(
+        "ours_start", "warm start with mask", "matte", "fcn_mask_trimap", (UNKNOWN_BIAS,), _SHARP
+    ),
+}
 
 
 def chosen_rows(names: Sequence[str] | None) -> list[Row]:

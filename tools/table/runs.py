@@ -37,7 +37,7 @@ class Run:
     end_to_end : bool
         Whether its loss is that of the matte, through the matting layer.
     learned_crf : bool
-        Whether the net has a CRF whose first values are chosen on validation people.
+        Whether the net has a CRF that is trained with it.
     """
 
     name: str
@@ -45,6 +45,15 @@ class Run:
     after: str | None = None
     end_to_end: bool = False
     learned_crf: bool = False
+
+    @property
+    def begins_with_choice(self) -> bool:
+        """Whether something behind its scores is chosen on validation people before it begins.
+
+        The CRF that CRF-RNN starts with, or the calibration of the scores in front of a matting
+        layer (`tools.table.calibration`).
+        """
+        return self.learned_crf or self.end_to_end
 
 
 #: In the order in which they are trained.
@@ -107,7 +116,7 @@ class Family:
     model: str = "fcn8s_half"
     dataset: Path = PORTRAIT_SET
     slice_iterations: int = 100
-    kept_every: int = 500
+    kept_every: int = 100
 
     def net_of(self, run: Run) -> Net:
         """The net that a run trains."""
@@ -122,10 +131,9 @@ class Family:
         """The shape mask of the training portraits."""
         return self.databases_of(RUNS[0]) / "shape_mask.npz"
 
-    @property
-    def crf_start(self) -> Path:
-        """Report on the search for the CRF that CRF-RNN starts with."""
-        return self.folder / "crf_start.json"
+    def start_of(self, run: Run) -> Path:
+        """Report on the search for what a run begins with."""
+        return self.folder / f"{run.name}_start.json"
 
 
 #: The table's nets, at half the photo's size.

@@ -26,9 +26,12 @@ from caffe_layers.mean_field import CrfSettings
 from data_prep.caffe_data.caffe_lmdb import copy_records
 from data_prep.caffe_data.position import write_positions
 from data_prep.common.digests import sha256_of
+from data_prep.common.errors import InputError
 from data_prep.common.files import atomic_write
 from tools.evaluation.report import read_report
+from tools.evaluation.trimaps import UNKNOWN
 from tools.matting.models import ROOT
+from tools.table.rows import Settings
 from tools.table.runs import RUNS, Family, Run, run_named
 from tools.training.stages import Stage, check_databases, run_stages
 from tools.training.variants import varied_stage
@@ -89,16 +92,18 @@ class Training:
         Raises
         ------
         InputError
-            If the CRF that it starts with has not been chosen yet.
+            If what it begins with has not been chosen yet.
         """
         net = self.family.net_of(self.run)
         path = net.train_val if self.run.end_to_end else net.trimap_train_val
         rate = self.family.new_layers_rate
-        if not self.run.learned_crf and rate == 1:
+        if not self.run.begins_with_choice and rate == 1:
             return path
         definition = text_format.Parse(path.read_text(), caffe_pb2.NetParameter())
         if self.run.learned_crf:
-            _set_crf(definition, first_crf(self.family))
+            _set_crf(definition, first_crf(self.family, self.run))
+        if self.run.end_to_end:
+            _calibrate(definition, first_settings(self.family, self.run))
         _multiply_new_rates(definition, rate)
         path = self.folder.with_name(f"{self.run.name}_net.prototxt")
         _write(path, text_format.MessageToString(definition))
@@ -200,21 +205,29 @@ class Training:
                     weights.unlink()
 
 
-def first_crf(family: Family) -> CrfSettings:
-    """The CRF that CRF-RNN starts with, which `tools.table.tuning.choose_crf` has chosen.
+def first_settings(family: Family, run: Run) -> Settings:
+    """What a run begins with, which `tools.table.tuning.choose_start` has chosen.
 
     Raises
     ------
     InputError
         If it has not.
     """
-    report = read_report(family.crf_start, "tools/table1.py train")
-    return CrfSettings(**report["settings"]["crf"])
+    report = read_report(family.start_of(run), "tools/table1.py train")
+    return Settings.from_json(report["settings"])
 
 
-def _has_first_crf(training: Training) -> bool:
-    """Whether a CRF has been chosen, and with the warm start that the training begins from."""
-    path = training.family.crf_start
+def first_crf(family: Family, run: Run) -> CrfSettings:
+    """The CRF that a run begins with; `InputError` if none has been chosen."""
+    crf = first_settings(family, run).crf
+    if crf is None:
+        raise InputError(f"{family.start_of(run)} has no CRF; remove it, and train again.")
+    return crf
+
+
+def _has_start(training: Training) -> bool:
+    """Whether a start has been chosen, and with the weights that the training begins from."""
+    path = training.family.start_of(training.run)
     if not path.is_file():
         return False
     chosen_after = json.loads(path.read_text())["after"]["sha256"]
@@ -228,6 +241,43 @@ def _set_crf(definition: caffe_pb2.NetParameter, settings: CrfSettings) -> None:
     layer.python_param.param_str = json.dumps(options)
     for parameters, rate in zip(layer.param, CRF_RATES, strict=True):
         parameters.lr_mult = rate
+
+
+def _calibrate(definition: caffe_pb2.NetParameter, settings: Settings) -> None:
+    """Calibrate the scores of which the matting layer's probabilities are made.
+
+    The loss of the trimap, if the net has one, stays that of the scores before: it would take the
+    bias back.
+    """
+    (place,) = (place for place, each in enumerate(definition.layer) if each.name == "prob")
+    prob = definition.layer[place]
+    sharpness, bias = settings.sharpness, settings.unknown_bias
+    slices = text_format.Parse(
+        f"""
+        layer {{
+          name: "known_and_unknown" type: "Slice" bottom: "{prob.bottom[0]}"
+          top: "known_score" top: "unknown_score" slice_param {{ slice_point: {UNKNOWN} }}
+        }}
+        layer {{
+          name: "sharp_known" type: "Power" bottom: "known_score" top: "sharp_known"
+          power_param {{ scale: {sharpness} }}
+        }}
+        layer {{
+          name: "sharp_unknown" type: "Power" bottom: "unknown_score" top: "sharp_unknown"
+          power_param {{ scale: {sharpness} shift: {sharpness * bias} }}
+        }}
+        layer {{
+          name: "calibrated_score" type: "Concat" bottom: "sharp_known" bottom: "sharp_unknown"
+          top: "calibrated_score"
+        }}
+        """,
+        caffe_pb2.NetParameter(),
+    )
+    prob.bottom[0] = "calibrated_score"
+    layers = list(definition.layer)
+    layers[place:place] = slices.layer
+    del definition.layer[:]
+    definition.layer.extend(layers)
 
 
 def _multiply_new_rates(definition: caffe_pb2.NetParameter, rate: float) -> None:
@@ -312,7 +362,7 @@ def train(
     runs: Sequence[Run],
     iterations: int,
     warm_iterations: int | None = None,
-    choose_crf: Callable[[Training], None] | None = None,
+    choose_start: Callable[[Training], None] | None = None,
 ) -> None:
     """Train until everything has so many iterations, from wherever each training is.
 
@@ -325,8 +375,8 @@ def train(
         Of what follows the warm starts.
     warm_iterations : int, optional
         Of the warm starts.  Without it, that from which others have begun, else `iterations`.
-    choose_crf : callable, optional
-        Chooses the CRF that CRF-RNN starts with, from its warm start.
+    choose_start : callable, optional
+        Chooses what a run begins with, from its warm start.
 
     Raises
     ------
@@ -342,7 +392,7 @@ def train(
     reached = {run.name: 0 for run in runs} | {each.run.name: each.reached() for each in current}
     while found := next_slice(trainings, reached, iterations):
         training, end = found
-        if training.run.learned_crf and choose_crf and not _has_first_crf(training):
-            choose_crf(training)
+        if training.run.begins_with_choice and choose_start and not _has_start(training):
+            choose_start(training)
         training.advance(end)
         reached[training.run.name] = end

@@ -26,8 +26,8 @@ from tools.evaluation.report import describe_machine, read_report, write_report
 from tools.evaluation.truths import PhotoTruth, truths_of_portraits
 from tools.matting.models import ROOT
 from tools.table.row_mattes import NetFiles, RowMattes
-from tools.table.rows import CRF_START, Row, Settings, chosen_rows
-from tools.table.runs import Family, run_named
+from tools.table.rows import START_ROWS, Row, Settings, chosen_rows
+from tools.table.runs import RUNS, Family, run_named
 from tools.table.training import Training, first_crf
 from tools.training.selection import validation_portraits
 
@@ -161,7 +161,7 @@ def mattes_of(
     net = None
     if row.run is not None and weights is not None:
         run = run_named(row.run)
-        crf = first_crf(family) if run.learned_crf else None
+        crf = first_crf(family, run) if run.learned_crf else None
         net = NetFiles(family.net_of(run), family.model, weights, family.shape_mask, crf)
     return RowMattes(row, settings, family.shape_mask, cache, net, out)
 
@@ -171,20 +171,20 @@ def validation_truths(family: Family, every: int) -> list[PhotoTruth]:
     return truths_of_portraits(family.dataset, validation_portraits(family.dataset, every))
 
 
-def choose_crf(training: Training, tuner: Tuner) -> None:
-    """Choose the CRF that CRF-RNN starts with: a disconnected one after its warm start.
+def choose_start(training: Training, tuner: Tuner) -> None:
+    """Choose what a training begins with besides weights, with those of its warm start.
 
-    Writes the report that `tools.table.training.first_crf` reads.
+    Writes the report that `tools.table.training.first_settings` reads.
     """
     weights = training.initial_weights()
-    settings, errors, grid = tuner.descend(CRF_START, weights)
+    settings, errors, grid = tuner.descend(START_ROWS[training.run.name], weights)
     report = {
         "settings": settings.to_json(),
         "after": {"file": weights.name, "sha256": sha256_of(weights)},
         **asdict(errors),
         "grid": grid,
     }
-    write_report(training.family.crf_start, report)
+    write_report(training.family.start_of(training.run), report)
 
 
 def choice_of(row: Row, family: Family, tuner: Tuner) -> dict[str, Any]:
@@ -277,10 +277,13 @@ def tune(
     known = json.loads(choices.read_text())["rows"] if choices.is_file() else {}
     for row in rows:
         known[row.name] = choice_of(row, family, tuner)
-        start = {}
-        if family.crf_start.is_file():
-            start = {"crf_start": json.loads(family.crf_start.read_text())}
-        write_report(choices, {"machine": describe_machine(), **about, **start, "rows": known})
+        starts = {
+            run.name: json.loads(family.start_of(run).read_text())
+            for run in RUNS
+            if family.start_of(run).is_file()
+        }
+        report = {"machine": describe_machine(), **about, "starts": starts, "rows": known}
+        write_report(choices, report)
 
 
 def chosen_mattes(
