@@ -20,9 +20,10 @@ E does not depend on the number of threads (`native/kd_tree.h`).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
-import scipy  # which loads scipy.sparse where it is used first
+import scipy  # which loads scipy.sparse where it is used first; a solve does without
 
 from caffe_layers import _affinities  # type: ignore[attr-defined]  # compiled
 
@@ -46,13 +47,22 @@ class Affinities:
         Image size (H, W).
     pixels : (n,) int32 ndarray
         The pixels of U, row-major indices, ascending.
-    matrix : (n, n) scipy.sparse.csr_matrix of float64
-        E between the pixels of U, indices sorted; elsewhere E is zero.
+    indptr, indices, values : (n + 1,), (m,) int32 ndarray and (m,) float64 ndarray
+        E between the pixels of U, as rows of a sparse matrix (CSR), indices sorted; elsewhere E
+        is zero.
     """
 
     shape: tuple[int, int]
     pixels: np.ndarray
-    matrix: scipy.sparse.csr_matrix
+    indptr: np.ndarray
+    indices: np.ndarray
+    values: np.ndarray
+
+    @cached_property
+    def matrix(self) -> scipy.sparse.csr_matrix:
+        """E between the pixels of U, (n, n)."""
+        size = self.pixels.size
+        return scipy.sparse.csr_matrix((self.values, self.indices, self.indptr), (size, size))
 
     def apply(self, x: np.ndarray) -> np.ndarray:
         """E x for an (H, W) array of unknowns."""
@@ -62,7 +72,7 @@ class Affinities:
 
     def infinity_norm(self) -> float:
         """The largest absolute row sum of E: no weight is negative, and rows sum to zero."""
-        return 2 * float(self.matrix.diagonal().max(initial=0))
+        return 2 * float(self.values.max(initial=0))  # the largest is on the diagonal
 
     def to_csr(self) -> scipy.sparse.csr_matrix:
         """E as an (H*W, H*W) sparse matrix, row-major pixels."""
@@ -106,14 +116,14 @@ def affinities(
     far_points = points * np.array([1, 1, 1, FAR_PLACE_SCALE, FAR_PLACE_SCALE])
     size = pixels.size
     if size < 2:
-        return Affinities(shape, pixels, scipy.sparse.csr_matrix((size, size)))
+        return Affinities(
+            shape, pixels, np.zeros(size + 1, np.int32), np.zeros(0, np.int32), np.zeros(0)
+        )
     searches = [
         (each, min(count, size - 1))
         for each, count in ((points, NEAR_NEIGHBORS), (far_points, FAR_NEIGHBORS))
     ]
-    indptr, indices, values = _affinities.laplacian_of_neighbors(searches)
-    matrix = scipy.sparse.csr_matrix((values, indices, indptr), shape=(size, size))
-    return Affinities(shape, pixels, matrix)
+    return Affinities(shape, pixels, *_affinities.laplacian_of_neighbors(searches))
 
 
 def features(image: np.ndarray, pixels: np.ndarray, extent: tuple[int, int]) -> np.ndarray:

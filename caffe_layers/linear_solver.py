@@ -285,10 +285,8 @@ class HybridSolver:
         ):
             self._factorize_fully()
         elif ties is not None:
-            matrix = ties.matrix
-            self._preconditioned.add(
-                ties.pixels, matrix.indptr, matrix.indices, system.mu * matrix.data
-            )
+            values = system.mu * ties.values
+            self._preconditioned.add(ties.pixels, ties.indptr, ties.indices, values)
 
     def solve(self, rhs: np.ndarray) -> np.ndarray:
         """x with D x = rhs; parameters and errors as `PardisoSolver.solve`."""

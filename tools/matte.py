@@ -40,7 +40,13 @@ from data_prep.common.errors import InputError, run_program, tell
 from data_prep.common.files import require_folder
 from data_prep.common.options import count
 from tools.matting.device import VARIABLE, add_gpu_option, choose_gpu
-from tools.matting.models import DEFAULT_MODEL, MODELS, affinity_weight
+from tools.matting.models import (
+    AFFINITY_PIXELS,
+    AFFINITY_WEIGHT,
+    DEFAULT_MODEL,
+    MODELS,
+    affinity_weight,
+)
 from tools.matting.segmenter_settings import SegmenterSettings
 from tools.outputs import journal
 from tools.outputs.batch import (
@@ -135,9 +141,9 @@ def build_parser() -> argparse.ArgumentParser:
         dest="mu",
         metavar="MU",
         type=affinity_weight,
-        default=0.0,
-        help="tie unknown pixels of like colors to each other, with this weight, such as 3e-4 "
-        "(default 0: do not)",
+        help="tie unknown pixels of like colors to each other, with this weight; 0: do not "
+        f"(default: {AFFINITY_WEIGHT:g} for the default model, in photos with up to "
+        f"{AFFINITY_PIXELS:,} unknown pixels, else 0)",
     )
     outputs = tuple(kind for kind in OUTPUTS if kind != "effects")
     parser.add_argument("--output", type=_list_of(outputs), help=f"of {', '.join(outputs)}")
@@ -234,7 +240,7 @@ def check(options: argparse.Namespace, target: Target) -> None:
         raise InputError(f"{' and '.join(given)} exclude each other.")
     if options.segmenter_settings and not options.segmenter:
         raise InputError("--segmenter-settings needs --segmenter.")
-    if options.alpha and options.mu:
+    if options.alpha and options.mu is not None:
         raise InputError("--nonlocal is of the solve, which --alpha leaves out; drop one of them.")
     if options.match_colors and options.background in (None, BLUR):
         raise InputError("--match-colors needs --background with a color or an image.")

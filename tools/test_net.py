@@ -234,7 +234,6 @@ def main(argv: list[str] | None = None) -> int:
         dest="mu",
         metavar="MU",
         type=affinity_weight,
-        default=0.0,
         help="as tools/matte.py has it",
     )
     mattes.add_argument("--segmenter", type=Path, help="in place of the model, as tools/matte.py")
@@ -257,7 +256,7 @@ def main(argv: list[str] | None = None) -> int:
     for name in ("model", "deploy", "weights", "shape_mask"):
         if given and getattr(options, name):
             parser.error(f"--{name.replace('_', '-')} is of the model that --{given[0]} replaces")
-    if options.mattes and options.mu:
+    if options.mattes and options.mu is not None:
         parser.error("--nonlocal is of the solve, which --mattes leaves out")
     options.model = options.model or DEFAULT_MODEL
     if options.segmenter_settings and not options.segmenter:

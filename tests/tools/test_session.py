@@ -14,7 +14,7 @@ from data_prep.common.images import read_matte, read_photo
 from data_prep.datasets.dataset import Dataset
 from tools.evaluation.methods import true_trimap
 from tools.evaluation.metrics import evaluate
-from tools.matting.models import ROOT
+from tools.matting.models import AFFINITY_WEIGHT, ROOT
 from tools.matting.session import MattingSession
 
 
@@ -40,6 +40,26 @@ def test_trimap_from_outside_is_solved_exactly(photo, result):
     wanted = solve_alpha(smoothed(photo), trimap == 255, trimap == 0)
     np.testing.assert_array_equal(matte.alpha, wanted)
     assert matte.person_found and not matte.faces
+
+
+def test_the_default_has_affinities_in_its_own_trimaps_that_are_not_large(
+    session, photo, result, monkeypatch
+):
+    without = MattingSession(mu=0.0)
+    tied, plain = (
+        each.matte(photo).alpha for each in (MattingSession(mu=AFFINITY_WEIGHT), without)
+    )
+    np.testing.assert_array_equal(result.alpha, tied)
+    assert np.abs(tied - plain).max() > 0.02
+    mask = result.alpha > 0.5
+    from_outside = (each.matte(photo, mask=mask).alpha for each in (session, without))
+    np.testing.assert_array_equal(*from_outside)
+    unknown = np.count_nonzero(result.probabilities[:2].sum(axis=0) < 0.5)
+    monkeypatch.setattr("tools.matting.session.AFFINITY_PIXELS", unknown)
+    np.testing.assert_array_equal(session.matte(photo).alpha, tied)
+    monkeypatch.setattr("tools.matting.session.AFFINITY_PIXELS", unknown - 1)
+    np.testing.assert_array_equal(session.matte(photo).alpha, plain)
+    np.testing.assert_array_equal(MattingSession(mu=AFFINITY_WEIGHT).matte(photo).alpha, tied)
 
 
 def test_smoothing_brings_the_solve_nearer_to_the_truth():

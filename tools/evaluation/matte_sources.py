@@ -64,7 +64,7 @@ class MatteSource(Protocol):
 class _Predicted(ABC):
     """Mattes that a session gives, which is loaded once in a process."""
 
-    mu: float
+    mu: float | None
 
     @abstractmethod
     def _open(self) -> MattingSession:
@@ -88,8 +88,7 @@ class _Predicted(ABC):
         return self._session.matte(photo)
 
     def _key(self, name: str, settings: Mapping[str, object], files: Sequence[Path]) -> str:
-        # Left out where it is 0, as in the keys of `tools.evaluation.errors_cache`.
-        mu = {"nonlocal": self.mu} if self.mu else {}
+        mu = {} if self.mu is None else {"nonlocal": self.mu}
         return mattes_key(name, {**settings, **mu}, files)
 
 
@@ -99,7 +98,7 @@ class ModelMattes(_Predicted):
 
     Attributes
     ----------
-    mu : float
+    mu : float or None
         See `tools.matting.session.MattingSession`.
     model : str
         Key of `tools.matting.models.MODELS`; its files are used where none is given.
@@ -143,7 +142,7 @@ class SegmenterMattes(_Predicted):
 
     Attributes
     ----------
-    mu : float
+    mu : float or None
         See `tools.matting.session.MattingSession`.
     settings : SegmenterSettings
     """

@@ -148,7 +148,7 @@ def our_methods() -> list[Method]:
         DEFAULT_MODEL,
         f"ours, the default (`--model {DEFAULT_MODEL}`)",
         our_matte,
-        ModelMattes(0.0, DEFAULT_MODEL).key,
+        ModelMattes(None, DEFAULT_MODEL).key,
     )
     return [GRABCUT, *refined, default]
 

@@ -270,7 +270,7 @@ def draw_worst(dataset_folder: Path, model: str, count: int, out: Path, picture:
     stems = worst_of(errors, people_of(dataset_folder, portraits), count)
     known = {portrait.stem: portrait for portrait in portraits}
     truths = truths_of_portraits(dataset_folder, [known[stem] for stem in stems])
-    task = Task(ModelMattes(0.0, model), MATTES)
+    task = Task(ModelMattes(None, model), MATTES)
     rows = [task.measure(truth)[1] for truth in truths]
     write_contact_sheet(picture, rows, f"{model}: the worst of {len(portraits)}, one a person")
 

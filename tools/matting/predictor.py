@@ -111,6 +111,8 @@ class Predictor:
         Whether the net has a ``logit`` of people and learned no unknown band.
     lambda_ : float
         Weight of the known pixels in the solve: as learned, else the paper's initial value.
+    affinity_weight : float
+        The model's (`tools.matting.models.Model`).
 
     Raises
     ------
@@ -147,6 +149,7 @@ class Predictor:
         masked = takes_shape_mask(self._definition)
         self._mask = ShapeMask.load(shape_mask or files.shape_mask) if masked else None
         self.segments = "logit" in self._net.blobs
+        self.affinity_weight = files.affinity_weight
         self._test_time_augmentation = files.test_time_augmentation
         self._at_boundary_only = files.at_boundary_only
         self._second_opinion = Predictor(files.second_opinion) if files.second_opinion else None

@@ -22,6 +22,7 @@ from functools import cached_property
 import cv2
 import numpy as np
 
+from caffe_layers.affinities import UNKNOWN
 from caffe_layers.color_models import foreground_colors
 from caffe_layers.matting import DEFAULT_LAMBDA
 from data_prep.common.errors import InputError
@@ -49,7 +50,7 @@ from tools.matting.guidance import (
 )
 from tools.matting.image_arrays import check_image, described
 from tools.matting.logits import sigmoid
-from tools.matting.models import DEFAULT_MODEL
+from tools.matting.models import AFFINITY_PIXELS, DEFAULT_MODEL
 from tools.matting.orientation import turned
 from tools.matting.photo_view import Faces, FoundFaces, PhotoView, work_shape
 from tools.matting.predictor import Predictor
@@ -105,9 +106,10 @@ class MattingSession:
         A key of `tools.matting.models.MODELS`, nets that are loaded already, or any
         segmenter (`tools.matting.segmenter`), whose masks are refined.
         None loads nothing: trimaps and masks come from outside.
-    mu : float
+    mu : float, optional
         Weight of the affinities between unknown pixels of like colors
-        (`caffe_layers.affinities`); 0: there are none.
+        (`caffe_layers.affinities`); 0: there are none.  Without it, the model's own
+        (`tools.matting.models.Model`); masks and trimaps from outside have none.
 
     Raises
     ------
@@ -116,7 +118,7 @@ class MattingSession:
     """
 
     def __init__(
-        self, model: str | Predictor | Segmenter | None = DEFAULT_MODEL, mu: float = 0.0
+        self, model: str | Predictor | Segmenter | None = DEFAULT_MODEL, mu: float | None = None
     ) -> None:
         self._mu = mu
         self._model = Predictor(model) if isinstance(model, str) else model
@@ -162,10 +164,11 @@ class MattingSession:
         if alpha is not None:
             return matte_as_given(photo, alpha)
         view = self._view(photo)
-        estimate = self._guided_trimap(view, trimap, mask)
+        estimate, mu = self._guided_trimap(view, trimap, mask), self._mu or 0.0
         if estimate is None:
             estimate = self._estimate(view)
-        solution = solved(photo, estimate, self._lambda, self._mu)
+            mu = self._mu_of(estimate)
+        solution = solved(photo, estimate, self._lambda, mu)
         # `Matte.foreground` is estimated from photo and alpha when it is asked for.
         return Matte(photo, solution, estimate.probabilities, estimate.faces, bool(solution.any()))
 
@@ -215,6 +218,16 @@ class MattingSession:
     @property
     def _lambda(self) -> float:
         return self._model.lambda_ if isinstance(self._model, Predictor) else DEFAULT_LAMBDA
+
+    def _mu_of(self, estimate: TrimapEstimate) -> float:
+        """Weight of the affinities in the solve of the model's own trimap."""
+        if self._mu is not None:
+            return self._mu
+        if not (isinstance(self._model, Predictor) and self._model.affinity_weight):
+            return 0.0
+        foreground, background, _ = estimate.probabilities
+        count = np.count_nonzero(foreground + background < UNKNOWN)
+        return self._model.affinity_weight if count <= AFFINITY_PIXELS else 0.0
 
     def _view(self, photo: np.ndarray) -> PhotoView:
         check_photo(photo)

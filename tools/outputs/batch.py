@@ -298,7 +298,7 @@ def request_keys(request: Request) -> dict[str, str]:
             (OUTPUTS_VERSION, MATTES_VERSION),
             kind,
             request.suffix,
-            (model, request.mu) if request.mu else model,  # older outputs stay current
+            (model, request.mu),
             (background, request.match_colors) if kind in ON_BACKGROUND else None,
         )
         for kind in request.kinds

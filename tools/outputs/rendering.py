@@ -83,7 +83,7 @@ class Request:
     kinds: tuple[str, ...]
     suffix: str = ".png"
     model: str = DEFAULT_MODEL
-    mu: float = 0.0
+    mu: float | None = None
     background: str | None = None
     match_colors: bool = False
     trimap: Path | None = None
