@@ -207,7 +207,7 @@ tune-lr: setup
 	$(PYTHON) -m tools.experiments.learning_rates run --dataset $(call quoted,$(PORTRAIT_SET))
 	$(PYTHON) -m tools.experiments.learning_rates docs
 
-## solver-types | SGD against Adam for the nets of Table 1, into docs/benchmark.md | half an hour, 4 GB
+## solver-types | SGD against Adam for the nets of Table 1, and rates, into docs/benchmark.md | an hour, 6 GB
 solver-types: setup
 	$(PYTHON) -m tools.experiments.solver_types run
 	$(PYTHON) -m tools.experiments.solver_types docs

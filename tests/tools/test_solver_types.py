@@ -8,10 +8,13 @@ from caffe.proto import caffe_pb2
 from google.protobuf import text_format
 from table_family import lite_family, prepared_databases, small_dataset
 
+from data_prep.common.errors import InputError
 from tools.evaluation.report import BENCHMARK, replace_section
 from tools.experiments import solver_types
 from tools.experiments.solver_types import TRIALS, measured, section
-from tools.table.tuning import Tuner, validation_truths
+from tools.table.runs import chosen_runs
+from tools.table.training import Training, train
+from tools.table.tuning import Tuner, choose_start, validation_truths
 
 
 @pytest.fixture
@@ -45,10 +48,30 @@ def test_trials_are_trained_by_their_solver_and_measured(family, tmp_path):
 
     report = {"machine": {"date": "today"}, "iterations": 2, "images": 1, "trials": results}
     lines = section(json.loads(json.dumps(report))).splitlines()
-    assert lines[-1].endswith("| not finite |  |  |")
-    assert "| SGD | 0.9 | 1e-04 | 1e-03 |" in lines[-2]
+    (last,) = (place for place, line in enumerate(lines) if line.endswith("| not finite |  |  |"))
+    assert "| SGD | 0.9 | 1e-04 | 1e-03 |" in lines[last - 1]
     again = measured([adam, sgd, blown_up], 2, tuner)
     assert again == results
+
+
+def test_rates_are_tried_from_the_warm_start_of_the_table(family, tmp_path):
+    rate = next(each for each in TRIALS if each.name == "rate_1e-5")
+    tuner = Tuner(family, validation_truths(family, 1), map, tmp_path / "out")
+    with pytest.raises(InputError, match="rate_1e-5 begins after a warm start; run `tools/table1"):
+        measured([rate], 2, tuner)
+    assert not (tmp_path / "trials").exists()
+    train(family, chosen_runs(["ours"]), 2, choose_start=lambda each: choose_start(each, tuner))
+    blown_up = replace(rate, name="blown_up", rate=1e30)
+    found, none = measured([rate, blown_up], 2, tuner)
+    assert none["errors"] is none["loss"] is None and found["errors"]["sad"] > 0
+    warm = Training(chosen_runs(["ours"])[0], family, 2)
+    of_trial = Training(chosen_runs(["ours"])[1], rate.family(), 2)
+    assert of_trial.initial_weights() == warm.weights_at(2)
+    assert of_trial.weights_at(2).is_relative_to(tmp_path / "trials/rate_1e-5")
+    report = {"machine": {"date": "today"}, "iterations": 2, "images": 1}
+    text = section(json.loads(json.dumps(report | {"trials": [found, none]})))
+    assert "Ours, end to end from its warm start, by rate, after 2 iterations" in text
+    assert text.splitlines()[-1].endswith("| not finite |  |  |")
 
 
 def test_the_document_holds_the_table_of_the_committed_results():

@@ -43,15 +43,13 @@ from tools.training.selection import (
     selection_error,
     validation_portraits,
 )
-from tools.training.stages import RECIPES, Stage, check_databases, run_stage, stages_of
+from tools.training.stages import BLOWN_UP, RECIPES, Stage, check_databases, run_stage, stages_of
 from tools.training.variants import varied_stage
 
 OUT, RESULTS = ROOT / "out/tune_lr", ROOT / "out/tune_lr/results.json"
 DOCS, FIGURE = ROOT / "docs/training.md", ROOT / "docs/tune_lr.png"
 SECTION, COMMAND = "tune-lr", "make tune-lr"
 RATES = (1e-3, 1e-4, 1e-5, 1e-6)
-#: Words of the matting layer's message about a rate that was too large; `run_stage` repeats it.
-BLOWN_UP = "NaN or infinity"
 TEST_IMAGES = 40  # for Caffe's test loss, which is only watched: a few suffice
 ENDS = 0.2  # share of a run over which the loss is averaged, at either end
 

@@ -1,10 +1,12 @@
-"""SGD against Adam for the nets of Table 1, by short warm starts of its FCN.
+"""SGD against Adam for the nets of Table 1, and rates of what is trained end to end.
 
     .venv/bin/python -m tools.experiments.solver_types run [--iterations 200]
-    .venv/bin/python -m tools.experiments.solver_types docs  # puts the table into docs/benchmark.md
+    .venv/bin/python -m tools.experiments.solver_types docs  # puts tables into docs/benchmark.md
 
-Every trial is `caffe train` from the same weights on the same portraits in the same order.  The
-mattes are those of validation people, as the row's first settings give them.  Finished
+Solvers are tried by short warm starts of the FCN, rates by what follows the warm start of ours
+("we tune the learning rates in range [1e-3, 1e-6]", as the paper says).  Trials of one training
+are `caffe train` from the same weights on the same portraits in the same order.  The mattes are
+those of validation people, as the settings that a training begins with give them.  Finished
 trials are kept, and an interrupted one goes on (snapshots/solver_types/).
 """
 
@@ -18,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from data_prep.common.errors import run_program
+from data_prep.common.errors import InputError, run_program
 from data_prep.common.options import count
 from data_prep.common.parallel import open_workers
 from tools.evaluation.report import (
@@ -31,19 +33,24 @@ from tools.evaluation.report import (
     write_report,
 )
 from tools.matting.models import ROOT
-from tools.table.rows import Row
+from tools.table.rows import Row, chosen_rows
 from tools.table.runs import HALF, Family, run_named
-from tools.table.training import Training
+from tools.table.training import Training, first_settings, settled_warm_iterations
 from tools.table.tuning import MeanErrors, Tuner, validation_truths
 from tools.training.caffe_log import read_logs
+from tools.training.stages import BLOWN_UP
 
 FOLDER = ROOT / "snapshots/solver_types"
 RESULTS = ROOT / "docs/solver_types.json"
 SECTION, COMMAND = "solver-types", "make solver-types"
 ITERATIONS = 200
 EVERY, WORKERS = 8, 2
-RUN = run_named("fcn_trimap")
-ROW = Row("solver_types", "FCN's warm start", "net", RUN.name)
+WARM, END = "fcn_trimap", "ours"
+#: Whose mattes are measured, by the training that is tried.
+ROWS = {
+    WARM: Row("solver_types", "FCN's warm start", "net", WARM),
+    END: chosen_rows(["ours"])[0],
+}
 
 
 @dataclass(frozen=True)
@@ -52,6 +59,8 @@ class Trial:
 
     Attributes
     ----------
+    run : str
+        What is trained (`tools.table.runs.RUNS`).
     name : str
         Of its folder.
     type : {"Adam", "SGD"}
@@ -61,6 +70,7 @@ class Trial:
     weight_decay : float
     """
 
+    run: str
     name: str
     type: str
     momentum: float
@@ -73,6 +83,7 @@ class Trial:
         return replace(
             HALF,
             folder=FOLDER / self.name,
+            warm_folder=HALF.folder if run_named(self.run).after else None,
             new_layers_rate=self.new_layers_rate,
             solver_settings={
                 "type": self.type,
@@ -83,27 +94,46 @@ class Trial:
         )
 
 
-#: The first one is that of the table.  Rates of SGD are those of DeepLab and PortraitFCN+ and
-#: below; new layers learn 10 or 100 times as fast.
+#: Rates of SGD are those of DeepLab and PortraitFCN+ and below; new layers learn 10 or 100 times as
+#: fast.  The table has Adam's 3e-5 and 1e-5.
 TRIALS = (
-    Trial("adam", "Adam", 0.9, 3e-5),
-    Trial("sgd_90_10", "SGD", 0.9, 1e-4, 10, 5e-4),
-    Trial("sgd_90_100", "SGD", 0.9, 1e-5, 100, 5e-4),
-    Trial("sgd_99_10", "SGD", 0.99, 1e-5, 10, 5e-4),
-    Trial("sgd_99_100", "SGD", 0.99, 1e-6, 100, 5e-4),
+    Trial(WARM, "adam", "Adam", 0.9, 3e-5),
+    Trial(WARM, "sgd_90_10", "SGD", 0.9, 1e-4, 10, 5e-4),
+    Trial(WARM, "sgd_90_100", "SGD", 0.9, 1e-5, 100, 5e-4),
+    Trial(WARM, "sgd_99_10", "SGD", 0.99, 1e-5, 10, 5e-4),
+    Trial(WARM, "sgd_99_100", "SGD", 0.99, 1e-6, 100, 5e-4),
+    Trial(END, "rate_1e-3", "Adam", 0.9, 1e-3),
+    Trial(END, "rate_1e-4", "Adam", 0.9, 1e-4),
+    Trial(END, "rate_1e-5", "Adam", 0.9, 1e-5),
+    Trial(END, "rate_1e-6", "Adam", 0.9, 1e-6),
 )
 
 
-def trained(trial: Trial, iterations: int) -> Training:
-    """The training of a trial, at its end."""
-    training = Training(RUN, trial.family(), iterations)
-    if training.reached() < iterations:
-        training.advance(iterations)
+def trained(trial: Trial, iterations: int) -> Training | None:
+    """The training of a trial, at its end; None if it blew up before.
+
+    Raises
+    ------
+    InputError
+        If Caffe fails or is stopped, or the table's warm start is missing.
+    """
+    run = run_named(trial.run)
+    warm = settled_warm_iterations(HALF) if run.after else iterations
+    if warm is None:
+        raise InputError(f"{trial.name} begins after a warm start; run `tools/table1.py train`.")
+    training = Training(run, trial.family(), warm)
+    try:
+        if training.reached() < iterations:
+            training.advance(iterations)
+    except InputError as error:
+        if BLOWN_UP in str(error):
+            return None
+        raise
     return training
 
 
 def measured(trials: Sequence[Trial], iterations: int, tuner: Tuner) -> list[dict[str, Any]]:
-    """Train and measure all trials: settings, loss and errors.
+    """Train and measure trials: settings, loss and errors.
 
     The loss is the mean of the last five that Caffe shows, each of which is one of 20 iterations.
     Where any is no number, there are neither loss nor errors.
@@ -111,21 +141,44 @@ def measured(trials: Sequence[Trial], iterations: int, tuner: Tuner) -> list[dic
     results = []
     for trial in trials:
         training = trained(trial, iterations)
-        losses = [loss for _, loss in sorted(read_logs([training.log])[-1].series["loss"].items())]
+        losses = _losses(training) if training else [math.nan]
         result: dict[str, Any] = {**asdict(trial), "loss": None, "errors": None}
-        if all(map(math.isfinite, losses)):
-            mattes = tuner.mattes(ROW, ROW.start, training.weights_at(iterations))
+        if training and all(map(math.isfinite, losses)):
+            row, run = ROWS[trial.run], training.run
+            settings = first_settings(HALF, run) if run.begins_with_choice else row.start
+            mattes = tuner.mattes(row, settings, training.weights_at(iterations))
             (errors,) = tuner.compare([mattes], trial.name)
             result |= {"loss": float(np.mean(losses[-5:])), "errors": asdict(errors)}
         results.append(result)
     return results
 
 
+def _losses(training: Training) -> list[float]:
+    series = read_logs([training.log])[-1].series["loss"]
+    return [loss for _, loss in sorted(series.items())]
+
+
 def section(report: Mapping[str, Any]) -> str:
-    """The table, in Markdown."""
+    """The tables, in Markdown."""
+    about = (
+        f"after {report['iterations']} iterations; mattes of {report['images']} validation images "
+        f"({report['machine']['date']})"
+    )
+    titles = {
+        WARM: f"FCN's warm start by solver, {about}:",
+        END: f"Ours, end to end from its warm start, by rate, {about}:",
+    }
+    tables = [
+        f"{title}\n\n{_table([each for each in report['trials'] if each['run'] == run])}"
+        for run, title in titles.items()
+    ]
+    return "\n\n".join(tables)
+
+
+def _table(trials: Sequence[Mapping[str, Any]]) -> str:
     head = ["", "momentum", "rate", "of new layers", "loss", "gradient ×1e-3", "SAD ×1e3"]
     rows = []
-    for trial in report["trials"]:
+    for trial in trials:
         new = trial["rate"] * trial["new_layers_rate"]
         cells = [trial["type"], f"{trial['momentum']:g}", f"{trial['rate']:.0e}", f"{new:.0e}"]
         if trial["errors"] is None:
@@ -134,11 +187,7 @@ def section(report: Mapping[str, Any]) -> str:
         errors = MeanErrors(**trial["errors"])
         loss = f"{trial['loss']:.3f}"
         rows.append([*cells, loss, f"{1e3 * errors.gradient:.2f}", f"{errors.sad:.1f}"])
-    return (
-        f"FCN's warm start after {report['iterations']} iterations, by solver; mattes of "
-        f"{report['images']} validation images ({report['machine']['date']}):\n\n"
-        + markdown_table(head, rows)
-    )
+    return markdown_table(head, rows)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -149,7 +198,7 @@ def main(argv: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     study = commands.add_parser("run", help="train and measure every trial")
     study.add_argument("--iterations", type=count, default=ITERATIONS, metavar="N")
-    commands.add_parser("docs", help=f"put the table into {shown(BENCHMARK)}")
+    commands.add_parser("docs", help=f"put the tables into {shown(BENCHMARK)}")
     options = parser.parse_args(argv)
     if options.command == "docs":
         renew_section(BENCHMARK, SECTION, COMMAND, section(read_report(RESULTS, COMMAND)))

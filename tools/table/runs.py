@@ -92,6 +92,9 @@ class Family:
         Folder of the initial weights.
     folder : Path
         Holds one folder for each run.
+    warm_folder : Path or None
+        Holds those of the warm starts, and what was chosen after them, if `folder` does not: here
+        a trial of what follows them begins.
     prepared : Path or None
         Folder of databases in place of those that the nets name.
     model : str
@@ -112,6 +115,7 @@ class Family:
     new_layers_rate: float = 1.0
     origin: str = "vgg16"
     weights: Path = MADE_WEIGHTS
+    warm_folder: Path | None = None
     prepared: Path | None = None
     model: str = "fcn8s_half"
     dataset: Path = PORTRAIT_SET
@@ -131,9 +135,14 @@ class Family:
         """The shape mask of the training portraits."""
         return self.databases_of(RUNS[0]) / "shape_mask.npz"
 
+    def folder_of(self, run: Run) -> Path:
+        """Folder of a run."""
+        place = self.folder if run.after else self.warm_folder or self.folder
+        return place / run.name
+
     def start_of(self, run: Run) -> Path:
         """Report on the search for what a run begins with."""
-        return self.folder / f"{run.name}_start.json"
+        return (self.warm_folder or self.folder) / f"{run.name}_start.json"
 
 
 #: The table's nets, at half the photo's size.

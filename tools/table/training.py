@@ -66,7 +66,7 @@ class Training:
     @property
     def folder(self) -> Path:
         """Where its solver file, snapshots and log are."""
-        return self.family.folder / self.run.name
+        return self.family.folder_of(self.run)
 
     @property
     def log(self) -> Path:

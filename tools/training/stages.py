@@ -25,6 +25,8 @@ from tools.training.failure import failure_reason
 
 #: Lines at the end of Caffe's log that hold a stack trace and its cause above it.
 LAST_LINES = 200
+#: Words of the layers' message about a rate that was too large; `run_stage` repeats it.
+BLOWN_UP = "NaN or infinity"
 
 #: Solver files of a net's stages, in order.
 RECIPES = {
