@@ -132,25 +132,22 @@ def trained(trial: Trial, iterations: int) -> Training | None:
     return training
 
 
-def measured(trials: Sequence[Trial], iterations: int, tuner: Tuner) -> list[dict[str, Any]]:
-    """Train and measure trials: settings, loss and errors.
+def measured(trial: Trial, iterations: int, tuner: Tuner) -> dict[str, Any]:
+    """Train and measure a trial: settings, loss and errors.
 
     The loss is the mean of the last five that Caffe shows, each of which is one of 20 iterations.
     Where any is no number, there are neither loss nor errors.
     """
-    results = []
-    for trial in trials:
-        training = trained(trial, iterations)
-        losses = _losses(training) if training else [math.nan]
-        result: dict[str, Any] = {**asdict(trial), "loss": None, "errors": None}
-        if training and all(map(math.isfinite, losses)):
-            row, run = ROWS[trial.run], training.run
-            settings = first_settings(HALF, run) if run.begins_with_choice else row.start
-            mattes = tuner.mattes(row, settings, training.weights_at(iterations))
-            (errors,) = tuner.compare([mattes], trial.name)
-            result |= {"loss": float(np.mean(losses[-5:])), "errors": asdict(errors)}
-        results.append(result)
-    return results
+    training = trained(trial, iterations)
+    losses = _losses(training) if training else [math.nan]
+    result: dict[str, Any] = {**asdict(trial), "loss": None, "errors": None}
+    if training and all(map(math.isfinite, losses)):
+        row, run = ROWS[trial.run], training.run
+        settings = first_settings(HALF, run) if run.begins_with_choice else row.start
+        mattes = tuner.mattes(row, settings, training.weights_at(iterations))
+        (errors,) = tuner.compare([mattes], trial.name)
+        result |= {"loss": float(np.mean(losses[-5:])), "errors": asdict(errors)}
+    return result
 
 
 def _losses(training: Training) -> list[float]:
@@ -168,11 +165,8 @@ def section(report: Mapping[str, Any]) -> str:
         WARM: f"FCN's warm start by solver, {about}:",
         END: f"Ours, end to end from its warm start, by rate, {about}:",
     }
-    tables = [
-        f"{title}\n\n{_table([each for each in report['trials'] if each['run'] == run])}"
-        for run, title in titles.items()
-    ]
-    return "\n\n".join(tables)
+    trials = {run: [each for each in report["trials"] if each["run"] == run] for run in titles}
+    return "\n\n".join(f"{titles[run]}\n\n{_table(each)}" for run, each in trials.items() if each)
 
 
 def _table(trials: Sequence[Mapping[str, Any]]) -> str:
@@ -204,16 +198,17 @@ def main(argv: list[str] | None = None) -> int:
         renew_section(BENCHMARK, SECTION, COMMAND, section(read_report(RESULTS, COMMAND)))
         return 0
     truths = validation_truths(HALF, EVERY)
-    with open_workers(WORKERS) as ordered_map:
-        tuner = Tuner(HALF, truths, ordered_map, FOLDER)
-        trials = measured(TRIALS, options.iterations, tuner)
-    report = {
+    report: dict[str, Any] = {
         "machine": describe_machine(),
         "iterations": options.iterations,
         "images": len(truths),
-        "trials": trials,
+        "trials": [],
     }
-    write_report(RESULTS, report)
+    with open_workers(WORKERS) as ordered_map:
+        tuner = Tuner(HALF, truths, ordered_map, FOLDER)
+        for trial in TRIALS:
+            report["trials"].append(measured(trial, options.iterations, tuner))
+            write_report(RESULTS, report)
     print(section(report))
     return 0
 
