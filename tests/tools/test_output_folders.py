@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from data_prep.common.digests import content_key, sha256_of
 from data_prep.common.errors import InputError
-from tools.matting.models import MATTES_VERSION, MODELS
+from tools.matting.models import MODELS
 from tools.outputs import journal
-from tools.outputs.batch import OUTPUTS_VERSION, _model_files, request_keys
+from tools.outputs.batch import request_keys
 from tools.outputs.folders import Companions, Tree, list_photos, unique_targets
 from tools.outputs.rendering import Request
 
@@ -268,9 +267,3 @@ def test_models_whose_mattes_differ_have_keys_that_differ():
     keys = {name: request_keys(Request(("alpha",), model=name))["alpha"] for name in MODELS}
     for one, other in itertools.combinations(MODELS, 2):
         assert (keys[one] == keys[other]) == (MODELS[one] == MODELS[other]), (one, other)
-
-
-def test_outputs_that_were_remembered_without_settings_are_the_ensembles():
-    files = [sha256_of(path) if path.is_file() else None for path in _model_files("ensemble")]
-    key = content_key((OUTPUTS_VERSION, MATTES_VERSION), "alpha", ".png", files, None)
-    assert request_keys(Request(("alpha",), model="ensemble"))["alpha"] == key

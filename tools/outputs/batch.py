@@ -44,8 +44,6 @@ logger = logging.getLogger(__name__)
 ON_BACKGROUND = ("composite", "effects")
 #: Raised when the rendering of any output changes: files of other versions are made again.
 OUTPUTS_VERSION = 1
-# The ensemble's, which keys leave out, so that its older outputs stay current.
-SETTINGS_LEFT_OUT = (True, "selfie", False, True)
 SUFFIXES = {"png": ".png", "webp": ".webp", "tiff": ".tif", "jpg": ".jpg"}
 MEMORY_PER_WORKER = 4 << 30  # bytes
 
@@ -314,8 +312,9 @@ def _model_key(name: str) -> list:
         model.second_opinion,
         model.person_masks,
         model.at_boundary_only,
+        model.affinity_weight,
     )
-    return digests if settings == SETTINGS_LEFT_OUT else [digests, settings]
+    return [digests, settings]
 
 
 def _model_files(name: str) -> Iterator[Path]:
