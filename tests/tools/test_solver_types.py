@@ -11,7 +11,7 @@ from table_family import lite_family, prepared_databases, small_dataset
 from data_prep.common.errors import InputError
 from tools.evaluation.report import BENCHMARK, replace_section
 from tools.experiments import solver_types
-from tools.experiments.solver_types import TRIALS, measured, section
+from tools.experiments.solver_types import TRIALS, measured, section, trained
 from tools.table.runs import chosen_runs
 from tools.table.training import Training, train
 from tools.table.tuning import Tuner, choose_start, validation_truths
@@ -30,11 +30,15 @@ def read(path, message):
     return text_format.Parse(path.read_text(), message)
 
 
+def results_of(trial, tuner):
+    return measured(trial, trained(trial, 2), 2, tuner)
+
+
 def test_trials_are_trained_by_their_solver_and_measured(family, tmp_path):
     adam, sgd, *_ = TRIALS
     blown_up = replace(sgd, name="blown_up", rate=1e30)
     tuner = Tuner(family, validation_truths(family, 1), map, tmp_path / "out")
-    results = [measured(each, 2, tuner) for each in (adam, sgd, blown_up)]
+    results = [results_of(each, tuner) for each in (adam, sgd, blown_up)]
     assert [each["errors"] is None for each in results] == [False, False, True]
     assert results[0]["errors"]["sad"] > 0 < results[1]["loss"]
 
@@ -50,7 +54,7 @@ def test_trials_are_trained_by_their_solver_and_measured(family, tmp_path):
     lines = section(json.loads(json.dumps(report))).splitlines()
     (last,) = (place for place, line in enumerate(lines) if line.endswith("| not finite |  |  |"))
     assert "| SGD | 0.9 | 1e-04 | 1e-03 |" in lines[last - 1]
-    assert [measured(each, 2, tuner) for each in (adam, sgd, blown_up)] == results
+    assert [results_of(each, tuner) for each in (adam, sgd, blown_up)] == results
     assert "end to end" not in section(report)  # whose trials are still missing
 
 
@@ -58,11 +62,11 @@ def test_rates_are_tried_from_the_warm_start_of_the_table(family, tmp_path):
     rate = next(each for each in TRIALS if each.name == "rate_1e-5")
     tuner = Tuner(family, validation_truths(family, 1), map, tmp_path / "out")
     with pytest.raises(InputError, match="rate_1e-5 begins after a warm start; run `tools/table1"):
-        measured(rate, 2, tuner)
+        trained(rate, 2)
     assert not (tmp_path / "trials").exists()
     train(family, chosen_runs(["ours"]), 2, choose_start=lambda each: choose_start(each, tuner))
     blown_up = replace(rate, name="blown_up", rate=1e30)
-    found, none = (measured(each, 2, tuner) for each in (rate, blown_up))
+    found, none = (results_of(each, tuner) for each in (rate, blown_up))
     assert none["errors"] is none["loss"] is None and found["errors"]["sad"] > 0
     warm = Training(chosen_runs(["ours"])[0], family, 2)
     of_trial = Training(chosen_runs(["ours"])[1], rate.family(), 2)

@@ -132,13 +132,14 @@ def trained(trial: Trial, iterations: int) -> Training | None:
     return training
 
 
-def measured(trial: Trial, iterations: int, tuner: Tuner) -> dict[str, Any]:
-    """Train and measure a trial: settings, loss and errors.
+def measured(
+    trial: Trial, training: Training | None, iterations: int, tuner: Tuner
+) -> dict[str, Any]:
+    """Settings, loss and errors of a trial; `training` as `trained` returns it.
 
     The loss is the mean of the last five that Caffe shows, each of which is one of 20 iterations.
     Where any is no number, there are neither loss nor errors.
     """
-    training = trained(trial, iterations)
     losses = _losses(training) if training else [math.nan]
     result: dict[str, Any] = {**asdict(trial), "loss": None, "errors": None}
     if training and all(map(math.isfinite, losses)):
@@ -204,11 +205,13 @@ def main(argv: list[str] | None = None) -> int:
         "images": len(truths),
         "trials": [],
     }
-    with open_workers(WORKERS) as ordered_map:
-        tuner = Tuner(HALF, truths, ordered_map, FOLDER)
-        for trial in TRIALS:
-            report["trials"].append(measured(trial, options.iterations, tuner))
-            write_report(RESULTS, report)
+    for trial in TRIALS:
+        training = trained(trial, options.iterations)  # with all cores, which workers share
+        with open_workers(WORKERS) as ordered_map:
+            tuner = Tuner(HALF, truths, ordered_map, FOLDER)
+            result = measured(trial, training, options.iterations, tuner)
+        report["trials"].append(result)
+        write_report(RESULTS, report)
     print(section(report))
     return 0
 
