@@ -82,6 +82,11 @@ class Affinities:
         return scipy.sparse.csr_matrix((entries.data, places), shape=(size, size))
 
 
+def unknown_region(foreground: np.ndarray, background: np.ndarray) -> np.ndarray:
+    """U as an (H, W) array of bool, of probabilities (H, W) in [0, 1]."""
+    return foreground + background < UNKNOWN
+
+
 def affinities(
     image: np.ndarray,
     foreground: np.ndarray,
@@ -111,7 +116,7 @@ def affinities(
             f"foreground {shape}, background {background.shape} and image {image.shape} "
             "differ in size"
         )
-    pixels = np.flatnonzero(foreground + background < UNKNOWN).astype(np.int32)
+    pixels = np.flatnonzero(unknown_region(foreground, background)).astype(np.int32)
     points = features(image, pixels, extent or shape)
     far_points = points * np.array([1, 1, 1, FAR_PLACE_SCALE, FAR_PLACE_SCALE])
     size = pixels.size

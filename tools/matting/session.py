@@ -22,7 +22,7 @@ from functools import cached_property
 import cv2
 import numpy as np
 
-from caffe_layers.affinities import UNKNOWN
+from caffe_layers.affinities import unknown_region
 from caffe_layers.color_models import foreground_colors
 from caffe_layers.matting import DEFAULT_LAMBDA
 from data_prep.common.errors import InputError
@@ -164,7 +164,8 @@ class MattingSession:
         if alpha is not None:
             return matte_as_given(photo, alpha)
         view = self._view(photo)
-        estimate, mu = self._guided_trimap(view, trimap, mask), self._mu or 0.0
+        mu = self._mu or 0.0
+        estimate = self._guided_trimap(view, trimap, mask)
         if estimate is None:
             estimate = self._estimate(view)
             mu = self._mu_of(estimate)
@@ -226,7 +227,7 @@ class MattingSession:
         if not (isinstance(self._model, Predictor) and self._model.affinity_weight):
             return 0.0
         foreground, background, _ = estimate.probabilities
-        count = np.count_nonzero(foreground + background < UNKNOWN)
+        count = np.count_nonzero(unknown_region(foreground, background))
         return self._model.affinity_weight if count <= AFFINITY_PIXELS else 0.0
 
     def _view(self, photo: np.ndarray) -> PhotoView:

@@ -289,6 +289,9 @@ def request_keys(request: Request) -> dict[str, str]:
         model = [digests, str(replace(request.segmenter, path=Path(), prototxt=None))]
     else:
         model = _model_key(request.model)
+    mu = request.mu
+    if request.guidance or request.segmenter:
+        mu = mu or 0.0  # their default
     named = is_image_file(request.background)
     background = _digest(Path(request.background)) if named else request.background
     return {
@@ -296,7 +299,7 @@ def request_keys(request: Request) -> dict[str, str]:
             (OUTPUTS_VERSION, MATTES_VERSION),
             kind,
             request.suffix,
-            (model, request.mu),
+            (model, mu),
             (background, request.match_colors) if kind in ON_BACKGROUND else None,
         )
         for kind in request.kinds

@@ -29,8 +29,8 @@ from data_prep.common.digests import sha256_of
 from data_prep.common.errors import InputError
 from data_prep.common.files import atomic_write
 from tools.evaluation.report import read_report
-from tools.evaluation.trimaps import UNKNOWN
 from tools.matting.models import ROOT
+from tools.table.calibration import calibrate_net
 from tools.table.rows import Settings
 from tools.table.runs import RUNS, Family, Run, run_named
 from tools.training.stages import Stage, check_databases, run_stages
@@ -103,7 +103,8 @@ class Training:
         if self.run.learned_crf:
             _set_crf(definition, first_crf(self.family, self.run))
         if self.run.end_to_end:
-            _calibrate(definition, first_settings(self.family, self.run))
+            settings = first_settings(self.family, self.run)
+            calibrate_net(definition, settings.sharpness, settings.unknown_bias)
         _multiply_new_rates(definition, rate)
         path = self.folder.with_name(f"{self.run.name}_net.prototxt")
         _write(path, text_format.MessageToString(definition))
@@ -241,43 +242,6 @@ def _set_crf(definition: caffe_pb2.NetParameter, settings: CrfSettings) -> None:
     layer.python_param.param_str = json.dumps(options)
     for parameters, rate in zip(layer.param, CRF_RATES, strict=True):
         parameters.lr_mult = rate
-
-
-def _calibrate(definition: caffe_pb2.NetParameter, settings: Settings) -> None:
-    """Calibrate the scores of which the matting layer's probabilities are made.
-
-    The loss of the trimap, if the net has one, stays that of the scores before: it would take the
-    bias back.
-    """
-    (place,) = (place for place, each in enumerate(definition.layer) if each.name == "prob")
-    prob = definition.layer[place]
-    sharpness, bias = settings.sharpness, settings.unknown_bias
-    slices = text_format.Parse(
-        f"""
-        layer {{
-          name: "known_and_unknown" type: "Slice" bottom: "{prob.bottom[0]}"
-          top: "known_score" top: "unknown_score" slice_param {{ slice_point: {UNKNOWN} }}
-        }}
-        layer {{
-          name: "sharp_known" type: "Power" bottom: "known_score" top: "sharp_known"
-          power_param {{ scale: {sharpness} }}
-        }}
-        layer {{
-          name: "sharp_unknown" type: "Power" bottom: "unknown_score" top: "sharp_unknown"
-          power_param {{ scale: {sharpness} shift: {sharpness * bias} }}
-        }}
-        layer {{
-          name: "calibrated_score" type: "Concat" bottom: "sharp_known" bottom: "sharp_unknown"
-          top: "calibrated_score"
-        }}
-        """,
-        caffe_pb2.NetParameter(),
-    )
-    prob.bottom[0] = "calibrated_score"
-    layers = list(definition.layer)
-    layers[place:place] = slices.layer
-    del definition.layer[:]
-    definition.layer.extend(layers)
 
 
 def _multiply_new_rates(definition: caffe_pb2.NetParameter, rate: float) -> None:
