@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
-from tools.matting.people import Box, joined_boxes, people_boxes
+from tools.matting.people import Box, joined_boxes, people_boxes, tiles
 
 
 def logit_with(*people: tuple[slice, slice]) -> np.ndarray:
@@ -52,3 +53,15 @@ def test_boxes_that_meet_are_joined_until_none_overlap():
     bridge, apart = Box(10, 30, 15, 35, shape), Box(60, 80, 60, 80, shape)
     assert joined_boxes([left, right]) == [left, right]
     assert joined_boxes([left, right, bridge, apart]) == [Box(0, 30, 0, 50, shape), apart]
+
+
+@pytest.mark.parametrize("shape", [(600, 800), (7, 5), (1, 1)])
+@pytest.mark.parametrize("count, share", [(1, 1.0), (2, 0.6), (3, 0.4)])
+def test_tiles_cover_the_image_and_stay_within(shape, count, share):
+    covered = np.zeros(shape, int)
+    parts = tiles(shape, count, share)
+    for part in parts:
+        assert min(part.top, part.left) >= 0 and part.bottom <= shape[0] and part.right <= shape[1]
+        covered[part.rows, part.columns] += 1
+    assert len(parts) == count**2 and covered.all()
+    assert len({part.shape for part in parts}) == 1

@@ -138,7 +138,8 @@ def test_a_small_person_is_seen_from_near_at_the_same_place(masker, portraits):
 
 def test_a_gray_photo_shows_nobody(masker):
     for shape in ((400, 300), (3, 3), (3, 800)):
-        assert masker.masks(np.full((*shape, 3), 90, np.uint8)) == []
+        photo = np.full((*shape, 3), 90, np.uint8)
+        assert masker.masks(photo) == [] and masker.sure_logit(photo) is None
 
 
 def test_missing_weights_say_how_to_make_them(tmp_path):
@@ -200,3 +201,15 @@ def test_masks_alone_are_the_person_of_whom_the_detector_is_sure(masker, portrai
     assert np.median(shares) > 0.9
     stripes, _ = in_front_of_stripes(portraits[0], 150)
     assert masker.sure_logit(np.ascontiguousarray(stripes[:280])) is None
+
+
+def test_masks_alone_are_all_people_too_small_for_one_look_at_the_photo(masker, portraits):
+    shares = []
+    for first, second in zip(portraits, portraits[1:] + portraits[:1]):
+        left, right = (in_frame(each, 50, (533, 0, 175, 175)) for each in (first, second))
+        photo = np.hstack([left[0], right[0]])
+        person = np.hstack([left[1], right[1]])
+        assert not masker.people(photo)
+        found = masker.sure_logit(photo) > 0
+        shares.append(np.count_nonzero(found & person) / np.count_nonzero(found | person))
+    assert np.median(shares) > 0.9

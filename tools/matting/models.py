@@ -13,7 +13,7 @@ from prototxt.catalog import IS_INSTALLED, MADE_WEIGHTS, NETS, SHIPPED_WEIGHTS
 
 #: Stands for the code of all mattes that are measured (nets, bands and solves): whoever
 #: changes what they are raises it (`data_prep.common.versions`).
-MATTES_VERSION = 6
+MATTES_VERSION = 7
 
 #: Weight of the affinities between unknown pixels in the default model.  Measured 2026-11-29 on
 #: eight real portraits, SAD, MSE and gradient error: without 8.78, 9.88e-3, 4.84e-3; 3e-4 8.65,

@@ -98,6 +98,27 @@ class Box:
         )
 
 
+def tiles(shape: tuple[int, int], count: int, share: float) -> list[Box]:
+    """Parts that cover an image of shape (H, W), row by row.
+
+    Parameters
+    ----------
+    shape : (H, W)
+    count : int
+        Rows and columns of parts.
+    share : float
+        Their sides in those of the image; they overlap where it is above 1 / count.
+    """
+    sides = [max(1, round(share * side)) for side in shape]
+    tops, lefts = (
+        np.linspace(0, whole - part, count).round().astype(int).tolist()
+        for whole, part in zip(shape, sides)
+    )
+    return [
+        Box(top, top + sides[0], left, left + sides[1], shape) for top in tops for left in lefts
+    ]
+
+
 def joined_boxes(boxes: Iterable[Box]) -> list[Box]:
     """Boxes of one image, those that meet joined until none overlap."""
     apart: list[Box] = []
