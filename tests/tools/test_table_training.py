@@ -99,6 +99,25 @@ def test_all_nets_learn_in_turn_and_go_on(family):
         assert states == [f"{name}_iter_{last}.solverstate"]
 
 
+def test_the_mean_of_the_last_weights_is_one_more_to_choose(family):
+    often = replace(family, folder=family.folder / "often", slice_iterations=1, kept_every=1)
+    (run,) = chosen_runs(["fcn_trimap"])
+    training = Training(run, often, 4)
+    train(often, [run], 2)
+    assert list(training.candidates()) == [(1,), (2,)]
+    train(often, [run], 4)
+    found = training.candidates()
+    assert list(found) == [(1,), (2,), (3,), (4,), (2, 3, 4)]
+    last = [read_caffemodel(training.weights_at(iteration)) for iteration in (2, 3, 4)]
+    mean = read_caffemodel(found[2, 3, 4])
+    assert mean.keys() == last[0].keys()
+    for layer, blobs in mean.items():
+        for blob, *trained in zip(blobs, *(each[layer] for each in last)):
+            np.testing.assert_allclose(blob, sum(trained) / 3, rtol=1e-6, atol=1e-8)
+    assert not (last[0]["fc6"][0] == last[2]["fc6"][0]).all()
+    assert list(training.kept_weights()) == [1, 2, 3, 4]
+
+
 def test_slices_learn_what_one_long_training_learns(family, prepared):
     """Each gets the records that come next, not the first ones again, as Caffe alone would."""
     (run,) = chosen_runs(["fcn_trimap"])

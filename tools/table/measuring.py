@@ -131,7 +131,7 @@ def measure_row(
     iterations = None
     if row.run is not None:
         training = Training(run_named(row.run), family, 0)
-        iterations = warm_iterations_of(training), choice["weights"]["iteration"]
+        iterations = warm_iterations_of(training), max(choice["weights"]["iterations"])
     confusion, bands = confusions_of(truths, folder / "trimaps")
     seconds = seconds_of(mattes, folder, truths)
     return MeasuredRow(row, choice, iterations, photos, confusion, bands, seconds)

@@ -311,12 +311,18 @@ def _seconds_table(rows: Mapping[str, Any]) -> str:
     return markdown_table(head, cells)
 
 
+def _snapshot(iterations: Sequence[int]) -> str:
+    if len(iterations) == 1:
+        return str(iterations[0])
+    return f"mean of {', '.join(map(str, iterations))}"
+
+
 def _choices_table(rows: Mapping[str, Any]) -> str:
     head = ["", "snapshot", "width", "λ", "ε", "window", "dense CRF", "sharpness", "unknown bias"]
     cells = []
     for row in rows.values():
         settings, weights = row["settings"], row["weights"]
-        snapshot = str(weights["iteration"]) if weights else ""
+        snapshot = _snapshot(weights["iterations"]) if weights else ""
         if settings is None:  # nothing to choose
             continue
         if row["source"] == "matte":  # its own matting layer has all the others

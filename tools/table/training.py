@@ -29,13 +29,14 @@ from data_prep.common.digests import sha256_of
 from data_prep.common.errors import InputError
 from data_prep.common.files import atomic_write
 from tools.evaluation.report import read_report
+from tools.matting.caffe_net import read_caffemodel, write_caffemodel
 from tools.matting.models import ROOT
 from tools.table.calibration import calibrate_net
 from tools.table.rows import Settings
 from tools.table.runs import RUNS, Family, Run, run_named
 from tools.training.stages import Stage, check_databases, run_stages
 from tools.training.variants import varied_stage
-from tools.training.weights import write_initial_weights
+from tools.training.weights import mean_weights, write_initial_weights
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +44,8 @@ CRF_LAYER = "crf_score"
 # Of W_spatial, W_bilateral and C, gentler than in the net's definition: Adam moves each weight by
 # about the rate, so at 1e-5 by at most 0.45, 0.45 and 0.15 in 1,500 iterations.
 CRF_RATES = (30, 30, 10)
+#: So many of the last weights that are kept are averaged, as one more to choose from.
+MEAN_OF = 3
 #: Written as the length of a training whose end is not known.
 NO_END = 1_000_000
 
@@ -84,6 +87,18 @@ class Training:
         # Caffe writes weights before the state: later ones may have been cut short by a kill.
         reached = self.reached()
         return {iteration: path for iteration, path in numbered if iteration <= reached}
+
+    def candidates(self) -> dict[tuple[int, ...], Path]:
+        """Weights to choose from, by iteration: the kept ones, and the mean of the last ones."""
+        kept = self.kept_weights()
+        found: dict[tuple[int, ...], Path] = {(each,): path for each, path in kept.items()}
+        last = tuple(kept)[-MEAN_OF:]
+        if len(last) == MEAN_OF:
+            mean = self.folder / f"{self.run.name}_mean_{last[0]}-{last[-1]}.caffemodel"
+            if not mean.is_file():
+                write_caffemodel(mean, mean_weights([read_caffemodel(kept[each]) for each in last]))
+            found[last] = mean
+        return found
 
     @cached_property
     def net(self) -> Path:

@@ -128,20 +128,32 @@ class Tuner:
         grid = [{"settings": each.to_json(), **asdict(found)} for each, found in tried.items()]
         return best, tried[best], grid
 
-    def best_weights(self, row: Row, training: Training) -> tuple[Path, list[dict[str, Any]]]:
-        """The snapshot with the best mattes at the first settings, and what all have."""
-        kept = training.kept_weights()
-        if not kept:
+    def best_weights(
+        self, row: Row, training: Training
+    ) -> tuple[Path, tuple[int, ...], list[dict[str, Any]]]:
+        """The weights with the best mattes at the first settings, and what all have.
+
+        Returns
+        -------
+        weights : Path
+        iterations : tuple of int
+            After which they were taken; their mean if several.
+        snapshots : list of dict
+            Errors of all candidates.
+        """
+        candidates = training.candidates()
+        if not candidates:
             raise InputError(
                 f"{training.folder} holds no weights; train them with `tools/table1.py train`."
             )
-        mattes = [self.mattes(row, row.start, path) for path in kept.values()]
+        mattes = [self.mattes(row, row.start, path) for path in candidates.values()]
         found = self.compare(mattes, f"{row.name} snapshots")
         snapshots = [
-            {"iteration": iteration, **asdict(errors)} for iteration, errors in zip(kept, found)
+            {"iterations": iterations, **asdict(errors)}
+            for iterations, errors in zip(candidates, found)
         ]
-        best = min(zip(kept.values(), found), key=lambda each: each[1].criterion)
-        return best[0], snapshots
+        best = min(zip(candidates, found), key=lambda each: each[1].criterion)[0]
+        return candidates[best], best, snapshots
 
 
 def _mean(errors: Sequence[tuple[float, float]]) -> MeanErrors:
@@ -192,12 +204,12 @@ def choice_of(row: Row, family: Family, tuner: Tuner) -> dict[str, Any]:
     weights, about = None, {}
     if row.run is not None:
         training = Training(run_named(row.run), family, 0)
-        weights, snapshots = tuner.best_weights(row, training)
+        weights, iterations, snapshots = tuner.best_weights(row, training)
         about = {
             "weights": {
                 "file": weights.name,
                 "sha256": sha256_of(weights),
-                "iteration": int(weights.stem.rpartition("_")[2]),
+                "iterations": iterations,
             },
             "snapshots": snapshots,
         }
@@ -303,7 +315,7 @@ def chosen_mattes(
     weights = None
     if row.run is not None:
         noted = choice["weights"]
-        weights = Training(run_named(row.run), family, 0).weights_at(noted["iteration"])
+        weights = family.folder_of(run_named(row.run)) / noted["file"]
         if not weights.is_file() or sha256_of(weights) != noted["sha256"]:
             raise InputError(
                 f"{weights} is not what {choices} was chosen with; run `{COMMAND}` again."
