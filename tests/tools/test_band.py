@@ -20,6 +20,7 @@ from tools.matting.band import (
     well_inside,
     widened,
 )
+from tools.matting.face_boxes import FaceBox
 
 
 def test_band_is_wide_at_the_head_and_follows_its_size():
@@ -139,7 +140,10 @@ def test_a_second_opinion_brings_no_bystander_back():
 def test_faces_of_people_have_their_eyes_in_the_person():
     person = np.full((60, 40), -5, np.float32)
     person[10:, 5:20] = 5
-    face, poster = np.full((68, 2), 100.0), np.full((68, 2), 350.0)
+    face, poster = (
+        FaceBox(np.array([at - 20, at - 20, at + 20, at + 20]), np.full((6, 2), at), 0.9)
+        for at in (100.0, 350.0)
+    )
     kept = faces_of_people(person, [face, poster], (600, 400))  # ten times as large
     assert len(kept) == 1 and kept[0] is face
     assert faces_of_people(-person, [face, poster], (600, 400))[0] is poster

@@ -15,8 +15,10 @@ from data_prep.common.assets import fetch
 SUPERFLUOUS = (
     "caffe.io",
     "data_prep.common.parallel",
+    "data_prep.common.landmarks",
     "data_prep.datasets.dataset",
     "distributed",
+    "dlib",
     "lmdb",
     "matplotlib",
     "multiprocessing",

@@ -10,9 +10,10 @@ from data_prep.common.images import read_photo
 from data_prep.common.landmarks import LandmarkDetector
 from data_prep.datasets.dataset import Dataset
 from tools.benchmarks.robustness import pictures_without_people
-from tools.matting.face_detector import FaceDetector, FoundFace, detected_boxes, detected_faces
+from tools.matting.face_detector import FaceDetector
 from tools.matting.models import ROOT
 from tools.matting.orientation import turned
+from tools.matting.photo_view import FaceLandmarks, FoundFaces
 
 
 @pytest.fixture(scope="module")
@@ -25,8 +26,11 @@ def photos() -> list[np.ndarray]:
     return [read_photo(portrait.photo) for portrait in Dataset.open(ROOT / "data/sample").portraits]
 
 
-def faces_of(detector: FaceDetector, photo: np.ndarray) -> tuple[FoundFace, ...]:
-    return detector.with_landmarks(photo, detector.boxes(photo))
+NOBODY = FoundFaces(0, ())
+
+
+def landmarks_of(detector: FaceDetector, photo: np.ndarray) -> tuple[FaceLandmarks, ...]:
+    return detector.landmarks(photo, detector.find(photo))
 
 
 def eye_distance(landmarks: np.ndarray) -> float:
@@ -46,9 +50,9 @@ def test_landmarks_are_those_that_dlib_finds_by_itself(detector, photos):
     frontal = LandmarkDetector()
     distances = []
     for photo in photos:
-        (face,) = faces_of(detector, photo)
+        (face,) = landmarks_of(detector, photo)
         wanted = frontal.detect(photo)
-        difference = np.linalg.norm(face.landmarks - wanted, axis=1)
+        difference = np.linalg.norm(face.points - wanted, axis=1)
         distances.append(difference.mean() / eye_distance(wanted))
     assert np.median(distances) < 0.025
 
@@ -57,12 +61,12 @@ def test_a_face_of_a_twentieth_of_the_photo_is_found(detector, photos):
     found = 0
     for photo in photos[::4]:
         small = reduced_within(photo, 0.15)  # the faces are about a third of the portraits
-        turns, faces, _ = detected_faces(detector, small)
+        turns, faces = detector.find(small)
         if not turns and faces:
-            (large,) = faces_of(detector, photo)
+            (large,) = detector.find(photo).faces
             middle = np.array(photo.shape[1::-1]) / 2
-            nose = (faces[0][30] - middle) / 0.15 + middle
-            found += np.linalg.norm(nose - large.landmarks[30]) < eye_distance(large.landmarks)
+            eyes = (faces[0].eyes - middle) / 0.15 + middle
+            found += np.linalg.norm(eyes - large.eyes) < large.eye_distance
     assert found >= 0.8 * len(photos[::4])
 
 
@@ -70,7 +74,7 @@ def test_no_picture_without_people_shows_a_face(detector):
     paths = pictures_without_people()
     assert paths
     for path in paths:
-        assert detected_faces(detector, read_photo(path)) == (0, (), ()), path.stem
+        assert detector.find(read_photo(path)) == NOBODY, path.stem
 
 
 def test_the_larger_of_two_faces_comes_first(detector, photos):
@@ -80,27 +84,34 @@ def test_the_larger_of_two_faces_comes_first(detector, photos):
     both = np.full((height, 2 * width, 3), 128, np.uint8)
     both[: small.shape[0], : small.shape[1]] = small
     both[:, width:] = photo
-    large_one, small_one = faces_of(detector, both)
-    assert large_one.landmarks[:, 0].min() > width > small_one.landmarks[:, 0].max()
+    found = detector.find(both)
+    large_one, small_one = found.faces
+    assert large_one.box[0] > width > small_one.box[2]
+    large_one, small_one = detector.landmarks(both, found)
+    assert large_one.points[:, 0].min() > width > small_one.points[:, 0].max()
 
 
 @pytest.mark.parametrize("shape", [(3, 3), (3, 400), (2000, 40)])
 def test_photos_of_any_shape_are_searched(detector, shape):
-    assert detected_faces(detector, np.full((*shape, 3), 90, np.uint8)) == (0, (), ())
+    gray = np.full((*shape, 3), 90, np.uint8)
+    assert detector.find(gray) == NOBODY and detector.landmarks(gray, NOBODY) == ()
 
 
 def test_a_large_photo_has_the_same_landmarks_enlarged(detector, photos):
     photo = photos[0]
-    _, (face,), _ = detected_faces(detector, photo)
-    _, (large,), _ = detected_faces(detector, cv2.resize(photo, None, fx=4, fy=4))
-    expected = (face + 0.5) * 4 - 0.5
-    assert np.abs(large - expected).mean() < 0.03 * np.ptp(expected[:, 0])
+    (face,) = landmarks_of(detector, photo)
+    (large,) = landmarks_of(detector, cv2.resize(photo, None, fx=4, fy=4))
+    expected = (face.points + 0.5) * 4 - 0.5
+    assert np.abs(large.points - expected).mean() < 0.03 * np.ptp(expected[:, 0])
 
 
 @pytest.mark.parametrize("turns", [0, 1])
-def test_boxes_are_those_of_the_faces_with_landmarks(detector, photos, turns):
+def test_faces_and_their_landmarks_agree(detector, photos, turns):
     photo = cv2.resize(turned(photos[0], turns), None, fx=4, fy=4)
-    found, ((landmarks,), _) = detected_boxes(detector, photo), detected_faces(detector, photo)[1:]
-    assert found.turns == -turns % 4
-    eyes = landmarks[36:48].mean(axis=0)
-    assert np.linalg.norm(found.boxes[0].eyes - eyes) < 0.1 * eye_distance(landmarks)
+    found = detector.find(photo)
+    ((face,), (landmarks,)) = found.faces, detector.landmarks(photo, found)
+    assert found.turns == -turns % 4 and landmarks.is_aligned
+    distance = eye_distance(landmarks.points)
+    assert np.linalg.norm(face.eyes - landmarks.points[36:48].mean(axis=0)) < 0.1 * distance
+    assert abs(face.eye_distance / distance - 1) < 0.15
+    assert abs(face.chin - landmarks.points[8, 1]) < 0.25 * distance

@@ -293,10 +293,15 @@ def test_inverted_guidance_is_recognized_by_the_face(session, photo, person):
     assert session.matte(photo, trimap=trimap).person_found
 
 
-def test_a_trimap_needs_no_landmarks(photo, person, monkeypatch):
+def test_only_the_papers_nets_need_landmarks(photo, person, monkeypatch):
     """Those of dlib come from a model that may not be used commercially."""
-    monkeypatch.setattr("tools.matting.face_detector.LandmarkPredictor", None)
+    monkeypatch.setattr("tools.matting.face_landmarks.FaceLandmarker", None)
+    for model in ("ensemble", "selfie"):
+        assert MattingSession(model).matte(photo).faces
+    with pytest.raises(TypeError):
+        MattingSession("portrait").matte(photo)
     session = MattingSession(None)
+    assert session.matte(photo, mask=person).faces
     trimap = np.where(cv2.dilate(person, np.ones((15, 15))) == person, person, 128).astype(np.uint8)
     with pytest.raises(InputError, match="trimap is inverted.*exchange"):
         session.matte(photo, trimap=255 - trimap)

@@ -9,7 +9,8 @@ import pytest
 from data_prep.common.images import read_matte, read_photo
 from data_prep.datasets.dataset import Dataset
 from tools.evaluation.metrics import evaluate
-from tools.matting.face_detector import SIDE, FaceDetector, detected_faces
+from tools.matting.face_boxes import FaceBox
+from tools.matting.face_detector import SIDE, FaceDetector
 from tools.matting.models import ROOT
 from tools.matting.orientation import surest_turn, turned, turned_points
 from tools.matting.session import MattingSession
@@ -63,11 +64,15 @@ def test_points_go_with_the_pixels_of_a_turned_image(turns):
 @pytest.mark.parametrize("turns", range(4))
 def test_a_trimap_is_turned_back_exactly(turns):
     random = np.random.default_rng(turns)
-    planes, face = random.random((3, 5, 7), np.float32), random.uniform(0, 5, (68, 2))
+    planes = random.random((3, 5, 7), np.float32)
+    face = FaceBox(np.array([1.0, 0.5, 4, 3]), random.uniform(0, 5, (6, 2)), 0.9)
     estimate = TrimapEstimate(planes, (face,), True)
     back = estimate.turned(turns).turned(-turns)
     np.testing.assert_array_equal(back.probabilities, estimate.probabilities)
-    np.testing.assert_allclose(back.faces[0], estimate.faces[0], atol=1e-12)
+    np.testing.assert_allclose(back.faces[0].points, face.points, atol=1e-12)
+    np.testing.assert_allclose(back.faces[0].box, face.box, atol=1e-12)
+    turned_face = estimate.turned(turns).faces[0]
+    assert turned_face.area == pytest.approx(face.area) and turned_face.score == face.score
     empty = empty_estimate((5, 7)).turned(turns)
     assert empty.probabilities.shape[1:] == ((5, 7), (7, 5))[turns % 2]
 
@@ -92,18 +97,21 @@ def test_faceless_photos_are_turned_only_where_people_are_beyond_doubt(values, t
 @pytest.mark.parametrize("turns", [1, 2, 3])
 def test_the_face_of_a_turned_photo_is_the_upright_one(portraits, detector, stem, turns):
     photo, _ = portraits[stem]
-    upright_turns, upright, _ = detected_faces(detector, photo)
-    back, faces, _ = detected_faces(detector, turned(photo, turns))
-    assert upright_turns == 0 and back == 4 - turns
-    assert len(faces) == len(upright) == 1
-    np.testing.assert_allclose(faces[0], upright[0], atol=1e-6)
+    upright, lying = photo, turned(photo, turns)
+    expected, found = detector.find(upright), detector.find(lying)
+    assert expected.turns == 0 and found.turns == 4 - turns
+    ((face,), (other,)) = expected.faces, found.faces
+    np.testing.assert_allclose(other.points, face.points, atol=1e-6)
+    pairs = zip(detector.landmarks(upright, expected), detector.landmarks(lying, found))
+    for one, another in pairs:
+        np.testing.assert_allclose(another.points, one.points, atol=1e-6)
 
 
 def test_other_turns_are_searched_only_without_a_sure_face(portraits, detector):
     detector.searches = 0
-    detected_faces(detector, portraits["p0143"][0])
+    detector.find(portraits["p0143"][0])
     assert detector.searches == 1
-    assert detected_faces(detector, np.full((120, 90, 3), 128, np.uint8)) == (0, (), ())
+    assert detector.find(np.full((120, 90, 3), 128, np.uint8)) == (0, ())
     assert detector.searches == 5
 
 
@@ -117,7 +125,7 @@ def test_a_turned_portrait_has_the_matte_of_the_upright_one(portraits, model, al
         assert matte.alpha.shape == turned(truth, turns).shape
         assert matte.person_found and matte.faces
         assert evaluate(matte.alpha, turned(truth, turns)).sad < 1.1 * upright
-        nose = np.rint(matte.faces[0][30]).astype(int)
+        nose = np.rint(matte.faces[0].points[2]).astype(int)
         assert turned(truth, turns)[nose[1], nose[0]] == 1
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tools.matting.face_boxes import FaceBox
 from tools.matting.orientation import turned
-from tools.matting.photo_view import WORK_SIDE, FoundFaces, PhotoView, work_shape
+from tools.matting.photo_view import WORK_SIDE, FaceLandmarks, FoundFaces, PhotoView, work_shape
 
-FACE = np.full((68, 2), 30.0)
+FACE = FaceBox(np.array([20.0, 20, 40, 40]), np.full((6, 2), 30.0), 0.9)
+LANDMARKS = FaceLandmarks(np.full((68, 2), 30.0), is_aligned=False)
 
 
 class CountingFinder:
@@ -16,10 +18,15 @@ class CountingFinder:
 
     def __init__(self) -> None:
         self.photos: list[np.ndarray] = []
+        self.placed = 0
 
-    def __call__(self, photo: np.ndarray) -> FoundFaces:
+    def find(self, photo: np.ndarray) -> FoundFaces:
         self.photos.append(photo)
-        return FoundFaces(1, (FACE,), ())
+        return FoundFaces(1, (FACE,))
+
+    def landmarks(self, photo: np.ndarray, found: FoundFaces) -> tuple[FaceLandmarks, ...]:
+        self.placed += 1
+        return (LANDMARKS,) * len(found.faces)
 
 
 @pytest.fixture
@@ -31,8 +38,10 @@ def test_faces_are_looked_for_once_and_only_when_asked_for(photo):
     finder = CountingFinder()
     view = PhotoView(photo, finder)
     assert view.reduced.shape == (WORK_SIDE, 560, 3) and not finder.photos
-    assert view.turns == 1 and view.faces == (FACE,) and view.aligned_faces == ()
-    assert len(finder.photos) == 1
+    assert view.turns == 1 and view.faces == (FACE,)
+    assert len(finder.photos) == 1 and not finder.placed
+    assert view.landmarks == (LANDMARKS,) and view.aligned_landmarks == ()
+    assert len(finder.photos) == 1 and finder.placed == 1
 
 
 def test_sixteen_bits_look_like_eight(photo):

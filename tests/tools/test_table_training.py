@@ -18,7 +18,8 @@ from data_prep.common.errors import InputError, collected_warnings
 from prototxt.catalog import MEAN_BGR, NETS
 from tools.evaluation.report import write_report
 from tools.matting.caffe_net import read_caffemodel
-from tools.matting.photo_view import FoundFaces, PhotoView, eight_bit_resized
+from tools.matting.face_detector import FaceDetector
+from tools.matting.photo_view import PhotoView, eight_bit_resized
 from tools.table.calibration import calibrated_scores
 from tools.table.row_mattes import NetFiles
 from tools.table.rows import Settings
@@ -170,7 +171,8 @@ def test_crf_rnn_waits_for_its_crf_and_starts_with_it(family):
     files = NetFiles(NETS["lite_crfrnn"], "lite", training.weights_at(4), family.shape_mask, crf)
     photo = np.random.default_rng(0).integers(0, 256, (800, 600, 3), np.uint8)
     photo = cv2.GaussianBlur(photo, (0, 0), 20)
-    view = PhotoView(photo, lambda _: FoundFaces(0, (), ()))
+    view = PhotoView(photo, FaceDetector())
+    assert not view.faces
     net = caffe.Net(str(NETS["lite_crfrnn"].deploy), caffe.TEST, weights=str(files.weights))
     small = eight_bit_resized(photo, net.blobs["data"].data.shape[2:])
     net.blobs["data"].data[0] = (small - np.array(MEAN_BGR)).transpose(2, 0, 1)

@@ -20,7 +20,6 @@ from scipy import stats
 from data_prep.common.digests import sha256_of
 from data_prep.common.errors import InputError
 from data_prep.common.images import read_photo
-from data_prep.common.landmarks import LandmarkDetector
 from data_prep.datasets.dataset import Dataset
 from data_prep.datasets.manifest import DatasetManifest
 from data_prep.datasets.resume import Journal
@@ -31,6 +30,7 @@ from tools.evaluation.matte_sources import GivenMattes, ModelMattes, SegmenterMa
 from tools.evaluation.measuring import ALL, PRINTED, UNKNOWN, Measurement, PhotoErrors, Task
 from tools.evaluation.metrics import evaluate, unknown_region
 from tools.evaluation.truths import MATTES, PhotoTruth, truths_of_portraits
+from tools.matting.face_detector import FaceDetector
 from tools.matting.predictor import Predictor
 from tools.matting.segmenter import Segmenter
 from tools.matting.segmenter_settings import SegmenterSettings
@@ -261,10 +261,11 @@ def test_bad_lists_and_mattes_are_one_sentence(small_dataset, tmp_path):
 
 def test_a_truth_that_the_face_shows_to_be_inverted_is_refused(small_dataset):
     truth = truths_of(small_dataset)[0]
-    face = LandmarkDetector().detect(read_photo(SAMPLE / "images" / f"{truth.name}.jpg")) / 6
+    (face,) = FaceDetector().find(read_photo(SAMPLE / "images" / f"{truth.name}.jpg")).faces
+    face = face.mapped(np.full(2, 1 / 6))
     wide = np.zeros((133, 100), np.uint8)  # not to be told by the middle and the rim alone
     wide[40:, :12] = wide[90:] = 255
-    cv2.circle(wide, np.rint(face.mean(axis=0)).astype(int).tolist(), 30, 255, -1)
+    cv2.circle(wide, np.rint(face.points[2]).astype(int).tolist(), 30, 255, -1)
     cv2.imwrite(str(truth.pair.matte), 255 - wide)
     with pytest.raises(InputError, match="seems to be inverted: the face is background"):
         Task(Ovals(faces=(face,)), MATTES).measure(truth)

@@ -34,7 +34,7 @@ from tools.evaluation.peers import PEERS
 from tools.evaluation.report import markdown_table
 from tools.evaluation.truths import MASKS, PhotoTruth
 from tools.evaluation.truths import MATTES as SOFT
-from tools.matting.face_detector import FaceDetector, detected_faces
+from tools.matting.face_detector import FaceDetector
 from tools.matting.models import DEFAULT_MODEL, MATTES_VERSION
 from tools.matting.orientation import turned
 from tools.matting.photo_view import resized, work_shape
@@ -99,10 +99,10 @@ def grabcut_mask() -> MatteFunction:
 
     def mask(photo: np.ndarray, _: np.ndarray | None) -> np.ndarray:
         small = resized(eight_bits(photo), work_shape(photo.shape))
-        found = detected_faces(detector, small)
+        found = detector.find(small)
         upright = np.ascontiguousarray(turned(small, found.turns))
-        face = found.faces[0] if found.faces else None
-        rectangle = person_rectangle(face, upright.shape[:2])
+        landmarks = detector.landmarks(small, found)
+        rectangle = person_rectangle(landmarks[0].points if landmarks else None, upright.shape[:2])
         labels = np.zeros(upright.shape[:2], np.uint8)
         models = np.zeros((1, 65)), np.zeros((1, 65))
         cv2.setRNGSeed(0)

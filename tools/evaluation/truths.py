@@ -97,7 +97,7 @@ class PhotoTruth:
         # In other folders the largest face need not be that of the person in question.
         if self.is_portrait:
             levels = np.rint(255 * truth).astype(np.uint8)
-            check_matte(levels, self.pair.matte, faces[0] if faces else None)
+            check_matte(levels, self.pair.matte, faces[0].points if faces else None)
 
 
 def truths_of_portraits(folder: Path, portraits: Sequence[Portrait]) -> list[PhotoTruth]:

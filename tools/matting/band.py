@@ -18,8 +18,8 @@ import cv2
 import numpy as np
 
 from caffe_layers.color_models import sampled_alpha
-from data_prep.common.landmark_scheme import LEFT_EYE, RIGHT_EYE
 from prototxt.catalog import CERTAIN_LOGIT
+from tools.matting.face_boxes import FaceBox
 from tools.matting.guidance import KNOWN_BLACK, KNOWN_WHITE
 from tools.matting.logits import sigmoid
 from tools.matting.photo_view import resized
@@ -61,7 +61,7 @@ SNAP_MARGIN = 0.03
 
 @dataclass(frozen=True)
 class Face:
-    """What the band takes from 68 landmarks, in pixels.
+    """What the band takes from a face, in pixels.
 
     Attributes
     ----------
@@ -79,12 +79,11 @@ class Face:
     chin: float
 
     @classmethod
-    def of(cls, landmarks: np.ndarray, scale: tuple[float, float] = (1.0, 1.0)) -> Face:
-        """From (68, 2) landmarks (iBUG order), scaled in x and y."""
-        points = landmarks * scale
-        right, left = points[RIGHT_EYE].mean(axis=0), points[LEFT_EYE].mean(axis=0)
-        x, y = (right + left) / 2
-        return cls(float(x), float(y), float(np.linalg.norm(left - right)), float(points[8, 1]))
+    def of(cls, face: FaceBox, scale: tuple[float, float] = (1.0, 1.0)) -> Face:
+        """From a face of a photo, scaled in x and y."""
+        scaled = face.mapped(np.array(scale))
+        x, y = scaled.eyes.tolist()
+        return cls(x, y, scaled.eye_distance, scaled.chin)
 
     def is_inside(self, logit: np.ndarray) -> bool:
         """Whether the logit is positive (a person) at the middle of the eyes."""
@@ -99,21 +98,21 @@ def is_positive_at(plane: np.ndarray, x: float, y: float) -> bool:
 
 
 def faces_of_people(
-    person: np.ndarray, faces: Sequence[np.ndarray], shape: tuple[int, int]
-) -> tuple[np.ndarray, ...]:
+    person: np.ndarray, faces: Sequence[FaceBox], shape: tuple[int, int]
+) -> tuple[FaceBox, ...]:
     """Those faces that belong to a person.
 
     Parameters
     ----------
     person : ndarray of shape (h, w)
         Positive where a person is.
-    faces : sequence of ndarray of shape (68, 2)
-        Landmarks in pixels of the photo.
+    faces : sequence of FaceBox
+        In pixels of the photo.
     shape : (H, W)
         The photo's.
     """
     scale = _scale_of(person, shape)
-    return tuple(points for points in faces if Face.of(points, scale).is_inside(person))
+    return tuple(face for face in faces if Face.of(face, scale).is_inside(person))
 
 
 def _scale_of(plane: np.ndarray, shape: tuple[int, int]) -> tuple[float, float]:
@@ -250,7 +249,7 @@ def color_opinion(
 def probabilities_from_logit(
     photo: np.ndarray,
     logit: np.ndarray,
-    faces: Sequence[np.ndarray],
+    faces: Sequence[FaceBox],
     shape: tuple[int, int],
     score_weights: tuple[np.ndarray, np.ndarray],
     least_radius: float = 1.0,
@@ -263,7 +262,7 @@ def probabilities_from_logit(
         Reduced.
     logit : ndarray of shape (h, w), float32
         Positive where a person is.
-    faces : sequence of ndarray of shape (68, 2)
+    faces : sequence of FaceBox
         Those of people (`faces_of_people`), in pixels of the full photo.
     shape : (H, W)
         The full photo's.
@@ -278,7 +277,7 @@ def probabilities_from_logit(
         Foreground, background and unknown.
     """
     scale = _scale_of(logit, shape)
-    heads = [Face.of(points, scale) for points in faces]
+    heads = [Face.of(face, scale) for face in faces]
     low, high = widened(logit, heads, least_radius)
     scores = head_scores(low, high, *score_weights)
     opinion = color_opinion(photo, scores, logit, heads)
@@ -307,7 +306,7 @@ def well_inside(logit: np.ndarray, heads: Sequence[Face]) -> np.ndarray:
 def probabilities_from_scores(
     photo: np.ndarray,
     scores: np.ndarray,
-    faces: Sequence[np.ndarray],
+    faces: Sequence[FaceBox],
     shape: tuple[int, int],
     logit: np.ndarray | None = None,
     where: np.ndarray | None = None,
@@ -333,7 +332,7 @@ def probabilities_from_scores(
     """
     person = scores[0] - scores[1]
     scale = _scale_of(person, shape)
-    heads = [Face.of(points, scale) for points in faces]
+    heads = [Face.of(face, scale) for face in faces]
     if logit is not None:
         inside = well_inside(logit, heads)
         # A hole in a person is closed.  Background that continues outside is a bystander

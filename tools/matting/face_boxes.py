@@ -8,10 +8,13 @@ non-maximum suppression (`tools.matting.detections`).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from tools.matting.detections import Detection
 from tools.matting.logits import sigmoid
+from tools.matting.orientation import turned_points
 
 STRIDE = 4
 
@@ -27,6 +30,22 @@ class FaceBox(Detection):
     def eyes(self) -> np.ndarray:
         """(2,) x and y of the middle of the eyes."""
         return self.points[:2].mean(axis=0)
+
+    @property
+    def eye_distance(self) -> float:
+        """Pixels from one eye to the other."""
+        return float(np.linalg.norm(self.points[1] - self.points[0]))
+
+    @property
+    def chin(self) -> float:
+        """Row of the chin of an upright face."""
+        return float(self.box[3])
+
+    def turned(self, turns: int, shape: Sequence[int]) -> FaceBox:
+        """The same in an image (H, W, ...) that is turned by quarters (`orientation.turned`)."""
+        corners = turned_points(self.box.reshape(2, 2), turns, shape)
+        box = np.concatenate([corners.min(axis=0), corners.max(axis=0)])
+        return FaceBox(box, turned_points(self.points, turns, shape), self.score)
 
     @property
     def lean(self) -> float:

@@ -10,12 +10,13 @@ import cv2
 import numpy as np
 
 from data_prep.common.pictures import eight_bits
+from tools.matting.face_boxes import FaceBox
 from tools.matting.orientation import turned
 
 #: Longest side of the reduced photo, on which trimaps are made.
 WORK_SIDE = 800
 
-Faces = tuple[np.ndarray, ...]
+Faces = tuple[FaceBox, ...]
 
 
 class FoundFaces(NamedTuple):
@@ -26,22 +27,37 @@ class FoundFaces(NamedTuple):
     turns : int
         Quarters by which the photo has to be turned (`orientation.turned`); 0 without a
         face.
-    faces : tuple of ndarray of shape (68, 2), float64
-        Landmarks in pixels of the turned photo, the largest face first.
-    aligned_faces : tuple of ndarray of shape (68, 2), float64
-        Those of the faces whose landmarks are good enough to align the shape mask.
+    faces : tuple of FaceBox
+        In pixels of the turned photo, the largest face first.
     """
 
     turns: int
     faces: Faces
-    aligned_faces: Faces
+
+
+class FaceLandmarks(NamedTuple):
+    """Landmarks of a face of a photo.
+
+    Attributes
+    ----------
+    points : ndarray of shape (68, 2), float64
+        x and y in pixels of the photo as its faces are upright, iBUG order.
+    is_aligned : bool
+        Whether they are good enough to align the shape mask.
+    """
+
+    points: np.ndarray
+    is_aligned: bool
 
 
 class FaceFinder(Protocol):
-    """What a view asks for its faces; `face_detector.detected_faces` with a detector is one."""
+    """What a view asks for its faces, as `face_detector.FaceDetector`."""
 
-    def __call__(self, photo: np.ndarray) -> FoundFaces:
+    def find(self, photo: np.ndarray) -> FoundFaces:
         """Faces of an (H, W, 3) uint8 photo."""
+
+    def landmarks(self, photo: np.ndarray, found: FoundFaces) -> tuple[FaceLandmarks, ...]:
+        """Landmarks of the faces that were found in an (H, W, 3) uint8 photo."""
 
 
 class PhotoView:
@@ -53,7 +69,7 @@ class PhotoView:
     ----------
     photo : ndarray of shape (H, W, 3), uint8 or uint16
         BGR.
-    find_faces : FaceFinder
+    finder : FaceFinder
 
     Attributes
     ----------
@@ -61,9 +77,9 @@ class PhotoView:
         As it was given.
     """
 
-    def __init__(self, photo: np.ndarray, find_faces: FaceFinder) -> None:
+    def __init__(self, photo: np.ndarray, finder: FaceFinder) -> None:
         self.photo = photo
-        self._find_faces = find_faces
+        self._finder = finder
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -88,17 +104,25 @@ class PhotoView:
 
     @property
     def faces(self) -> Faces:
-        """Landmarks (68, 2) in pixels of the photo turned by `turns`, the largest face first."""
+        """In pixels of the photo turned by `turns`, the largest face first."""
         return self._found_faces.faces
 
+    @cached_property
+    def landmarks(self) -> tuple[FaceLandmarks, ...]:
+        """Of each of the faces.
+
+        Only what the paper does asks for them: their model may not be used commercially.
+        """
+        return self._finder.landmarks(self.eight_bit, self._found_faces)
+
     @property
-    def aligned_faces(self) -> Faces:
-        """Those of the faces whose landmarks are good enough to align the shape mask."""
-        return self._found_faces.aligned_faces
+    def aligned_landmarks(self) -> tuple[np.ndarray, ...]:
+        """Landmarks (68, 2) of those faces over which the shape mask can be aligned."""
+        return tuple(each.points for each in self.landmarks if each.is_aligned)
 
     @cached_property
     def _found_faces(self) -> FoundFaces:
-        return self._find_faces(self.eight_bit)
+        return self._finder.find(self.eight_bit)
 
     def upright(self, turns: int) -> np.ndarray:
         """The photo with 8 bits, turned counterclockwise by quarters (`orientation.turned`)."""

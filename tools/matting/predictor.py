@@ -101,7 +101,8 @@ class Predictor:
         Net definition without Python layers, from ``data`` to ``score``.
     weights : Path, optional
     shape_mask : Path, optional
-        Used only where the net's ``data`` has 4 channels.
+        Used only where the net's ``data`` has 4 channels; the model's own one, where it is
+        aligned (`tools.matting.models.Model`).
 
     Attributes
     ----------
@@ -146,8 +147,9 @@ class Predictor:
         self.lambda_ = max(float(learned[0].item()), LAMBDA_FLOOR) if learned else DEFAULT_LAMBDA
         rows, columns = self._net.blobs["data"].shape[2:]
         self._input_shape = rows, columns
-        masked = takes_shape_mask(self._definition)
-        self._mask = ShapeMask.load(shape_mask or files.shape_mask) if masked else None
+        self._is_masked = takes_shape_mask(self._definition)
+        aligned = self._is_masked and (files.aligns_shape_mask or shape_mask is not None)
+        self._mask = ShapeMask.load(shape_mask or files.shape_mask) if aligned else None
         self.segments = "logit" in self._net.blobs
         self.affinity_weight = files.affinity_weight
         self._test_time_augmentation = files.test_time_augmentation
@@ -185,7 +187,8 @@ class Predictor:
             if certainty < CERTAIN_PERSON:
                 return ClassScores(turns, certainty=certainty)
         upright = view.upright(turns)
-        scores = replace(self._upright_scores(upright, view.aligned_faces), turns=turns)
+        landmarks = view.aligned_landmarks if self._mask else ()
+        scores = replace(self._upright_scores(upright, landmarks), turns=turns)
         if self._segmenter and not scores.faces_of_people(view.faces, view.upright_shape(turns)):
             if certainty is None:  # faces that are no person's: a poster, a mistake
                 certainty = self._segmenter._certainty(upright)
@@ -224,19 +227,19 @@ class Predictor:
             certain = person_certainty(logit)
         return certain
 
-    def _upright_scores(self, photo: np.ndarray, faces: Sequence[np.ndarray]) -> ClassScores:
-        """Scores of an upright (H, W, 3) uint8 photo; faces align its shape mask."""
+    def _upright_scores(self, photo: np.ndarray, landmarks: Sequence[np.ndarray]) -> ClassScores:
+        """Scores of an upright (H, W, 3) uint8 photo; (68, 2) landmarks align its shape mask."""
         if self.segments:
             return ClassScores(segmenter=self._segmenter_scores(photo))
         if not self._test_time_augmentation:
-            output = self._output(self._picture(photo, faces, self._input_shape))
+            output = self._output(self._picture(photo, landmarks, self._input_shape))
             return ClassScores(net=TrimapScores(output.transpose(2, 0, 1), is_final=True))
         if self._segmenter is None or not self._at_boundary_only:
-            return ClassScores(net=self._trimap_scores(photo, faces))
+            return ClassScores(net=self._trimap_scores(photo, landmarks))
         people = self._segmenter._segmenter_scores(photo)
         if people is None:
             return ClassScores()
-        return ClassScores(segmenter=people, net=self._trimap_scores(photo, faces))
+        return ClassScores(segmenter=people, net=self._trimap_scores(photo, landmarks))
 
     def _segmenter_scores(self, photo: np.ndarray) -> SegmenterScores | None:
         """Scores of a net that says where people are; None where it finds nobody."""
@@ -262,9 +265,11 @@ class Predictor:
         masks = self._masker.masks(small, people_boxes(logit))
         return clipped_scores(with_second_opinion(logit, masks))
 
-    def _trimap_scores(self, photo: np.ndarray, faces: Sequence[np.ndarray]) -> TrimapScores | None:
+    def _trimap_scores(
+        self, photo: np.ndarray, landmarks: Sequence[np.ndarray]
+    ) -> TrimapScores | None:
         """Scores of a net that has learned the unknown band; None where it finds nobody."""
-        output = self._scores_with_close_ups(photo, faces)
+        output = self._scores_with_close_ups(photo, landmarks)
         if output is None:
             return None
         second_opinion = None
@@ -275,13 +280,13 @@ class Predictor:
         return TrimapScores(np.ascontiguousarray(output.transpose(2, 0, 1)), second_opinion)
 
     def _scores_with_close_ups(
-        self, photo: np.ndarray, faces: Sequence[np.ndarray]
+        self, photo: np.ndarray, landmarks: Sequence[np.ndarray]
     ) -> np.ndarray | None:
         """Mean scores at a photo's `work_shape`; None where nobody is found.
 
         Where people are small, the scores are those of a close-up.
         """
-        scores = enlarged(self._mean_scores(photo, faces), work_shape(photo.shape))
+        scores = enlarged(self._mean_scores(photo, landmarks), work_shape(photo.shape))
         margin = person_margin(scores)
         boxes = people_boxes(margin)
         if (
@@ -295,7 +300,7 @@ class Predictor:
             if not box.needs_close_up:
                 continue
             close_up, corner = box.crop(photo), box.corner(photo.shape)
-            moved = [points - corner for points in faces]
+            moved = [points - corner for points in landmarks]
             moved = [points for points in moved if is_inside(points, close_up.shape)]
             found = self._mean_scores(close_up, moved)
             scores[box.rows, box.columns] = enlarged(found, box.shape)
@@ -307,10 +312,10 @@ class Predictor:
             return []
         return self._masker.small_people(eight_bit_resized(photo, work_shape(photo.shape)))
 
-    def _mean_scores(self, photo: np.ndarray, faces: Sequence[np.ndarray]) -> np.ndarray:
+    def _mean_scores(self, photo: np.ndarray, landmarks: Sequence[np.ndarray]) -> np.ndarray:
         """Mean of the clipped scores of several views of a photo (`test_time`)."""
         shape = self._input_shape if self.segments else self._fit_to(photo.shape[:2])
-        double = self._picture(photo, faces, (2 * shape[0], 2 * shape[1]))
+        double = self._picture(photo, landmarks, (2 * shape[0], 2 * shape[1]))
         views = VIEWS[:1] if self._at_boundary_only else VIEWS
         return mean_over_views(double, lambda picture: clipped_scores(self._output(picture)), views)
 
@@ -324,7 +329,7 @@ class Predictor:
         return fitted
 
     def _picture(
-        self, photo: np.ndarray, faces: Sequence[np.ndarray], shape: tuple[int, int]
+        self, photo: np.ndarray, landmarks: Sequence[np.ndarray], shape: tuple[int, int]
     ) -> np.ndarray:
         """The photo reduced to (H, W), uint8, and the shape mask beside it if the net has one.
 
@@ -333,13 +338,13 @@ class Predictor:
         ndarray of shape (H, W, 3 or 4), uint8
         """
         colors = eight_bit_resized(photo, shape)
-        if self._mask is None:
+        if not self._is_masked:
             return colors
-        if not faces:
+        if self._mask is None or not landmarks:
             mask = np.full(shape, NEUTRAL_MASK, np.uint8)
         else:
             scale = np.array([shape[1] / photo.shape[1], shape[0] / photo.shape[0]])
-            points = (faces[0] + 0.5) * scale - 0.5
+            points = (landmarks[0] + 0.5) * scale - 0.5
             mask = np.rint(255 * self._mask.warp_to(points, shape)).astype(np.uint8)
         return np.dstack([colors, mask])
 

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -38,7 +37,7 @@ from tools.matting.band import (
     probabilities_from_logit,
     probabilities_from_trimap,
 )
-from tools.matting.face_detector import FaceDetector, FoundBoxes, detected_boxes, detected_faces
+from tools.matting.face_detector import FaceDetector
 from tools.matting.guidance import (
     MASK,
     NEARLY_WHITE,
@@ -52,7 +51,14 @@ from tools.matting.image_arrays import check_image, described
 from tools.matting.logits import sigmoid
 from tools.matting.models import AFFINITY_PIXELS, DEFAULT_MODEL
 from tools.matting.orientation import turned
-from tools.matting.photo_view import Faces, FoundFaces, PhotoView, work_shape
+from tools.matting.photo_view import (
+    FaceFinder,
+    FaceLandmarks,
+    Faces,
+    FoundFaces,
+    PhotoView,
+    work_shape,
+)
 from tools.matting.predictor import Predictor
 from tools.matting.segmenter import Segmenter
 from tools.matting.solve import solved
@@ -72,9 +78,9 @@ class Matte:
     probabilities : ndarray of shape (3, H, W), float32
         Class probabilities of foreground, background and unknown (eq. 3), as they were
         solved.
-    faces : tuple of ndarray of shape (68, 2), float64
-        Landmarks in pixels (x, y), the largest face first; those that the net
-        (or the mask) takes for people.  Empty where a trimap came from outside.
+    faces : tuple of FaceBox
+        In pixels, the largest face first; those that the net (or the mask) takes for
+        people.  Empty where a trimap came from outside.
     person_found : bool
         Whether anything is foreground at all.
     """
@@ -126,8 +132,8 @@ class MattingSession:
         self._lock = threading.RLock()
 
     @cached_property
-    def _detector(self) -> FaceDetector:
-        return FaceDetector()
+    def _finder(self) -> FaceFinder:
+        return _LockedFinder(self._lock)
 
     def matte(
         self,
@@ -232,23 +238,15 @@ class MattingSession:
 
     def _view(self, photo: np.ndarray) -> PhotoView:
         check_photo(photo)
-        return PhotoView(photo, self._find_faces)
+        return PhotoView(photo, self._finder)
 
     def _guided_trimap(
         self, view: PhotoView, trimap: np.ndarray | None, mask: np.ndarray | None
     ) -> TrimapEstimate | None:
         """What a trimap or mask from outside gives in the model's place; None without either."""
         if trimap is not None:
-            return trimap_as_given(view, trimap, self._find_boxes)
+            return trimap_as_given(view, trimap)
         return None if mask is None else trimap_around_mask(view, mask)
-
-    def _find_boxes(self, photo: np.ndarray) -> FoundBoxes:
-        with self._lock:
-            return detected_boxes(self._detector, photo)
-
-    def _find_faces(self, photo: np.ndarray) -> FoundFaces:
-        with self._lock:
-            return detected_faces(self._detector, photo)
 
     def _estimate(self, view: PhotoView) -> TrimapEstimate:
         if self._model is None:
@@ -264,6 +262,25 @@ class MattingSession:
             return empty_estimate(view.shape)
         mask = turned(mask, -view.turns)
         return trimap_around_mask(view, mask, f"The mask that {self._model.settings.path} gives")
+
+
+class _LockedFinder:
+    """A face detector, loaded when it is first asked, that one thread asks at a time."""
+
+    def __init__(self, lock: threading.RLock) -> None:
+        self._lock = lock
+
+    @cached_property
+    def _detector(self) -> FaceDetector:
+        return FaceDetector()
+
+    def find(self, photo: np.ndarray) -> FoundFaces:
+        with self._lock:
+            return self._detector.find(photo)
+
+    def landmarks(self, photo: np.ndarray, found: FoundFaces) -> tuple[FaceLandmarks, ...]:
+        with self._lock:
+            return self._detector.landmarks(photo, found)
 
 
 def refuse_several(*given: np.ndarray | None) -> None:
@@ -312,23 +329,16 @@ def shares_of(alpha: np.ndarray) -> np.ndarray:
     return alpha.astype(np.float64)
 
 
-def trimap_as_given(
-    view: PhotoView, trimap: np.ndarray, find_boxes: Callable[[np.ndarray], FoundBoxes]
-) -> TrimapEstimate:
-    """A trimap from outside, checked; parameters and errors as `MattingSession.matte`.
-
-    `find_boxes` looks for faces in an (H, W, 3) uint8 photo.  They are not those of the view,
-    which have landmarks: dlib's model may not be used commercially, and a trimap needs none.
-    """
+def trimap_as_given(view: PhotoView, trimap: np.ndarray) -> TrimapEstimate:
+    """A trimap from outside, checked; parameters and errors as `MattingSession.matte`."""
     check_trimap(trimap)
     stretched = cv2.resize(trimap, view.shape[::-1], interpolation=cv2.INTER_NEAREST)
     levels = levels_of(TRIMAP, Guidance(stretched), "The trimap").values
     probabilities = probabilities_from_trimap(levels, view.shape)
     margin = probabilities[0] - probabilities[1]
     if covers_border(margin):  # faces are looked for only where it matters
-        turns, boxes = find_boxes(view.eight_bit)
-        eyes = [box.eyes for box in boxes]
-        refuse_inverted(TRIMAP, turned(margin, turns), view.upright_shape(turns), eyes)
+        turns = view.turns
+        refuse_inverted(TRIMAP, turned(margin, turns), view.upright_shape(turns), view.faces)
     return TrimapEstimate(probabilities, (), True)
 
 
@@ -345,8 +355,7 @@ def trimap_around_mask(view: PhotoView, mask: np.ndarray, name: str = "The mask"
     turns = view.turns
     upright, shape = turned(logit, turns), view.upright_shape(turns)
     if covers_border(logit):
-        eyes = [points[36:48].mean(axis=0) for points in view.faces]
-        refuse_inverted(MASK, upright, shape, eyes)
+        refuse_inverted(MASK, upright, shape, view.faces)
     small = turned(view.reduced, turns)
     faces = faces_of_people(upright, view.faces, shape)
     probabilities = probabilities_from_logit(
@@ -362,9 +371,7 @@ def trimap_around_mask(view: PhotoView, mask: np.ndarray, name: str = "The mask"
     return TrimapEstimate(probabilities, faces, True, SNAP_MARGIN).turned(-turns)
 
 
-def refuse_inverted(
-    kind: str, margin: np.ndarray, shape: tuple[int, int], eyes: Sequence[np.ndarray]
-) -> None:
+def refuse_inverted(kind: str, margin: np.ndarray, shape: tuple[int, int], faces: Faces) -> None:
     """Refuse guidance that covers the border of a photo and calls its faces background.
 
     Parameters
@@ -375,8 +382,8 @@ def refuse_inverted(
         the border.
     shape : (H, W)
         The upright photo's.
-    eyes : sequence of ndarray of shape (2,)
-        The middle of the eyes of each face, x and y in pixels of it.
+    faces : tuple of FaceBox
+        In pixels of it.
 
     Raises
     ------
@@ -384,7 +391,7 @@ def refuse_inverted(
         If there are faces, and all of them lie in the background.
     """
     scale = np.array([margin.shape[1] / shape[1], margin.shape[0] / shape[0]])
-    if eyes and all(is_positive_at(-margin, *(point * scale)) for point in eyes):
+    if faces and all(is_positive_at(-margin, *(face.eyes * scale)) for face in faces):
         raise InputError(
             f"The {kind} is inverted: white covers the border of the photo, and the face is "
             "black; exchange black and white."

@@ -15,7 +15,6 @@ from tools.matting.band import (
     softmax_at,
 )
 from tools.matting.ensemble import near_common_boundary
-from tools.matting.orientation import turned_points
 from tools.matting.photo_view import Faces, PhotoView
 
 
@@ -105,8 +104,8 @@ class TrimapEstimate:
     probabilities : ndarray of shape (3, H, W), float32
         Class probabilities of foreground, background and unknown (eq. 3), at the photo's
         shape.  Read-only where nobody was found.
-    faces : tuple of ndarray of shape (68, 2), float64
-        Landmarks in pixels of the photo, the largest face first.
+    faces : tuple of FaceBox
+        In pixels of the photo, the largest face first.
     person_found : bool
     snap_margin : float
         Alpha up to this far from 0 and 1 is snapped to them after the solve.
@@ -128,7 +127,7 @@ class TrimapEstimate:
         if self.person_found:  # else all pixels share three values
             planes = np.ascontiguousarray(planes)
         shape = self.probabilities.shape[1:]
-        faces = tuple(turned_points(points, turns, shape) for points in self.faces)
+        faces = tuple(face.turned(turns, shape) for face in self.faces)
         return replace(self, probabilities=planes, faces=faces)
 
 

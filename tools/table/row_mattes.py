@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -28,8 +28,14 @@ from tools.evaluation.errors_cache import mattes_key
 from tools.evaluation.trimaps import classes_of_matte
 from tools.evaluation.truths import PhotoTruth
 from tools.matting.caffe_net import load_net, read_caffemodel, read_net, run_net
-from tools.matting.face_detector import FaceDetector, detected_faces
-from tools.matting.photo_view import Faces, FoundFaces, PhotoView, eight_bit_resized
+from tools.matting.face_detector import FaceDetector
+from tools.matting.photo_view import (
+    FaceLandmarks,
+    Faces,
+    FoundFaces,
+    PhotoView,
+    eight_bit_resized,
+)
 from tools.matting.predictor import Predictor
 from tools.matting.session import Matte
 from tools.matting.solve import solved
@@ -101,7 +107,7 @@ class NetFiles:
         mask = ShapeMask.load(self.shape_mask)
 
         def scores(view: PhotoView) -> np.ndarray:
-            face = view.aligned_faces[0] if view.aligned_faces else None
+            face = next(iter(view.aligned_landmarks), None)
             reduction = view.shape[0] // net.blobs["data"].shape[2]
             net.blobs["data"].data[0] = net_input(view.eight_bit, face, mask, reduction)
             return run_net(net, "score")[0].copy()
@@ -139,14 +145,37 @@ def _detector() -> FaceDetector:
     return FaceDetector()
 
 
+Result = TypeVar("Result")
+
+
+class _TimedFinder:
+    """The detector, and how long it has taken."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def find(self, photo: np.ndarray) -> FoundFaces:
+        return self._timed(_detector().find, photo)
+
+    def landmarks(self, photo: np.ndarray, found: FoundFaces) -> tuple[FaceLandmarks, ...]:
+        return self._timed(_detector().landmarks, photo, found)
+
+    def _timed(self, call: Callable[..., Result], *arguments: object) -> Result:
+        begin = time.perf_counter()
+        result = call(*arguments)
+        self.seconds += time.perf_counter() - begin
+        return result
+
+
 def view_of(photo: np.ndarray) -> PhotoView:
     """A photo in which one detector finds the faces."""
-    return PhotoView(photo, lambda image: detected_faces(_detector(), image))
+    return PhotoView(photo, _detector())
 
 
 def aligned_mask(mask: ShapeMask, view: PhotoView) -> np.ndarray | None:
     """The shape mask over the largest face of a photo, (H, W) in [0, 1]; None without a face."""
-    return mask.warp_to(view.aligned_faces[0], view.shape) if view.aligned_faces else None
+    found = view.aligned_landmarks
+    return mask.warp_to(found[0], view.shape) if found else None
 
 
 @lru_cache(maxsize=1)  # a net takes half a gigabyte; rows come one after the other
@@ -267,20 +296,13 @@ class RowMattes:
 
     def seconds(self, truth: PhotoTruth, photo: np.ndarray) -> Seconds:
         """What the matte takes, with everything loaded and without what `cache` may hold."""
-        faces = 0.0
-
-        def find_faces(image: np.ndarray) -> FoundFaces:
-            nonlocal faces
-            begin = time.perf_counter()
-            found = detected_faces(_detector(), image)
-            faces = time.perf_counter() - begin
-            return found
-
+        finder = _TimedFinder()
         begin = time.perf_counter()
-        _, solve = self._decided(truth, PhotoView(photo, find_faces))
+        _, solve = self._decided(truth, PhotoView(photo, finder))
         decided = time.perf_counter()
         solve()
-        return Seconds(faces, decided - begin - faces, time.perf_counter() - decided)
+        deciding = decided - begin - finder.seconds
+        return Seconds(finder.seconds, deciding, time.perf_counter() - decided)
 
     def _decided(
         self, truth: PhotoTruth, view: PhotoView
@@ -311,8 +333,10 @@ class RowMattes:
 
     def _cut(self, view: PhotoView) -> np.ndarray:
         """Classes of a graph cut; where there are no seeds, those of the shape mask."""
-        face = view.faces[0] if view.faces else None
-        person = graph_cut(view.eight_bit, face, self.row.seeds, self.draw, self.settings.connected)
+        points = view.landmarks[0].points if view.landmarks else None
+        person = graph_cut(
+            view.eight_bit, points, self.row.seeds, self.draw, self.settings.connected
+        )
         return self._shape_mask(view) if person is None else classes_of_mask(person)
 
     def _shape_mask(self, view: PhotoView) -> np.ndarray:
