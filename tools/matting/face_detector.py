@@ -49,7 +49,7 @@ class FaceDetector:
 
     @cached_property
     def _landmarker(self) -> FaceLandmarker:
-        # dlib and its model are loaded for the paper's nets alone.
+        # dlib and its model are loaded for the shape mask alone.
         from tools.matting.face_landmarks import FaceLandmarker
 
         return FaceLandmarker()
@@ -116,7 +116,7 @@ class FaceDetector:
 
 
 def _reduced(photo: np.ndarray) -> np.ndarray:
-    """The photo with 8 bits, at the size at which landmarks are placed."""
+    """The photo with 8 bits, at most `REDUCED_SIDE` long."""
     scale = min(1.0, REDUCED_SIDE / max(photo.shape[:2]))
     rows, columns = (max(1, round(scale * side)) for side in photo.shape[:2])
     return eight_bit_resized(photo, (rows, columns))

@@ -1,7 +1,7 @@
 """The 68 landmarks of a face that has been found, by dlib's predictor.
 
-Only the paper's nets need them, to align the shape mask: the predictor's model was trained on
-data that excludes commercial use.
+Nothing but the shape mask needs them: the predictor's model was trained on data whose license
+excludes commercial use.
 """
 
 from __future__ import annotations

@@ -53,8 +53,8 @@ class Model:
         other is asked for, in photos with up to `AFFINITY_PIXELS` of them.
     aligns_shape_mask : bool
         Whether its shape mask, if its net has one, is aligned by dlib's landmarks of a face.
-        Without them the default model may be used commercially, takes 0.6 s less to load, and
-        is no worse: see docs/design.md.
+        The default model does without, and so without a file whose license excludes commercial
+        use; it is no worse (docs/design.md).
     """
 
     deploy: Path

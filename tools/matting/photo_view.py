@@ -111,7 +111,7 @@ class PhotoView:
     def landmarks(self) -> tuple[FaceLandmarks, ...]:
         """Of each of the faces.
 
-        Only what the paper does asks for them: their model may not be used commercially.
+        Only the shape mask needs them: the license of their model excludes commercial use.
         """
         return self._finder.landmarks(self.eight_bit, self._found_faces)
 
