@@ -318,9 +318,15 @@ def test_rows_are_measured_as_chosen_and_a_changed_choice_measures_its_row_alone
     )
     measured = measure_rows(trained, rows, truths, choices, out, 1)
     assert made == [row.name for row in rows]
-    (start,) = json.loads(choices.read_text())["starts"].items()
+    report = json.loads(choices.read_text())
+    (start,) = report["starts"].items()
     (_, run) = chosen_runs(["ours_nomask"])
     assert start == (run.name, json.loads(trained.start_of(run).read_text()))
+    # Tuning, and the comparison of snapshots, begin with what it was trained with.
+    choice = report["rows"]["ours_nomask"]
+    assert choice["grid"][0]["settings"] == start[1]["settings"]
+    assert [each["iterations"] for each in choice["snapshots"]] == [[2]]
+    assert choice["snapshots"][0]["criterion"] == choice["grid"][0]["criterion"]
     fcn, ours, bound, constant = measured
     assert fcn.iterations == (2, 2) and bound.iterations is None
     perfect = trimap_measures(bound)

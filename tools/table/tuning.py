@@ -28,7 +28,7 @@ from tools.matting.models import ROOT
 from tools.table.row_mattes import NetFiles, RowMattes
 from tools.table.rows import START_ROWS, Row, Settings, chosen_rows
 from tools.table.runs import RUNS, Family, run_named
-from tools.table.training import Training, first_crf
+from tools.table.training import Training, first_crf, first_settings
 from tools.training.selection import validation_portraits
 
 logger = logging.getLogger(__name__)
@@ -204,6 +204,8 @@ def choice_of(row: Row, family: Family, tuner: Tuner) -> dict[str, Any]:
     weights, about = None, {}
     if row.run is not None:
         training = Training(run_named(row.run), family, 0)
+        if training.run.end_to_end:  # its scores are meant to be seen as they were trained
+            row = replace(row, start=first_settings(family, training.run))
         weights, iterations, snapshots = tuner.best_weights(row, training)
         about = {
             "weights": {
