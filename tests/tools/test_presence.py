@@ -54,7 +54,7 @@ def test_things_and_animals_are_nobody(model, name):
 def test_people_whose_face_is_hidden_are_people(model):
     photo = read_photo(SCIKIT_IMAGE / "astronaut.png")
     (face,) = session(model).estimate_trimap(photo).faces
-    (left, top), (right, bottom) = face.min(axis=0).astype(int), face.max(axis=0).astype(int)
+    left, top, right, bottom = face.box.astype(int).tolist()
     photo[top - 40 : bottom, left:right] = photo[top, right + 20]
     estimate = session(model).estimate_trimap(photo)
     assert estimate.person_found and not estimate.faces
