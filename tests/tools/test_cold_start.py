@@ -14,8 +14,8 @@ from data_prep.common.assets import fetch
 #: Large packages, and parts of ours, that no photo needs.
 SUPERFLUOUS = (
     "caffe.io",
-    "data_prep.common.parallel",
     "data_prep.common.landmarks",
+    "data_prep.common.parallel",
     "data_prep.datasets.dataset",
     "distributed",
     "dlib",

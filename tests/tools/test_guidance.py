@@ -293,7 +293,7 @@ def test_inverted_guidance_is_recognized_by_the_face(session, photo, person):
     assert session.matte(photo, trimap=trimap).person_found
 
 
-def test_only_the_papers_nets_need_landmarks(photo, person, monkeypatch):
+def test_only_the_shape_mask_needs_landmarks(photo, person, monkeypatch):
     """Those of dlib come from a model that may not be used commercially."""
     monkeypatch.setattr("tools.matting.face_landmarks.FaceLandmarker", None)
     for model in ("ensemble", "selfie"):

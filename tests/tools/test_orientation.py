@@ -102,9 +102,8 @@ def test_the_face_of_a_turned_photo_is_the_upright_one(portraits, detector, stem
     assert expected.turns == 0 and found.turns == 4 - turns
     ((face,), (other,)) = expected.faces, found.faces
     np.testing.assert_allclose(other.points, face.points, atol=1e-6)
-    pairs = zip(detector.landmarks(upright, expected), detector.landmarks(lying, found))
-    for one, another in pairs:
-        np.testing.assert_allclose(another.points, one.points, atol=1e-6)
+    (one,), (another,) = detector.landmarks(upright, expected), detector.landmarks(lying, found)
+    np.testing.assert_allclose(another.points, one.points, atol=1e-6)
 
 
 def test_other_turns_are_searched_only_without_a_sure_face(portraits, detector):

@@ -52,7 +52,6 @@ from tools.matting.logits import sigmoid
 from tools.matting.models import AFFINITY_PIXELS, DEFAULT_MODEL
 from tools.matting.orientation import turned
 from tools.matting.photo_view import (
-    FaceFinder,
     FaceLandmarks,
     Faces,
     FoundFaces,
@@ -130,10 +129,7 @@ class MattingSession:
         self._model = Predictor(model) if isinstance(model, str) else model
         # Reentrant, because a predictor asks its view for faces.
         self._lock = threading.RLock()
-
-    @cached_property
-    def _finder(self) -> FaceFinder:
-        return _LockedFinder(self._lock)
+        self._finder = _LockedFinder(self._lock)
 
     def matte(
         self,

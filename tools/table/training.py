@@ -89,7 +89,10 @@ class Training:
         return {iteration: path for iteration, path in numbered if iteration <= reached}
 
     def candidates(self) -> dict[tuple[int, ...], Path]:
-        """Weights to choose from, by iteration: the kept ones, and the mean of the last ones."""
+        """Weights to choose from, by iteration: the kept ones, and the mean of the last ones.
+
+        The mean is written where it is missing.
+        """
         kept = self.kept_weights()
         found: dict[tuple[int, ...], Path] = {(each,): path for each, path in kept.items()}
         last = tuple(kept)[-MEAN_OF:]
