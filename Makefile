@@ -68,7 +68,8 @@ help:
 
 ## setup | all that the programs need: packages, Caffe, weights, the sample's databases | 8 minutes on 2 cores, 3 GB of disk
 setup: $(STAMPS)/system $(STAMPS)/python $(STAMPS)/$(CAFFE) $(STAMPS)/extension \
-  $(MODELS)/selfie.caffemodel $(MODELS)/person_mask.caffemodel $(MODELS)/fcn8s_init.caffemodel \
+  $(MODELS)/selfie.caffemodel $(MODELS)/multiclass.caffemodel $(MODELS)/person_mask.caffemodel \
+  $(MODELS)/fcn8s_init.caffemodel \
   $(EXPANDED) $(PREPARED_MANIFEST) | $(SNAPSHOTS)
 
 # --- what the machine needs ---------------------------------------------------
@@ -130,6 +131,9 @@ $(STAMPS)/extension: setup.py pyproject.toml $(wildcard caffe_layers/native/* da
 $(MODELS)/selfie.caffemodel: prototxt/netspec/selfie.py prototxt/catalog.py tools/convert_selfie.py | $(STAMPS)/$(CAFFE) $(STAMPS)/extension
 	$(PYTHON) -m tools.convert_selfie
 
+$(MODELS)/multiclass.caffemodel: prototxt/netspec/multiclass.py prototxt/catalog.py tools/convert_multiclass.py | $(STAMPS)/$(CAFFE) $(STAMPS)/extension
+	$(PYTHON) -m tools.convert_multiclass
+
 # It writes pose_detector.caffemodel too, and that one first.
 $(MODELS)/person_mask.caffemodel: prototxt/netspec/pose.py prototxt/catalog.py tools/convert_pose.py | $(STAMPS)/$(CAFFE) $(STAMPS)/extension
 	$(PYTHON) -m tools.convert_pose
@@ -162,7 +166,7 @@ prototxt:
 
 # --- the two jobs -------------------------------------------------------------
 
-out/astronaut_sheet.png: | $(MODELS)/selfie.caffemodel $(MODELS)/person_mask.caffemodel
+out/astronaut_sheet.png: | $(MODELS)/selfie.caffemodel $(MODELS)/multiclass.caffemodel $(MODELS)/person_mask.caffemodel
 	$(PYTHON) -m tools.matte "$$($(PYTHON) -m data_prep.assets astronaut)" -o out
 
 # Warm start (trimap), then end to end, with the narrow net.

@@ -53,11 +53,7 @@ def foreground_colors(photo: np.ndarray, alpha: np.ndarray) -> np.ndarray:
 
 
 def sampled_alpha(
-    photo: np.ndarray,
-    foreground: np.ndarray,
-    background: np.ndarray,
-    reach: float,
-    where: np.ndarray | None = None,
+    photo: np.ndarray, foreground: np.ndarray, background: np.ndarray, reach: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Alpha of the unknown pixels as mixtures of two known colors.
 
@@ -73,9 +69,6 @@ def sampled_alpha(
         The known pixels; at least one of either.
     reach : float
         Distance in pixels within which colors are searched for, besides the nearest.
-    where : (H, W) bool ndarray, optional
-        The pixels that are asked for, which get what they get without it; the confidence of
-        others is 0.
 
     Returns
     -------
@@ -84,15 +77,13 @@ def sampled_alpha(
     """
     unknown = ~(foreground | background)
     places = np.flatnonzero(unknown).astype(np.int32)
-    asked = None if where is None else np.flatnonzero(where.ravel()[places])
     # A known color is that of a neighborhood: single pixels are noisy.
     calm = cv2.GaussianBlur(photo, (0, 0), 1.0)
     candidates = [
-        _candidates(calm, known, places, reach, seed, asked)
+        _candidates(calm, known, places, reach, seed)
         for seed, known in enumerate((foreground, background))
     ]
     (fore, fore_far), (back, back_far) = candidates
-    places = places if asked is None else places[asked]
     values = _colors.best_pairs(
         photo.reshape(-1, 3)[places].astype(np.float32),
         fore,
@@ -109,16 +100,9 @@ def sampled_alpha(
 
 
 def _candidates(
-    colors: np.ndarray,
-    known: np.ndarray,
-    places: np.ndarray,
-    reach: float,
-    seed: int,
-    asked: np.ndarray | None,
+    colors: np.ndarray, known: np.ndarray, places: np.ndarray, reach: float, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Known colors near each of N pixels, given by their row-major indices.
-
-    Points are drawn for all of them, and colors looked up for those that are asked for.
 
     Returns
     -------
@@ -139,6 +123,4 @@ def _candidates(
     for k in range(CANDIDATES):
         angles[k] = rng.uniform(0, 2 * np.pi, len(places))
         radii[k] = 2 * reach * k / CANDIDATES * np.sqrt(rng.uniform(0.3, 1, len(places)))
-    if asked is not None:
-        places, angles, radii = places[asked], angles[:, asked], radii[:, asked]
     return _colors.candidates(colors, labels, of_label, places, angles, radii)

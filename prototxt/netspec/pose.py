@@ -25,7 +25,13 @@ from caffe.net_spec import Top
 from caffe.proto import caffe_pb2
 
 from prototxt.catalog import PERSON_MASK_SIDE, POSE_ANCHORS, POSE_DETECTOR_SIDE
-from prototxt.netspec.blocks import depthwise, named, relu, upsample_bilinear
+from prototxt.netspec.blocks import (
+    depthwise,
+    enlarge_bilinear,
+    named,
+    relu,
+    upsample_bilinear,
+)
 
 #: Values of an anchor's person: center and size of a box, and x and y of four points.
 PERSON_VALUES = 12
@@ -147,31 +153,6 @@ def encoder(
     raise ValueError("the last block projects")
 
 
-def upsample(n: NetSpec, name: str, bottom: Top, channels: int) -> Top:
-    """Double the size of a map without negative values.
-
-    What `prototxt.netspec.blocks.upsample_bilinear` finds at run time, the taps within a map of
-    any size, are weights here (`border_gains`), which halves the time of the net.  Rectifying
-    changes nothing but that OpenCV leaves the two layers apart: it takes every Scale for one
-    factor a channel where it follows a Deconvolution.
-    """
-    n[f"{name}_unclamped"] = L.Deconvolution(
-        bottom,
-        convolution_param=dict(
-            num_output=channels, group=channels, kernel_size=4, stride=2, pad=1, bias_term=False
-        ),
-    )
-    n[name] = L.Scale(relu(n, f"{name}_unclamped", n[f"{name}_unclamped"]), axis=2, num_axes=2)
-    return n[name]
-
-
-def border_gains(side: int) -> np.ndarray:
-    """Factors (side, side) that clamp the borders of a map that `upsample` gives."""
-    inverse_taps = np.ones(side)
-    inverse_taps[[0, -1]] = 4 / 3  # the outer ones of the kernel (1, 3, 3, 1) / 4 fall outside
-    return np.outer(inverse_taps, inverse_taps)
-
-
 def joined(n: NetSpec, name: str, enlarged: Top, lateral: Top) -> Top:
     """The sum of decoder and encoder at one size."""
     n[name] = L.Eltwise(lateral, enlarged)
@@ -208,12 +189,14 @@ def person_mask_deploy() -> caffe_pb2.NetParameter:
     x, (half, *laterals) = encoder(n, n.data, MASK_BLOCKS, activate=True)
     x = relu6(n, "decode32", separable(n, "decode32", x, 864, 48))
     for stride, lateral in zip((16, 8, 4), reversed(laterals)):
-        x = joined(n, f"decode{stride}", upsample(n, f"decode{stride}_up", x, 48), lateral)
+        x = joined(
+            n, f"decode{stride}", enlarge_bilinear(n, f"decode{stride}_up", x, 48, 2), lateral
+        )
     x = relu6(n, "decode4_narrow", separable(n, "decode4_narrow", x, 48, 8))
-    x = joined(n, "decode2", upsample(n, "decode2_up", x, 8), half)
+    x = joined(n, "decode2", enlarge_bilinear(n, "decode2_up", x, 8, 2), half)
     for index in (1, 2):
         x = residual(n, f"decode2_{index}", x, 8, activate=True)
-    x = upsample(n, "decode1", x, 8)
+    x = enlarge_bilinear(n, "decode1", x, 8, 2)
     for index in (1, 2):
         x = residual(n, f"decode1_{index}", x, 8, activate=True)
     convolution(n, "logit", x, 1, 3)

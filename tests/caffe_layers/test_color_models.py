@@ -105,15 +105,6 @@ def test_sampled_alpha_unmixes_two_colors(ramp):
     assert not confidence[~band].any()
 
 
-def test_pixels_that_are_asked_for_get_what_they_get_among_all(ramp):
-    photo, truth = ramp
-    where = np.random.default_rng(0).random(truth.shape) < 0.2
-    everywhere = sampled_alpha(photo, truth == 1, truth == 0, reach=5)
-    for found, expected in zip(sampled_alpha(photo, truth == 1, truth == 0, 5, where), everywhere):
-        np.testing.assert_array_equal(found[where], expected[where])
-    assert not found[~where].any()
-
-
 def test_equal_colors_give_no_confidence():
     photo = np.full((40, 40, 3), 90, np.uint8)
     columns = np.broadcast_to(np.arange(40), (40, 40))

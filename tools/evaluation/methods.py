@@ -139,8 +139,8 @@ def net_method(
     known = MODELS[model]
     # Errors are stored under these settings: another name of a key would orphan them.
     settings = {"looks_again": known.test_time_augmentation}
-    if known.at_boundary_only:  # left out elsewhere, so that older errors stay valid
-        settings["at_boundary_only"] = True
+    if known.multiclass:  # left out elsewhere, so that older errors stay valid
+        settings["multiclass"] = True
     return MattingMethod(name, title, load, files_of(model, weights, deploy, shape_mask), settings)
 
 

@@ -213,11 +213,7 @@ def likeliest(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def color_opinion(
-    photo: np.ndarray,
-    scores: np.ndarray,
-    logit: np.ndarray,
-    faces: Sequence[Face],
-    where: np.ndarray | None = None,
+    photo: np.ndarray, scores: np.ndarray, logit: np.ndarray, faces: Sequence[Face]
 ) -> np.ndarray:
     """Weak foreground and background of the unknown band, from the photo's colors.
 
@@ -227,8 +223,6 @@ def color_opinion(
     scores : (3, H, W) ndarray
     logit : (H, W) ndarray
     faces : sequence of Face
-    where : (H, W) bool ndarray, optional
-        The pixels that are asked for; others get 0.
 
     Returns
     -------
@@ -241,7 +235,7 @@ def color_opinion(
     if not foreground.any() or not background.any() or not unknown.any():
         return np.zeros((2, *logit.shape), np.float32)
     eyes = max(eye_distances(logit, faces))
-    alpha, confidence = sampled_alpha(photo, foreground, background, COLOR_REACH * eyes, where)
+    alpha, confidence = sampled_alpha(photo, foreground, background, COLOR_REACH * eyes)
     weight = COLOR_WEIGHT * confidence * reached(unknown, background)
     return np.stack([weight * alpha, weight * (1 - alpha)])
 
@@ -309,7 +303,6 @@ def probabilities_from_scores(
     faces: Sequence[FaceBox],
     shape: tuple[int, int],
     logit: np.ndarray | None = None,
-    where: np.ndarray | None = None,
 ) -> np.ndarray:
     """Class probabilities of a photo from a net that has learned the band.
 
@@ -323,12 +316,10 @@ def probabilities_from_scores(
         See `probabilities_from_logit`.
     logit : ndarray of shape (h, w), float32, optional
         A segmenter's, as a second opinion (`well_inside`).
-    where : ndarray of shape (H, W), bool, optional
-        See `softmax_at`.
 
     Returns
     -------
-    ndarray of shape (3, H, W) or (3, N), float32
+    ndarray of shape (3, H, W), float32
     """
     person = scores[0] - scores[1]
     scale = _scale_of(person, shape)
@@ -341,19 +332,12 @@ def probabilities_from_scores(
         inside &= ~reached(background, ~inside)
         scores = scores.copy()
         scores[0, inside] = scores.max(axis=0)[inside] + CERTAIN_LEAD
-    asked = None
-    if where is not None:  # those between which `softmax_at` interpolates there
-        covered = resized(where.astype(np.float32), person.shape) > 0
-        asked = cv2.dilate(covered.view(np.uint8), np.ones((3, 3), np.uint8)) > 0
-    opinion = color_opinion(photo, scores, person, heads, asked)
-    return softmax_at(scores, shape, opinion, where)
+    opinion = color_opinion(photo, scores, person, heads)
+    return softmax_at(scores, shape, opinion)
 
 
 def softmax_at(
-    scores: np.ndarray,
-    shape: tuple[int, int],
-    opinion: np.ndarray | None = None,
-    where: np.ndarray | None = None,
+    scores: np.ndarray, shape: tuple[int, int], opinion: np.ndarray | None = None
 ) -> np.ndarray:
     """Softmax (eq. 3) of scores that are enlarged first.
 
@@ -367,29 +351,23 @@ def softmax_at(
         The result's.
     opinion : ndarray of shape (2, h, w), float32, optional
         From `color_opinion`; moved from unknown to foreground and background.
-    where : ndarray of shape (H, W), bool, optional
-        The N pixels that are asked for; all by default.
 
     Returns
     -------
-    ndarray of shape (3, H, W) or (3, N), float32
+    ndarray of shape (3, H, W), float32
     """
 
     def enlarge(plane: np.ndarray, into: np.ndarray) -> None:
-        if where is None:
-            cv2.resize(plane, shape[::-1], into, interpolation=cv2.INTER_LINEAR)
-        else:
-            into[:] = cv2.resize(plane, shape[::-1], interpolation=cv2.INTER_LINEAR)[where]
+        cv2.resize(plane, shape[::-1], into, interpolation=cv2.INTER_LINEAR)
 
-    asked = shape if where is None else (np.count_nonzero(where),)
-    probabilities = np.empty((3, *asked), np.float32)
+    probabilities = np.empty((3, *shape), np.float32)
     for score, plane in zip(scores, probabilities):
         enlarge(score, plane)
     probabilities -= probabilities.max(axis=0)
     np.exp(probabilities, out=probabilities)
     probabilities /= probabilities.sum(axis=0)
     if opinion is not None:
-        unknown, share = probabilities[2].copy(), np.empty(asked, np.float32)
+        unknown, share = probabilities[2].copy(), np.empty(shape, np.float32)
         for plane, known in zip(opinion, probabilities):
             enlarge(plane, share)
             share *= unknown

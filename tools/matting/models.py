@@ -13,7 +13,7 @@ from prototxt.catalog import IS_INSTALLED, MADE_WEIGHTS, NETS, SHIPPED_WEIGHTS
 
 #: Stands for the code of all mattes that are measured (nets, bands and solves): whoever
 #: changes what they are raises it (`data_prep.common.versions`).
-MATTES_VERSION = 7
+MATTES_VERSION = 8
 
 #: Weight of the affinities between unknown pixels in the default model.  Measured 2026-11-29 on
 #: eight real portraits, SAD, MSE and gradient error: without 8.78, 9.88e-3, 4.84e-3; 3e-4 8.65,
@@ -44,17 +44,11 @@ class Model:
     person_masks : bool
         Whether the logit of a segmenter is corrected by masks of the people that a pose
         detector finds (`tools.matting.person_masks`).
-    at_boundary_only : bool
-        Whether the net's own scores count only near the boundary of people that it and that
-        segmenter agree on (`tools.matting.ensemble`); there the photo and its mirror image
-        suffice as views.
+    multiclass : bool
+        Whether a larger segmenter leads (`tools.matting.ensemble`).
     affinity_weight : float
         Weight of the affinities between unknown pixels (`caffe_layers.affinities`) where no
         other is asked for, in photos with up to `AFFINITY_PIXELS` of them.
-    aligns_shape_mask : bool
-        Whether its shape mask, if its net has one, is aligned by dlib's landmarks of a face.
-        The default model does without, and so without a file whose license excludes commercial
-        use; it is no worse (docs/design.md).
     """
 
     deploy: Path
@@ -64,9 +58,8 @@ class Model:
     test_time_augmentation: bool = False
     second_opinion: str | None = None
     person_masks: bool = False
-    at_boundary_only: bool = False
+    multiclass: bool = False
     affinity_weight: float = 0.0
-    aligns_shape_mask: bool = True
 
 
 def _model(name: str, command: str, folder: Path = MADE_WEIGHTS, **how) -> Model:
@@ -86,26 +79,18 @@ def _paper_net_command() -> str:
     return "make" if NETS["fcn8s_half"].packed_weights().is_file() else "make train-fcn8s-half"
 
 
+def _segmenters(**how) -> Model:
+    """The small segmenter and masks of people, without and with what the default adds."""
+    command = "python -m tools.convert_selfie" if IS_INSTALLED else "make"
+    return _model("selfie", command, test_time_augmentation=True, person_masks=True, **how)
+
+
 #: The paper's net at half the photo's size, which a clone can afford to store and to run.
 _PAPER_NET = _model("fcn8s_half", _paper_net_command())
 
 MODELS = {
-    "selfie": _model(
-        "selfie",
-        "python -m tools.convert_selfie" if IS_INSTALLED else "make",
-        test_time_augmentation=True,
-        person_masks=True,
-    ),
-    "ensemble": _model(
-        "portrait",
-        "make train-portrait",
-        SHIPPED_WEIGHTS,
-        test_time_augmentation=True,
-        second_opinion="selfie",
-        at_boundary_only=True,
-        affinity_weight=AFFINITY_WEIGHT,
-        aligns_shape_mask=False,
-    ),
+    "selfie": _segmenters(),
+    "ensemble": _segmenters(multiclass=True, affinity_weight=AFFINITY_WEIGHT),
     "portrait": _model(
         "portrait",
         "make train-portrait",

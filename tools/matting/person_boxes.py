@@ -61,14 +61,18 @@ class PersonBox(Detection):
         return Box(top, bottom, left, right, shape)
 
 
-def letterboxed(photo: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray, float]:
-    """A photo in the middle of a black square.
+def letterboxed(
+    photo: np.ndarray, side: int, bars: tuple[int, int, int] = (0, 0, 0)
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """A photo in the middle of a square.
 
     Parameters
     ----------
     photo : ndarray of shape (H, W, 3), uint8
     side : int
         The square's.
+    bars : (blue, green, red)
+        Color of what lies beside the photo.
 
     Returns
     -------
@@ -82,7 +86,7 @@ def letterboxed(photo: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray, f
     longest = max(rows, columns)
     top, left = (longest - rows) // 2, (longest - columns) // 2
     below, right = longest - rows - top, longest - columns - left
-    square = cv2.copyMakeBorder(photo, top, below, left, right, cv2.BORDER_CONSTANT)
+    square = cv2.copyMakeBorder(photo, top, below, left, right, cv2.BORDER_CONSTANT, value=bars)
     return resized(square, (side, side)), np.array([-left, -top]) - 0.5, longest / side
 
 

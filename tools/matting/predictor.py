@@ -15,13 +15,15 @@ from data_prep.caffe_data.shape_mask import NEUTRAL_MASK, ShapeMask
 from data_prep.common.errors import InputError
 from prototxt.catalog import CERTAIN_LOGIT, MEAN_BGR
 from tools.matting.caffe_net import load_net, read_caffemodel, read_net, run_net
+from tools.matting.ensemble import ensemble_logit
 from tools.matting.models import MODELS
+from tools.matting.multiclass import MulticlassSegmenter
 from tools.matting.orientation import TURN_LEAD, surest_turn, turned
 from tools.matting.people import Box, joined_boxes, people_boxes
 from tools.matting.person_masks import PersonMasker, with_second_opinion
 from tools.matting.photo_view import PhotoView, eight_bit_resized, work_shape
 from tools.matting.presence import CERTAIN_PERSON, mean_certainty, person_certainty
-from tools.matting.test_time import VIEWS, mean_over_views
+from tools.matting.test_time import VIEWS, View, mean_over_views
 from tools.matting.trimap import ClassScores, SegmenterScores, TrimapScores
 
 if TYPE_CHECKING:  # trimaps and masks from outside are matted without Caffe
@@ -148,14 +150,13 @@ class Predictor:
         rows, columns = self._net.blobs["data"].shape[2:]
         self._input_shape = rows, columns
         self._is_masked = takes_shape_mask(self._definition)
-        aligned = self._is_masked and (files.aligns_shape_mask or shape_mask is not None)
-        self._mask = ShapeMask.load(shape_mask or files.shape_mask) if aligned else None
+        self._mask = ShapeMask.load(shape_mask or files.shape_mask) if self._is_masked else None
         self.segments = "logit" in self._net.blobs
         self.affinity_weight = files.affinity_weight
         self._test_time_augmentation = files.test_time_augmentation
-        self._at_boundary_only = files.at_boundary_only
         self._second_opinion = Predictor(files.second_opinion) if files.second_opinion else None
         self._masker = PersonMasker() if files.person_masks else None
+        self._multiclass = MulticlassSegmenter() if files.multiclass else None
 
     @property
     def _segmenter(self) -> Predictor | None:
@@ -234,18 +235,18 @@ class Predictor:
         if not self._test_time_augmentation:
             output = self._output(self._picture(photo, landmarks, self._input_shape))
             return ClassScores(net=TrimapScores(output.transpose(2, 0, 1), is_final=True))
-        if self._segmenter is None or not self._at_boundary_only:
-            return ClassScores(net=self._trimap_scores(photo, landmarks))
-        people = self._segmenter._segmenter_scores(photo)
-        if people is None:
-            return ClassScores()
-        return ClassScores(segmenter=people, net=self._trimap_scores(photo, landmarks))
+        return ClassScores(net=self._trimap_scores(photo, landmarks))
 
     def _segmenter_scores(self, photo: np.ndarray) -> SegmenterScores | None:
         """Scores of a net that says where people are; None where it finds nobody."""
         logit = self._scores_with_close_ups(photo, ())
-        logit = self._masks_alone(photo) if logit is None else self._corrected(logit, photo)
+        is_seen = logit is not None
         if logit is None:
+            logit = self._masks_alone(photo)
+        if logit is None:
+            return None
+        logit = self._corrected(logit, photo, is_seen)
+        if not people_boxes(logit):
             return None
         kernel, bias = (blob.data.copy() for blob in self._net.params["score"])
         return SegmenterScores(logit, (kernel[:, :, 0, 0], bias))
@@ -257,13 +258,18 @@ class Predictor:
         logit = self._masker.sure_logit(eight_bit_resized(photo, work_shape(photo.shape)))
         return None if logit is None else clipped_scores(logit)
 
-    def _corrected(self, logit: np.ndarray, photo: np.ndarray) -> np.ndarray:
-        """A segmenter's logit at a photo's `work_shape`, with the masks of the photo's people."""
-        if self._masker is None:
-            return logit
+    def _corrected(self, logit: np.ndarray, photo: np.ndarray, is_seen: bool) -> np.ndarray:
+        """A segmenter's logit at a photo's `work_shape`, with what the model's other nets say.
+
+        Where the segmenter itself has not seen the people, the logit is that of their masks.
+        """
         small = eight_bit_resized(photo, (logit.shape[0], logit.shape[1]))
-        masks = self._masker.masks(small, people_boxes(logit))
-        return clipped_scores(with_second_opinion(logit, masks))
+        boxes = people_boxes(logit)
+        if self._multiclass is not None:
+            logit = ensemble_logit(logit, self._multiclass.scores(small))
+        if self._masker is not None and is_seen:
+            logit = with_second_opinion(logit, self._masker.masks(small, boxes))
+        return clipped_scores(logit)
 
     def _trimap_scores(
         self, photo: np.ndarray, landmarks: Sequence[np.ndarray]
@@ -274,7 +280,7 @@ class Predictor:
             return None
         second_opinion = None
         # One view suffices, as it counts far from the borders only.
-        if self._segmenter is not None and not self._at_boundary_only:
+        if self._segmenter is not None:
             logit = self._segmenter.person_logit(photo)
             second_opinion = enlarged(logit, work_shape(photo.shape))
         return TrimapScores(np.ascontiguousarray(output.transpose(2, 0, 1)), second_opinion)
@@ -286,7 +292,9 @@ class Predictor:
 
         Where people are small, the scores are those of a close-up.
         """
-        scores = enlarged(self._mean_scores(photo, landmarks), work_shape(photo.shape))
+        # Beside a larger net, which leads, the photo and its mirror image suffice.
+        views = VIEWS[:1] if self._multiclass is not None else VIEWS
+        scores = enlarged(self._mean_scores(photo, landmarks, views), work_shape(photo.shape))
         margin = person_margin(scores)
         boxes = people_boxes(margin)
         if (
@@ -302,7 +310,7 @@ class Predictor:
             close_up, corner = box.crop(photo), box.corner(photo.shape)
             moved = [points - corner for points in landmarks]
             moved = [points for points in moved if is_inside(points, close_up.shape)]
-            found = self._mean_scores(close_up, moved)
+            found = self._mean_scores(close_up, moved, views)
             scores[box.rows, box.columns] = enlarged(found, box.shape)
         return scores if people_boxes(person_margin(scores)) else None
 
@@ -312,11 +320,15 @@ class Predictor:
             return []
         return self._masker.small_people(eight_bit_resized(photo, work_shape(photo.shape)))
 
-    def _mean_scores(self, photo: np.ndarray, landmarks: Sequence[np.ndarray]) -> np.ndarray:
+    def _mean_scores(
+        self,
+        photo: np.ndarray,
+        landmarks: Sequence[np.ndarray],
+        views: Sequence[View] = VIEWS,
+    ) -> np.ndarray:
         """Mean of the clipped scores of several views of a photo (`test_time`)."""
         shape = self._input_shape if self.segments else self._fit_to(photo.shape[:2])
         double = self._picture(photo, landmarks, (2 * shape[0], 2 * shape[1]))
-        views = VIEWS[:1] if self._at_boundary_only else VIEWS
         return mean_over_views(double, lambda picture: clipped_scores(self._output(picture)), views)
 
     def _fit_to(self, shape: tuple[int, int]) -> tuple[int, int]:

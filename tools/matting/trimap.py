@@ -14,7 +14,6 @@ from tools.matting.band import (
     probabilities_from_scores,
     softmax_at,
 )
-from tools.matting.ensemble import near_common_boundary
 from tools.matting.photo_view import Faces, PhotoView
 
 
@@ -74,8 +73,7 @@ class ClassScores:
         Quarters by which the photo was turned for the nets (`orientation.turned`).
     segmenter : SegmenterScores or None
     net : TrimapScores or None
-        Beside a segmenter they count only near a boundary that both draw
-        (`tools.matting.ensemble`).  Without either nobody is found.
+        In its place.  Without either nobody is found.
     certainty : float or None
         `presence.person_certainty`, asked for where no face belongs to a person.
     """
@@ -157,12 +155,6 @@ def estimate_trimap(view: PhotoView, scores: ClassScores) -> TrimapEstimate:
             small, segmenter.logit, faces, shape, segmenter.head
         )
         lean_to_belief(probabilities, segmenter.logit)
-        if net is not None:
-            own_faces = faces_of_people(net.person_margin, view.faces, shape)
-            agreed = near_common_boundary(segmenter.logit, net.person_margin, shape)
-            probabilities[:, agreed] = probabilities_from_scores(
-                small, net.scores, own_faces, shape, where=agreed
-            )
     elif net is None:
         return empty_estimate(view.shape, scores.certainty)
     elif net.is_final:

@@ -314,7 +314,7 @@ def _model_key(name: str) -> list:
         model.test_time_augmentation,
         model.second_opinion,
         model.person_masks,
-        model.at_boundary_only,
+        model.multiclass,
         model.affinity_weight,
     )
     return [digests, settings]

@@ -1,4 +1,4 @@
-"""Read the convolutions of a TensorFlow Lite model."""
+"""Read the weights of a TensorFlow Lite model."""
 
 from __future__ import annotations
 
@@ -21,6 +21,9 @@ _NUMPY_TYPES = {
 }
 
 
+SCALE = "MUL, ADD"
+
+
 @dataclass(frozen=True)
 class WeightedOperator:
     """An operator with a kernel and a bias, as stored in the model.
@@ -28,13 +31,14 @@ class WeightedOperator:
     Attributes
     ----------
     kind : str
-        Builtin operator's name (``CONV_2D``) or custom code.
+        Builtin operator's name (``CONV_2D``) or custom code; `SCALE` for a product with a stored
+        factor for every channel, and the sum with a stored offset behind it.
     name : str
         Name of the kernel tensor.
     kernel : ndarray
-        In TensorFlow's layout, float32.
+        In TensorFlow's layout, float32; the factors of a `SCALE`.
     bias : (channels,) ndarray
-        Float32.
+        Float32; the offsets of a `SCALE`.
     """
 
     kind: str
@@ -50,6 +54,14 @@ def _operator_kind(model: tflite.Model, operator: tflite.Operator) -> str:
     if number == tflite.BuiltinOperator.CUSTOM:
         return code.CustomCode().decode()
     return _OPERATOR_NAMES[number]
+
+
+def _is_float_constant(model: tflite.Model, graph: tflite.SubGraph, index: int) -> bool:
+    """Whether a tensor is stored in the model and holds weights, not a shape or axes."""
+    if index < 0:  # an input that is left out
+        return False
+    tensor = graph.Tensors(index)
+    return tensor.Type() in _NUMPY_TYPES and model.Buffers(tensor.Buffer()).DataLength() > 0
 
 
 def _constant(model: tflite.Model, graph: tflite.SubGraph, index: int) -> np.ndarray:
@@ -132,17 +144,21 @@ def weighted_operators(path: Path) -> Iterator[WeightedOperator]:
     graph = model.Subgraphs(0)
     # Dequantized float32 tensor -> its float16 constant, sparse or not.
     stored_as: dict[int, int] = {}
+    scaled = -1, "", np.empty(0)  # of the last product with stored factors: its tensor, the factors
     for position in range(graph.OperatorsLength()):
         operator = graph.Operators(position)
         kind = _operator_kind(model, operator)
         inputs = [int(index) for index in operator.InputsAsNumpy()]
         if kind in ("DENSIFY", "DEQUANTIZE"):
             stored_as[int(operator.Outputs(0))] = stored_as.get(inputs[0], inputs[0])
-        elif len(inputs) == 3 and all(index in stored_as for index in inputs[1:]):
-            kernel, bias = (stored_as[index] for index in inputs[1:])
-            yield WeightedOperator(
-                kind,
-                graph.Tensors(kernel).Name().decode(),
-                _constant(model, graph, kernel),
-                _constant(model, graph, bias),
-            )
+            continue
+        stored = [stored_as.get(index, index) for index in inputs]
+        stored = [index for index in stored if _is_float_constant(model, graph, index)]
+        names = [graph.Tensors(index).Name().decode() for index in stored]
+        constants = [_constant(model, graph, index) for index in stored]
+        if len(constants) == 2:
+            yield WeightedOperator(kind, names[0], *constants)
+        elif kind == "MUL" and len(constants) == 1:
+            scaled = int(operator.Outputs(0)), names[0], constants[0]
+        elif kind == "ADD" and len(constants) == 1 and scaled[0] in inputs:
+            yield WeightedOperator(SCALE, *scaled[1:], constants[0])

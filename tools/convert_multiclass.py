@@ -1,0 +1,80 @@
+#!/usr/bin/env python3
+"""Convert MediaPipe's multiclass selfie segmenter (TFLite) to the `multiclass` Caffe net.
+
+    tools/convert_multiclass.py [-o data/models/multiclass.caffemodel]
+
+The net's definition is ``prototxt/netspec/multiclass.py``; this program fills in the weights.
+The last two convolutions are folded into one, everything else is one layer for every kernel
+of the original.
+"""
+
+from __future__ import annotations
+
+if not __package__:
+    import use_venv  # noqa: F401
+
+import argparse
+from pathlib import Path
+
+from caffe.proto import caffe_pb2
+
+from data_prep.common.assets import fetch
+from data_prep.common.errors import run_program
+from data_prep.common.files import atomic_write
+from data_prep.common.images import refuse_overwriting
+from prototxt.catalog import MULTICLASS, MULTICLASS_SIDE
+from prototxt.netspec import multiclass
+from tools.training.conversion import caffemodel, clamping_weights, converted_weights
+from tools.training.tflite_reader import weighted_operators
+
+SOURCE = "prototxt/netspec/multiclass.py"
+
+#: The folded layer, and what the original has in its place.
+FOLDED, FOLDED_OPERATORS = "class_score", 2
+#: Rows and columns of the enlarged maps of the decoder.
+SIDES = {f"enlarged{stride}": MULTICLASS_SIDE // 2 for stride in (16, 8, 4)}
+
+
+def multiclass_model(model: Path) -> caffe_pb2.NetParameter:
+    """The `multiclass` net with weights.
+
+    Parameters
+    ----------
+    model : Path
+        The segmenter, a TensorFlow Lite file.
+
+    Raises
+    ------
+    InputError
+        If the file holds another model.
+    """
+    net = multiclass.deploy()
+    weights = converted_weights(net, model, SOURCE, (FOLDED,), slice(-FOLDED_OPERATORS))
+    doubling, pointwise = list(weighted_operators(model))[-FOLDED_OPERATORS:]
+    weights[FOLDED] = list(
+        multiclass.score_kernel(
+            (doubling.kernel, doubling.bias), (pointwise.kernel[:, 0, 0], pointwise.bias)
+        )
+    )
+    return caffemodel(net, weights | clamping_weights(net, SIDES), net.name)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Fetch the segmenter, convert it, write the caffemodel."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("model", nargs="?", type=Path, help="TFLite file (fetched)")
+    parser.add_argument("-o", "--output", type=Path, default=MULTICLASS.weights)
+    options = parser.parse_args(argv)
+
+    model = options.model or fetch("multiclass-segmenter")
+    refuse_overwriting([options.output], [model])
+    net = multiclass_model(model)
+    with atomic_write(options.output) as path:
+        path.write_bytes(net.SerializeToString())
+    count = sum(len(blob.data) for layer in net.layer for blob in layer.blobs)
+    print(f"{options.output}: {count} weights")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_program(main))
