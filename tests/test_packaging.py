@@ -510,7 +510,7 @@ def test_the_wheel_mattes_by_its_own_net_where_caffe_is(environment: Path, tmp_p
     def run(*command: object) -> subprocess.CompletedProcess:
         return subprocess.run(command, cwd=tmp_path, env=with_caffe, capture_output=True, text=True)
 
-    for command in ("tools.convert_selfie", "tools.convert_pose"):
+    for command in ("tools.convert_selfie", "tools.convert_pose", "tools.convert_multiclass"):
         missing = run(*matte)
         assert missing.returncode == 1 and f"`python -m {command}`" in missing.stderr
         assert run(environment / "python", "-m", command).returncode == 0

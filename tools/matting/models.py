@@ -16,9 +16,9 @@ from prototxt.catalog import IS_INSTALLED, MADE_WEIGHTS, NETS, SHIPPED_WEIGHTS
 MATTES_VERSION = 8
 
 #: Weight of the affinities between unknown pixels in the default model.  Measured 2026-11-29 on
-#: eight real portraits, SAD, MSE and gradient error: without 8.78, 9.88e-3, 4.84e-3; 3e-4 8.65,
-#: 9.55, 4.79; 1e-3 8.49, 9.19, 4.76; 2e-3 8.38, 8.96, 4.76; on 12 rendered validation people
-#: 4.14, 4.49, 1.46; 4.09, 4.41, 1.44; 4.06, 4.32, 1.43; 4.05, 4.24, 1.43.  More takes longer.
+#: eight real portraits, SAD, MSE and gradient error: without 5.90, 5.64e-3, 3.86e-3; 1e-3 5.83,
+#: 5.41, 3.84; 2e-3 5.83, 5.34, 3.86; on 18 rendered training portraits 3.87, 2.32, 1.548; 3.81,
+#: 2.23, 1.539; 3.81, 2.20, 1.545.  More takes longer.
 AFFINITY_WEIGHT = 1e-3
 #: Number of unknown pixels up to which they are used unless they are asked for: about those of
 #: a megapixel.  With a million of them the solve takes five times as long.

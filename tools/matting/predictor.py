@@ -15,7 +15,7 @@ from data_prep.caffe_data.shape_mask import NEUTRAL_MASK, ShapeMask
 from data_prep.common.errors import InputError
 from prototxt.catalog import CERTAIN_LOGIT, MEAN_BGR
 from tools.matting.caffe_net import load_net, read_caffemodel, read_net, run_net
-from tools.matting.ensemble import ensemble_logit
+from tools.matting.ensemble import ensemble_logit, settled
 from tools.matting.models import MODELS
 from tools.matting.multiclass import MulticlassSegmenter
 from tools.matting.orientation import TURN_LEAD, surest_turn, turned
@@ -269,6 +269,8 @@ class Predictor:
             logit = ensemble_logit(logit, self._multiclass.scores(small))
         if self._masker is not None and is_seen:
             logit = with_second_opinion(logit, self._masker.masks(small, boxes))
+        if self._multiclass is not None:
+            logit = settled(logit)
         return clipped_scores(logit)
 
     def _trimap_scores(
