@@ -254,10 +254,11 @@ def printed_by(program: str, contents: Path, folder: Path) -> str:
 
 def test_the_installed_package_finds_its_nets_and_weights(contents: Path, tmp_path: Path):
     program = (
-        "from tools.matting.models import DEFAULT_MODEL, MODELS\n"
-        "from prototxt.catalog import MADE_WEIGHTS\n"
-        "default = MODELS[DEFAULT_MODEL]\n"
-        "print(default.weights, default.shape_mask, *(m.deploy for m in MODELS.values()))\n"
+        "from tools.matting.models import MODELS\n"
+        "from prototxt.catalog import MADE_WEIGHTS, MULTICLASS\n"
+        "carried = MODELS['portrait']\n"
+        "print(carried.weights, carried.shape_mask, MULTICLASS.deploy, "
+        "*(m.deploy for m in MODELS.values()))\n"
         "print(MADE_WEIGHTS)\n"
     )
     carried, made = printed_by(program, contents, tmp_path).splitlines()
@@ -297,8 +298,8 @@ def test_the_installed_package_says_where_weights_of_large_nets_come_from(
 def test_the_checkout_keeps_its_weights_where_the_readme_says():
     from tools.matting.models import DEFAULT_MODEL, MODELS
 
-    assert MODELS[DEFAULT_MODEL].weights == ROOT / "data/weights/portrait.caffemodel"
-    assert MODELS["selfie"].weights == ROOT / "data/models/selfie.caffemodel"
+    assert MODELS["portrait"].weights == ROOT / "data/weights/portrait.caffemodel"
+    assert MODELS[DEFAULT_MODEL].weights == ROOT / "data/models/selfie.caffemodel"
 
 
 # --- without Caffe --------------------------------------------------------------------

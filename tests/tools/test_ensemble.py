@@ -73,6 +73,17 @@ def test_doubt_is_settled_where_no_boundary_is_near():
     assert (np.abs(found[far]) > CERTAIN_LOGIT).all() and far.any() and near.any()
 
 
+def test_what_is_nowhere_certain_is_nobody_beside_somebody():
+    logit = np.full((100, 200), -9, np.float32)
+    logit[20:80, 20:80], logit[40:50, 40:50] = 2, CERTAIN_LOGIT + 1
+    logit[30:50, 150:170] = 3
+    found = settled(logit)
+    np.testing.assert_array_equal(found[:, :100] > 0, logit[:, :100] > 0)
+    assert (found[:, 100:] < 0).all()
+    logit[40:50, 40:50] = 2  # nobody is certain: both stay
+    np.testing.assert_array_equal(settled(logit) > 0, logit > 0)
+
+
 @pytest.mark.parametrize("sign", [-1, 1])
 def test_without_a_boundary_doubt_stays(sign):
     logit = np.full((30, 40), sign * 0.5, np.float32)
