@@ -20,11 +20,15 @@ from caffe.proto import caffe_pb2
 
 from data_prep.common.assets import fetch
 from data_prep.common.errors import run_program
-from data_prep.common.files import atomic_write
 from data_prep.common.images import refuse_overwriting
 from prototxt.catalog import MULTICLASS, MULTICLASS_SIDE
 from prototxt.netspec import multiclass
-from tools.training.conversion import caffemodel, clamping_weights, converted_weights
+from tools.training.conversion import (
+    caffemodel,
+    clamping_weights,
+    converted_weights,
+    write_caffemodel,
+)
 from tools.training.tflite_reader import weighted_operators
 
 SOURCE = "prototxt/netspec/multiclass.py"
@@ -68,11 +72,7 @@ def main(argv: list[str] | None = None) -> int:
 
     model = options.model or fetch("multiclass-segmenter")
     refuse_overwriting([options.output], [model])
-    net = multiclass_model(model)
-    with atomic_write(options.output) as path:
-        path.write_bytes(net.SerializeToString())
-    count = sum(len(blob.data) for layer in net.layer for blob in layer.blobs)
-    print(f"{options.output}: {count} weights")
+    write_caffemodel(options.output, multiclass_model(model))
     return 0
 
 

@@ -21,11 +21,15 @@ from caffe.proto import caffe_pb2
 
 from data_prep.common.assets import fetch
 from data_prep.common.errors import run_program
-from data_prep.common.files import atomic_write
 from data_prep.common.images import refuse_overwriting
 from prototxt.catalog import PERSON_MASK, POSE_ANCHORS, POSE_DETECTOR
 from prototxt.netspec import pose
-from tools.training.conversion import caffemodel, clamping_weights, converted_weights
+from tools.training.conversion import (
+    caffemodel,
+    clamping_weights,
+    converted_weights,
+    write_caffemodel,
+)
 from tools.training.tflite_reader import weighted_operators
 
 SOURCE = "prototxt/netspec/pose.py"
@@ -94,10 +98,7 @@ def main(argv: list[str] | None = None) -> int:
     refuse_overwriting(outputs, [detector, landmarker])
     models = pose_detector_model(detector), person_mask_model(landmarker)
     for output, net in zip(outputs, models):
-        with atomic_write(output) as path:
-            path.write_bytes(net.SerializeToString())
-        count = sum(len(blob.data) for layer in net.layer for blob in layer.blobs)
-        print(f"{output}: {count} weights")
+        write_caffemodel(output, net)
     return 0
 
 

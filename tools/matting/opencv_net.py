@@ -2,10 +2,30 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import cv2
 
 from data_prep.common.errors import InputError
 from prototxt.catalog import OpenCvNet
+
+
+class LazyNet:
+    """A net whose files are there, and are read when it is first needed.
+
+    Raises
+    ------
+    InputError
+        If a file is missing.
+    """
+
+    def __init__(self, files: OpenCvNet) -> None:
+        check_files(files)
+        self._files = files
+
+    @cached_property
+    def net(self) -> cv2.dnn.Net:
+        return read_opencv_net(self._files)
 
 
 def read_opencv_net(files: OpenCvNet) -> cv2.dnn.Net:

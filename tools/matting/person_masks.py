@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import cv2
 import numpy as np
@@ -23,7 +22,7 @@ from prototxt.catalog import (
     POSE_DETECTOR_SIDE,
 )
 from tools.matting.detections import merged
-from tools.matting.opencv_net import check_files, read_opencv_net
+from tools.matting.opencv_net import LazyNet
 from tools.matting.people import Box, tiles
 from tools.matting.person_boxes import PersonBox, decoded, letterboxed
 
@@ -83,16 +82,8 @@ class PersonMasker:
     """
 
     def __init__(self) -> None:
-        for net in (POSE_DETECTOR, PERSON_MASK):
-            check_files(net)
-
-    @cached_property
-    def _detector(self) -> cv2.dnn.Net:
-        return read_opencv_net(POSE_DETECTOR)
-
-    @cached_property
-    def _mask_net(self) -> cv2.dnn.Net:
-        return read_opencv_net(PERSON_MASK)
+        self._detector = LazyNet(POSE_DETECTOR)
+        self._mask_net = LazyNet(PERSON_MASK)
 
     def masks(self, photo: np.ndarray, boxes: Sequence[Box] = ()) -> list[PersonMask]:
         """Masks of the people in a photo, the surest first.
@@ -160,9 +151,9 @@ class PersonMasker:
         square, corner, scale = letterboxed(photo, POSE_DETECTOR_SIDE)
         # RGB in [-1, 1]
         blob = cv2.dnn.blobFromImage(square, 1 / 127.5, mean=(127.5,) * 3, swapRB=True)
-        self._detector.setInput(blob)
+        self._detector.net.setInput(blob)
         names = [f"{kind}{stride}" for kind in ("score", "people") for stride in POSE_ANCHORS]
-        outputs = [output[0] for output in self._detector.forward(names)]
+        outputs = [output[0] for output in self._detector.net.forward(names)]
         logits, values = (dict(zip(POSE_ANCHORS, part)) for part in (outputs[:3], outputs[3:]))
         found = decoded(logits, values, LEAST_SCORE)
         # The square's corner, at -0.5 of its pixels, goes to the photo's.
@@ -178,8 +169,8 @@ class PersonMasker:
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
         square = cv2.warpAffine(photo, matrix, (PERSON_MASK_SIDE, PERSON_MASK_SIDE), flags=flags)
         # RGB in [0, 1]
-        self._mask_net.setInput(cv2.dnn.blobFromImage(square, 1 / 255, swapRB=True))
-        logit = self._mask_net.forward()[0, 0]
+        self._mask_net.net.setInput(cv2.dnn.blobFromImage(square, 1 / 255, swapRB=True))
+        logit = self._mask_net.net.forward()[0, 0]
         logit = cv2.warpAffine(logit, matrix, size_wh, borderMode=cv2.BORDER_REPLICATE)
         inside = cv2.warpAffine(
             np.ones((PERSON_MASK_SIDE, PERSON_MASK_SIDE), np.float32), matrix, size_wh

@@ -9,6 +9,7 @@ import numpy as np
 from caffe.proto import caffe_pb2
 
 from data_prep.common.errors import InputError
+from data_prep.common.files import atomic_write
 from prototxt.netspec.blocks import border_gains
 from tools.training.tflite_reader import SCALE, WeightedOperator, weighted_operators
 from tools.training.weights import bilinear_kernel
@@ -163,3 +164,11 @@ def caffemodel(
             blob.shape.dim.extend(array.shape)
             blob.data.extend(np.asarray(array, np.float32).ravel().tolist())
     return model
+
+
+def write_caffemodel(output: Path, net: caffe_pb2.NetParameter) -> None:
+    """Write a net with its weights, and print how many there are."""
+    with atomic_write(output) as path:
+        path.write_bytes(net.SerializeToString())
+    count = sum(len(blob.data) for layer in net.layer for blob in layer.blobs)
+    print(f"{output}: {count} weights")
