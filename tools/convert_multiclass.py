@@ -72,7 +72,8 @@ def main(argv: list[str] | None = None) -> int:
 
     model = options.model or fetch("multiclass-segmenter")
     refuse_overwriting([options.output], [model])
-    write_caffemodel(options.output, multiclass_model(model))
+    count = write_caffemodel(options.output, multiclass_model(model))
+    print(f"{options.output}: {count} weights")
     return 0
 
 

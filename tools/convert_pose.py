@@ -98,7 +98,7 @@ def main(argv: list[str] | None = None) -> int:
     refuse_overwriting(outputs, [detector, landmarker])
     models = pose_detector_model(detector), person_mask_model(landmarker)
     for output, net in zip(outputs, models):
-        write_caffemodel(output, net)
+        print(f"{output}: {write_caffemodel(output, net)} weights")
     return 0
 
 

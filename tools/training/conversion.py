@@ -166,9 +166,8 @@ def caffemodel(
     return model
 
 
-def write_caffemodel(output: Path, net: caffe_pb2.NetParameter) -> None:
-    """Write a net with its weights, and print how many there are."""
+def write_caffemodel(output: Path, net: caffe_pb2.NetParameter) -> int:
+    """Write a net with its weights; returns how many there are."""
     with atomic_write(output) as path:
         path.write_bytes(net.SerializeToString())
-    count = sum(len(blob.data) for layer in net.layer for blob in layer.blobs)
-    print(f"{output}: {count} weights")
+    return sum(len(blob.data) for layer in net.layer for blob in layer.blobs)
