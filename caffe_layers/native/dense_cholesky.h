@@ -33,10 +33,16 @@ constexpr int kWide = 128;   // columns updated between two packings
 
 constexpr int kStrip = 1024;  // rows of a product that stay in the L1 cache
 
+// Multiplications that take one thread about as long as two others take to wake and to meet again,
+// some 50 microseconds where waiting threads do not spin.
+constexpr size_t kThreadedWork = size_t(1) << 21;
+constexpr size_t kThreadedReads = size_t(1) << 17;  // the same where every number is read once
+
 constexpr size_t kAlignment = 64;
 constexpr size_t kPacked = size_t(kWide) * kDepth;  // floats of scratch
 
 typedef float Vector __attribute__((vector_size(kBytes), aligned(kBytes)));
+typedef int Lanes __attribute__((vector_size(kBytes)));
 
 // Rows as stored.
 inline int padded(size_t rows) { return int((rows + kBlock - 1) / kBlock * kBlock); }
@@ -82,6 +88,12 @@ inline void each_strip(int rows, int step, bool threaded, const Action& action) 
   for (int i = 0; i < rows; i += step) action(i);
 }
 
+// Whether so many multiplications are worth waking threads that sleep.
+inline bool worth_threads(size_t rows, size_t columns, size_t depth) {
+  return rows * columns * depth > kThreadedWork;
+}
+inline bool worth_reading(size_t rows, size_t columns) { return rows * columns > kThreadedReads; }
+
 template <int V>
 inline void update_rows(const float* a, size_t lda, const float* packed, int depth, float* c,
                         size_t ldc, int columns) {
@@ -90,27 +102,31 @@ inline void update_rows(const float* a, size_t lda, const float* packed, int dep
               std::min(kColumns, columns - j));
 }
 
+// C (at most kRows rows x columns) -= A B'.
+inline void update_strip(const float* a, size_t lda, const float* packed, int depth, float* c,
+                         size_t ldc, int rows, int columns) {
+  if (rows == kRows)
+    update_rows<kVectors>(a, lda, packed, depth, c, ldc, columns);
+  else
+    for (int v = 0; v < rows; v += kLanes)
+      update_rows<1>(a + v, lda, packed, depth, c + v, ldc, columns);
+}
+
 // C (rows x columns) -= A B', depth at most kDepth.
 inline void subtract_product(const float* a, size_t lda, const float* packed, int depth, float* c,
                              size_t ldc, int rows, int columns, bool threaded) {
   // A few columns do not pay for copying A into consecutive memory.
   const bool copy = columns > kBlock;
-  each_strip(rows, kRows, threaded, [=](int i) {
-    alignas(kAlignment) float buffer[kRows * kDepth];
+  each_strip(rows, kRows, threaded && worth_threads(rows, columns, depth), [=](int i) {
     const int n = std::min(kRows, rows - i);
-    const float* source = a + i;
-    size_t ld = lda;
-    if (copy) {
-      for (int p = 0; p < depth; ++p)
-        std::memcpy(buffer + p * kRows, source + p * lda, n * sizeof(float));
-      source = buffer;
-      ld = kRows;
+    if (!copy) {
+      update_strip(a + i, lda, packed, depth, c + i, ldc, n, columns);
+      return;
     }
-    if (n == kRows)
-      update_rows<kVectors>(source, ld, packed, depth, c + i, ldc, columns);
-    else
-      for (int v = 0; v < n; v += kLanes)
-        update_rows<1>(source + v, ld, packed, depth, c + i + v, ldc, columns);
+    alignas(kAlignment) float buffer[kRows * kDepth];
+    for (int p = 0; p < depth; ++p)
+      std::memcpy(buffer + p * kRows, a + i + p * lda, n * sizeof(float));
+    update_strip(buffer, kRows, packed, depth, c + i, ldc, n, columns);
   });
 }
 
@@ -128,10 +144,10 @@ inline void subtract_square(const float* a, size_t lda, int depth, float* c, siz
 // Rows of C times the inverse transpose of a triangle of at most kBlock columns.
 template <int Columns>
 inline void solve_rows(const float* triangle, size_t ldt, const float* inverse, float* c,
-                       size_t ldc, int rows, int columns, bool threaded) {
+                       size_t ldc, int rows, int columns) {
   // The compiler unrolls the full block and keeps it in registers.
   const int n = Columns ? Columns : columns;
-  each_strip(rows, kLanes, threaded, [=](int i) {
+  for (int i = 0; i < rows; i += kLanes) {
     Vector x[kBlock];
 #pragma GCC unroll 16
     for (int j = 0; j < n; ++j) {
@@ -142,17 +158,16 @@ inline void solve_rows(const float* triangle, size_t ldt, const float* inverse, 
       x[j] = value * inverse[j];
       *target = x[j];
     }
-  });
+  }
 }
 
-// Cholesky factor of a triangle of at most kBlock columns, in place, and the
-// inverse of its diagonal.  False if a pivot is not positive.
+// Cholesky factor of a triangle of at most kBlock columns, in place, with the inverse of its
+// diagonal on the diagonal and in `inverse`.  False if a pivot is not positive.
 inline bool factorize_block(float* a, size_t lda, int n, float* inverse) {
   for (int k = 0; k < n; ++k) {
     float* column = a + k * lda;
     if (!(column[k] > 0.0f)) return false;
-    column[k] = std::sqrt(column[k]);
-    inverse[k] = 1.0f / column[k];
+    column[k] = inverse[k] = 1.0f / std::sqrt(column[k]);
     for (int i = k + 1; i < n; ++i) column[i] *= inverse[k];
     for (int q = k + 1; q < n; ++q)
       for (int i = q; i < n; ++i) a[i + q * lda] -= column[i] * column[q];
@@ -160,9 +175,67 @@ inline bool factorize_block(float* a, size_t lda, int n, float* inverse) {
   return true;
 }
 
+// A panel of at most kDepth columns of a Cholesky factor: its triangle, in blocks of kBlock
+// columns, and what rows below it are solved with.
+class Panel {
+ public:
+  // `triangle` points to the first of `columns` columns at its own row; `packed` is kPacked floats
+  // of scratch, in use as long as the panel is.
+  Panel(float* triangle, size_t stride, int columns, float* packed)
+      : triangle_(triangle), stride_(stride), columns_(columns), packed_(packed) {}
+
+  // False if a pivot is not positive.
+  bool factorize() {
+    const int rows = padded(columns_);
+    float* packed = packed_;
+    for (int j = 0; j < columns_; j += kBlock) {
+      const int n = std::min(kBlock, columns_ - j);
+      float* block = triangle_ + j + j * stride_;
+      if (j) {
+        pack(triangle_ + j, stride_, n, j, packed);
+        subtract_product(triangle_ + j, stride_, packed, j, block, stride_, rows - j, n, false);
+        packed += size_t(kBlock) * j;
+      }
+      if (!factorize_block(block, stride_, n, inverse_ + j)) return false;
+      if (n == kBlock)  // else nothing is below it
+        solve_rows<kBlock>(block, stride_, inverse_ + j, block + kBlock, stride_, rows - j - kBlock,
+                           n);
+    }
+    return true;
+  }
+
+  // Rows of the matrix below the triangle become those of the factor.
+  void solve(float* c, size_t ldc, int rows, bool threaded) const {
+    each_strip(rows, kRows, threaded && worth_threads(rows, columns_, columns_ / 2), [=](int i) {
+      const int count = std::min(kRows, rows - i);
+      const float* packed = packed_;
+      for (int j = 0; j < columns_; j += kBlock) {
+        const int n = std::min(kBlock, columns_ - j);
+        const float* block = triangle_ + j + j * stride_;
+        float* target = c + i + j * ldc;
+        if (j) {
+          update_strip(c + i, ldc, packed, j, target, ldc, count, n);
+          packed += size_t(kBlock) * j;
+        }
+        if (n == kBlock)
+          solve_rows<kBlock>(block, stride_, inverse_ + j, target, ldc, count, n);
+        else
+          solve_rows<0>(block, stride_, inverse_ + j, target, ldc, count, n);
+      }
+    });
+  }
+
+ private:
+  float* triangle_;
+  size_t stride_;
+  int columns_;
+  float* packed_;  // of every block but the first, its rows of the columns before it
+  float inverse_[kDepth];
+};
+
 // Partial factorization of the symmetric matrix
 //
-//   head          own x own      becomes its Cholesky factor
+//   head          own x own      becomes its Cholesky factor, with the diagonal inverted
 //   body  update  below x own, below x below
 //
 // body becomes its rows of the factor, and update the Schur complement.  Only
@@ -172,31 +245,13 @@ inline bool factorize(float* head, size_t ldh, float* body, float* update, size_
                       int below, float* packed, bool threaded) {
   const int head_rows = padded(own), body_rows = padded(below);
   for (int outer = 0; outer < own; outer += kDepth) {
-    const int end = std::min(own, outer + kDepth);
-    const float* outer_head = head + outer * ldh;
-    const float* outer_body = body + outer * ldb;
-    for (int j = outer; j < end; j += kBlock) {
-      const int columns = std::min(kBlock, end - j), depth = j - outer;
-      float* block = head + j + j * ldh;
-      float* block_body = body + j * ldb;
-      if (depth) {
-        pack(outer_head + j, ldh, columns, depth, packed);
-        subtract_product(outer_head + j, ldh, packed, depth, block, ldh, head_rows - j, columns,
-                         threaded);
-        subtract_product(outer_body, ldb, packed, depth, block_body, ldb, body_rows, columns,
-                         threaded);
-      }
-      float inverse[kBlock];
-      if (!factorize_block(block, ldh, columns, inverse)) return false;
-      if (columns == kBlock) {
-        solve_rows<kBlock>(block, ldh, inverse, block + kBlock, ldh, head_rows - j - kBlock,
-                           columns, threaded);
-        solve_rows<kBlock>(block, ldh, inverse, block_body, ldb, body_rows, columns, threaded);
-      } else {  // the last block: nothing of head is below it
-        solve_rows<0>(block, ldh, inverse, block_body, ldb, body_rows, columns, threaded);
-      }
-    }
-    const int depth = end - outer;
+    const int end = std::min(own, outer + kDepth), depth = end - outer;
+    float* outer_head = head + outer * ldh;
+    float* outer_body = body + outer * ldb;
+    Panel panel(outer_head + outer, ldh, depth, packed);
+    if (!panel.factorize()) return false;
+    if (end < own) panel.solve(outer_head + end, ldh, head_rows - end, threaded);
+    panel.solve(outer_body, ldb, body_rows, threaded);
     for (int j = end; j < own; j += kWide) {
       const int columns = std::min(kWide, own - j);
       pack(outer_head + j, ldh, columns, depth, packed);
@@ -210,58 +265,115 @@ inline bool factorize(float* head, size_t ldh, float* body, float* update, size_
   return true;
 }
 
-// y := L^-1 y for the triangle `head`, then w -= body y.
+// Lane k of the result is the sum of a's lanes if k has no bit of Stride, else of b's, within
+// pairs of lanes that differ in that bit.
+template <int Stride>
+inline Vector add_pairs(Vector a, Vector b) {
+  Lanes own{}, other{};
+  for (int k = 0; k < kLanes; ++k) {
+    own[k] = k & Stride ? kLanes + k : k;
+    other[k] = own[k] ^ Stride;
+  }
+  return __builtin_shuffle(a, b, own) + __builtin_shuffle(a, b, other);
+}
+
+// Lane k of the result is the sum of the lanes of rows[k], rows[k + Stride] and so on.
+template <int Stride = kLanes / 2>
+inline Vector sum_lanes(const Vector* rows) {
+  if constexpr (Stride == 0) {
+    return rows[0];
+  } else {
+    Vector half[Stride];
+    for (int k = 0; k < Stride; ++k) half[k] = add_pairs<Stride>(rows[k], rows[k + Stride]);
+    return sum_lanes<Stride / 2>(half);
+  }
+}
+
+// A group of at most kLanes columns, whose rows are whole vectors.
+template <int Columns>
+struct Group {
+  const float* first;
+  size_t stride;
+  int columns;
+
+  // The compiler unrolls the full group and keeps it in registers.
+  int size() const { return Columns ? Columns : columns; }
+  const Vector& rows(int column, int row) const {
+    return *reinterpret_cast<const Vector*>(first + column * stride + row);
+  }
+
+  // y -= the columns times `x`, on rows begin .. end - 1.
+  void subtract(const float* x, float* y, int begin, int end) const {
+    const int n = size();
+    for (int i = begin; i < end; i += kLanes) {
+      Vector sum = rows(0, i) * x[0];
+#pragma GCC unroll 16
+      for (int k = 1; k < n; ++k) sum += rows(k, i) * x[k];
+      *reinterpret_cast<Vector*>(y + i) -= sum;
+    }
+  }
+
+  // Products of the columns with x, from rows begin .. end - 1.
+  Vector products(const float* x, int begin, int end) const {
+    const int n = size();
+    Vector sums[kLanes] = {};
+    for (int i = begin; i < end; i += kLanes) {
+      const Vector values = *reinterpret_cast<const Vector*>(x + i);
+#pragma GCC unroll 16
+      for (int k = 0; k < n; ++k) sums[k] += rows(k, i) * values;
+    }
+    return sum_lanes(sums);
+  }
+};
+
+// Calls action(group, j) for the groups of a matrix, j their first column.
+template <typename Action>
+inline void each_group(const float* a, size_t lda, int columns, const Action& action) {
+  int j = 0;
+  for (; j + kLanes <= columns; j += kLanes) action(Group<kLanes>{a + j * lda, lda, kLanes}, j);
+  if (j < columns) action(Group<0>{a + j * lda, lda, columns - j}, j);
+}
+
+// y := L^-1 y for the triangle `head`, then w -= body y.  Both are aligned and padded with zeros.
 inline void forward(const float* head, size_t ldh, const float* body, size_t ldb, int own,
                     int below, float* y, float* w, bool threaded) {
-  for (int j = 0; j < own; ++j) {
-    const float* column = head + j * ldh;
-    const float value = y[j] /= column[j];
-    for (int i = j + 1; i < own; ++i) y[i] -= column[i] * value;
-  }
-  each_strip(below, kStrip, threaded, [=](int begin) {
-    const int end = std::min(below, begin + kStrip);
-    int j = 0;
-    for (; j + 4 <= own; j += 4) {  // four columns for one pass over w
-      const float *a = body + j * ldb, *b = a + ldb, *c = b + ldb, *d = c + ldb;
-      const float p = y[j], q = y[j + 1], r = y[j + 2], s = y[j + 3];
-      for (int i = begin; i < end; ++i) w[i] -= a[i] * p + b[i] * q + c[i] * r + d[i] * s;
+  each_group(head, ldh, own, [=](const auto& group, int j) {
+    const int n = group.size();
+    const float* triangle = group.first + j;
+    for (int k = 0; k < n; ++k) {
+      const float value = y[j + k] *= triangle[k + k * ldh];
+      for (int i = k + 1; i < n; ++i) y[j + i] -= triangle[i + k * ldh] * value;
     }
-    for (; j < own; ++j) {
-      const float* column = body + j * ldb;
-      const float value = y[j];
-      for (int i = begin; i < end; ++i) w[i] -= column[i] * value;
-    }
+    group.subtract(y + j, y, j + kLanes, padded(own));
+  });
+  const int rows = padded(below);
+  each_strip(rows, kStrip, threaded && worth_reading(own, below), [=](int begin) {
+    const int end = std::min(rows, begin + kStrip);
+    each_group(body, ldb, own,
+               [=](const auto& group, int j) { group.subtract(y + j, w, begin, end); });
   });
 }
 
-// y := L^-T (y - body' w) for the triangle `head`.
+// y := L^-T (y - body' w) for the triangle `head`.  Both are aligned and padded with zeros.
 inline void backward(const float* head, size_t ldh, const float* body, size_t ldb, int own,
                      int below, float* y, const float* w, bool threaded) {
-  const int fours = own / 4 * 4;
-  each_strip(fours, 4, threaded, [=](int j) {
-    const float *a = body + j * ldb, *b = a + ldb, *c = b + ldb, *d = c + ldb;
-    float p = 0, q = 0, r = 0, s = 0;
-#pragma omp simd reduction(+ : p, q, r, s)
-    for (int i = 0; i < below; ++i) {
-      p += a[i] * w[i];
-      q += b[i] * w[i];
-      r += c[i] * w[i];
-      s += d[i] * w[i];
-    }
-    y[j] -= p, y[j + 1] -= q, y[j + 2] -= r, y[j + 3] -= s;
+  const int rows = padded(below);
+  each_strip(own, kLanes, threaded && worth_reading(own, below), [=](int j) {
+    each_group(body + j * ldb, ldb, std::min(kLanes, own - j), [=](const auto& group, int) {
+      *reinterpret_cast<Vector*>(y + j) -= group.products(w, 0, rows);
+    });
   });
-  for (int j = own - 1; j >= 0; --j) {
-    const float* column = head + j * ldh;
-    float sum = 0;
-    if (j >= fours) {
-      const float* rows = body + j * ldb;
-#pragma omp simd reduction(+ : sum)
-      for (int i = 0; i < below; ++i) sum += rows[i] * w[i];
-    }
-#pragma omp simd reduction(+ : sum)
-    for (int i = j + 1; i < own; ++i) sum += column[i] * y[i];
-    y[j] = (y[j] - sum) / column[j];
-  }
+  const int last = (own - 1) / kLanes * kLanes;
+  for (int j = last; j >= 0; j -= kLanes)
+    each_group(head + j * ldh, ldh, std::min(kLanes, own - j), [=](const auto& group, int) {
+      const Vector later = group.products(y, j + kLanes, padded(own));
+      const float* triangle = group.first + j;
+      for (int k = group.size() - 1; k >= 0; --k) {
+        float value = y[j + k] - later[k];
+        for (int i = k + 1; i < group.size(); ++i) value -= triangle[i + k * ldh] * y[j + i];
+        y[j + k] = value * triangle[k + k * ldh];
+      }
+    });
 }
 
 }  // namespace dense

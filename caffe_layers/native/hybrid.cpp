@@ -148,6 +148,7 @@ class PreconditionedSystem {
     place_.resize(count);
 #pragma omp parallel for
     for (size_t i = 0; i < count; ++i) {
+      if (pixels[i] < 0) continue;
       const int y = pixels[i] / matrix_.width, x = pixels[i] % matrix_.width;
       place_[i] = int(active_.place(y, x));
     }

@@ -64,26 +64,29 @@ class MultifrontalCholesky {
     order(mask, parts, matrix.height, matrix.width, 2 * matrix.radius);
     find_rows();
     stored_.resize(pixel_.size());
-    for (size_t i = 0; i < pixel_.size(); ++i)
-      stored_[i] = matrix.storage().place(pixel_[i] / width_, pixel_[i] % width_);
+    for (const Front& f : fronts_)
+      for (int i = f.first; i < f.last(); ++i)
+        stored_[i] = matrix.storage().place(pixel_[i] / width_, pixel_[i] % width_);
     const bool definite = factorize_fronts(matrix, diagonal);
     number_ = std::vector<int>();  // `= {}` would keep its memory
     return definite;
   }
 
-  // The pixels under the mask, row-major indices, in the order of elimination.
+  // The pixels under the mask, row-major indices, in the order of elimination; -1 where a place is
+  // left empty, so that the pixels of every front begin with a whole vector.
   const std::vector<int>& pixels() const { return pixel_; }
 
   // z = block^-1 r, of which pixel i of `pixels()` is at place[i]; the rest of z is left as it is.
   void solve(const double* r, double* z, const int* place) {
     const int n = int(pixel_.size());
-    values_.resize(n);
+    float* values = values_.get();
 #pragma omp parallel for
-    for (int i = 0; i < n; ++i) values_[i] = float(r[place[i]]);
+    for (int i = 0; i < n; ++i) values[i] = pixel_[i] < 0 ? 0.0f : float(r[place[i]]);
     leaves_first([&](Front& f) { forward(f); });
     roots_first([&](Front& f) { backward(f); });
 #pragma omp parallel for
-    for (int i = 0; i < n; ++i) z[place[i]] = values_[i];
+    for (int i = 0; i < n; ++i)
+      if (pixel_[i] >= 0) z[place[i]] = values[i];
   }
 
  private:
@@ -193,6 +196,7 @@ class MultifrontalCholesky {
           pixel_.push_back(pixel);
         }
     f.own = int(pixel_.size()) - f.first;
+    pixel_.resize(f.first + dense::padded(f.own), -1);
     f.first_front = children.empty() ? index : fronts_[children[0]].first_front;
     f.first_number = children.empty() ? f.first : fronts_[children[0]].first_number;
     f.children = std::move(children);
@@ -206,16 +210,29 @@ class MultifrontalCholesky {
     const auto smaller = [&](int a, int b) { return pixels(a) < pixels(b); };
     std::priority_queue<int, std::vector<int>, decltype(smaller)> queue(smaller, roots);
     const size_t wanted = 16 * size_t(omp_get_max_threads());
-    top_.clear();
+    std::vector<int> top;
     subtrees_.clear();
     while (!queue.empty() && queue.size() < wanted && pixels(queue.top()) > 4 * kLeaf) {
       const int f = queue.top();
       queue.pop();
-      top_.push_back(f);
+      top.push_back(f);
       for (int c : fronts_[f].children) queue.push(c);
     }
-    std::sort(top_.begin(), top_.end());
     for (; !queue.empty(); queue.pop()) subtrees_.push_back(queue.top());
+    find_levels(std::move(top));
+  }
+
+  // The fronts above the subtrees by the number of fronts on the longest way down to those: no
+  // front of a level has another one in its subtree.
+  void find_levels(std::vector<int> top) {
+    std::sort(top.begin(), top.end());          // children before parents
+    std::vector<size_t> level(fronts_.size());  // 0 in and below the roots of subtrees
+    levels_.clear();
+    for (int f : top) {
+      for (int c : fronts_[f].children) level[f] = std::max(level[f], level[c]);
+      if (level[f] == levels_.size()) levels_.emplace_back();
+      levels_[level[f]++].push_back(f);
+    }
   }
 
   // Calls action(front) for every front, children before their parents.
@@ -224,13 +241,13 @@ class MultifrontalCholesky {
     each_subtree([&](const Front& root, int index) {
       for (int f = root.first_front; f <= index; ++f) action(fronts_[f]);
     });
-    for (int f : top_) action(fronts_[f]);
+    for (const std::vector<int>& level : levels_) each_of_level(level, action);
   }
 
   // Calls action(front) for every front, parents before their children.
   template <typename Action>
   void roots_first(const Action& action) {
-    for (size_t i = top_.size(); i-- > 0;) action(fronts_[top_[i]]);
+    for (size_t i = levels_.size(); i-- > 0;) each_of_level(levels_[i], action);
     each_subtree([&](const Front& root, int index) {
       for (int f = index; f >= root.first_front; --f) action(fronts_[f]);
     });
@@ -238,11 +255,26 @@ class MultifrontalCholesky {
 
   template <typename Action>
   void each_subtree(const Action& action) {
+    in_parallel(subtrees_.size(), [&](size_t s) { action(fronts_[subtrees_[s]], subtrees_[s]); });
+  }
+
+  // A front for every thread, as long as there are enough; else all threads work inside of one.
+  template <typename Action>
+  void each_of_level(const std::vector<int>& level, const Action& action) {
+    if (level.size() >= size_t(omp_get_max_threads()))
+      in_parallel(level.size(), [&](size_t i) { action(fronts_[level[i]]); });
+    else
+      for (int f : level) action(fronts_[f]);
+  }
+
+  // Calls action(i) for i below `count`.
+  template <typename Action>
+  static void in_parallel(size_t count, const Action& action) {
     std::exception_ptr error;  // must not leave the parallel region by itself
 #pragma omp parallel for schedule(dynamic, 1)
-    for (size_t s = 0; s < subtrees_.size(); ++s) {
+    for (size_t i = 0; i < count; ++i) {
       try {
-        action(fronts_[subtrees_[s]], subtrees_[s]);
+        action(i);
       } catch (...) {
 #pragma omp critical
         error = std::current_exception();
@@ -298,10 +330,11 @@ class MultifrontalCholesky {
     for (Front& f : fronts_) {
       f.head = columns, columns += size_t(f.head_stride()) * f.own;
       f.body = columns, columns += size_t(f.body_stride()) * f.own;
-      f.slot = slots, slots += f.below.size();
+      f.slot = slots, slots += f.body_stride();
     }
     factor_.reserve(columns);
-    passed_.resize(slots);
+    passed_.reserve(slots);
+    values_.reserve(pixel_.size());
   }
 
   // --- numbers ----------------------------------------------------------------
@@ -380,35 +413,35 @@ class MultifrontalCholesky {
 
   // A front passes to its parent what it subtracts from later right-hand sides.
   void forward(const Front& f) {
-    const int below = int(f.below.size());
-    float *y = values_.data() + f.first, *w = passed_.data() + f.slot;
-    std::fill_n(w, below, 0.0f);
+    float *y = values_.get() + f.first, *w = passed_.get() + f.slot;
+    std::fill_n(w, f.body_stride(), 0.0f);
     for (int c : f.children) {
       const Front& child = fronts_[c];
-      const float* from = passed_.data() + child.slot;
+      const float* from = passed_.get() + child.slot;
       for (size_t i = 0; i < child.below.size(); ++i) {
         const int row = child.in_parent[i];
         (row < f.own ? y[row] : w[row - f.own]) += from[i];
       }
     }
     dense::forward(factor_.get() + f.head, f.head_stride(), factor_.get() + f.body, f.body_stride(),
-                   f.own, below, y, w, threaded(f));
+                   f.own, int(f.below.size()), y, w, threaded(f));
   }
 
   void backward(const Front& f) {
-    float *y = values_.data() + f.first, *w = passed_.data() + f.slot;
-    for (size_t i = 0; i < f.below.size(); ++i) w[i] = values_[f.below[i]];
+    float *y = values_.get() + f.first, *w = passed_.get() + f.slot;
+    for (size_t i = 0; i < f.below.size(); ++i) w[i] = values_.get()[f.below[i]];
     dense::backward(factor_.get() + f.head, f.head_stride(), factor_.get() + f.body,
                     f.body_stride(), f.own, int(f.below.size()), y, w, threaded(f));
   }
 
   int height_ = 0, width_ = 0, reach_ = 0;
-  std::vector<int> sums_;            // summed-area table of the mask
-  std::vector<int> pixel_, number_;  // of an eliminated unknown; of a pixel, or -1
-  std::vector<size_t> stored_;       // where an unknown's pixel is in the stencil's planes
-  std::vector<Front> fronts_;        // children before parents
-  std::vector<int> top_, subtrees_;  // indices of fronts
+  std::vector<int> sums_;                 // summed-area table of the mask
+  std::vector<int> pixel_, number_;       // of an eliminated unknown; of a pixel, or -1
+  std::vector<size_t> stored_;            // where an unknown's pixel is in the stencil's planes
+  std::vector<Front> fronts_;             // children before parents
+  std::vector<int> subtrees_;             // indices of their roots
+  std::vector<std::vector<int>> levels_;  // of fronts above them
   Buffer factor_;
   std::vector<Buffer> updates_;  // Schur complements that parents wait for
-  std::vector<float> values_, passed_;
+  Buffer values_, passed_;
 };
