@@ -45,7 +45,7 @@ typedef float Vector __attribute__((vector_size(kBytes), aligned(kBytes)));
 typedef int Lanes __attribute__((vector_size(kBytes)));
 
 // Rows as stored.
-inline int padded(size_t rows) { return int((rows + kBlock - 1) / kBlock * kBlock); }
+inline int padded(size_t rows) { return int((rows + kLanes - 1) / kLanes * kLanes); }
 
 // C -= A B' for V vectors of rows and at most kColumns columns, summed in
 // registers.  `b` is packed: kColumns numbers for every p.

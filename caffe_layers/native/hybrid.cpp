@@ -11,8 +11,10 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <cstdlib>
 #include <limits>
 #include <memory>
+#include <new>
 #include <numeric>
 #include <stdexcept>
 #include <utility>
@@ -70,7 +72,9 @@ class PreconditionedSystem {
     planes_ = planes, data_ = data, parts_ = parts, sparse_ = SparseRows();
     matrix_ = std::move(matrix), active_ = std::move(active), reached_ = std::move(reached);
     diagonal_data_ = data.data();
-    p_.assign(matrix_.size(), 0.0);
+    // Pages that no active pixel is in are never written, and take no memory.
+    p_.reset(static_cast<double*>(std::calloc(matrix_.size(), sizeof(double))));
+    if (!p_) throw std::bad_alloc();
     py::gil_scoped_release release;
     const FlushSubnormals flush;
     const bool definite = factor_.factorize(matrix_, diagonal_data_, mask, kHard);
@@ -126,6 +130,9 @@ class PreconditionedSystem {
   }
 
  private:
+  struct Free {
+    void operator()(double* values) const { std::free(values); }
+  };
   struct Outcome {
     int iterations;
     double residual, norm;
@@ -252,7 +259,7 @@ class PreconditionedSystem {
 
   // q = D p on the active region; returns p'q.  One pass: the row is still in the cache.
   double apply() {
-    const double* p = p_.data();
+    const double* p = p_.get();
     double *q = q_.data(), *sums = row_sums_.data();
     const size_t width = matrix_.width;
     each_product_row(active_, p, [=](int y, const double* row) {
@@ -359,7 +366,7 @@ class PreconditionedSystem {
   // Adds the solution on the active region to x, and takes its product with D off the residual.
   void add_solution(double* x) {
     const double* solution = x_.data();
-    double *p = p_.data(), *residual = residual_.data();
+    double *p = p_.get(), *residual = residual_.data();
     each_active([=](size_t i, size_t pixel) {
       x[pixel] += solution[i];
       p[pixel] = solution[i];
@@ -377,7 +384,7 @@ class PreconditionedSystem {
   // Lambdas take the arrays by value: loops over references do not vectorize.
   int conjugate_gradients(double wanted, double error_tolerance, int most_iterations,
                           double& largest_x) {
-    double *r = r_.data(), *z = z_.data(), *x = x_.data(), *q = q_.data(), *p = p_.data();
+    double *r = r_.data(), *z = z_.data(), *x = x_.data(), *q = q_.data(), *p = p_.get();
     // A right-hand side of norm 1 keeps the factor's floats away from underflow.
     const double norm = std::sqrt(take_residual());
     each_active([=](size_t i, size_t pixel) {
@@ -429,7 +436,7 @@ class PreconditionedSystem {
   MultifrontalCholesky factor_;
   std::vector<int> place_;                        // of the factor's pixels among the active ones
   std::vector<double> r_, z_, x_, q_;             // on the active region
-  std::vector<double> p_;                         // an image, 0 outside the active region
+  std::unique_ptr<double, Free> p_;               // an image, 0 outside the active region
   std::vector<double> residual_, next_residual_;  // where the stencil is stored
   std::vector<double> row_sums_;
 };

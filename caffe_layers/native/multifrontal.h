@@ -91,7 +91,7 @@ class MultifrontalCholesky {
 
  private:
   // Larger leaves waste arithmetic, smaller ones time between fronts.
-  static constexpr int kLeaf = 32;
+  static constexpr int kLeaf = 24;
   // Fronts of more columns and rows than this are worth several threads.
   static constexpr int kThreadedColumns = 128, kThreadedRows = 256;
 
