@@ -33,8 +33,8 @@ constexpr int kWide = 128;   // columns updated between two packings
 
 constexpr int kStrip = 1024;  // rows of a product that stay in the L1 cache
 
-// Multiplications that take one thread about as long as two others take to wake and to meet again,
-// some 50 microseconds where waiting threads do not spin.
+// Multiplications that take a thread about as long as it takes to wake others and to wait for them:
+// some 50 microseconds where idle threads sleep.
 constexpr size_t kThreadedWork = size_t(1) << 21;
 constexpr size_t kThreadedReads = size_t(1) << 17;  // the same where every number is read once
 
@@ -162,11 +162,13 @@ inline void solve_rows(const float* triangle, size_t ldt, const float* inverse, 
 }
 
 // Cholesky factor of a triangle of at most kBlock columns, in place, with the inverse of its
-// diagonal on the diagonal and in `inverse`.  False if a pivot is not positive.
-inline bool factorize_block(float* a, size_t lda, int n, float* inverse) {
+// diagonal on the diagonal and in `inverse`.  A pivot that is not positive is taken for `rounding`
+// if it is more than its negative.  False if it is not.
+inline bool factorize_block(float* a, size_t lda, int n, float* inverse, float rounding) {
   for (int k = 0; k < n; ++k) {
     float* column = a + k * lda;
-    if (!(column[k] > 0.0f)) return false;
+    if (!(column[k] > -rounding)) return false;
+    if (!(column[k] > 0.0f)) column[k] = rounding;
     column[k] = inverse[k] = 1.0f / std::sqrt(column[k]);
     for (int i = k + 1; i < n; ++i) column[i] *= inverse[k];
     for (int q = k + 1; q < n; ++q)
@@ -184,8 +186,8 @@ class Panel {
   Panel(float* triangle, size_t stride, int columns, float* packed)
       : triangle_(triangle), stride_(stride), columns_(columns), packed_(packed) {}
 
-  // False if a pivot is not positive.
-  bool factorize() {
+  // As `factorize_block`.
+  bool factorize(float rounding) {
     const int rows = padded(columns_);
     float* packed = packed_;
     for (int j = 0; j < columns_; j += kBlock) {
@@ -196,7 +198,7 @@ class Panel {
         subtract_product(triangle_ + j, stride_, packed, j, block, stride_, rows - j, n, false);
         packed += size_t(kBlock) * j;
       }
-      if (!factorize_block(block, stride_, n, inverse_ + j)) return false;
+      if (!factorize_block(block, stride_, n, inverse_ + j, rounding)) return false;
       if (n == kBlock)  // else nothing is below it
         solve_rows<kBlock>(block, stride_, inverse_ + j, block + kBlock, stride_, rows - j - kBlock,
                            n);
@@ -240,16 +242,16 @@ class Panel {
 //
 // body becomes its rows of the factor, and update the Schur complement.  Only
 // lower triangles are read.  Padding rows must be zero and stay so in body.
-// False if a pivot is not positive.
+// `rounding` and what is returned: as `factorize_block`.
 inline bool factorize(float* head, size_t ldh, float* body, float* update, size_t ldb, int own,
-                      int below, float* packed, bool threaded) {
+                      int below, float rounding, float* packed, bool threaded) {
   const int head_rows = padded(own), body_rows = padded(below);
   for (int outer = 0; outer < own; outer += kDepth) {
     const int end = std::min(own, outer + kDepth), depth = end - outer;
     float* outer_head = head + outer * ldh;
     float* outer_body = body + outer * ldb;
     Panel panel(outer_head + outer, ldh, depth, packed);
-    if (!panel.factorize()) return false;
+    if (!panel.factorize(rounding)) return false;
     if (end < own) panel.solve(outer_head + end, ldh, head_rows - end, threaded);
     panel.solve(outer_body, ldb, body_rows, threaded);
     for (int j = end; j < own; j += kWide) {
@@ -269,15 +271,16 @@ inline bool factorize(float* head, size_t ldh, float* body, float* update, size_
 // pairs of lanes that differ in that bit.
 template <int Stride>
 inline Vector add_pairs(Vector a, Vector b) {
-  Lanes own{}, other{};
+  Lanes lane{}, other{};
   for (int k = 0; k < kLanes; ++k) {
-    own[k] = k & Stride ? kLanes + k : k;
-    other[k] = own[k] ^ Stride;
+    lane[k] = k & Stride ? kLanes + k : k;
+    other[k] = lane[k] ^ Stride;
   }
-  return __builtin_shuffle(a, b, own) + __builtin_shuffle(a, b, other);
+  return __builtin_shuffle(a, b, lane) + __builtin_shuffle(a, b, other);
 }
 
-// Lane k of the result is the sum of the lanes of rows[k], rows[k + Stride] and so on.
+// Lane k of the result is the sum of the lanes of rows[k], of which there are kLanes; the smaller
+// strides are the recursion's.
 template <int Stride = kLanes / 2>
 inline Vector sum_lanes(const Vector* rows) {
   if constexpr (Stride == 0) {

@@ -92,6 +92,9 @@ class MultifrontalCholesky {
  private:
   // Larger leaves waste arithmetic, smaller ones time between fronts.
   static constexpr int kLeaf = 24;
+  // What rounding may take off a pivot, where the diagonal is of the order of 10: of an image of
+  // which nothing is known the last one is nearly 0.
+  static constexpr float kRounding = 1e-4f;
   // Fronts of more columns and rows than this are worth several threads.
   static constexpr int kThreadedColumns = 128, kThreadedRows = 256;
 
@@ -360,7 +363,7 @@ class MultifrontalCholesky {
       }
       alignas(dense::kAlignment) float packed[dense::kPacked];
       if (!dense::factorize(head, f.head_stride(), body, update.get(), f.body_stride(), f.own,
-                            below, packed, threaded(f))) {
+                            below, kRounding, packed, threaded(f))) {
 #pragma omp atomic write
         definite = false;
       }

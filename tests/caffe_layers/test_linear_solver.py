@@ -125,6 +125,18 @@ def test_hybrid_needs_no_fall_back(name):
     assert solver.iterations <= 20
 
 
+@pytest.mark.parametrize("shape", [(21, 60), (45, 45), (64, 33), (71, 98), (90, 117), (120, 40)])
+def test_an_image_of_which_nothing_is_known_needs_no_fall_back(shape):
+    """Its system is singular but for a floor, so that rounding makes pivots of it negative."""
+    solver = HybridSolver()
+    function = MattingFunction(solver)
+    nothing = np.zeros(shape)
+    function.forward(matting_laplacian(smooth_image(shape, 15)), nothing, nothing)
+    function.backward(np.random.default_rng(16).normal(size=shape))
+    assert solver.used == "hybrid"
+    assert solver.iterations <= 20
+
+
 def test_a_stalled_iteration_falls_back_to_pardiso(monkeypatch):
     image, foreground, background, lambda_ = SYSTEMS["noise"]
     laplacian = matting_laplacian(image)
