@@ -130,9 +130,6 @@ class PreconditionedSystem {
   }
 
  private:
-  struct Free {
-    void operator()(double* values) const { std::free(values); }
-  };
   struct Outcome {
     int iterations;
     double residual, norm;

@@ -28,6 +28,11 @@
 #include "dense_cholesky.h"
 #include "stencil.h"
 
+// Of memory that comes from malloc and its kin.
+struct Free {
+  void operator()(void* memory) const { std::free(memory); }
+};
+
 // Aligned floats, uninitialized.
 class Buffer {
  public:
@@ -48,9 +53,6 @@ class Buffer {
   float* get() const { return data_.get(); }
 
  private:
-  struct Free {
-    void operator()(float* p) const { std::free(p); }
-  };
   std::unique_ptr<float, Free> data_;
   size_t capacity_ = 0;
 };
@@ -95,8 +97,6 @@ class MultifrontalCholesky {
   // What rounding may take off a pivot, where the diagonal is of the order of 10: of an image of
   // which nothing is known the last one is nearly 0.
   static constexpr float kRounding = 1e-4f;
-  // Fronts of more columns and rows than this are worth several threads.
-  static constexpr int kThreadedColumns = 128, kThreadedRows = 256;
 
   struct Rect {
     int top, bottom, left, right;
@@ -363,7 +363,7 @@ class MultifrontalCholesky {
       }
       alignas(dense::kAlignment) float packed[dense::kPacked];
       if (!dense::factorize(head, f.head_stride(), body, update.get(), f.body_stride(), f.own,
-                            below, kRounding, packed, threaded(f))) {
+                            below, kRounding, packed, threaded())) {
 #pragma omp atomic write
         definite = false;
       }
@@ -371,10 +371,8 @@ class MultifrontalCholesky {
     return definite;
   }
 
-  // Several threads inside a front, unless the threads have subtrees to do.
-  static bool threaded(const Front& f) {
-    return f.own > kThreadedColumns && int(f.below.size()) > kThreadedRows && !omp_in_parallel();
-  }
+  // Several threads inside a front where that pays, unless the threads have fronts of their own.
+  static bool threaded() { return !omp_in_parallel(); }
 
   // The entries of the matrix between a front's own pixels and later ones.
   void insert_matrix(const Front& f, const Stencil& matrix, const double* diagonal, int* place,
@@ -411,7 +409,7 @@ class MultifrontalCholesky {
                                  : update + size_t(row[j] - f.own) * f.body_stride());
       for (int i = std::max(j, split); i < n; ++i) target[row[i] - f.own] += source[i];
     };
-    dense::each_strip(n, 1, n > 2 * kThreadedRows && !omp_in_parallel(), add_column);
+    dense::each_strip(n, 1, threaded() && dense::worth_reading(n, n / 2), add_column);
   }
 
   // A front passes to its parent what it subtracts from later right-hand sides.
@@ -427,14 +425,14 @@ class MultifrontalCholesky {
       }
     }
     dense::forward(factor_.get() + f.head, f.head_stride(), factor_.get() + f.body, f.body_stride(),
-                   f.own, int(f.below.size()), y, w, threaded(f));
+                   f.own, int(f.below.size()), y, w, threaded());
   }
 
   void backward(const Front& f) {
     float *y = values_.get() + f.first, *w = passed_.get() + f.slot;
     for (size_t i = 0; i < f.below.size(); ++i) w[i] = values_.get()[f.below[i]];
     dense::backward(factor_.get() + f.head, f.head_stride(), factor_.get() + f.body,
-                    f.body_stride(), f.own, int(f.below.size()), y, w, threaded(f));
+                    f.body_stride(), f.own, int(f.below.size()), y, w, threaded());
   }
 
   int height_ = 0, width_ = 0, reach_ = 0;
