@@ -87,6 +87,11 @@ def unknown_region(foreground: np.ndarray, background: np.ndarray) -> np.ndarray
     return foreground + background < UNKNOWN
 
 
+def unknown_pixels(foreground: np.ndarray, background: np.ndarray) -> np.ndarray:
+    """Row-major indices of U, ascending, (n,) int32; parameters as `unknown_region`."""
+    return np.flatnonzero(unknown_region(foreground, background)).astype(np.int32)
+
+
 def affinities(
     image: np.ndarray,
     foreground: np.ndarray,
@@ -116,8 +121,35 @@ def affinities(
             f"foreground {shape}, background {background.shape} and image {image.shape} "
             "differ in size"
         )
-    pixels = np.flatnonzero(unknown_region(foreground, background)).astype(np.int32)
-    points = features(image, pixels, extent or shape)
+    return affinities_between(image, unknown_pixels(foreground, background), extent)
+
+
+def affinities_between(
+    image: np.ndarray,
+    pixels: np.ndarray,
+    extent: tuple[int, int] | None = None,
+    white: float = 1.0,
+) -> Affinities:
+    """E of a color image, whose unknown region is given.
+
+    Parameters
+    ----------
+    image : (H, W, 3) ndarray
+        Colors in units of `white`, any constant offset allowed; only those of the pixels count.
+    pixels : (n,) int32 ndarray
+        Of U, row-major indices, ascending.
+    extent : (int, int), optional
+        See `affinities`.
+    white : float
+        See `image`.
+
+    Raises
+    ------
+    ValueError
+        If a color of an unknown pixel is not finite.
+    """
+    shape = image.shape[0], image.shape[1]
+    points = features(image, pixels, extent or shape, white)
     far_points = points * np.array([1, 1, 1, FAR_PLACE_SCALE, FAR_PLACE_SCALE])
     size = pixels.size
     if size < 2:
@@ -131,7 +163,9 @@ def affinities(
     return Affinities(shape, pixels, *_affinities.laplacian_of_neighbors(searches))
 
 
-def features(image: np.ndarray, pixels: np.ndarray, extent: tuple[int, int]) -> np.ndarray:
+def features(
+    image: np.ndarray, pixels: np.ndarray, extent: tuple[int, int], white: float = 1.0
+) -> np.ndarray:
     """Colors and places by which pixels are compared.
 
     Parameters
@@ -141,6 +175,8 @@ def features(image: np.ndarray, pixels: np.ndarray, extent: tuple[int, int]) -> 
         Row-major indices.
     extent : (int, int)
         Height and width to which places are relative.
+    white : float
+        What colors are divided by.
 
     Returns
     -------
@@ -149,6 +185,7 @@ def features(image: np.ndarray, pixels: np.ndarray, extent: tuple[int, int]) -> 
     rows, columns = np.divmod(pixels, image.shape[1])
     points = np.empty((pixels.size, 5))
     points[:, :3] = image.reshape(-1, 3)[pixels]
+    points[:, :3] /= white
     points[:, 3] = PLACE_WEIGHT * columns / extent[1]
     points[:, 4] = PLACE_WEIGHT * rows / extent[0]
     return points

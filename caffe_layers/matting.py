@@ -29,7 +29,7 @@ from __future__ import annotations
 import numpy as np
 
 from caffe_layers.active_region import GROWTH, OUTER_SHARE, ActiveRegion, active_region
-from caffe_layers.affinities import Affinities, affinities
+from caffe_layers.affinities import Affinities, affinities_between, unknown_pixels
 from caffe_layers.laplacian import DEFAULT_EPSILON, MattingLaplacian, matting_laplacian
 from caffe_layers.linear_solver import (
     RESIDUAL_TOLERANCE,
@@ -214,52 +214,32 @@ def solve_alpha(
     """
     image = np.asarray(image)
     foreground, background = (np.asarray(p, np.float64) for p in (foreground, background))
-    ties = None
-    if mu:
-        image, smooth = (smoothed(image), False) if smooth else (image, False)
-        colors = np.asarray(image, np.float64) / WHITE
-        ties = affinities(colors, foreground, background, extent)
-    # What a large photo does not need any longer is dropped before the factor grows.
     data = data_term(foreground, background, lambda_, image.shape[:2])
     rhs = lambda_ * foreground
+    tied = unknown_pixels(foreground, background) if mu else None
+    # What a large photo does not need any longer is dropped before the factor grows.
     del foreground, background
     solver = HybridSolver()
+
+    def solution(region: ActiveRegion | None) -> np.ndarray:
+        """Alpha by the solve of a region, or of all pixels."""
+        colors = image
+        if smooth:
+            colors = smoothed(image, None if region is None else region.reached)
+        laplacian = matting_laplacian(colors, epsilon, radius, region=region, white=WHITE)
+        ties = None if tied is None else affinities_between(colors, tied, extent, WHITE)
+        del colors
+        solver.factorize(MattingSystem(laplacian, data, ties, mu))
+        alpha = solver.solve(rhs)
+        return np.clip(alpha, 0.0, 1.0, out=alpha)
+
+    tolerance = 0.9 * OUTER_SHARE * RESIDUAL_TOLERANCE * euclidean_norm(rhs)
     for growth in (GROWTH, 2 * GROWTH):
-        region = _region(data, rhs, ties, growth, radius)
-        if region is None:
+        region = active_region(data, radius, tied, rhs, tolerance, growth)
+        if region.active.all():
             break
         try:
-            laplacian = _laplacian(image, epsilon, smooth, radius, region)
-            solver.factorize(MattingSystem(laplacian, data, ties, mu))
-            return _clipped(solver.solve(rhs))
+            return solution(region)
         except SolveError:
             pass
-    laplacian = _laplacian(image, epsilon, smooth, radius)
-    solver.factorize(MattingSystem(laplacian, data, ties, mu))
-    return _clipped(solver.solve(rhs))
-
-
-def _clipped(alpha: np.ndarray) -> np.ndarray:
-    return np.clip(alpha, 0.0, 1.0, out=alpha)
-
-
-def _laplacian(
-    image: np.ndarray,
-    epsilon: float,
-    smooth: bool,
-    radius: int,
-    region: ActiveRegion | None = None,
-) -> MattingLaplacian:
-    if smooth:
-        image = smoothed(image, None if region is None else region.reached)
-    return matting_laplacian(image, epsilon, radius, region=region, white=WHITE)
-
-
-def _region(
-    data: np.ndarray, rhs: np.ndarray, ties: Affinities | None, growth: int, radius: int
-) -> ActiveRegion | None:
-    """The pixels to solve for, or None if they are nearly all."""
-    tolerance = 0.9 * OUTER_SHARE * RESIDUAL_TOLERANCE * euclidean_norm(rhs)
-    tied = None if ties is None else ties.pixels
-    region = active_region(data, radius, tied, rhs, tolerance, growth)
-    return None if region.active.all() else region
+    return solution(None)

@@ -173,14 +173,14 @@ def test_a_part_of_the_laplacian_has_the_rows_of_active_pixels(radius):
 def regions(monkeypatch):
     """The growths that `solve_alpha` tries, and the regions that it takes."""
     taken = []
-    region_of = matting._region
+    region_of = matting.active_region
 
-    def recorded(data, rhs, ties, growth, radius):
-        region = region_of(data, rhs, ties, growth, radius)
+    def recorded(data, radius, tied, rhs, tolerance, growth):
+        region = region_of(data, radius, tied, rhs, tolerance, growth)
         taken.append((growth, region))
         return region
 
-    monkeypatch.setattr(matting, "_region", recorded)
+    monkeypatch.setattr(matting, "active_region", recorded)
     return taken
 
 
@@ -243,11 +243,12 @@ def test_a_part_of_a_photo_is_smoothed_as_in_the_whole(offset):
     assert np.abs(photo - whole)[where > 0].max() > 1
 
 
+@pytest.mark.parametrize("mu", [0, 1e-2])
 @pytest.mark.parametrize("name", ["narrow", "soft 1"])
-def test_alpha_of_a_smoothed_photo_needs_no_more_of_it_than_the_region(name):
+def test_alpha_of_a_smoothed_photo_needs_no_more_of_it_than_the_region(name, mu):
     photo = (255 * photo_like(11)).astype(np.uint8)
-    expected = solve_alpha(smoothed(photo), *PROBABILITIES[name])
-    found = solve_alpha(photo, *PROBABILITIES[name], smooth=True)
+    expected = solve_alpha(smoothed(photo), *PROBABILITIES[name], mu=mu)
+    found = solve_alpha(photo, *PROBABILITIES[name], mu=mu, smooth=True)
     np.testing.assert_array_equal(found, expected)
 
 

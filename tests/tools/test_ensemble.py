@@ -9,16 +9,22 @@ from data_prep.common.assets import fetch
 from data_prep.common.images import read_photo
 from prototxt.catalog import CERTAIN_LOGIT, PERSON_CLASSES
 from tools.matting.ensemble import (
+    BOUNDARY_REACH,
     DOUBT_REACH,
     HAIR_REACH,
     SEGMENTER_WEIGHT,
+    SEGMENTER_WEIGHT_AT_BOUNDARY,
     SHARPNESS,
     SHARPNESS_AT_HAIR,
     ensemble_logit,
+    from_boundary,
     near_hair,
     settled,
+    without_things,
 )
 from tools.matting.models import DEFAULT_MODEL
+from tools.matting.people import Box
+from tools.matting.person_masks import PersonMask
 from tools.matting.session import MattingSession
 
 HAIR, CLOTHES = 1 + PERSON_CLASSES.index("hair"), 1 + PERSON_CLASSES.index("clothes")
@@ -54,6 +60,27 @@ def test_clothes_are_sharper_than_hair():
     assert (hair[sure] < clothes[sure]).all()
 
 
+def test_the_segmenter_counts_less_at_a_boundary():
+    rows, columns = np.mgrid[:300, :300]
+    distance = 120 - np.hypot(rows - 150, columns - 150)  # to the boundary, positive inside
+    person = np.where(distance > 0, 1, -1).astype(np.float32)
+    segmenter = np.full(person.shape, -2, np.float32)
+    weight = (ensemble_logit(segmenter, scores_of(person, CLOTHES)) - SHARPNESS * person) / -2
+    reach = BOUNDARY_REACH * np.sqrt(np.pi) * 120
+    at, away = np.abs(distance) < reach - 2, np.abs(distance) > 2 * reach + 2
+    np.testing.assert_allclose(weight[at], SEGMENTER_WEIGHT_AT_BOUNDARY, atol=1e-5)
+    np.testing.assert_allclose(weight[away], SEGMENTER_WEIGHT, atol=1e-5)
+
+
+def test_distances_from_a_boundary_are_relative_to_the_region():
+    small = from_boundary(np.pad(np.ones((40, 40), bool), 30))
+    large = from_boundary(np.pad(np.ones((80, 80), bool), 60))
+    assert small[30, 50] == pytest.approx(1 / 40) and small[29, 50] == pytest.approx(1 / 40)
+    assert small[50, 50] == pytest.approx(large[100, 100], abs=1 / 40)
+    for region in (np.zeros((3, 4), bool), np.ones((3, 4), bool)):
+        assert np.isinf(from_boundary(region)).all()
+
+
 @pytest.mark.parametrize("sign", [-1, 1])
 def test_a_sure_net_outvotes_an_unsure_segmenter(sign):
     segmenter = np.full((20, 20), -sign * 3, np.float32)
@@ -82,6 +109,55 @@ def test_what_is_nowhere_certain_is_nobody_beside_somebody():
     assert (found[:, 100:] < 0).all()
     logit[40:50, 40:50] = 2  # nobody is certain: both stay
     np.testing.assert_array_equal(settled(logit) > 0, logit > 0)
+
+
+MAN, COAT, BAG = (np.s_[20:90, 10:50], np.s_[40:90, 80:120], np.s_[60:90, 150:180])
+
+
+def man_coat_and_bag() -> tuple[np.ndarray, np.ndarray]:
+    """What the multiclass net takes for people, and a segmenter that sees the man alone."""
+    logit, segmenter = (np.full((100, 200), -9, np.float32) for _ in range(2))
+    for part in (MAN, COAT, BAG):
+        logit[part] = 9
+    segmenter[MAN] = 9
+    return logit, segmenter
+
+
+def test_what_one_net_alone_takes_for_a_person_is_none():
+    logit, segmenter = man_coat_and_bag()
+    asked: list[Box] = []
+
+    def shows_person(part: Box) -> bool:
+        """Somebody wears the coat."""
+        asked.append(part)
+        return part.left <= 100 < part.right
+
+    found = without_things(logit, segmenter, [], shows_person)
+    assert (found[BAG] < -CERTAIN_LOGIT).all()
+    found[BAG] = logit[BAG]
+    np.testing.assert_array_equal(found, logit)
+    assert len(asked) == 2 and asked[1].left < 150 < 180 < asked[1].right
+
+
+def test_a_mask_or_the_segmenters_doubt_keeps_a_person():
+    logit, segmenter = man_coat_and_bag()
+    coat = np.full(logit.shape, -9, np.float32)
+    coat[COAT] = 9
+    masks = [PersonMask(coat, np.ones(logit.shape, bool))]
+    segmenter[BAG][:, :10] = -CERTAIN_LOGIT / 2
+    found = without_things(logit, segmenter, masks, lambda part: False)
+    np.testing.assert_array_equal(found, logit)
+    outside = [PersonMask(coat, np.zeros(logit.shape, bool))]  # it means nothing there
+    found = without_things(logit, segmenter, outside, lambda part: False)
+    assert (found[COAT] < 0).all() and (found[BAG] > 0).all()
+
+
+def test_somebody_is_left():
+    logit, _ = man_coat_and_bag()
+    nobody = np.full(logit.shape, -9, np.float32)
+    np.testing.assert_array_equal(without_things(logit, nobody, [], lambda part: False), logit)
+    logit[COAT] = logit[BAG] = -9  # one alone is not even asked for
+    np.testing.assert_array_equal(without_things(logit, nobody, [], lambda part: 1 / 0), logit)
 
 
 @pytest.mark.parametrize("sign", [-1, 1])

@@ -62,6 +62,12 @@ def test_a_person_stays_where_they_are_in_a_photo_of_another_shape(segmenter, ba
         assert abs(first - second) < 6
 
 
+def test_the_mirror_image_counts_as_much(segmenter):
+    photo = read_photo(fetch("astronaut"))  # as many columns as rows
+    mirrored = segmenter.scores(cv2.flip(photo, 1))[:, :, ::-1]
+    np.testing.assert_allclose(segmenter.scores(photo), mirrored, atol=1e-3)
+
+
 def test_hair_is_on_the_head(segmenter):
     photo = read_photo(fetch("astronaut"))
     hair = hair_probability(segmenter.scores(photo)) > 0.5

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tools.matting.people import Box, joined_boxes, people_boxes, tiles
+from tools.matting.people import Box, blobs, joined_boxes, people_boxes, tiles
 
 
 def logit_with(*people: tuple[slice, slice]) -> np.ndarray:
@@ -18,6 +18,19 @@ def logit_with(*people: tuple[slice, slice]) -> np.ndarray:
 def test_nobody():
     assert people_boxes(logit_with()) == []
     assert people_boxes(logit_with((slice(0, 3), slice(0, 3)))) == []
+
+
+def test_blobs_are_labeled_in_the_order_of_their_boxes():
+    region = logit_with((slice(50, 90), slice(20, 50)), (slice(5, 7), slice(250, 252))) > 0
+    labels, boxes, areas = blobs(region)
+    assert sorted(areas.tolist()) == [4, 1200]
+    for index, box in enumerate(boxes):
+        part = np.zeros_like(region)
+        part[box.rows, box.columns] = True
+        np.testing.assert_array_equal(labels == index + 1, part)
+        assert part.sum() == areas[index]
+    np.testing.assert_array_equal(labels > 0, region)
+    assert blobs(np.zeros((3, 4), bool))[1] == []
 
 
 def test_a_small_person_needs_a_close_up_and_a_large_one_does_not():

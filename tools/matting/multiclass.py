@@ -2,7 +2,7 @@
 
 The `multiclass` net (`prototxt.netspec.multiclass`) has attended to the whole photo before it
 answers, and knows bodies in all poses: it says better who is a person than the segmenter, and
-takes eight times as long for a view.
+takes eight times as long for a view.  It sees the photo and its mirror image.
 """
 
 from __future__ import annotations
@@ -45,19 +45,25 @@ class MulticlassSegmenter:
         Returns
         -------
         ndarray of shape (6, H, W), float32
-            Logarithms of probabilities, up to an offset that a pixel's scores share.
+            Logarithms of probabilities, up to an offset that a pixel's scores share; the mean of
+            two views.
         """
         square, corner, scale = letterboxed(photo, MULTICLASS_SIDE, BARS)
-        # RGB in [-1, 1]
-        blob = cv2.dnn.blobFromImage(square, 1 / 127.5, mean=(127.5,) * 3, swapRB=True)
-        self._lazy.net.setInput(blob)
-        scores = self._lazy.net.forward()[0]
+        mirrored = self._forward(cv2.flip(square, 1))[:, :, ::-1]
+        scores = 0.5 * (self._forward(square) + mirrored)
         # From pixels of the photo to those of the square, whose corner is at -0.5 of its own.
         offset = -corner / scale - 0.5
         matrix = np.column_stack([np.eye(2) / scale, offset])
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
         size_wh = photo.shape[1::-1]
         return np.stack([cv2.warpAffine(each, matrix, size_wh, flags=flags) for each in scores])
+
+    def _forward(self, square: np.ndarray) -> np.ndarray:
+        """The net's (6, side, side) scores of a square uint8 BGR picture."""
+        # RGB in [-1, 1]
+        blob = cv2.dnn.blobFromImage(square, 1 / 127.5, mean=(127.5,) * 3, swapRB=True)
+        self._lazy.net.setInput(blob)
+        return self._lazy.net.forward()[0]
 
 
 def person_logit(scores: np.ndarray) -> np.ndarray:

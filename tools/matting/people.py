@@ -131,6 +131,30 @@ def joined_boxes(boxes: Iterable[Box]) -> list[Box]:
     return apart
 
 
+def blobs(region: np.ndarray) -> tuple[np.ndarray, list[Box], np.ndarray]:
+    """Connected parts of a region.
+
+    Parameters
+    ----------
+    region : (H, W) bool ndarray
+
+    Returns
+    -------
+    labels : (H, W) int32 ndarray
+        0 outside of the region; blob number i, counted from 0, has i + 1.
+    boxes : list of Box
+        The smallest box around each.
+    areas : (n,) int32 ndarray
+        Pixels of each.
+    """
+    _, labels, statistics, _ = cv2.connectedComponentsWithStats(region.astype(np.uint8))
+    boxes = [
+        Box(top, top + height, left, left + width, (region.shape[0], region.shape[1]))
+        for left, top, width, height in statistics[1:, : cv2.CC_STAT_AREA].tolist()
+    ]
+    return labels, boxes, statistics[1:, cv2.CC_STAT_AREA]
+
+
 def people_boxes(logit: np.ndarray) -> list[Box]:
     """Boxes around the people of a logit, margins included; none overlap.
 
@@ -144,12 +168,9 @@ def people_boxes(logit: np.ndarray) -> list[Box]:
     list of Box
         Empty where nobody is found.
     """
-    count, _, statistics, _ = cv2.connectedComponentsWithStats((logit > 0).astype(np.uint8))
-    areas = statistics[1:count, cv2.CC_STAT_AREA]
+    _, boxes, areas = blobs(logit > 0)
     if not areas.size or areas.max() < SMALLEST_PERSON * logit.size:
         return []
     return joined_boxes(
-        Box(top, top + height, left, left + width, logit.shape).grown()
-        for left, top, width, height, area in statistics[1:count].tolist()
-        if area >= SMALLEST_BLOB * areas.max()
+        box.grown() for box, area in zip(boxes, areas) if area >= SMALLEST_BLOB * areas.max()
     )

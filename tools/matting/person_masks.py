@@ -146,6 +146,10 @@ class PersonMasker:
         ]
         return [part for part in parts if min(part.shape) > 0 and part.needs_close_up]
 
+    def shows_person(self, photo: np.ndarray, part: Box) -> bool:
+        """Whether anybody is found in a part of an (H, W, 3) uint8 BGR photo."""
+        return bool(self.people(part.crop(photo)))
+
     def people(self, photo: np.ndarray) -> list[PersonBox]:
         """Upright people of an (H, W, 3) uint8 BGR photo; several boxes may be of one."""
         square, corner, scale = letterboxed(photo, POSE_DETECTOR_SIDE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from data_prep.caffe_data.shape_mask import NEUTRAL_MASK, ShapeMask
 from data_prep.common.errors import InputError
 from prototxt.catalog import CERTAIN_LOGIT, MEAN_BGR
 from tools.matting.caffe_net import load_net, read_caffemodel, read_net, run_net
-from tools.matting.ensemble import ensemble_logit, settled
+from tools.matting.ensemble import ensemble_logit, settled, without_things
 from tools.matting.models import MODELS
 from tools.matting.multiclass import MulticlassSegmenter
 from tools.matting.orientation import TURN_LEAD, surest_turn, turned
@@ -264,11 +265,15 @@ class Predictor:
         Where the segmenter itself has not seen the people, the logit is that of their masks.
         """
         small = eight_bit_resized(photo, (logit.shape[0], logit.shape[1]))
-        boxes = people_boxes(logit)
+        segmenter = logit
         if self._multiclass is not None:
-            logit = ensemble_logit(logit, self._multiclass.scores(small))
+            logit = ensemble_logit(segmenter, self._multiclass.scores(small))
         if self._masker is not None and is_seen:
-            logit = with_second_opinion(logit, self._masker.masks(small, boxes))
+            masks = self._masker.masks(small, people_boxes(logit))
+            logit = with_second_opinion(logit, masks)
+            if self._multiclass is not None:
+                shows_person = partial(self._masker.shows_person, small)
+                logit = without_things(logit, segmenter, masks, shows_person)
         if self._multiclass is not None:
             logit = settled(logit)
         return clipped_scores(logit)
