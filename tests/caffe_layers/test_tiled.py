@@ -45,6 +45,24 @@ def test_tiles_agree_with_the_whole_for_any_weight_of_the_known_pixels(case, lam
     np.testing.assert_allclose(found, whole, atol=0.02)
 
 
+@pytest.mark.parametrize("level, times", [(3e-3, 1), (0, 2)])
+def test_tiles_that_agree_are_solved_once(case, level, times, monkeypatch):
+    """Where unknown pixels have opinions of their own, tiles agree wherever they overlap."""
+    photo, foreground, background = case
+    opinion = [np.where(foreground | background, 0, level / 2)] * 2
+    known = [each + more for each, more in zip((foreground, background), opinion)]
+    sizes = []
+
+    def counted(image, *others, **options):
+        sizes.append(image.shape)
+        return solve_alpha(image, *others, **options)
+
+    monkeypatch.setattr(tiled, "solve_alpha", counted)
+    found = solve_alpha_in_tiles(photo, *known, tile=100, overlap=16, coarse_pixels=6000)
+    assert len(sizes) == 1 + 6 * times  # the reduced photo, and six tiles
+    np.testing.assert_allclose(found, solve_alpha(photo, *known), atol=0.02 if times == 1 else 0.2)
+
+
 def test_a_second_sweep_comes_nearer(case):
     photo, foreground, background = case
     known = foreground.astype(np.float32), background.astype(np.float32)
