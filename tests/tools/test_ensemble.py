@@ -132,6 +132,7 @@ def test_what_one_net_alone_takes_for_a_person_is_none():
         asked.append(part)
         return part.left <= 100 < part.right
 
+    logit[2:6, 60:64] = 9  # a speck, which nobody looks at
     found = without_things(logit, segmenter, [], shows_person)
     assert (found[BAG] < -CERTAIN_LOGIT).all()
     found[BAG] = logit[BAG]

@@ -14,7 +14,7 @@ import numpy as np
 
 from prototxt.catalog import CERTAIN_LOGIT
 from tools.matting.multiclass import hair_probability, person_logit
-from tools.matting.people import Box, blobs
+from tools.matting.people import SMALLEST_BLOB, Box, blobs
 from tools.matting.person_masks import PersonMask
 
 # What the segmenter's logit is multiplied by, away from the multiclass net's boundary, which is
@@ -115,7 +115,8 @@ def without_things(
     -------
     ndarray of shape (H, W), float32
         Certain of nobody in connected parts without a mask of which the segmenter is certain that
-        nobody is there, and that show nobody.  Where that leaves nobody at all, `logit`.
+        nobody is there, and that show nobody.  Specks stay as they are.  Where that leaves nobody
+        at all, `logit`.
     """
     labels, boxes, areas = blobs(logit > 0)
     if len(boxes) < 2:
@@ -127,10 +128,11 @@ def without_things(
         np.bincount(labels[where], minlength=len(boxes) + 1)[1:]
         for where in (segmenter > -CERTAIN_LOGIT, is_masked)
     )
-    is_thing = (doubted <= MOST_DOUBTED * areas) & (masked == 0)
+    is_large = areas >= SMALLEST_BLOB * areas.max()
+    is_thing = is_large & (doubted <= MOST_DOUBTED * areas) & (masked == 0)
     for index in np.flatnonzero(is_thing):
         is_thing[index] = not shows_person(boxes[index].grown())
-    if is_thing.all():
+    if is_thing[is_large].all():
         return logit
     return np.where(np.append(False, is_thing)[labels], -2 * CERTAIN_LOGIT, logit)
 
