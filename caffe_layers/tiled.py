@@ -18,6 +18,7 @@ from collections.abc import Iterator
 import cv2
 import numpy as np
 
+from caffe_layers.affinities import UNKNOWN, unknown_region
 from caffe_layers.matting import DEFAULT_LAMBDA, solve_alpha
 from caffe_layers.matting_system import check_sizes
 from caffe_layers.smoothing import smoothed
@@ -33,7 +34,6 @@ SWEEPS = 2
 AGREEMENT = 1e-3
 COARSE_PIXELS = 2_000_000
 
-UNKNOWN = 0.5  # F + B below which a pixel is not known
 RIM = 2  # pixels that a 3x3 window reaches beyond a tile
 RIM_WEIGHT = 1e4  # F + B of the rim: alpha stays what it is
 
@@ -61,7 +61,7 @@ def solve_alpha_bounded(
         Likewise.
     """
     check_sizes(foreground, background, image.shape[:2])
-    unknown = np.count_nonzero(foreground + background < UNKNOWN)
+    unknown = np.count_nonzero(unknown_region(foreground, background))
     if foreground.size <= WHOLE_PIXELS and unknown <= WHOLE_UNKNOWN:
         return solve_alpha(image, foreground, background, lambda_, mu=mu, smooth=smooth)
     # All at once: a tile does not see what is around it.

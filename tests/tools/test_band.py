@@ -35,6 +35,7 @@ def test_band_is_wide_at_the_head_and_follows_its_size():
 
     small, large = band(20), band(40)
     head, shoulders = np.s_[10:40, 80], np.s_[180, :60]
+    assert small[head].sum() > small[shoulders].sum()
     assert large[head].sum() > 1.5 * large[shoulders].sum()
     assert large[head].sum() > 1.5 * small[head].sum()
     assert large[shoulders].sum() > small[shoulders].sum()

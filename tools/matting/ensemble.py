@@ -154,8 +154,8 @@ def settled(logit: np.ndarray) -> np.ndarray:
         Nowhere positive where nothing that is connected is certain, if something else is.
     """
     person = logit > 0
-    labels, boxes, _ = blobs(person)
-    is_certain = np.zeros(len(boxes) + 1, bool)
+    labels, _, areas = blobs(person)
+    is_certain = np.zeros(areas.size + 1, bool)
     is_certain[labels[logit > CERTAIN_LOGIT]] = True
     if is_certain.any():
         person = is_certain[labels]

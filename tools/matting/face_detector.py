@@ -16,7 +16,7 @@ import numpy as np
 from prototxt.catalog import FACE_DETECTOR
 from tools.matting.detections import merged
 from tools.matting.face_boxes import FaceBox, decoded
-from tools.matting.opencv_net import read_opencv_net
+from tools.matting.opencv_net import read_opencv_net, signed_rgb
 from tools.matting.orientation import CERTAIN_FACE, CERTAIN_TURNED_FACE, turned
 from tools.matting.photo_view import FaceLandmarks, FoundFaces, eight_bit_resized, resized
 
@@ -80,8 +80,7 @@ class FaceDetector:
         # One cell alone is too few: OpenCV's convolution reads beyond a map of one row or column.
         below, right = (max(2, -(-length // CELL)) * CELL - length for length in small)
         image = cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_CONSTANT)
-        # RGB in [-1, 1]
-        self._net.setInput(cv2.dnn.blobFromImage(image, 1 / 127.5, mean=(127.5,) * 3, swapRB=True))
+        self._net.setInput(signed_rgb(image))
         score, box = self._net.forward(["score", "box"])
         stretch = np.array([columns / small[1], rows / small[0]])
         found = merged(decoded(score[0], box[0], least_score))

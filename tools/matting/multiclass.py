@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from prototxt.catalog import MULTICLASS, MULTICLASS_SIDE, PERSON_CLASSES
-from tools.matting.opencv_net import LazyNet
+from tools.matting.opencv_net import LazyNet, signed_rgb
 from tools.matting.person_boxes import letterboxed
 
 #: Planes of the scores.
@@ -60,9 +60,7 @@ class MulticlassSegmenter:
 
     def _forward(self, square: np.ndarray) -> np.ndarray:
         """The net's (6, side, side) scores of a square uint8 BGR picture."""
-        # RGB in [-1, 1]
-        blob = cv2.dnn.blobFromImage(square, 1 / 127.5, mean=(127.5,) * 3, swapRB=True)
-        self._lazy.net.setInput(blob)
+        self._lazy.net.setInput(signed_rgb(square))
         return self._lazy.net.forward()[0]
 
 

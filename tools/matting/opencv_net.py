@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 
 import cv2
+import numpy as np
 
 from data_prep.common.errors import InputError
 from prototxt.catalog import OpenCvNet
@@ -50,3 +51,8 @@ def check_files(files: OpenCvNet) -> None:
     for path in (files.deploy, files.weights):
         if not path.is_file():
             raise InputError(f"{path} is missing; {files.remedy}.")
+
+
+def signed_rgb(picture: np.ndarray) -> np.ndarray:
+    """RGB in [-1, 1], (1, 3, H, W) float32, of an (H, W, 3) uint8 BGR picture."""
+    return cv2.dnn.blobFromImage(picture, 1 / 127.5, mean=(127.5,) * 3, swapRB=True)

@@ -22,7 +22,7 @@ from prototxt.catalog import (
     POSE_DETECTOR_SIDE,
 )
 from tools.matting.detections import merged
-from tools.matting.opencv_net import LazyNet
+from tools.matting.opencv_net import LazyNet, signed_rgb
 from tools.matting.people import Box, tiles
 from tools.matting.person_boxes import PersonBox, decoded, letterboxed
 
@@ -153,9 +153,7 @@ class PersonMasker:
     def people(self, photo: np.ndarray) -> list[PersonBox]:
         """Upright people of an (H, W, 3) uint8 BGR photo; several boxes may be of one."""
         square, corner, scale = letterboxed(photo, POSE_DETECTOR_SIDE)
-        # RGB in [-1, 1]
-        blob = cv2.dnn.blobFromImage(square, 1 / 127.5, mean=(127.5,) * 3, swapRB=True)
-        self._detector.net.setInput(blob)
+        self._detector.net.setInput(signed_rgb(square))
         names = [f"{kind}{stride}" for kind in ("score", "people") for stride in POSE_ANCHORS]
         outputs = [output[0] for output in self._detector.net.forward(names)]
         logits, values = (dict(zip(POSE_ANCHORS, part)) for part in (outputs[:3], outputs[3:]))
