@@ -20,6 +20,7 @@ from tools.matting.ensemble import (
     from_boundary,
     near_hair,
     settled,
+    without_holes,
     without_things,
 )
 from tools.matting.models import DEFAULT_MODEL
@@ -112,6 +113,39 @@ def test_what_is_nowhere_certain_is_nobody_beside_somebody():
 
 
 MAN, COAT, BAG = (np.s_[20:90, 10:50], np.s_[40:90, 80:120], np.s_[60:90, 150:180])
+
+
+def person_with_a_hole() -> tuple[np.ndarray, np.ndarray]:
+    """Logit of both nets with a doubtful hole at the lower edge, and the segmenter's without."""
+    logit, segmenter = np.full((2, 60, 80), -9, np.float32)
+    logit[10:, 20:60], segmenter[10:, 20:60] = 9, 2 * CERTAIN_LOGIT
+    logit[30:, 30:50] = -1
+    return logit, segmenter
+
+
+def test_a_hole_that_the_segmenter_does_not_see_is_closed():
+    logit, segmenter = person_with_a_hole()
+    found = without_holes(logit, segmenter)
+    assert (found[30:, 30:50] > 0).all()
+    found[30:, 30:50] = -1
+    np.testing.assert_array_equal(found, logit)
+
+
+def test_a_hole_stays_that_either_net_is_certain_of():
+    logit, segmenter = person_with_a_hole()
+    logit[30:, 30:50] = -2 * CERTAIN_LOGIT
+    assert (without_holes(logit, segmenter)[30:, 30:50] < 0).all()
+    logit, segmenter = person_with_a_hole()
+    segmenter[40:44, 32:48] = 0
+    np.testing.assert_array_equal(without_holes(logit, segmenter), logit)
+
+
+def test_what_is_open_to_a_side_is_no_hole():
+    logit, segmenter = person_with_a_hole()
+    logit[40, 50:] = -1  # the hole reaches the background
+    segmenter[:] = 2 * CERTAIN_LOGIT
+    np.testing.assert_array_equal(without_holes(logit, segmenter), logit)
+    np.testing.assert_array_equal(without_holes(logit[30:, 30:50], segmenter[30:, 30:50]), -1)
 
 
 def man_coat_and_bag() -> tuple[np.ndarray, np.ndarray]:

@@ -31,7 +31,8 @@ HAIR_REACH = 0.02  # in longest sides of the photo
 # it stays, as it does on eight real portraits (5.56, 5.58).  Measured with a sharpness of 4 on
 # 2026-11-29.
 DOUBT_REACH = 0.08
-# Up to this share of a thing's pixels the segmenter may doubt that nobody is there.
+# Up to this share of a thing's pixels the segmenter may doubt that nobody is there, of a hole's
+# that a person is.
 MOST_DOUBTED = 0.02
 
 
@@ -89,6 +90,35 @@ def ensemble_logit(segmenter: np.ndarray, scores: np.ndarray) -> np.ndarray:
     away = faded_in(from_boundary(person > 0), BOUNDARY_REACH)
     gain = SEGMENTER_WEIGHT - SEGMENTER_WEIGHT_AT_BOUNDARY
     return (SEGMENTER_WEIGHT_AT_BOUNDARY + gain * away) * segmenter + sharpness * person
+
+
+def without_holes(logit: np.ndarray, segmenter: np.ndarray) -> np.ndarray:
+    """A logit without holes in people that the multiclass net alone sees: a red jacket on red.
+
+    Parameters
+    ----------
+    logit : ndarray of shape (H, W), float32
+        Of both nets.
+    segmenter : ndarray of shape (H, W), float32
+        The segmenter's.
+
+    Returns
+    -------
+    ndarray of shape (H, W), float32
+        The segmenter counts twice in connected parts that people enclose and of which it is certain
+        that a person is there: the multiclass net's doubt is outvoted, its certainty is not.  The
+        photo's lower edge encloses, as people go on below it.
+    """
+    frame = ((1, 0), (1, 1))
+    labels, boxes, areas = blobs(np.pad(logit <= 0, frame, constant_values=True))
+    if len(boxes) < 2:
+        return logit
+    doubted = np.bincount(
+        labels[np.pad(segmenter < CERTAIN_LOGIT, frame)], minlength=len(boxes) + 1
+    )[1:]
+    is_hole = doubted <= MOST_DOUBTED * areas
+    is_hole[labels[0, 0] - 1] = False  # what is around the people
+    return logit + SEGMENTER_WEIGHT * segmenter * np.append(False, is_hole)[labels[1:, 1:-1]]
 
 
 def without_things(

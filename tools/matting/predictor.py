@@ -16,7 +16,7 @@ from data_prep.caffe_data.shape_mask import NEUTRAL_MASK, ShapeMask
 from data_prep.common.errors import InputError
 from prototxt.catalog import CERTAIN_LOGIT, MEAN_BGR
 from tools.matting.caffe_net import load_net, read_caffemodel, read_net, run_net
-from tools.matting.ensemble import ensemble_logit, settled, without_things
+from tools.matting.ensemble import ensemble_logit, settled, without_holes, without_things
 from tools.matting.models import MODELS
 from tools.matting.multiclass import MulticlassSegmenter
 from tools.matting.orientation import TURN_LEAD, surest_turn, turned
@@ -268,6 +268,7 @@ class Predictor:
         segmenter = logit
         if self._multiclass is not None:
             logit = ensemble_logit(segmenter, self._multiclass.scores(small))
+            logit = without_holes(logit, segmenter)
         if self._masker is not None and is_seen:
             masks = self._masker.masks(small, people_boxes(logit))
             logit = with_second_opinion(logit, masks)
