@@ -38,23 +38,28 @@ def scores_of(logit: np.ndarray, kind: int) -> np.ndarray:
     return scores
 
 
+def both(segmenter: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """The logit of both nets."""
+    return ensemble_logit(segmenter, scores, near_hair(scores))
+
+
 def test_near_is_as_far_as_hair_reaches():
-    probability = np.zeros((200, 300), np.float32)
-    probability[100, 150] = 0.7
+    logit = np.full((200, 300), -100, np.float32)
+    logit[100, 150] = np.log(0.7 / 0.3)
     rows, columns = np.mgrid[:200, :300]
     distance = np.hypot(rows - 100, columns - 150)
-    near = near_hair(probability)
+    near = near_hair(scores_of(logit, HAIR))
     reach = HAIR_REACH * 300
-    assert (near[distance <= reach - 1] == np.float32(0.7)).all()
-    assert not near[distance > reach + 1].any()
+    np.testing.assert_allclose(near[distance <= reach - 1], 0.7, rtol=1e-5)
+    assert (near[distance > reach + 1] < 1e-6).all()
 
 
 def test_clothes_are_sharper_than_hair():
     logit = np.linspace(-8, 8, 60, dtype=np.float32).reshape(6, 10)
     segmenter = np.full((6, 10), -2, np.float32)
-    clothes = ensemble_logit(segmenter, scores_of(logit, CLOTHES))
+    clothes = both(segmenter, scores_of(logit, CLOTHES))
     np.testing.assert_allclose(clothes, SEGMENTER_WEIGHT * -2 + SHARPNESS * logit, atol=1e-4)
-    hair = ensemble_logit(segmenter, scores_of(logit, HAIR))
+    hair = both(segmenter, scores_of(logit, HAIR))
     sure = np.s_[5, 5:]  # where hair is nearly certain
     wanted = SEGMENTER_WEIGHT * -2 + SHARPNESS_AT_HAIR * logit
     np.testing.assert_allclose(hair[sure], wanted[sure], rtol=0.01)
@@ -66,7 +71,7 @@ def test_the_segmenter_counts_less_at_a_boundary():
     distance = 120 - np.hypot(rows - 150, columns - 150)  # to the boundary, positive inside
     person = np.where(distance > 0, 1, -1).astype(np.float32)
     segmenter = np.full(person.shape, -2, np.float32)
-    weight = (ensemble_logit(segmenter, scores_of(person, CLOTHES)) - SHARPNESS * person) / -2
+    weight = (both(segmenter, scores_of(person, CLOTHES)) - SHARPNESS * person) / -2
     reach = BOUNDARY_REACH * np.sqrt(np.pi) * 120
     at, away = np.abs(distance) < reach - 2, np.abs(distance) > 2 * reach + 2
     np.testing.assert_allclose(weight[at], SEGMENTER_WEIGHT_AT_BOUNDARY, atol=1e-5)
@@ -86,7 +91,7 @@ def test_distances_from_a_boundary_are_relative_to_the_region():
 def test_a_sure_net_outvotes_an_unsure_segmenter(sign):
     segmenter = np.full((20, 20), -sign * 3, np.float32)
     scores = scores_of(np.full((20, 20), sign * 3, np.float32), CLOTHES)
-    assert (sign * ensemble_logit(segmenter, scores) > 0).all()
+    assert (sign * both(segmenter, scores) > 0).all()
 
 
 def test_doubt_is_settled_where_no_boundary_is_near():

@@ -1,8 +1,8 @@
 """From scores or a mask to class probabilities: foreground, background and the unknown band.
 
 A mask says where a person is, to within a few pixels, and cuts off hair.  The band that is
-left open around its border is wide where hair can be (around a head, outwards above all)
-and narrow at shoulders, in units of the distance between the eyes.  Inside the band nearby
+left open around its border is wide where hair is, or can be (around a head, outwards above
+all), and narrow at shoulders, in units of the distance between the eyes.  Inside the band nearby
 colors give a weak opinion on alpha, which helps where the band is wide and the Laplacian
 alone would fade.
 
@@ -24,35 +24,27 @@ from tools.matting.guidance import KNOWN_BLACK, KNOWN_WHITE
 from tools.matting.logits import sigmoid
 from tools.matting.photo_view import resized
 
-# Half widths of the band in distances between the eyes.  These and the
-# constants of the head (prototxt/catalog.py) and of the color samples were
-# chosen by SAD and gradient error on rendered training portraits, the first by real photos too:
-# with 0.1 into the head in place of 0.2, 45 rendered portraits have a SAD of 3.41 in place of 3.48
-# and a gradient error of 1.520e-3 in place of 1.542, and 290 photos with masks a mean intersection
-# over union of 0.9267 in place of 0.9255, of boundaries 0.717 in place of 0.713.  With 0.15 out of
-# the head the photos have 0.9264 and 0.716, with 0.06 at the body 0.9267 and 0.717.  Measured on
-# 2026-11-30.
-INTO_HEAD, OUT_OF_HEAD, BODY = 0.1, 0.2, 0.08
+# Half widths of the band in distances between the eyes: inwards and outwards where hair is near or
+# can be, and at the body.  They were chosen by SAD and gradient error on eight real portraits and
+# on 63 rendered ones of people that no test has, docs/design.md, "Two segmenters".
+INTO_HEAD, OUT_OF_HAIR, OUT_OF_HEAD, BODY = 0.1, 0.2, 0.15, 0.06
 # A head reaches this far from the middle of the eyes and below the chin.
 HEAD_WIDTH, BELOW_CHIN = 3.5, 0.3
 # Without a face: eye distance / square root of the person's area, the median
-# of the sample's training portraits, and one width for everything: on eight real portraits,
-# whose faces are blurred, the default's SAD, MSE and gradient error are 5.6, 5.3e-3, 3.72 with
-# 0.08; 5.5, 5.5, 3.72 with 0.06; 5.7, 5.5, 3.76 with 0.1; 5.9, 5.5, 3.87 with 0.12.  Measured
-# with a sharpness of 4 (`ensemble`) on 2026-11-29.
+# of the sample's training portraits.
 EYES_TO_PERSON = 0.17
+# Half width at everything, without a face and without knowing where hair is.
 FACELESS = 0.08
 
 # F + B that a confident color sample puts into the band.  More would pull
 # hair to the samples' noise, as it does to gray (docs/design.md).
 COLOR_WEIGHT = 1e-5
-COLOR_REACH = 0.5  # in distances between the eyes
+COLOR_REACH = 1.0  # in distances between the eyes
 
 # F + B that a segmenter's belief puts into the band, and the logit at which it is believed for
-# three quarters.  On eight real portraits SAD, MSE and gradient error of the segmenter's mattes go
-# from 9.11, 10.8e-3, 5.00 to 9.03, 9.9e-3, 4.85; with three times the weight 9.04, 9.8e-3, 4.85,
-# with ten times 9.12, 9.8e-3, 4.92.  Measured on 2026-11-28.
-BELIEF_WEIGHT = 1e-5
+# three quarters.  Without it the eight real portraits' gradient error rises by 1 %, with three
+# times as much the SAD of 63 rendered ones by 2.5 %.  Measured on 2026-11-30.
+BELIEF_WEIGHT = 3e-6
 BELIEF_SCALE = 2.0
 
 # A net that has learned the band on renders marks clothes unseen in the renders unknown.
@@ -134,7 +126,10 @@ def eye_distances(logit: np.ndarray, faces: Sequence[Face]) -> list[float]:
 
 
 def widened(
-    logit: np.ndarray, faces: Sequence[Face], least_radius: float = 1.0
+    logit: np.ndarray,
+    faces: Sequence[Face],
+    least_radius: float = 1.0,
+    hair: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Smallest and largest logit of the surroundings of every pixel.
 
@@ -146,31 +141,58 @@ def widened(
         In pixels of the logit.
     least_radius : float
         Half width of the narrowest surroundings: how well an edge is placed.
+    hair : (H, W) bool ndarray, optional
+        Where hair is near.  Unless it is told, hair can be anywhere around a head.
 
     Returns
     -------
     low, high : (H, W) float32 ndarray
-        Surroundings are disks: smaller ones below the heads, and above the
-        chin wider ones, for `high` (the band toward the background) more so.
+        Surroundings are disks: small ones at bodies, wider ones around heads and hair, for `high`
+        (the band toward the background) more so.
     """
-
-    def disk(radius: float) -> np.ndarray:
-        side = 2 * max(1, round(max(radius, least_radius))) + 1
-        return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
-
-    if not faces:
-        kernel = disk(FACELESS * eye_distances(logit, ())[0])
-        return cv2.erode(logit, kernel), cv2.dilate(logit, kernel)
-    kernel = disk(BODY * float(np.median([face.eyes for face in faces])))
+    is_told = hair is not None
+    eyes = float(np.median(eye_distances(logit, faces)))
+    kernel = _disk((BODY if faces or is_told else FACELESS) * eyes, least_radius)
     low, high = cv2.erode(logit, kernel), cv2.dilate(logit, kernel)
+
+    def widen(region: np.ndarray, into: float, out_of: float) -> None:
+        """Take the extremes of larger disks in a region, if it is not empty."""
+        if not region.any():
+            return
+        for radius, spread, limit, extremes in (
+            (into, cv2.erode, np.minimum, low),
+            (out_of, cv2.dilate, np.maximum, high),
+        ):
+            kernel = _disk(radius, least_radius)
+            part = _around(region, kernel.shape[0] // 2)
+            found = limit(extremes[part], spread(logit[part], kernel))
+            np.copyto(extremes[part], found, where=region[part])
+
     rows, columns = np.ogrid[: logit.shape[0], : logit.shape[1]]
     for face in faces:
         head = (np.abs(columns - face.x) < HEAD_WIDTH * face.eyes) & (
             rows < face.chin + BELOW_CHIN * face.eyes
         )
-        low[head] = np.minimum(low, cv2.erode(logit, disk(INTO_HEAD * face.eyes)))[head]
-        high[head] = np.maximum(high, cv2.dilate(logit, disk(OUT_OF_HEAD * face.eyes)))[head]
+        out_of = OUT_OF_HEAD if is_told else OUT_OF_HAIR
+        widen(head, INTO_HEAD * face.eyes, out_of * face.eyes)
+    if hair is not None:
+        widen(hair, INTO_HEAD * eyes, OUT_OF_HAIR * eyes)
     return low, high
+
+
+def _disk(radius: float, least_radius: float) -> np.ndarray:
+    """A disk of at least one pixel around its center."""
+    side = 2 * max(1, round(max(radius, least_radius))) + 1
+    return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
+
+
+def _around(region: np.ndarray, margin: int) -> tuple[slice, slice]:
+    """Rows and columns of a region and of a margin around it."""
+    left, top, width, height = cv2.boundingRect(region.astype(np.uint8))
+    return (
+        slice(max(0, top - margin), top + height + margin),
+        slice(max(0, left - margin), left + width + margin),
+    )
 
 
 def head_scores(
@@ -255,6 +277,7 @@ def probabilities_from_logit(
     shape: tuple[int, int],
     score_weights: tuple[np.ndarray, np.ndarray],
     least_radius: float = 1.0,
+    hair: np.ndarray | None = None,
 ) -> np.ndarray:
     """Class probabilities of a photo from a segmenter's logit, with a band around its people.
 
@@ -270,7 +293,7 @@ def probabilities_from_logit(
         The full photo's.
     score_weights : (kernel, bias), ndarrays of shape (3, 2) and (3,)
         See `head_scores`.
-    least_radius : float
+    least_radius, hair
         See `widened`.
 
     Returns
@@ -280,7 +303,7 @@ def probabilities_from_logit(
     """
     scale = _scale_of(logit, shape)
     heads = [Face.of(face, scale) for face in faces]
-    low, high = widened(logit, heads, least_radius)
+    low, high = widened(logit, heads, least_radius, hair)
     scores = head_scores(low, high, *score_weights)
     opinion = color_opinion(photo, scores, logit, heads)
     return softmax_at(scores, shape, opinion)

@@ -16,7 +16,14 @@ from data_prep.caffe_data.shape_mask import NEUTRAL_MASK, ShapeMask
 from data_prep.common.errors import InputError
 from prototxt.catalog import CERTAIN_LOGIT, MEAN_BGR
 from tools.matting.caffe_net import load_net, read_caffemodel, read_net, run_net
-from tools.matting.ensemble import ensemble_logit, settled, without_holes, without_things
+from tools.matting.ensemble import (
+    SOME_HAIR,
+    ensemble_logit,
+    near_hair,
+    settled,
+    without_holes,
+    without_things,
+)
 from tools.matting.models import MODELS
 from tools.matting.multiclass import MulticlassSegmenter
 from tools.matting.orientation import TURN_LEAD, surest_turn, turned
@@ -246,11 +253,11 @@ class Predictor:
             logit = self._masks_alone(photo)
         if logit is None:
             return None
-        logit = self._corrected(logit, photo, is_seen)
+        logit, hair = self._corrected(logit, photo, is_seen)
         if not people_boxes(logit):
             return None
         kernel, bias = (blob.data.copy() for blob in self._net.params["score"])
-        return SegmenterScores(logit, (kernel[:, :, 0, 0], bias))
+        return SegmenterScores(logit, (kernel[:, :, 0, 0], bias), hair)
 
     def _masks_alone(self, photo: np.ndarray) -> np.ndarray | None:
         """A logit at a photo's `work_shape` of people whom a segmenter does not see, if any."""
@@ -259,15 +266,21 @@ class Predictor:
         logit = self._masker.sure_logit(eight_bit_resized(photo, work_shape(photo.shape)))
         return None if logit is None else clipped_scores(logit)
 
-    def _corrected(self, logit: np.ndarray, photo: np.ndarray, is_seen: bool) -> np.ndarray:
+    def _corrected(
+        self, logit: np.ndarray, photo: np.ndarray, is_seen: bool
+    ) -> tuple[np.ndarray, np.ndarray | None]:
         """A segmenter's logit at a photo's `work_shape`, with what the model's other nets say.
 
-        Where the segmenter itself has not seen the people, the logit is that of their masks.
+        Where the segmenter itself has not seen the people, the logit is that of their masks.  With
+        it, where hair is near, if a net tells.
         """
         small = eight_bit_resized(photo, (logit.shape[0], logit.shape[1]))
-        segmenter = logit
+        segmenter, hair = logit, None
         if self._multiclass is not None:
-            logit = ensemble_logit(segmenter, self._multiclass.scores(small))
+            scores = self._multiclass.scores(small)
+            probability = near_hair(scores)
+            hair = probability > SOME_HAIR
+            logit = ensemble_logit(segmenter, scores, probability)
             logit = without_holes(logit, segmenter)
         if self._masker is not None and is_seen:
             masks = self._masker.masks(small, people_boxes(logit))
@@ -277,7 +290,7 @@ class Predictor:
                 logit = without_things(logit, segmenter, masks, shows_person)
         if self._multiclass is not None:
             logit = settled(logit)
-        return clipped_scores(logit)
+        return clipped_scores(logit), hair
 
     def _trimap_scores(
         self, photo: np.ndarray, landmarks: Sequence[np.ndarray]

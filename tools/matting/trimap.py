@@ -27,10 +27,13 @@ class SegmenterScores:
         Positive where a person is.
     head : (kernel, bias), ndarrays of shape (3, 2) and (3,)
         Weights of its trimap head, see `band.head_scores`.
+    hair : ndarray of shape (h, w), bool, or None
+        Where hair is near; None where no net tells.
     """
 
     logit: np.ndarray
     head: tuple[np.ndarray, np.ndarray]
+    hair: np.ndarray | None = None
 
     @property
     def person_margin(self) -> np.ndarray:
@@ -152,7 +155,7 @@ def estimate_trimap(view: PhotoView, scores: ClassScores) -> TrimapEstimate:
     if segmenter is not None:
         small = view.upright_reduced(scores.turns)
         probabilities = probabilities_from_logit(
-            small, segmenter.logit, faces, shape, segmenter.head
+            small, segmenter.logit, faces, shape, segmenter.head, hair=segmenter.hair
         )
         lean_to_belief(probabilities, segmenter.logit)
     elif net is None:
