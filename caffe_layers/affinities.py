@@ -5,7 +5,7 @@ is also tied to those whose features
 
     f = (three colors in [0, 1], 0.05 x / W, 0.05 y / H)
 
-are nearest: 5 by f, and 1 by f with its place divided by 100, which finds the same color
+are nearest: 3 by f, and 3 by f with its place divided by 100, which finds the same color
 anywhere (Chen, Li and Tang, "KNN Matting", 2013, have such affinities alone, without windows).
 A pair has the weight max(0, 1 - |f_i - f_j|_1 / 5); W holds the weights, the mean of both
 directions, and
@@ -31,8 +31,8 @@ from caffe_layers import _affinities  # type: ignore[attr-defined]  # compiled
 UNKNOWN = 0.5
 #: Weight of the place (0 to 1 across the image) among the features.
 PLACE_WEIGHT = 0.05
-NEAR_NEIGHBORS = 5
-FAR_NEIGHBORS = 1
+NEAR_NEIGHBORS = 3
+FAR_NEIGHBORS = 3
 #: What places are multiplied by in the search for the far neighbors.
 FAR_PLACE_SCALE = 0.01
 

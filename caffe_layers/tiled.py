@@ -19,6 +19,7 @@ import cv2
 import numpy as np
 
 from caffe_layers.affinities import UNKNOWN, unknown_region
+from caffe_layers.laplacian import DEFAULT_EPSILON
 from caffe_layers.matting import DEFAULT_LAMBDA, solve_alpha
 from caffe_layers.matting_system import check_sizes
 from caffe_layers.smoothing import smoothed
@@ -46,6 +47,7 @@ def solve_alpha_bounded(
     foreground: np.ndarray,
     background: np.ndarray,
     lambda_: float = DEFAULT_LAMBDA,
+    epsilon: float = DEFAULT_EPSILON,
     mu: float = 0.0,
     smooth: bool = False,
 ) -> np.ndarray:
@@ -63,10 +65,10 @@ def solve_alpha_bounded(
     check_sizes(foreground, background, image.shape[:2])
     unknown = np.count_nonzero(unknown_region(foreground, background))
     if foreground.size <= WHOLE_PIXELS and unknown <= WHOLE_UNKNOWN:
-        return solve_alpha(image, foreground, background, lambda_, mu=mu, smooth=smooth)
+        return solve_alpha(image, foreground, background, lambda_, epsilon, mu, smooth=smooth)
     # All at once: a tile does not see what is around it.
     image = smoothed(image) if smooth else image
-    return solve_alpha_in_tiles(image, foreground, background, lambda_, mu)
+    return solve_alpha_in_tiles(image, foreground, background, lambda_, epsilon, mu)
 
 
 def solve_alpha_in_tiles(
@@ -74,6 +76,7 @@ def solve_alpha_in_tiles(
     foreground: np.ndarray,
     background: np.ndarray,
     lambda_: float = DEFAULT_LAMBDA,
+    epsilon: float = DEFAULT_EPSILON,
     mu: float = 0.0,
     tile: int = TILE,
     overlap: int = OVERLAP,
@@ -84,7 +87,7 @@ def solve_alpha_in_tiles(
 
     Parameters
     ----------
-    image, foreground, background, lambda_, mu
+    image, foreground, background, lambda_, epsilon, mu
         See `matting.solve_alpha`.
     tile, overlap : int
         Side of a tile and how far it reaches into its neighbors, in pixels.
@@ -108,7 +111,9 @@ def solve_alpha_in_tiles(
     # A tile of an image that is larger than its maps fits them all the same.
     check_sizes(foreground, background, image.shape[:2])
     known = foreground + background
-    alpha = _enlarged_coarse_alpha(image, foreground, background, lambda_, mu, coarse_pixels)
+    alpha = _enlarged_coarse_alpha(
+        image, foreground, background, lambda_, epsilon, mu, coarse_pixels
+    )
     certain = known >= UNKNOWN
     alpha[certain] = (foreground[certain] / known[certain]).clip(0, 1)
     windows = [w for w in _tiles(alpha.shape, tile) if not certain[w].all()]
@@ -125,7 +130,8 @@ def solve_alpha_in_tiles(
                 np.where(rim, RIM_WEIGHT * now, foreground[grown]),
                 np.where(rim, RIM_WEIGHT * (1 - now), background[grown]),
                 lambda_,
-                mu=mu,
+                epsilon,
+                mu,
                 extent=alpha.shape,
             )
             for other in solved:
@@ -144,6 +150,7 @@ def _enlarged_coarse_alpha(
     foreground: np.ndarray,
     background: np.ndarray,
     lambda_: float,
+    epsilon: float,
     mu: float,
     pixels: int,
 ) -> np.ndarray:
@@ -156,7 +163,8 @@ def _enlarged_coarse_alpha(
         return cv2.resize(array, size, interpolation=cv2.INTER_AREA)
 
     known = [np.asarray(each, np.float32) for each in (foreground, background)]
-    alpha = solve_alpha(reduced(image), reduced(known[0]), reduced(known[1]), lambda_, mu=mu)
+    reduced_known = (reduced(known[0]), reduced(known[1]))
+    alpha = solve_alpha(reduced(image), *reduced_known, lambda_, epsilon, mu)
     enlarged = cv2.resize(alpha, (width, height), interpolation=cv2.INTER_LINEAR)
     return enlarged
 

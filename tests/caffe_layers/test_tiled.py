@@ -45,6 +45,14 @@ def test_tiles_agree_with_the_whole_for_any_weight_of_the_known_pixels(case, lam
     np.testing.assert_allclose(found, whole, atol=0.02)
 
 
+def test_tiles_are_regularized_as_the_whole(case):
+    photo, foreground, background = case
+    whole, other = (solve_alpha(*case, epsilon=epsilon) for epsilon in (1e-4, 1e-7))
+    found = solve_alpha_in_tiles(photo, foreground, background, epsilon=1e-4, **SMALL_TILES)
+    np.testing.assert_allclose(found, whole, atol=0.02)
+    assert np.abs(whole - other).max() > 0.04
+
+
 @pytest.mark.parametrize("level, times", [(3e-3, 1), (0, 2)])
 def test_tiles_that_agree_are_solved_once(case, level, times, monkeypatch):
     """Where unknown pixels have opinions of their own, tiles agree wherever they overlap."""

@@ -39,7 +39,9 @@ def solved(
         return np.zeros((height, width))
     foreground, background, _ = estimate.probabilities
     try:
-        alpha = solve_alpha_bounded(photo, foreground, background, lambda_, mu, smooth=True)
+        alpha = solve_alpha_bounded(
+            photo, foreground, background, lambda_, estimate.epsilon, mu, smooth=True
+        )
     except (SolveError, MemoryError) as error:
         raise InputError(
             f"The matte of a {width}x{height} photo could not be solved ({error}); "

@@ -6,7 +6,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from caffe_layers.laplacian import DEFAULT_EPSILON
 from tools.matting.band import (
+    BAND_EPSILON,
     SNAP_MARGIN,
     faces_of_people,
     lean_to_belief,
@@ -110,6 +112,8 @@ class TrimapEstimate:
     person_found : bool
     snap_margin : float
         Alpha up to this far from 0 and 1 is snapped to them after the solve.
+    epsilon : float
+        Regularization of the matting Laplacian, for colors in [0, 1].
     certainty : float or None
         See `ClassScores`.
     """
@@ -118,6 +122,7 @@ class TrimapEstimate:
     faces: Faces
     person_found: bool
     snap_margin: float = 0.0
+    epsilon: float = DEFAULT_EPSILON
     certainty: float | None = None
 
     def turned(self, turns: int) -> TrimapEstimate:
@@ -151,13 +156,14 @@ def estimate_trimap(view: PhotoView, scores: ClassScores) -> TrimapEstimate:
     segmenter, net = scores.segmenter, scores.net
     shape = view.upright_shape(scores.turns)
     faces = scores.faces_of_people(view.faces, shape)
-    snap_margin = SNAP_MARGIN
+    snap_margin, epsilon = SNAP_MARGIN, DEFAULT_EPSILON
     if segmenter is not None:
         small = view.upright_reduced(scores.turns)
         probabilities = probabilities_from_logit(
             small, segmenter.logit, faces, shape, segmenter.head, hair=segmenter.hair
         )
         lean_to_belief(probabilities, segmenter.logit)
+        epsilon = BAND_EPSILON
     elif net is None:
         return empty_estimate(view.shape, scores.certainty)
     elif net.is_final:
@@ -167,5 +173,5 @@ def estimate_trimap(view: PhotoView, scores: ClassScores) -> TrimapEstimate:
         probabilities = probabilities_from_scores(
             small, net.scores, faces, shape, net.second_opinion
         )
-    estimate = TrimapEstimate(probabilities, faces, True, snap_margin, scores.certainty)
+    estimate = TrimapEstimate(probabilities, faces, True, snap_margin, epsilon, scores.certainty)
     return estimate.turned(-scores.turns)
