@@ -15,10 +15,10 @@ from prototxt.catalog import IS_INSTALLED, MADE_WEIGHTS, NETS, SHIPPED_WEIGHTS
 #: changes what they are raises it (`data_prep.common.versions`).
 MATTES_VERSION = 10
 
-#: Weight of the affinities between unknown pixels in the default model.  Measured 2026-11-29 on
-#: eight real portraits, SAD, MSE and gradient error: without 5.90, 5.64e-3, 3.86e-3; 1e-3 5.83,
-#: 5.41, 3.84; 2e-3 5.83, 5.34, 3.86; on 18 rendered training portraits 3.87, 2.32, 1.548; 3.81,
-#: 2.23, 1.539; 3.81, 2.20, 1.545.  More takes longer.
+#: Weight of the affinities between unknown pixels in the default model.  Measured 2026-11-29,
+#: with 5 near and 1 far neighbors, on eight real portraits, SAD, MSE and gradient error: without
+#: 5.90, 5.64e-3, 3.86e-3; 1e-3 5.83, 5.41, 3.84; 2e-3 5.83, 5.34, 3.86; on 18 rendered training
+#: portraits 3.87, 2.32, 1.548; 3.81, 2.23, 1.539; 3.81, 2.20, 1.545.  More takes longer.
 AFFINITY_WEIGHT = 1e-3
 #: Number of unknown pixels up to which they are used unless they are asked for: about those of
 #: a megapixel.  With a million of them the solve takes five times as long.

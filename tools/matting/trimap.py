@@ -9,6 +9,8 @@ import numpy as np
 from caffe_layers.laplacian import DEFAULT_EPSILON
 from tools.matting.band import (
     BAND_EPSILON,
+    BELIEF_WEIGHT,
+    BELIEF_WEIGHT_WITH_HAIR,
     SNAP_MARGIN,
     faces_of_people,
     lean_to_belief,
@@ -162,7 +164,8 @@ def estimate_trimap(view: PhotoView, scores: ClassScores) -> TrimapEstimate:
         probabilities = probabilities_from_logit(
             small, segmenter.logit, faces, shape, segmenter.head, hair=segmenter.hair
         )
-        lean_to_belief(probabilities, segmenter.logit)
+        belief = BELIEF_WEIGHT if segmenter.hair is None else BELIEF_WEIGHT_WITH_HAIR
+        lean_to_belief(probabilities, segmenter.logit, belief)
         epsilon = BAND_EPSILON
     elif net is None:
         return empty_estimate(view.shape, scores.certainty)
