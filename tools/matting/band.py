@@ -24,9 +24,10 @@ from tools.matting.guidance import KNOWN_BLACK, KNOWN_WHITE
 from tools.matting.logits import sigmoid
 from tools.matting.photo_view import resized
 
-# Half widths of the band in distances between the eyes: inwards and outwards where hair is near or
-# can be, and at the body.  They were chosen by SAD and gradient error on eight real portraits and
-# on 63 rendered ones of people that no test has, docs/design.md, "Two segmenters".
+# Half widths of the band in distances between the eyes: inwards at heads and hair, outwards where
+# hair is near or can be, outwards at heads of which a net tells where their hair is, and at bodies.
+# They were chosen by SAD and gradient error on eight real portraits and on 63 rendered ones of
+# people that no test has, docs/design.md, "Two segmenters".
 INTO_HEAD, OUT_OF_HAIR, OUT_OF_HEAD, BODY = 0.1, 0.2, 0.15, 0.045
 # A head reaches this far from the middle of the eyes and below the chin.
 HEAD_WIDTH, BELOW_CHIN = 3.5, 0.3
