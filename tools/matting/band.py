@@ -158,9 +158,8 @@ def widened(
         Surroundings are disks: small ones at bodies, wider ones around heads and hair, for `high`
         (the band toward the background) more so.
     """
-    is_told = hair is not None
     eyes = float(np.median(eye_distances(logit, faces)))
-    kernel = _disk((BODY if faces or is_told else FACELESS) * eyes, least_radius)
+    kernel = _disk((BODY if faces or hair is not None else FACELESS) * eyes, least_radius)
     low, high = cv2.erode(logit, kernel), cv2.dilate(logit, kernel)
 
     def widen(region: np.ndarray, into: float, out_of: float) -> None:
@@ -181,7 +180,7 @@ def widened(
         head = (np.abs(columns - face.x) < HEAD_WIDTH * face.eyes) & (
             rows < face.chin + BELOW_CHIN * face.eyes
         )
-        out_of = OUT_OF_HEAD if is_told else OUT_OF_HAIR
+        out_of = OUT_OF_HAIR if hair is None else OUT_OF_HEAD
         widen(head, INTO_HEAD * face.eyes, out_of * face.eyes)
     if hair is not None:
         widen(hair, INTO_HEAD * eyes, OUT_OF_HAIR * eyes)

@@ -105,6 +105,16 @@ def ensemble_logit(segmenter: np.ndarray, scores: np.ndarray, hair: np.ndarray) 
     return (SEGMENTER_WEIGHT_AT_BOUNDARY + gain * away) * segmenter + sharpness * person
 
 
+def pixels_of_blobs(region: np.ndarray, labels: np.ndarray, count: int) -> np.ndarray:
+    """How many pixels of a region lie in each of so many `people.blobs`, given by their labels."""
+    return np.bincount(labels[region], minlength=count + 1)[1:]
+
+
+def is_in_blobs(chosen: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Whether a pixel lies in a chosen one of `people.blobs`, given by their labels."""
+    return np.append(False, chosen)[labels]
+
+
 def without_holes(logit: np.ndarray, segmenter: np.ndarray) -> np.ndarray:
     """A logit without holes in people that the multiclass net alone sees: a red jacket on red.
 
@@ -126,12 +136,10 @@ def without_holes(logit: np.ndarray, segmenter: np.ndarray) -> np.ndarray:
     labels, boxes, areas = blobs(np.pad(logit <= 0, frame, constant_values=True))
     if len(boxes) < 2:
         return logit
-    doubted = np.bincount(
-        labels[np.pad(segmenter < CERTAIN_LOGIT, frame)], minlength=len(boxes) + 1
-    )[1:]
+    doubted = pixels_of_blobs(np.pad(segmenter < CERTAIN_LOGIT, frame), labels, len(boxes))
     is_hole = doubted <= MOST_DOUBTED * areas
     is_hole[labels[0, 0] - 1] = False  # what is around the people
-    return logit + SEGMENTER_WEIGHT * segmenter * np.append(False, is_hole)[labels[1:, 1:-1]]
+    return logit + SEGMENTER_WEIGHT * segmenter * is_in_blobs(is_hole, labels[1:, 1:-1])
 
 
 def without_things(
@@ -168,7 +176,7 @@ def without_things(
     for mask in masks:
         is_masked |= mask.inside & (mask.logit > 0)
     doubted, masked = (
-        np.bincount(labels[where], minlength=len(boxes) + 1)[1:]
+        pixels_of_blobs(where, labels, len(boxes))
         for where in (segmenter > -CERTAIN_LOGIT, is_masked)
     )
     is_large = areas >= SMALLEST_BLOB * areas.max()
@@ -177,7 +185,7 @@ def without_things(
         is_thing[index] = not shows_person(boxes[index].grown())
     if is_thing[is_large].all():
         return logit
-    return np.where(np.append(False, is_thing)[labels], -2 * CERTAIN_LOGIT, logit)
+    return np.where(is_in_blobs(is_thing, labels), -2 * CERTAIN_LOGIT, logit)
 
 
 def settled(logit: np.ndarray) -> np.ndarray:
