@@ -21,7 +21,7 @@ SNAPSHOTS := snapshots
 # Nets that ship with 8 bits a weight, and the caffemodels that they are expanded to.
 PACKED := $(wildcard data/weights/*.int8.npz)
 EXPANDED := $(PACKED:data/weights/%.int8.npz=$(MODELS)/%.caffemodel)
-# mkl (the paper's) or open (OpenBLAS); the last choice stays.
+# mkl (the paper's), open (Debian's OpenBLAS) or scipy-openblas (a newer one); the last choice stays.
 BLAS ?= $(or $(shell cat $(VENV)/opt/caffe/BLAS 2>/dev/null),mkl)
 # 0 (CPU only), 1 (CUDA) or cudnn (CUDA with cuDNN's convolutions); the last choice stays.
 GPU ?= $(or $(shell cat $(VENV)/opt/caffe/GPU 2>/dev/null),0)
@@ -117,7 +117,7 @@ $(STAMPS)/python: $(REQUIREMENTS) | $(STAMPS)/system
 	$(call new_environment,$(VENV),$(BOOST_REASON),-c requirements/constraints.txt \
 	  -r requirements/runtime.txt -r requirements/caffe.txt -r requirements/build.txt -r requirements/test.txt)
 
-$(STAMPS)/$(CAFFE): tools/build_caffe.sh tools/cuda_toolkit.sh $(wildcard tools/caffe_patches/*.patch) | $(STAMPS)/python
+$(STAMPS)/$(CAFFE): tools/build_caffe.sh tools/cuda_toolkit.sh requirements/scipy-openblas.txt $(wildcard tools/caffe_patches/*.patch) | $(STAMPS)/python
 	tools/build_caffe.sh $(VENV) build/$(CAFFE) $(BLAS) $(GPU)
 	rm -f $(STAMPS)/caffe-*
 	touch $@

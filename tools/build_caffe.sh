@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Build BVLC Caffe out of tree and install it into the virtual environment.
 #
-#   tools/build_caffe.sh VENV BUILD_DIR BLAS(mkl|open) GPU(0|1|cudnn)
+#   tools/build_caffe.sh VENV BUILD_DIR BLAS(mkl|open|scipy-openblas) GPU(0|1|cudnn)
 #
 # The source is BVLC Caffe as packaged in a Python source archive (see
 # data_prep/common/assets.py: pinned, sha256 checked), with the changes of
@@ -14,10 +14,21 @@ venv=$(realpath "$1"); build=$(realpath -m "$2"); blas=$3; gpu=$4
 here=$(dirname "$(realpath "$0")")
 python=$venv/bin/python3
 prefix=$venv/opt/caffe
+blas_names=
+mkdir -p "$build"
 case $blas in
   mkl)  blas_flags=(-DBLAS=MKL "-DMKL_ROOT=$venv") ;;
   open) blas_flags=(-DBLAS=Open) ;;
-  *) echo "build_caffe: BLAS must be mkl or open, not '$blas'." >&2; exit 2 ;;
+  scipy-openblas)
+    "$python" -m pip install --quiet --disable-pip-version-check -r "$here/../requirements/scipy-openblas.txt"
+    package=$("$python" -c 'import scipy_openblas32 as p; print(p.get_include_dir())')/..
+    blas_flags=(-DBLAS=Open "-DOpenBLAS_INCLUDE_DIR=$package/include"
+      "-DOpenBLAS_LIB=$package/lib/libscipy_openblas.so")
+    # Its names begin with scipy_, so that it gets on with another OpenBLAS in the same process.
+    grep -oE 'scipy_cblas_[a-z0-9_]+' "$package/include/cblas.h" | sort -u \
+      | sed -E 's/scipy_(.*)/#define \1 scipy_\1/' > "$build/scipy_names.h"
+    blas_names="-include $build/scipy_names.h" ;;
+  *) echo "build_caffe: BLAS must be mkl, open or scipy-openblas, not '$blas'." >&2; exit 2 ;;
 esac
 
 # What the kernels are compiled for: CUDA_ARCHITECTURES ("80 90"), else the cards that are
@@ -87,7 +98,7 @@ fi
 cmake -S "$build/source" -B "$build/cmake" -G Ninja -Wno-dev \
   -DCMAKE_BUILD_TYPE=Release \
   -DCMAKE_INSTALL_PREFIX="$prefix" -DCMAKE_INSTALL_LIBDIR=lib \
-  -DCMAKE_CXX_FLAGS="-std=c++17 ${PORTRAIT_MATTING_ARCH--march=native} -DCV_LOAD_IMAGE_COLOR=1 -DCV_LOAD_IMAGE_GRAYSCALE=0 -Wno-deprecated-declarations" \
+  -DCMAKE_CXX_FLAGS="-std=c++17 ${PORTRAIT_MATTING_ARCH--march=native} $blas_names -DCV_LOAD_IMAGE_COLOR=1 -DCV_LOAD_IMAGE_GRAYSCALE=0 -Wno-deprecated-declarations" \
   -DCMAKE_UNITY_BUILD=ON -DCMAKE_UNITY_BUILD_BATCH_SIZE=12 \
   "${gpu_flags[@]}" -DUSE_OPENMP=ON -DUSE_LEVELDB=OFF -DUSE_LMDB=ON -DUSE_OPENCV=ON -DUSE_HDF5=ON \
   -DBUILD_docs=OFF -DBUILD_matlab=OFF -DBUILD_python=ON -DBUILD_python_layer=ON \
