@@ -60,5 +60,5 @@ def lite_family(folder: Path, dataset: Path, prepared: Path) -> Family:
         model="lite",
         dataset=dataset,
         slice_iterations=2,
-        kept_every=4,
+        snapshot_iterations=1,
     )

@@ -2,6 +2,7 @@
 
 import shutil
 from dataclasses import replace
+from unittest.mock import Mock
 
 import caffe
 import cv2
@@ -84,7 +85,7 @@ def test_all_nets_learn_in_turn_and_go_on(family):
     train(family, runs, 2, choose_start=choose)
     found = {run.name: Training(run, family, 2) for run in runs}
     assert {name: each.reached() for name, each in found.items()} == dict.fromkeys(found, 2)
-    begun = read_caffemodel(found["fcn_trimap"].weights_at(2))
+    begun = read_caffemodel(found["fcn_trimap"].mean_of_slice(2))
     after = read_caffemodel(found["fcn"].weights_at(2))
     assert 0 < np.abs(begun["conv1_1"][0] - after["conv1_1"][0]).max() < 0.01
     assert "alpha" in read_caffemodel(found["ours_nomask"].weights_at(2))
@@ -95,28 +96,57 @@ def test_all_nets_learn_in_turn_and_go_on(family):
     for name, each in found.items():
         last = 5 if each.run.after else 2
         assert each.reached() == last
-        assert list(each.kept_weights()) == ([4, 5] if each.run.after else [2]), name
+        assert list(each.slices()) == ([(1, 2), (3, 4), (5, 5)] if each.run.after else [(1, 2)])
+        assert list(each.snapshots()) == [last]
         states = [path.name for path in each.folder.glob("*.solverstate")]
         assert states == [f"{name}_iter_{last}.solverstate"]
 
 
-def test_the_mean_of_the_last_weights_is_one_more_to_choose(family):
-    often = replace(family, folder=family.folder / "often", slice_iterations=1, kept_every=1)
+def means(weights):
+    """Mean of the blobs of several caffemodels, by layer."""
+    read = [read_caffemodel(each) for each in weights]
+    return {
+        layer: [sum(blobs) / len(read) for blobs in zip(*(each[layer] for each in read))]
+        for layer in read[0]
+    }
+
+
+def assert_same_weights(path, expected):
+    found = read_caffemodel(path)
+    assert found.keys() == expected.keys()
+    for layer, blobs in found.items():
+        for blob, wanted in zip(blobs, expected[layer], strict=True):
+            np.testing.assert_allclose(blob, wanted, rtol=1e-6, atol=1e-8)
+
+
+def test_means_of_slices_and_of_the_last_ones_are_what_is_chosen_from(family, monkeypatch):
+    often = replace(family, folder=family.folder / "often")
     (run,) = chosen_runs(["fcn_trimap"])
-    training = Training(run, often, 4)
-    train(often, [run], 2)
-    assert list(training.candidates()) == [(1,), (2,)]
+    training = Training(run, often, 6)
+    monkeypatch.setattr(Training, "_remove_old_snapshots", lambda _: None)
     train(often, [run], 4)
+    assert list(training.candidates()) == [(1, 2), (3, 4)]
+    train(often, [run], 6)
     found = training.candidates()
-    assert list(found) == [(1,), (2,), (3,), (4,), (2, 3, 4)]
-    last = [read_caffemodel(training.weights_at(iteration)) for iteration in (2, 3, 4)]
-    mean = read_caffemodel(found[2, 3, 4])
-    assert mean.keys() == last[0].keys()
-    for layer, blobs in mean.items():
-        for blob, *trained in zip(blobs, *(each[layer] for each in last)):
-            np.testing.assert_allclose(blob, sum(trained) / 3, rtol=1e-6, atol=1e-8)
-    assert not (last[0]["fc6"][0] == last[2]["fc6"][0]).all()
-    assert list(training.kept_weights()) == [1, 2, 3, 4]
+    assert list(found) == [(1, 2), (3, 4), (5, 6), (1, 6)]
+    each = [training.weights_at(iteration) for iteration in range(1, 7)]
+    for first, last in found:
+        assert_same_weights(found[first, last], means(each[first - 1 : last]))
+    assert not (read_caffemodel(each[0])["fc6"][0] == read_caffemodel(each[5])["fc6"][0]).all()
+
+
+def test_the_mean_of_a_slice_is_taken_after_a_kill_just_before_it(family, monkeypatch):
+    killed = replace(family, folder=family.folder / "killed")
+    (run,) = chosen_runs(["fcn_trimap"])
+    training = Training(run, killed, 4)
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(Training, "mean_of_slice", Mock(side_effect=KeyboardInterrupt))
+        train(killed, [run], 2)
+    assert training.reached() == 2 and not list(training.folder.glob("*_slice_*"))
+    expected = means([training.weights_at(1), training.weights_at(2)])
+    train(killed, [run], 4)
+    assert list(training.slices()) == [(1, 2), (3, 4)]
+    assert_same_weights(training.slices()[1, 2], expected)
 
 
 def test_slices_learn_what_one_long_training_learns(family, prepared):
@@ -162,7 +192,7 @@ def test_crf_rnn_waits_for_its_crf_and_starts_with_it(family):
     choose = chooses(family, Settings(crf=crf), begun_with)
     train(family, runs, 2, choose_start=choose)
     train(family, runs, 4, choose_start=choose)
-    assert begun_with == ["fcn_trimap_iter_2.caffemodel"]
+    assert begun_with == ["fcn_trimap_slice_1-2.caffemodel"]
     training = Training(runs[-1], family, 2)
     learned = read_caffemodel(training.weights_at(4))["crf_score"]
     assert 0 < np.abs(learned[0] - 0.7 * np.eye(3)).max() < 0.1
@@ -195,7 +225,7 @@ def test_the_matte_is_learned_from_calibrated_scores(family):
     begun_with = []
     choose = chooses(family, Settings(sharpness=4.0, unknown_bias=1.5), begun_with)
     train(family, runs, 2, choose_start=choose)
-    assert begun_with == ["fcn_mask_trimap_iter_2.caffemodel"]
+    assert begun_with == ["fcn_mask_trimap_slice_1-2.caffemodel"]
     training = Training(runs[-1], family, 2)
     net = caffe.Net(str(training.stage().net), caffe.TRAIN, weights=str(training.weights_at(2)))
     net.forward()

@@ -145,7 +145,7 @@ def measured(
     if training and all(map(math.isfinite, losses)):
         row, run = ROWS[trial.run], training.run
         settings = first_settings(HALF, run) if run.begins_with_choice else row.start
-        mattes = tuner.mattes(row, settings, training.weights_at(iterations))
+        mattes = tuner.mattes(row, settings, training.mean_of_slice(iterations))
         (errors,) = tuner.compare([mattes], trial.name)
         result |= {"loss": float(np.mean(losses[-5:])), "errors": asdict(errors)}
     return result

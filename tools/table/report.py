@@ -314,7 +314,7 @@ def _seconds_table(rows: Mapping[str, Any]) -> str:
 def _snapshot(iterations: Sequence[int]) -> str:
     if len(iterations) == 1:
         return str(iterations[0])
-    return f"mean of {', '.join(map(str, iterations))}"
+    return f"mean of {iterations[0]} to {iterations[-1]}"
 
 
 def _choices_table(rows: Mapping[str, Any]) -> str:

@@ -103,8 +103,8 @@ class Family:
         Its validation people choose.
     slice_iterations : int
         How far one training goes before it is the next one's turn.
-    kept_every : int
-        Weights of every so many iterations are kept, to choose from; 0.1 GB each.
+    snapshot_iterations : int
+        Weights of every so many iterations of a slice are averaged; the mean is kept, 0.1 GB each.
     """
 
     nets: Mapping[str, str]
@@ -120,7 +120,7 @@ class Family:
     model: str = "fcn8s_half"
     dataset: Path = PORTRAIT_SET
     slice_iterations: int = 100
-    kept_every: int = 100
+    snapshot_iterations: int = 20
 
     def net_of(self, run: Run) -> Net:
         """The net that a run trains."""

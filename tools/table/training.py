@@ -3,6 +3,10 @@
 `caffe train` is run for `Family.slice_iterations` at a time.  Warm starts come first, one after the
 other; then what follows them in turn, a slice each, so that all rows have gone equally far.
 
+Portrait by portrait, steps at a fixed rate waver around what they approach, and the last few
+portraits show in every snapshot.  So it is not the last weights of a slice that are kept, to choose
+from and to begin the next training with, but the mean of several from its whole length.
+
 Caffe's Data layer starts with the first record of a database whenever a training is resumed:
 in slices it would see the same few portraits again and again.  So each slice gets databases of
 its own that hold just its records.  The records of a run go on where its warm start ended,
@@ -44,7 +48,7 @@ CRF_LAYER = "crf_score"
 # Of W_spatial, W_bilateral and C, gentler than in the net's definition: Adam moves each weight by
 # about the rate, so at 1e-5 by at most 0.45, 0.45 and 0.15 in 1,500 iterations.
 CRF_RATES = (30, 30, 10)
-#: So many of the last weights that are kept are averaged, as one more to choose from.
+#: The mean of so many of the last slices is one more to choose from.
 MEAN_OF = 3
 #: Written as the length of a training whose end is not known.
 NO_END = 1_000_000
@@ -80,28 +84,67 @@ class Training:
         """Path of its weights after an iteration."""
         return self.folder / f"{self.run.name}_iter_{iteration}.caffemodel"
 
-    def kept_weights(self) -> dict[int, Path]:
-        """Its whole weights that are on disk, by iteration, the first ones first."""
+    def snapshots(self) -> dict[int, Path]:
+        """Its whole weights that Caffe has written and are still there, by iteration."""
         found = self.folder.glob(f"{self.run.name}_iter_*.caffemodel")
         numbered = sorted((int(path.stem.rpartition("_")[2]), path) for path in found)
         # Caffe writes weights before the state: later ones may have been cut short by a kill.
         reached = self.reached()
         return {iteration: path for iteration, path in numbered if iteration <= reached}
 
-    def candidates(self) -> dict[tuple[int, ...], Path]:
-        """Weights to choose from, by iteration: the kept ones, and the mean of the last ones.
+    def slices(self) -> dict[tuple[int, int], Path]:
+        """Mean weights of its slices, by the first and the last iteration that each is a mean of.
 
-        The mean is written where it is missing.
+        That of the last slice is written where it is missing.
         """
-        kept = self.kept_weights()
-        found: dict[tuple[int, ...], Path] = {(each,): path for each, path in kept.items()}
-        last = tuple(kept)[-MEAN_OF:]
+        if self._ends_a_slice(reached := self.reached()):
+            self.mean_of_slice(reached)
+        return dict(sorted(self._written_slices().items()))
+
+    def mean_of_slice(self, end: int) -> Path:
+        """Mean of the weights of the slice that ends at an iteration; written where missing.
+
+        Raises
+        ------
+        InputError
+            If there are no weights to take it of.
+        """
+        written = {last: path for (_, last), path in self._written_slices().items()}
+        if end in written:
+            return written[end]
+        begin = (end - 1) // self.family.slice_iterations * self.family.slice_iterations
+        paths = {each: path for each, path in self.snapshots().items() if begin < each <= end}
+        if end not in paths:
+            raise InputError(f"{self.weights_at(end)} is missing; run `tools/table1.py train`.")
+        mean = self.folder / f"{self.run.name}_slice_{min(paths)}-{end}.caffemodel"
+        _write_mean(mean, list(paths.values()))
+        return mean
+
+    def candidates(self) -> dict[tuple[int, int], Path]:
+        """Weights to choose from: the means of its slices, and the mean of the last of these.
+
+        By the first and the last iteration that each is a mean of.  The mean of the last slices is
+        written where it is missing.
+        """
+        found = self.slices()
+        last = list(found)[-MEAN_OF:]
         if len(last) == MEAN_OF:
-            mean = self.folder / f"{self.run.name}_mean_{last[0]}-{last[-1]}.caffemodel"
+            ends = last[0][0], last[-1][1]
+            mean = self.folder / f"{self.run.name}_mean_{ends[0]}-{ends[1]}.caffemodel"
             if not mean.is_file():
-                write_caffemodel(mean, mean_weights([read_caffemodel(kept[each]) for each in last]))
-            found[last] = mean
+                _write_mean(mean, [found[each] for each in last])
+            found[ends] = mean
         return found
+
+    def _written_slices(self) -> dict[tuple[int, int], Path]:
+        found = {}
+        for path in self.folder.glob(f"{self.run.name}_slice_*.caffemodel"):
+            first, last = path.stem.rpartition("_")[2].split("-")
+            found[int(first), int(last)] = path
+        return found
+
+    def _ends_a_slice(self, iteration: int) -> bool:
+        return iteration > 0 and iteration % self.family.slice_iterations == 0
 
     @cached_property
     def net(self) -> Path:
@@ -133,7 +176,7 @@ class Training:
         net = self.family.net_of(self.run)
         if self.run.after is not None:
             start = Training(run_named(self.run.after), self.family, self.warm_iterations)
-            return start.weights_at(self.warm_iterations)
+            return start.mean_of_slice(self.warm_iterations)
         path = net.initial_weights(self.family.weights)
         if not path.is_file():
             write_initial_weights(net, self.family.origin, path)
@@ -153,7 +196,7 @@ class Training:
         settings = {
             **self.family.solver_settings,
             "max_iter": NO_END,
-            "snapshot": self.family.slice_iterations,
+            "snapshot": self.family.snapshot_iterations,
             "test_iter": [],  # no test nets: they take memory, and are not used
             "test_initialization": False,
         }
@@ -191,6 +234,8 @@ class Training:
         stage = self.stage()
         check_databases(stage.net)
         reached = self.reached()
+        if self._ends_a_slice(reached):  # stopped just before its mean was taken, perhaps
+            self.mean_of_slice(reached)
         records = self.folder / "slice"
         parameters = text_format.Parse(stage.solver.read_text(), caffe_pb2.SolverParameter())
         net = _with_records_of_slice(
@@ -208,6 +253,7 @@ class Training:
         _write(slice_solver, text_format.MessageToString(parameters))
         run_stages([Stage.read(slice_solver)])
         shutil.rmtree(records, ignore_errors=True)
+        self.mean_of_slice(iterations)
         self._remove_old_snapshots()
 
     def _seen(self, reached: int) -> int:
@@ -215,13 +261,16 @@ class Training:
         return reached + (self.warm_iterations if self.run.after else 0)
 
     def _remove_old_snapshots(self) -> None:
-        """Keep the last solver state, and weights of every so many and the last iteration."""
+        """Keep the last one, to go on from; the others are in the means of their slices."""
         last = self.reached()
-        for iteration, weights in self.kept_weights().items():
+        for iteration, weights in self.snapshots().items():
             if iteration < last:
                 weights.with_suffix(".solverstate").unlink(missing_ok=True)
-                if iteration % self.family.kept_every:
-                    weights.unlink()
+                weights.unlink()
+
+
+def _write_mean(path: Path, weights: Sequence[Path]) -> None:
+    write_caffemodel(path, mean_weights([read_caffemodel(each) for each in weights]))
 
 
 def first_settings(family: Family, run: Run) -> Settings:
@@ -306,7 +355,7 @@ def warm_iterations_of(training: Training) -> int:
     if not (training.run.after and solver.is_file()):
         return 0
     parameters = text_format.Parse(solver.read_text(), caffe_pb2.SolverParameter())
-    return int(Path(parameters.weights[0]).stem.rpartition("_")[2])
+    return int(Path(parameters.weights[0]).stem.rpartition("-")[2])
 
 
 def settled_warm_iterations(family: Family) -> int | None:

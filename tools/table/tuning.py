@@ -130,14 +130,14 @@ class Tuner:
 
     def best_weights(
         self, row: Row, training: Training
-    ) -> tuple[Path, tuple[int, ...], list[dict[str, Any]]]:
+    ) -> tuple[Path, tuple[int, int], list[dict[str, Any]]]:
         """The weights with the best mattes at the first settings, and what all have.
 
         Returns
         -------
         weights : Path
-        iterations : tuple of int
-            After which they were taken; their mean if several.
+        iterations : (int, int)
+            The first and the last of those that they are a mean of.
         snapshots : list of dict
             Errors of all candidates.
         """
@@ -231,7 +231,7 @@ def trained_rows(family: Family, names: Sequence[str] | None) -> list[Row]:
     without = [
         row.name
         for row in rows
-        if row.run is not None and not Training(run_named(row.run), family, 0).kept_weights()
+        if row.run is not None and not Training(run_named(row.run), family, 0).slices()
     ]
     if without:
         logger.warning("Left out, as their nets are not trained yet: %s.", ", ".join(without))
