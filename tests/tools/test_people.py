@@ -78,3 +78,11 @@ def test_tiles_cover_the_image_and_stay_within(shape, count, share):
         covered[part.rows, part.columns] += 1
     assert len(parts) == count**2 and covered.all()
     assert len({part.shape for part in parts}) == 1
+
+
+@pytest.mark.parametrize(
+    ("side", "spans"), [(40, (50, 90, 45, 85)), (41, (50, 90, 44, 86)), (150, (0, 145, 0, 140))]
+)
+def test_a_square_has_the_center_of_its_box_and_ends_at_the_edges_of_the_image(side, spans):
+    box = Box(60, 80, 40, 90, (200, 300))
+    assert box.square(side) == Box(*spans, (200, 300))

@@ -78,6 +78,17 @@ class Box:
             self.image_shape,
         )
 
+    def square(self, side: float) -> Box:
+        """A square of a side around the same center, cut off at the edges of the image."""
+        (top, bottom), (left, right) = (
+            (max(0, round((begin + end - side) / 2)), min(whole, round((begin + end + side) / 2)))
+            for begin, end, whole in (
+                (self.top, self.bottom, self.image_shape[0]),
+                (self.left, self.right, self.image_shape[1]),
+            )
+        )
+        return Box(top, bottom, left, right, self.image_shape)
+
     def meets(self, other: Box) -> bool:
         """Whether the two overlap."""
         return (
