@@ -2,7 +2,7 @@
 
 The `multiclass` net (`prototxt.netspec.multiclass`) has attended to the whole photo before it
 answers, and knows bodies in all poses: it says better who is a person than the segmenter, and
-takes eight times as long for a view.  It sees the photo and its mirror image, and heads from near.
+takes eight times as long for a view.  It sees the photo, its mirror image, and heads from near.
 """
 
 from __future__ import annotations
@@ -58,12 +58,11 @@ class MulticlassSegmenter:
         Returns
         -------
         ndarray of shape (6, H, W), float32
-            Logarithms of probabilities, up to an offset that a pixel's scores share; the mean of
-            two views, and of two more of a head.
+            Logarithms of probabilities, up to an offset that a pixel's scores share.
         """
-        scores = self._of_views(photo)
+        scores = self._seen(photo, mirrored_too=True)
         for head, shown in heads(scores):
-            near = self._of_views(shown.crop(photo))
+            near = self._seen(shown.crop(photo), mirrored_too=False)  # no better with it
             near = near[:, head.top - shown.top :, head.left - shown.left :]
             place = np.s_[:, head.rows, head.columns]
             whole = scores[place]
@@ -72,11 +71,12 @@ class MulticlassSegmenter:
             scores[place] += weight * (near[:, : head.shape[0], : head.shape[1]] - whole)
         return scores
 
-    def _of_views(self, photo: np.ndarray) -> np.ndarray:
-        """(6, H, W) mean scores of a photo and its mirror image."""
+    def _seen(self, photo: np.ndarray, mirrored_too: bool) -> np.ndarray:
+        """(6, H, W) scores of a photo, or the mean with those of its mirror image."""
         square, corner, scale = letterboxed(photo, MULTICLASS_SIDE, BARS)
-        mirrored = self._forward(cv2.flip(square, 1))[:, :, ::-1]
-        scores = 0.5 * (self._forward(square) + mirrored)
+        scores = self._forward(square)
+        if mirrored_too:
+            scores = 0.5 * (scores + self._forward(cv2.flip(square, 1))[:, :, ::-1])
         # From pixels of the photo to those of the square, whose corner is at -0.5 of its own.
         offset = -corner / scale - 0.5
         matrix = np.column_stack([np.eye(2) / scale, offset])
