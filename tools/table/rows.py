@@ -137,10 +137,6 @@ FIRST_CRF = CrfSettings(
 TRIMAP_AXES = (TRIMAP_WIDTH, *SOLVE, TRIMAP_WIDTH)
 MASK_AXES = (MASK_WIDTH, SIDES, *SOLVE, MASK_WIDTH)
 MATTE_AXES = (SHARPNESS, UNKNOWN_BIAS, SHARPNESS)
-#: Of trimaps that stay as they are.  "After getting the trimap, parameter-tuned closed-form matting
-#: is conducted", says the paper of the three methods that learn one; of widening it speaks where
-#: a trimap is made of a segmentation.
-NOT_WIDENED_AXES = SOLVE
 
 
 @dataclass(frozen=True)
@@ -180,6 +176,8 @@ class Row:
 
 
 _MASK = Settings(width=10)
+# "After getting the trimap, parameter-tuned closed-form matting is conducted", says the paper of
+# methods that learn one; of widening it speaks where a trimap is made of a segmentation.
 _NOT_WIDENED = Settings(width=0)
 _CRF = Settings(crf=FIRST_CRF)
 _SHARP = Settings(sharpness=16.0)
@@ -198,15 +196,7 @@ ROWS = (
     ),
     Row("portraitfcn", "PortraitFCN+", "net", "portraitfcn", MASK_AXES, _MASK, (4.61, 7.63)),
     Row("fcn", "FCN", "net", "fcn", TRIMAP_AXES, paper=(4.14, 7.61)),
-    Row(
-        "fcn_not_widened",
-        "FCN, not widened",
-        "net",
-        "fcn",
-        NOT_WIDENED_AXES,
-        _NOT_WIDENED,
-        (4.14, 7.61),
-    ),
+    Row("fcn_not_widened", "FCN, not widened", "net", "fcn", SOLVE, _NOT_WIDENED, (4.14, 7.61)),
     Row("deeplab", "DeepLab", "net", "deeplab", TRIMAP_AXES),
     Row(
         "deeplab_crf",
@@ -223,7 +213,7 @@ ROWS = (
         "CRF-RNN, not widened",
         "net",
         "crfrnn",
-        NOT_WIDENED_AXES,
+        SOLVE,
         _NOT_WIDENED,
         (3.56, 7.39),
     ),

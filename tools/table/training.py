@@ -97,8 +97,7 @@ class Training:
 
         That of the last slice is written where it is missing.
         """
-        if self._ends_a_slice(reached := self.reached()):
-            self.mean_of_slice(reached)
+        self._complete_last_slice()
         return dict(sorted(self._written_slices().items()))
 
     def mean_of_slice(self, end: int) -> Path:
@@ -143,8 +142,11 @@ class Training:
             found[int(first), int(last)] = path
         return found
 
-    def _ends_a_slice(self, iteration: int) -> bool:
-        return iteration > 0 and iteration % self.family.slice_iterations == 0
+    def _complete_last_slice(self) -> None:
+        """Write its mean where a stop came just before that."""
+        reached = self.reached()
+        if reached and reached % self.family.slice_iterations == 0:
+            self.mean_of_slice(reached)
 
     @cached_property
     def net(self) -> Path:
@@ -234,8 +236,7 @@ class Training:
         stage = self.stage()
         check_databases(stage.net)
         reached = self.reached()
-        if self._ends_a_slice(reached):  # stopped just before its mean was taken, perhaps
-            self.mean_of_slice(reached)
+        self._complete_last_slice()
         records = self.folder / "slice"
         parameters = text_format.Parse(stage.solver.read_text(), caffe_pb2.SolverParameter())
         net = _with_records_of_slice(
