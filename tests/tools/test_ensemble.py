@@ -17,7 +17,6 @@ from tools.matting.ensemble import (
     SHARPNESS,
     SHARPNESS_AT_HAIR,
     ensemble_logit,
-    from_boundary,
     near_hair,
     settled,
     without_holes,
@@ -76,15 +75,6 @@ def test_the_segmenter_counts_less_at_a_boundary():
     at, away = np.abs(distance) < reach - 2, np.abs(distance) > 2 * reach + 2
     np.testing.assert_allclose(weight[at], SEGMENTER_WEIGHT_AT_BOUNDARY, atol=1e-5)
     np.testing.assert_allclose(weight[away], SEGMENTER_WEIGHT, atol=1e-5)
-
-
-def test_distances_from_a_boundary_are_relative_to_the_region():
-    small = from_boundary(np.pad(np.ones((40, 40), bool), 30))
-    large = from_boundary(np.pad(np.ones((80, 80), bool), 60))
-    assert small[30, 50] == pytest.approx(1 / 40) and small[29, 50] == pytest.approx(1 / 40)
-    assert small[50, 50] == pytest.approx(large[100, 100], abs=1 / 40)
-    for region in (np.zeros((3, 4), bool), np.ones((3, 4), bool)):
-        assert np.isinf(from_boundary(region)).all()
 
 
 @pytest.mark.parametrize("sign", [-1, 1])

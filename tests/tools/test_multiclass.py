@@ -15,10 +15,13 @@ from prototxt.catalog import MULTICLASS, PERSON_CLASSES, OpenCvNet
 from tools.matting import multiclass
 from tools.matting.multiclass import (
     CERTAIN_OF_WHOLE,
+    CLOSE_UP_WEIGHT,
     FACE,
     FADED_EDGE,
+    FAR_FROM_BOUNDARY,
     HAIR,
     MulticlassSegmenter,
+    close_up_weights,
     faded_edges,
     hair_probability,
     heads,
@@ -120,6 +123,18 @@ def test_close_ups_fade_at_their_edges_but_not_at_those_of_the_photo():
     assert (faded[:, 0] == 0).all() and (faded[:, -1] == 0).all()
     np.testing.assert_allclose(np.diff(faded[0, : reach + 1]), 1 / reach, rtol=1e-5)
     assert (faded_edges(Box(0, 200, 0, 300, (200, 300))) == 1).all()
+
+
+def test_a_close_up_counts_where_the_photo_is_in_doubt_near_its_own_boundary():
+    person = np.full((200, 300), 1, np.float32)
+    person[:, 150:] = -1
+    person[:50] *= 3 * CERTAIN_OF_WHOLE  # certain above
+    weights = close_up_weights(person)
+    near = round(FAR_FROM_BOUNDARY * np.sqrt(200 * 150))
+    assert (weights[50:, 150 - near + 1 : 150 + near] == np.float32(CLOSE_UP_WEIGHT)).all()
+    assert not weights[:50].any()
+    assert not weights[:, : 150 - 2 * near - 1].any() and not weights[:, 150 + 2 * near + 1 :].any()
+    assert not close_up_weights(np.ones((4, 5), np.float32)).any()  # no boundary at all
 
 
 def test_a_close_up_changes_nothing_that_is_certain_and_nothing_elsewhere(segmenter):

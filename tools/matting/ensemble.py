@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from prototxt.catalog import CERTAIN_LOGIT
+from tools.matting.boundary import faded_in, from_boundary
 from tools.matting.multiclass import hair_probability, person_logit
 from tools.matting.people import SMALLEST_BLOB, Box, blobs
 from tools.matting.person_masks import PersonMask
@@ -53,32 +54,6 @@ def near_hair(scores: np.ndarray) -> np.ndarray:
     radius = max(1, round(HAIR_REACH * max(probability.shape)))
     disk = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
     return cv2.dilate(probability, disk)
-
-
-def from_boundary(region: np.ndarray) -> np.ndarray:
-    """How far every pixel is from the boundary of a region, inside and outside.
-
-    Parameters
-    ----------
-    region : ndarray of shape (H, W), bool
-
-    Returns
-    -------
-    ndarray of shape (H, W), float32
-        In square roots of the region's area; infinite where there is no boundary.
-    """
-    if not region.any() or region.all():
-        return np.full(region.shape, np.inf, np.float32)
-    inside, outside = (
-        cv2.distanceTransform(side.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)
-        for side in (region, ~region)
-    )
-    return (inside + outside) / np.float32(np.count_nonzero(region) ** 0.5)
-
-
-def faded_in(distance: np.ndarray, reach: float) -> np.ndarray:
-    """0 up to a distance, 1 from twice as far."""
-    return np.clip(distance / np.float32(reach) - 1, 0, 1)
 
 
 def ensemble_logit(segmenter: np.ndarray, scores: np.ndarray, hair: np.ndarray) -> np.ndarray:

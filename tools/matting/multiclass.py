@@ -7,10 +7,14 @@ takes eight times as long for a view.  It sees the photo, its mirror image, and 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from functools import reduce
+
 import cv2
 import numpy as np
 
 from prototxt.catalog import MULTICLASS, MULTICLASS_SIDE, PERSON_CLASSES
+from tools.matting.boundary import faded_in, from_boundary
 from tools.matting.opencv_net import LazyNet, signed_rgb
 from tools.matting.people import Box, blobs
 from tools.matting.person_boxes import letterboxed
@@ -29,10 +33,12 @@ HEAD_MARGIN, LEAST_ZOOM, MOST_ZOOM = 1.3, 1.15, 2.5
 SMALLEST_HEAD = 0.002  # share of the photo
 SMALLER_HEAD = 0.3  # share of the largest head
 MOST_HEADS = 3
-# How much a close-up counts, and from how far within its edges on, in its longer sides.  It moves
-# boundaries: of what the whole photo's logit is certain of from here on, and twice as much, it
-# changes less and nothing.
-CLOSE_UP_WEIGHT, FADED_EDGE, CERTAIN_OF_WHOLE = 0.7, 0.06, 3.0
+# How much a close-up counts, and from how far within its edges on, in its longer sides.
+CLOSE_UP_WEIGHT, FADED_EDGE = 0.7, 0.06
+# It moves boundaries: of what the whole photo's logit is certain of from here on, and twice as
+# much, it changes less and nothing.  So it does from here on, and twice as far, of the whole
+# photo's boundary, in square roots of the people's area: a scarf between two heads stays.
+CERTAIN_OF_WHOLE, FAR_FROM_BOUNDARY = 3.0, 0.06
 
 
 class MulticlassSegmenter:
@@ -61,14 +67,16 @@ class MulticlassSegmenter:
             Logarithms of probabilities, up to an offset that a pixel's scores share.
         """
         scores = self._seen(photo, mirrored_too=True)
-        for head, shown in heads(scores):
+        found = heads(scores)
+        if not found:
+            return scores
+        weights = close_up_weights(person_logit(scores))
+        for head, shown in found:
             near = self._seen(shown.crop(photo), mirrored_too=False)  # no better with it
             near = near[:, head.top - shown.top :, head.left - shown.left :]
-            place = np.s_[:, head.rows, head.columns]
-            whole = scores[place]
-            doubt = np.clip(2 - np.abs(person_logit(whole)) / np.float32(CERTAIN_OF_WHOLE), 0, 1)
-            weight = np.float32(CLOSE_UP_WEIGHT) * doubt * faded_edges(head)
-            scores[place] += weight * (near[:, : head.shape[0], : head.shape[1]] - whole)
+            place = scores[:, head.rows, head.columns]
+            weight = weights[head.rows, head.columns] * faded_edges(head)
+            place += weight * (near[:, : head.shape[0], : head.shape[1]] - place)
         return scores
 
     def _seen(self, photo: np.ndarray, mirrored_too: bool) -> np.ndarray:
@@ -103,7 +111,8 @@ def heads(scores: np.ndarray) -> list[tuple[Box, Box]]:
         Around a head, and around what is shown of the photo to see it, cut off at its edges.
     """
     longest = max(scores.shape[1:])
-    is_head = np.isin(scores.argmax(axis=0), (HAIR, FACE))
+    of_heads = HAIR, FACE
+    is_head = largest(scores[of_heads, ...]) > largest(np.delete(scores, of_heads, axis=0))
     _, boxes, areas = blobs(is_head)
     least = max(SMALLEST_HEAD * is_head.size, SMALLER_HEAD * areas.max(initial=0))
     found = []
@@ -113,6 +122,25 @@ def heads(scores: np.ndarray) -> list[tuple[Box, Box]]:
         if areas[index] >= least and shown * LEAST_ZOOM <= longest:
             found.append((boxes[index].square(side), boxes[index].square(shown)))
     return found
+
+
+def close_up_weights(person: np.ndarray) -> np.ndarray:
+    """How much a close-up counts within its edges, where a whole photo has this logit of people.
+
+    Parameters
+    ----------
+    person : ndarray of shape (H, W), float32
+        `person_logit` of the whole photo.
+
+    Returns
+    -------
+    ndarray of shape (H, W), float32
+        `CLOSE_UP_WEIGHT` where the photo is in doubt near its own boundary, 0 where it is certain
+        or far from it.
+    """
+    doubt = np.clip(2 - np.abs(person) / np.float32(CERTAIN_OF_WHOLE), 0, 1)
+    far = faded_in(from_boundary(person > 0), FAR_FROM_BOUNDARY)
+    return np.float32(CLOSE_UP_WEIGHT) * doubt * (1 - far)
 
 
 def faded_edges(box: Box) -> np.ndarray:
@@ -133,6 +161,11 @@ def faded_edges(box: Box) -> np.ndarray:
     return np.minimum(rows[:, None], columns)
 
 
+def largest(planes: Iterable[np.ndarray]) -> np.ndarray:
+    """Pixelwise maximum of planes; one after the other is ten times as fast as along an axis."""
+    return reduce(np.maximum, planes)
+
+
 def person_logit(scores: np.ndarray) -> np.ndarray:
     """Logit of any person's class against the background.
 
@@ -146,11 +179,13 @@ def person_logit(scores: np.ndarray) -> np.ndarray:
         Positive where a person is likelier than not.
     """
     people = scores[BACKGROUND + 1 :]
-    most = people.max(axis=0)
-    return most + np.log(np.exp(people - most).sum(axis=0)) - scores[BACKGROUND]
+    most = largest(people)
+    odds = reduce(np.add, (cv2.exp(each - most) for each in people))
+    return most + cv2.log(odds) - scores[BACKGROUND]
 
 
 def hair_probability(scores: np.ndarray) -> np.ndarray:
     """(H, W) float32 probability of hair, of (6, H, W) scores."""
-    odds = np.exp(scores - scores.max(axis=0))
-    return odds[HAIR] / odds.sum(axis=0)
+    most = largest(scores)
+    odds = [cv2.exp(each - most) for each in scores]
+    return odds[HAIR] / reduce(np.add, odds)
