@@ -140,8 +140,8 @@ NETS = {
 
 
 @dataclass(frozen=True)
-class OpenCvNet:
-    """Files of a net that OpenCV runs.
+class ConvertedNet:
+    """Files of a net that was trained elsewhere and converted.
 
     Attributes
     ----------
@@ -156,7 +156,7 @@ class OpenCvNet:
 
 
 #: Finds faces (`prototxt.netspec.face_detector`).
-FACE_DETECTOR = OpenCvNet(
+FACE_DETECTOR = ConvertedNet(
     DEFINITIONS / "face_detector/deploy.prototxt",
     SHIPPED_WEIGHTS / "face_detector.caffemodel",
     "restore it with `git checkout`",
@@ -164,7 +164,7 @@ FACE_DETECTOR = OpenCvNet(
 
 _MAKE_POSE = f"make it with `{'python -m tools.convert_pose' if IS_INSTALLED else 'make'}`"
 #: Finds people (`prototxt.netspec.pose`).
-POSE_DETECTOR = OpenCvNet(
+POSE_DETECTOR = ConvertedNet(
     DEFINITIONS / "pose_detector/deploy.prototxt",
     MADE_WEIGHTS / "pose_detector.caffemodel",
     _MAKE_POSE,
@@ -173,7 +173,7 @@ POSE_DETECTOR_SIDE = 224  # rows and columns of its input
 #: Anchors of every cell of its output, by the cell's size in pixels.
 POSE_ANCHORS = {8: 2, 16: 2, 32: 6}
 #: Says which pixels around one person are that person's (`prototxt.netspec.pose`).
-PERSON_MASK = OpenCvNet(
+PERSON_MASK = ConvertedNet(
     DEFINITIONS / "person_mask/deploy.prototxt",
     MADE_WEIGHTS / "person_mask.caffemodel",
     _MAKE_POSE,
@@ -181,7 +181,7 @@ PERSON_MASK = OpenCvNet(
 PERSON_MASK_SIDE = 256  # rows and columns of its input, the square around a person
 
 #: Says of every pixel of a photo of people what it shows (`prototxt.netspec.multiclass`).
-MULTICLASS = OpenCvNet(
+MULTICLASS = ConvertedNet(
     DEFINITIONS / "multiclass/deploy.prototxt",
     MADE_WEIGHTS / "multiclass.caffemodel",
     f"make it with `{'python -m tools.convert_multiclass' if IS_INSTALLED else 'make'}`",

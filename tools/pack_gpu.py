@@ -39,8 +39,8 @@ from data_prep.common.errors import InputError, run_program
 from data_prep.common.files import atomic_write
 from data_prep.common.options import count
 from prototxt.catalog import MADE_WEIGHTS, MULTICLASS, PERSON_MASK, POSE_DETECTOR
+from tools.matting.converted_net import check_files
 from tools.matting.models import ROOT
-from tools.matting.opencv_net import check_files
 from tools.portable.pieces import PieceWriter, half_weights, write_sums
 
 #: Folder that the archive unpacks to, and its name.
@@ -157,7 +157,7 @@ def contents(options: argparse.Namespace) -> Iterator[tuple[str, Path | bytes]]:
                 f"{path} does not exist; `make data/models/{path.name}` makes initial weights."
             )
         yield f"data/models/{name}.half.npz.00", half_weights(path)
-    for net in (MULTICLASS, POSE_DETECTOR, PERSON_MASK):  # those that OpenCV runs
+    for net in (MULTICLASS, POSE_DETECTOR, PERSON_MASK):  # those that were converted
         check_files(net)
         yield str(net.weights.relative_to(ROOT)), net.weights
     yield from files_below(options.prepared, "data/prepared")

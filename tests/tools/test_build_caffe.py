@@ -45,7 +45,7 @@ def test_every_change_says_what_it_is_for_and_fits_the_source(tmp_path):
     (source,) = tmp_path.iterdir()
     convolution = source / "src/caffe/layers/base_conv_layer.cpp"
     on_gpu = convolution.read_text().partition("#ifndef CPU_ONLY")[2]
-    assert len(PATCHES) == 11
+    assert len(PATCHES) == 12
     for path in PATCHES:
         reason, _, change = path.read_text().partition("\n--- a/")
         assert reason.strip() and change

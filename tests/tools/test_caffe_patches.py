@@ -177,6 +177,65 @@ def test_a_large_layer_and_its_gradients_are_those_of_its_definition(
         np.testing.assert_allclose(found, expected, atol=2e-6 * np.abs(expected).max())
 
 
+@pytest.mark.parametrize("axis", [0, 1, 2, 3])
+@pytest.mark.parametrize("axes", [1, 2])
+def test_a_scale_multiplies_along_its_axes_and_so_do_its_gradients(tmp_path, axis, axes):
+    shape = (2, 3, 5, 7)
+    axes = min(axes, 4 - axis)
+    path = tmp_path / "net.prototxt"
+    dims = " ".join(f"dim: {each}" for each in shape)
+    path.write_text(f"""force_backward: true
+      layer {{ name: "in" type: "Input" top: "in" input_param {{ shape {{ {dims} }} }} }}
+      layer {{ name: "out" type: "Scale" bottom: "in" top: "out"
+        scale_param {{ axis: {axis} num_axes: {axes} bias_term: true }} }}
+    """)
+    net = caffe.Net(str(path), caffe.TEST)
+    factors, offsets = net.params["out"]
+    given, result = net.blobs["in"], net.blobs["out"]
+    random = np.random.default_rng(0)
+    for array in (factors.data, offsets.data, given.data, result.diff):
+        array[...] = random.normal(size=array.shape)
+    net.forward()
+    net.backward()
+    broadcast = tuple(
+        side if axis <= index < axis + axes else 1 for index, side in enumerate(shape)
+    )
+    factor, offset = (blob.data.reshape(broadcast) for blob in (factors, offsets))
+    summed = tuple(index for index, side in enumerate(broadcast) if side == 1)
+    np.testing.assert_allclose(result.data, given.data * factor + offset, atol=1e-6)
+    np.testing.assert_allclose(given.diff, result.diff * factor, atol=1e-6)
+    wanted = (given.data * result.diff).sum(axis=summed)
+    np.testing.assert_allclose(factors.diff.reshape(wanted.shape), wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["Convolution", "Deconvolution"])
+def test_threads_share_the_channels_of_a_depthwise_layer_to_the_same_bytes(tmp_path, kind):
+    net_of(kind, (20, 30), 7, 7, GEOMETRIES[1], tmp_path)
+    program = (
+        "import hashlib, sys, caffe, numpy as np\n"
+        "net = caffe.Net(sys.argv[1], caffe.TEST)\n"
+        "random = np.random.default_rng(0)\n"
+        "blobs = *net.params['out'], net.blobs['in']\n"
+        "for array in (*(blob.data for blob in blobs), net.blobs['out'].diff):\n"
+        "    array[...] = random.normal(size=array.shape)\n"
+        "net.forward()\n"
+        "net.backward()\n"
+        "found = net.blobs['out'].data.tobytes() + net.blobs['in'].diff.tobytes()\n"
+        "print(hashlib.sha256(found).hexdigest())\n"
+    )
+    digests = {
+        subprocess.run(
+            [sys.executable, "-c", program, tmp_path / "net.prototxt"],
+            env=os.environ | {"OMP_NUM_THREADS": str(threads)},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for threads in (1, 2, 5)
+    }
+    assert len(digests) == 1, digests
+
+
 def test_scikit_image_is_loaded_where_it_is_used_first():
     program = (
         "import sys, caffe\n"

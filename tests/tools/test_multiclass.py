@@ -11,7 +11,7 @@ from data_prep.common.assets import fetch
 from data_prep.common.errors import InputError
 from data_prep.common.images import read_matte, read_photo
 from data_prep.datasets.dataset import Dataset
-from prototxt.catalog import MULTICLASS, PERSON_CLASSES, OpenCvNet
+from prototxt.catalog import MULTICLASS, PERSON_CLASSES, ConvertedNet
 from tools.matting import multiclass
 from tools.matting.multiclass import (
     CERTAIN_OF_WHOLE,
@@ -163,7 +163,7 @@ def test_heads_are_more_exact_with_a_close_up(segmenter):
 
 
 def test_a_net_without_weights_is_named(monkeypatch, tmp_path):
-    net = OpenCvNet(MULTICLASS.deploy, tmp_path / "none.caffemodel", MULTICLASS.remedy)
+    net = ConvertedNet(MULTICLASS.deploy, tmp_path / "none.caffemodel", MULTICLASS.remedy)
     monkeypatch.setattr(multiclass, "MULTICLASS", net)
     with pytest.raises(InputError, match="none.caffemodel is missing; make it with `make`"):
         MulticlassSegmenter()

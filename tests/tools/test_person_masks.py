@@ -9,8 +9,8 @@ import pytest
 from data_prep.common.errors import InputError
 from data_prep.common.images import read_matte, read_photo
 from data_prep.datasets.dataset import Dataset
-from prototxt.catalog import PERSON_MASK, POSE_DETECTOR, OpenCvNet
-from tools.matting import opencv_net
+from prototxt.catalog import PERSON_MASK, POSE_DETECTOR, ConvertedNet
+from tools.matting import converted_net
 from tools.matting.models import ROOT
 from tools.matting.people import Box
 from tools.matting.person_boxes import PersonBox
@@ -143,10 +143,10 @@ def test_a_gray_photo_shows_nobody(masker):
 
 
 def test_missing_weights_say_how_to_make_them(tmp_path):
-    net = OpenCvNet(PERSON_MASK.deploy, tmp_path / "none.caffemodel", PERSON_MASK.remedy)
+    net = ConvertedNet(PERSON_MASK.deploy, tmp_path / "none.caffemodel", PERSON_MASK.remedy)
     with pytest.raises(InputError, match="none.caffemodel is missing; make it with `make`"):
-        opencv_net.read_opencv_net(net)
-    opencv_net.check_files(POSE_DETECTOR)
+        converted_net.read_opencv_net(net)
+    converted_net.check_files(POSE_DETECTOR)
 
 
 def in_front_of_stripes(portrait, height: int) -> tuple[np.ndarray, np.ndarray]:

@@ -21,13 +21,13 @@ if TYPE_CHECKING:  # trimaps and masks from outside are matted without Caffe
 Weights = dict[str, list[np.ndarray]]
 
 
-def read_net(path: Path) -> caffe_pb2.NetParameter:
+def read_net(path: Path, output: str = "score") -> caffe_pb2.NetParameter:
     """Read a deploy definition.
 
     Raises
     ------
     InputError
-        If it is missing, no net definition, has no ``data`` and ``score``, or is for
+        If it is missing, no net definition, has no ``data`` and no such output, or is for
         training (Caffe ends the process where it does not find the databases), or if
         Caffe is not built.
     """
@@ -39,7 +39,7 @@ def read_net(path: Path) -> caffe_pb2.NetParameter:
     except (text_format.ParseError, UnicodeDecodeError) as error:
         raise InputError(f"{path} is no net definition ({error}).") from None
     tops = {top for layer in net.layer for top in layer.top}
-    for blob in ("data", "score"):
+    for blob in ("data", output):
         if blob not in tops:
             raise InputError(f"{path} has no blob {blob}; give {_deploy_of(path)}.")
     if any("data" in layer.top and layer.type != "Input" for layer in net.layer):

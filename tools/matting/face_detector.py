@@ -14,9 +14,9 @@ import cv2
 import numpy as np
 
 from prototxt.catalog import FACE_DETECTOR
+from tools.matting.converted_net import read_opencv_net, signed_rgb
 from tools.matting.detections import merged
 from tools.matting.face_boxes import FaceBox, decoded
-from tools.matting.opencv_net import read_opencv_net, signed_rgb
 from tools.matting.orientation import CERTAIN_FACE, CERTAIN_TURNED_FACE, turned
 from tools.matting.photo_view import FaceLandmarks, FoundFaces, eight_bit_resized, resized
 

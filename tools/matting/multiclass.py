@@ -8,17 +8,23 @@ takes eight times as long for a view.  It sees the photo, its mirror image, and 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import reduce
+from functools import cached_property, reduce
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
 from prototxt.catalog import MULTICLASS, MULTICLASS_SIDE, PERSON_CLASSES
 from tools.matting.boundary import faded_in, from_boundary
-from tools.matting.opencv_net import LazyNet, signed_rgb
+from tools.matting.caffe_net import run_net
+from tools.matting.converted_net import check_files, read_caffe_net, signed_rgb
 from tools.matting.people import Box, blobs
 from tools.matting.person_boxes import letterboxed
 
+if TYPE_CHECKING:  # it is built when it is first needed
+    import caffe
+
+OUTPUT = "class_score"  # the net's blob
 #: Planes of the scores.
 BACKGROUND, HAIR = 0, 1 + PERSON_CLASSES.index("hair")
 FACE = 1 + PERSON_CLASSES.index("face skin")
@@ -51,7 +57,11 @@ class MulticlassSegmenter:
     """
 
     def __init__(self) -> None:
-        self._lazy = LazyNet(MULTICLASS)
+        check_files(MULTICLASS)
+
+    @cached_property
+    def _net(self) -> caffe.Net:
+        return read_caffe_net(MULTICLASS, OUTPUT)
 
     def scores(self, photo: np.ndarray) -> np.ndarray:
         """Scores of background and `prototxt.catalog.PERSON_CLASSES`.
@@ -94,8 +104,8 @@ class MulticlassSegmenter:
 
     def _forward(self, square: np.ndarray) -> np.ndarray:
         """The net's (6, side, side) scores of a square uint8 BGR picture."""
-        self._lazy.net.setInput(signed_rgb(square))
-        return self._lazy.net.forward()[0]
+        self._net.blobs["data"].data[...] = signed_rgb(square)
+        return run_net(self._net, OUTPUT)[0].copy()
 
 
 def heads(scores: np.ndarray) -> list[tuple[Box, Box]]:

@@ -21,8 +21,8 @@ from prototxt.catalog import (
     POSE_DETECTOR,
     POSE_DETECTOR_SIDE,
 )
+from tools.matting.converted_net import LazyNet, signed_rgb
 from tools.matting.detections import merged
-from tools.matting.opencv_net import LazyNet, signed_rgb
 from tools.matting.people import Box, tiles
 from tools.matting.person_boxes import PersonBox, decoded, letterboxed
 
