@@ -18,6 +18,7 @@ from collections.abc import Iterator
 import cv2
 import numpy as np
 
+from caffe_layers.active_region import GROWTH, WEAK_DATA, grown
 from caffe_layers.affinities import UNKNOWN, unknown_region
 from caffe_layers.laplacian import DEFAULT_EPSILON
 from caffe_layers.matting import DEFAULT_LAMBDA, solve_alpha
@@ -34,6 +35,9 @@ SWEEPS = 2
 # Tiles that differ by no more in the alpha of any pixel agree: a quarter of what 8 bits tell apart.
 AGREEMENT = 1e-3
 COARSE_PIXELS = 2_000_000
+
+# F and B of a pixel that both are larger leave alpha between 0 and 1.
+BOTH_LIKELY = 1e-4
 
 RIM = 2  # pixels that a 3x3 window reaches beyond a tile
 RIM_WEIGHT = 1e4  # F + B of the rim: alpha stays what it is
@@ -66,8 +70,8 @@ def solve_alpha_bounded(
     unknown = np.count_nonzero(unknown_region(foreground, background))
     if foreground.size <= WHOLE_PIXELS and unknown <= WHOLE_UNKNOWN:
         return solve_alpha(image, foreground, background, lambda_, epsilon, mu, smooth=smooth)
-    # All at once: a tile does not see what is around it.
-    image = smoothed(image) if smooth else image
+    if smooth:  # before there are tiles: a tile does not see what is around it
+        image = smoothed(image, _whose_colors_count(foreground, background, lambda_))
     return solve_alpha_in_tiles(image, foreground, background, lambda_, epsilon, mu)
 
 
@@ -143,6 +147,19 @@ def solve_alpha_in_tiles(
                 solved.append(window)
         due = [window for window in windows if window in disagreeing]
     return alpha
+
+
+def _whose_colors_count(
+    foreground: np.ndarray, background: np.ndarray, lambda_: float
+) -> np.ndarray:
+    """(H, W) uint8, 1 where alpha is undecided or changes, and as far around as a solve reaches."""
+    known = foreground + background
+    is_open = (known < UNKNOWN) | (lambda_ * known < WEAK_DATA)
+    is_open |= np.minimum(foreground, background) > BOTH_LIKELY
+    person = (foreground > background).view(np.uint8)
+    changes = cv2.morphologyEx(person, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
+    # Twice as far as the active region grows at first, and the stencil's reach around that.
+    return grown(is_open.view(np.uint8) | changes, 2 * (2 * GROWTH + 1))
 
 
 def _enlarged_coarse_alpha(
