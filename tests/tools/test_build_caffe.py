@@ -45,7 +45,7 @@ def test_every_change_says_what_it_is_for_and_fits_the_source(tmp_path):
     (source,) = tmp_path.iterdir()
     convolution = source / "src/caffe/layers/base_conv_layer.cpp"
     on_gpu = convolution.read_text().partition("#ifndef CPU_ONLY")[2]
-    assert len(PATCHES) == 12
+    assert len(PATCHES) == 13
     for path in PATCHES:
         reason, _, change = path.read_text().partition("\n--- a/")
         assert reason.strip() and change
@@ -57,8 +57,9 @@ def test_every_change_says_what_it_is_for_and_fits_the_source(tmp_path):
         )
     assert "SetTotalBytesLimit(INT_MAX)" in (source / "src/caffe/util/io.cpp").read_text()
     # Our convolutions compute in the processor's memory: those of a GPU stay what they were.
-    assert "banded::" in convolution.read_text() and "weight_gpu_gemm" in on_gpu
-    assert convolution.read_text().partition("#ifndef CPU_ONLY")[2] == on_gpu
+    ours = convolution.read_text()
+    assert "banded::" in ours and "winograd::" in ours and "weight_gpu_gemm" in on_gpu
+    assert ours.partition("#ifndef CPU_ONLY")[2] == on_gpu
 
 
 @pytest.mark.parametrize("include", ["include", "targets/x86_64-linux/include"])
