@@ -47,8 +47,7 @@ def read_opencv_net(files: ConvertedNet) -> cv2.dnn.Net:
 
 
 def read_caffe_net(files: ConvertedNet, output: str) -> caffe.Net:
-    """A net with its weights, for Caffe to run on the chosen processor: its large products are
-    MKL's, which are faster than OpenCV's.
+    """A net with its weights, for Caffe to run: a large one is faster so than by OpenCV.
 
     Parameters
     ----------

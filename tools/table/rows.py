@@ -207,6 +207,15 @@ ROWS = (
         _CRF,
         (3.91, 7.52),
     ),
+    Row(
+        "deeplab_crf_not_widened",
+        "DeepLab and dense CRF, not widened",
+        "crf",
+        "deeplab",
+        (*CRF, *SOLVE),
+        replace(_NOT_WIDENED, crf=FIRST_CRF),
+        (3.91, 7.52),
+    ),
     Row("crfrnn", "CRF-RNN", "net", "crfrnn", TRIMAP_AXES, paper=(3.56, 7.39)),
     Row(
         "crfrnn_not_widened",
