@@ -180,12 +180,16 @@ PERSON_MASK = ConvertedNet(
 )
 PERSON_MASK_SIDE = 256  # rows and columns of its input, the square around a person
 
-#: Says of every pixel of a photo of people what it shows (`prototxt.netspec.multiclass`).
-MULTICLASS = ConvertedNet(
-    DEFINITIONS / "multiclass/deploy.prototxt",
-    MADE_WEIGHTS / "multiclass.caffemodel",
-    f"make it with `{'python -m tools.convert_multiclass' if IS_INSTALLED else 'make'}`",
-)
-MULTICLASS_SIDE = 256  # rows and columns of its input, the whole photo with bars beside it
+MULTICLASS_WEIGHTS = MADE_WEIGHTS / "multiclass.caffemodel"
+#: Says of every pixel of a photo of people what it shows (`prototxt.netspec.multiclass`), by the
+#: rows and columns of its input.  It was trained for the least.
+MULTICLASS = {
+    side: ConvertedNet(
+        DEFINITIONS / f"multiclass/deploy_{side}.prototxt",
+        MULTICLASS_WEIGHTS,
+        f"make it with `{'python -m tools.convert_multiclass' if IS_INSTALLED else 'make'}`",
+    )
+    for side in (256, 320)
+}
 #: Its classes behind the background, in the order of its output.
 PERSON_CLASSES = ("hair", "body skin", "face skin", "clothes", "things")

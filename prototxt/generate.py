@@ -14,6 +14,7 @@ from pathlib import Path
 
 from data_prep.common.errors import InputError, run_program
 from data_prep.common.files import atomic_write
+from prototxt.catalog import MULTICLASS
 from prototxt.netspec import (
     crfrnn,
     deeplab,
@@ -62,7 +63,8 @@ def definitions() -> dict[str, str]:
     files["face_detector/deploy"] = face_detector.deploy()
     files["pose_detector/deploy"] = pose.detector_deploy()
     files["person_mask/deploy"] = pose.person_mask_deploy()
-    files["multiclass/deploy"] = multiclass.deploy()
+    for side in MULTICLASS:
+        files[f"multiclass/deploy_{side}"] = multiclass.deploy(side)
     return {f"{name}.prototxt": HEADER + str(net) for name, net in files.items()}
 
 

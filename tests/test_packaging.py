@@ -257,7 +257,7 @@ def test_the_installed_package_finds_its_nets_and_weights(contents: Path, tmp_pa
         "from tools.matting.models import MODELS\n"
         "from prototxt.catalog import MADE_WEIGHTS, MULTICLASS\n"
         "carried = MODELS['portrait']\n"
-        "print(carried.weights, carried.shape_mask, MULTICLASS.deploy, "
+        "print(carried.weights, carried.shape_mask, *(n.deploy for n in MULTICLASS.values()), "
         "*(m.deploy for m in MODELS.values()))\n"
         "print(MADE_WEIGHTS)\n"
     )

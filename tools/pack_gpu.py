@@ -157,9 +157,11 @@ def contents(options: argparse.Namespace) -> Iterator[tuple[str, Path | bytes]]:
                 f"{path} does not exist; `make data/models/{path.name}` makes initial weights."
             )
         yield f"data/models/{name}.half.npz.00", half_weights(path)
-    for net in (MULTICLASS, POSE_DETECTOR, PERSON_MASK):  # those that were converted
+    converted = *MULTICLASS.values(), POSE_DETECTOR, PERSON_MASK
+    for net in converted:
         check_files(net)
-        yield str(net.weights.relative_to(ROOT)), net.weights
+    for path in dict.fromkeys(net.weights for net in converted):  # nets may share a file
+        yield str(path.relative_to(ROOT)), path
     yield from files_below(options.prepared, "data/prepared")
     yield from files_below(options.dataset, "data/sample")
 

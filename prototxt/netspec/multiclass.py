@@ -29,7 +29,7 @@ from caffe import params as P
 from caffe.net_spec import Top
 from caffe.proto import caffe_pb2
 
-from prototxt.catalog import MULTICLASS_SIDE, PERSON_CLASSES
+from prototxt.catalog import PERSON_CLASSES
 from prototxt.netspec.blocks import convolution, enlarge_bilinear, named, relu
 
 #: Sides of the patches whose places attend to each other.
@@ -174,7 +174,15 @@ def doubled(n: NetSpec, name: str, x: Top) -> Top:
     return n[name]
 
 
-def decoder(n: NetSpec, laterals: dict[int, Top]) -> Top:
+def enlarged(side: int) -> dict[int, str]:
+    """Stride -> layer that enlarges its map in the decoder of a net with such an input.
+
+    The names tell the side, because their gains have its shape: one file serves all sides.
+    """
+    return {stride: f"enlarged{stride}_{side}" for stride in (16, 8, 4)}
+
+
+def decoder(n: NetSpec, laterals: dict[int, Top], side: int) -> Top:
     """The sum, at stride 2, of what the strides 16 to 2 hold, each smoothed.
 
     Parameters
@@ -182,6 +190,8 @@ def decoder(n: NetSpec, laterals: dict[int, Top]) -> Top:
     n : NetSpec
     laterals : dict
         Stride -> features of `FUSED` channels.
+    side : int
+        Of the net's input.
     """
     x, found = laterals[16], []
     for stride in (16, 8, 4, 2):
@@ -189,15 +199,20 @@ def decoder(n: NetSpec, laterals: dict[int, Top]) -> Top:
             x = add(n, f"joint{stride}", doubled(n, f"doubled{stride}", x), laterals[stride])
         smooth = separable(n, f"smooth{stride}", x, FUSED)
         if stride > 2:
-            smooth = enlarge_bilinear(n, f"enlarged{stride}", smooth, FUSED, stride // 2)
+            smooth = enlarge_bilinear(n, enlarged(side)[stride], smooth, FUSED, stride // 2)
         found.append(smooth)
     return add(n, "fused", *found)
 
 
-def deploy(side: int = MULTICLASS_SIDE) -> caffe_pb2.NetParameter:
-    """RGB in [-1, 1] -> ``class_score``, N x 6 x side x side.
+def deploy(side: int) -> caffe_pb2.NetParameter:
+    """RGB in [-1, 1] -> ``class_score``, 1 x 6 x side x side.
 
     The classes are the background and `prototxt.catalog.PERSON_CLASSES`.
+
+    Parameters
+    ----------
+    side : int
+        Rows and columns, a multiple of 64.
     """
     n = NetSpec()
     n.data = L.Input(shape=dict(dim=[1, 3, side, side]))
@@ -211,7 +226,7 @@ def deploy(side: int = MULTICLASS_SIDE) -> caffe_pb2.NetParameter:
             x = attending(n, name, stage, x, side // stride)
         if stage.is_lateral:
             laterals[stride] = lateral(n, f"lateral{stride}", x)
-    x = decoder(n, laterals)
+    x = decoder(n, laterals, side)
     channels = FUSED
     for index in range(1, REFINEMENTS + 1):
         name = f"refine{index}"

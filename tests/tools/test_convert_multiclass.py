@@ -14,18 +14,19 @@ from checkout import ROOT
 from data_prep.common.assets import fetch
 from data_prep.common.errors import InputError
 from data_prep.common.images import read_photo
-from prototxt.catalog import MULTICLASS, MULTICLASS_SIDE, PERSON_CLASSES
-from prototxt.netspec.multiclass import score_kernel
+from prototxt.catalog import MULTICLASS, PERSON_CLASSES
+from prototxt.netspec.multiclass import enlarged, score_kernel
 from tools import convert_multiclass
 
 SAMPLES = ROOT / "data/sample/images"
+SIDE = min(MULTICLASS)  # the original's
 PHOTOS = ["astronaut", *sorted(path.name for path in SAMPLES.iterdir())[::15]]
 
 
-def image_of(name: str) -> np.ndarray:
+def image_of(name: str, side: int = SIDE) -> np.ndarray:
     """A photo as the nets want it: (3, side, side) RGB in [-1, 1]."""
     photo = read_photo(fetch(name) if name == "astronaut" else SAMPLES / name)
-    small = cv2.resize(photo, (MULTICLASS_SIDE, MULTICLASS_SIDE), interpolation=cv2.INTER_AREA)
+    small = cv2.resize(photo, (side, side), interpolation=cv2.INTER_AREA)
     return np.ascontiguousarray(small[:, :, ::-1].transpose(2, 0, 1)) / np.float32(127.5) - 1
 
 
@@ -47,13 +48,13 @@ def answer(image: np.ndarray) -> np.ndarray:
 
 
 def by_caffe(weights: Path, image: np.ndarray) -> np.ndarray:
-    net = caffe.Net(str(MULTICLASS.deploy), str(weights), caffe.TEST)
+    net = caffe.Net(str(MULTICLASS[image.shape[1]].deploy), str(weights), caffe.TEST)
     net.blobs["data"].data[0] = image
     return net.forward()["class_score"][0]
 
 
 def by_opencv(weights: Path, image: np.ndarray) -> np.ndarray:
-    net = cv2.dnn.readNetFromCaffe(str(MULTICLASS.deploy), str(weights))
+    net = cv2.dnn.readNetFromCaffe(str(MULTICLASS[image.shape[1]].deploy), str(weights))
     net.setInput(image[None])
     return net.forward()[0]
 
@@ -66,6 +67,28 @@ def test_the_net_equals_its_original(weights, name, run):
     assert wanted.shape[0] == 1 + len(PERSON_CLASSES)
     assert len(np.unique(wanted.argmax(axis=0))) >= 4  # classes that are there to be confused
     np.testing.assert_allclose(run(weights, image), wanted, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", PHOTOS)
+def test_more_pixels_show_the_same_people(weights, name):
+    sides = [side for side in MULTICLASS if side != SIDE]
+    assert sides
+    smaller = by_caffe(weights, image_of(name)).argmax(axis=0) > 0
+    for side in sides:
+        larger = by_caffe(weights, image_of(name, side)).argmax(axis=0) > 0
+        reduced = cv2.resize(larger.astype(np.float32), (SIDE, SIDE)) > 0.5
+        assert (smaller & reduced).sum() > 0.9 * (smaller | reduced).sum()
+
+
+@pytest.mark.parametrize("side", MULTICLASS)
+def test_enlarged_maps_are_clamped_at_borders_for_every_side(weights, side):
+    """What is even stays even up to the borders."""
+    net = caffe.Net(str(MULTICLASS[side].deploy), str(weights), caffe.TEST)
+    for name in enlarged(side).values():
+        unclamped = f"{name}_unclamped"
+        net.blobs[net.bottom_names[unclamped][0]].data[...] = 3
+        net.forward(start=unclamped, end=name)
+        np.testing.assert_allclose(net.blobs[name].data, 3, rtol=1e-6)
 
 
 def test_a_score_is_a_transposed_convolution_and_a_pointwise_one():

@@ -313,6 +313,6 @@ def test_the_nets_that_opencv_runs_for_a_photo_are_in_the_archive(tmp_path):
         dataset=tmp_path,
     )
     places = dict(contents(options))
-    for net in (FACE_DETECTOR, MULTICLASS, POSE_DETECTOR, PERSON_MASK):
+    for net in (FACE_DETECTOR, *MULTICLASS.values(), POSE_DETECTOR, PERSON_MASK):
         for path in (net.deploy, net.weights):
             assert places[str(path.relative_to(ROOT))].is_file()

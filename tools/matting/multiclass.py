@@ -2,19 +2,20 @@
 
 The `multiclass` net (`prototxt.netspec.multiclass`) has attended to the whole photo before it
 answers, and knows bodies in all poses: it says better who is a person than the segmenter, and
-takes eight times as long for a view.  It sees the photo, its mirror image, and heads from near.
+takes eight times as long for a view.  It sees the photo, its mirror image with more pixels, and
+heads from near.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import cached_property, reduce
+from functools import cache, reduce
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
-from prototxt.catalog import MULTICLASS, MULTICLASS_SIDE, PERSON_CLASSES
+from prototxt.catalog import MULTICLASS, PERSON_CLASSES
 from tools.matting.boundary import faded_in, from_boundary
 from tools.matting.caffe_net import run_net
 from tools.matting.converted_net import check_files, read_caffe_net, signed_rgb
@@ -32,6 +33,11 @@ FACE = 1 + PERSON_CLASSES.index("face skin")
 # intersection over union is 0.919 with it, 0.914 with black.  On eight real portraits, and on 18
 # rendered ones, the repeated border is worse than both.  Measured on 2026-11-29.
 BARS = (127, 127, 127)
+# Rows and columns of the squares in which it sees photos and close-ups, and mirror images.
+SIDE, MIRRORED_SIDE = 256, 320
+# How much the mirror image counts, and up to where.  More pixels show better where a boundary is,
+# and less well who is a person: what the photo is certain of stays, see `near_boundary`.
+MIRRORED_WEIGHT, MIRRORED_REACH = 0.7, 0.2
 # A close-up of a head is for a square of so many sides of its box.  It shows no less of the photo
 # than the zoom allows (small heads from nearer are taken for nothing).  For less of a zoom there is
 # none.
@@ -41,14 +47,12 @@ SMALLER_HEAD = 0.3  # share of the largest head
 MOST_HEADS = 3
 # How much a close-up counts, and from how far within its edges on, in its longer sides.
 CLOSE_UP_WEIGHT, FADED_EDGE = 0.7, 0.06
-# It moves boundaries: of what the whole photo's logit is certain of from here on, and twice as
-# much, it changes less and nothing.  So it does from here on, and twice as far, of the whole
-# photo's boundary, in square roots of the people's area: a scarf between two heads stays.
-CERTAIN_OF_WHOLE, FAR_FROM_BOUNDARY = 3.0, 0.06
+CLOSE_UP_REACH = 0.06  # a scarf between two heads stays
+CERTAIN_OF_WHOLE = 3.0  # from this logit on, and twice as much, other views count less and nothing
 
 
 class MulticlassSegmenter:
-    """Scores of the classes of a photo; its net is read when it is first needed.
+    """Scores of the classes of a photo; its nets are read when they are first needed.
 
     Raises
     ------
@@ -57,11 +61,9 @@ class MulticlassSegmenter:
     """
 
     def __init__(self) -> None:
-        check_files(MULTICLASS)
-
-    @cached_property
-    def _net(self) -> caffe.Net:
-        return read_caffe_net(MULTICLASS, OUTPUT)
+        for files in MULTICLASS.values():
+            check_files(files)
+        self._net = cache(net_of)
 
     def scores(self, photo: np.ndarray) -> np.ndarray:
         """Scores of background and `prototxt.catalog.PERSON_CLASSES`.
@@ -76,25 +78,35 @@ class MulticlassSegmenter:
         ndarray of shape (6, H, W), float32
             Logarithms of probabilities, up to an offset that a pixel's scores share.
         """
-        scores = self._seen(photo, mirrored_too=True)
+        scores = self._with_mirror_image(photo)
         found = heads(scores)
         if not found:
             return scores
-        weights = close_up_weights(person_logit(scores))
+        weights = CLOSE_UP_WEIGHT * near_boundary(person_logit(scores), CLOSE_UP_REACH)
         for head, shown in found:
-            near = self._seen(shown.crop(photo), mirrored_too=False)  # no better with it
+            near = self._seen(shown.crop(photo), SIDE)
             near = near[:, head.top - shown.top :, head.left - shown.left :]
             place = scores[:, head.rows, head.columns]
             weight = weights[head.rows, head.columns] * faded_edges(head)
             place += weight * (near[:, : head.shape[0], : head.shape[1]] - place)
         return scores
 
-    def _seen(self, photo: np.ndarray, mirrored_too: bool) -> np.ndarray:
-        """(6, H, W) scores of a photo, or the mean with those of its mirror image."""
-        square, corner, scale = letterboxed(photo, MULTICLASS_SIDE, BARS)
-        scores = self._forward(square)
-        if mirrored_too:
-            scores = 0.5 * (scores + self._forward(cv2.flip(square, 1))[:, :, ::-1])
+    def _with_mirror_image(self, photo: np.ndarray) -> np.ndarray:
+        """(6, H, W) scores of a photo, and of its mirror image near boundaries."""
+        scores = self._seen(photo, SIDE)
+        weights = MIRRORED_WEIGHT * near_boundary(person_logit(scores), MIRRORED_REACH)
+        if weights.any():
+            scores += weights * (self._seen(photo, MIRRORED_SIDE, mirrored=True) - scores)
+        return scores
+
+    def _seen(self, photo: np.ndarray, side: int, mirrored: bool = False) -> np.ndarray:
+        """(6, H, W) scores of a photo that is seen in a square, or of its mirror image."""
+        square, corner, scale = letterboxed(photo, side, BARS)
+        net = self._net(side)
+        net.blobs["data"].data[...] = signed_rgb(cv2.flip(square, 1) if mirrored else square)
+        scores = run_net(net, OUTPUT)[0]
+        if mirrored:
+            scores = np.ascontiguousarray(scores[:, :, ::-1])
         # From pixels of the photo to those of the square, whose corner is at -0.5 of its own.
         offset = -corner / scale - 0.5
         matrix = np.column_stack([np.eye(2) / scale, offset])
@@ -102,10 +114,10 @@ class MulticlassSegmenter:
         size_wh = photo.shape[1::-1]
         return np.stack([cv2.warpAffine(each, matrix, size_wh, flags=flags) for each in scores])
 
-    def _forward(self, square: np.ndarray) -> np.ndarray:
-        """The net's (6, side, side) scores of a square uint8 BGR picture."""
-        self._net.blobs["data"].data[...] = signed_rgb(square)
-        return run_net(self._net, OUTPUT)[0].copy()
+
+def net_of(side: int) -> caffe.Net:
+    """The net that sees squares of so many rows and columns."""
+    return read_caffe_net(MULTICLASS[side], OUTPUT)
 
 
 def heads(scores: np.ndarray) -> list[tuple[Box, Box]]:
@@ -134,23 +146,24 @@ def heads(scores: np.ndarray) -> list[tuple[Box, Box]]:
     return found
 
 
-def close_up_weights(person: np.ndarray) -> np.ndarray:
-    """How much a close-up counts within its edges, where a whole photo has this logit of people.
+def near_boundary(person: np.ndarray, reach: float) -> np.ndarray:
+    """Where another view may move a photo's boundary.
 
     Parameters
     ----------
     person : ndarray of shape (H, W), float32
-        `person_logit` of the whole photo.
+        `person_logit` of the photo.
+    reach : float
+        From the boundary, in square roots of the people's area.
 
     Returns
     -------
     ndarray of shape (H, W), float32
-        `CLOSE_UP_WEIGHT` where the photo is in doubt near its own boundary, 0 where it is certain
-        or far from it.
+        1 where the photo is in doubt near its boundary, 0 where it is certain (twice
+        `CERTAIN_OF_WHOLE`) or twice as far.
     """
     doubt = np.clip(2 - np.abs(person) / np.float32(CERTAIN_OF_WHOLE), 0, 1)
-    far = faded_in(from_boundary(person > 0), FAR_FROM_BOUNDARY)
-    return np.float32(CLOSE_UP_WEIGHT) * doubt * (1 - far)
+    return doubt * (1 - faded_in(from_boundary(person > 0), reach))
 
 
 def faded_edges(box: Box) -> np.ndarray:
