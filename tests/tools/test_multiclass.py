@@ -183,6 +183,14 @@ def test_heads_are_more_exact_with_a_close_up(segmenter):
     assert 0 < wrong[1] < 0.97 * wrong[0], wrong
 
 
+def test_nets_whose_memory_was_given_back_are_read_again(segmenter):
+    photo = read_photo(fetch("astronaut"))
+    before = segmenter.scores(photo)
+    segmenter.release()
+    assert not segmenter._net.cache_info().currsize
+    np.testing.assert_array_equal(segmenter.scores(photo), before)
+
+
 def test_a_net_without_weights_is_named(monkeypatch, tmp_path):
     net = MULTICLASS[SIDE]
     net = ConvertedNet(net.deploy, tmp_path / "none.caffemodel", net.remedy)

@@ -91,6 +91,10 @@ class MulticlassSegmenter:
             place += weight * (near[:, : head.shape[0], : head.shape[1]] - place)
         return scores
 
+    def release(self) -> None:
+        """Forget the nets; they are read again when they are needed."""
+        self._net.cache_clear()
+
     def _with_mirror_image(self, photo: np.ndarray) -> np.ndarray:
         """(6, H, W) scores of a photo, and of its mirror image near boundaries."""
         scores = self._seen(photo, SIDE)

@@ -24,6 +24,7 @@ from tools.matting.ensemble import (
     without_holes,
     without_things,
 )
+from tools.matting.memory import give_back
 from tools.matting.models import MODELS
 from tools.matting.multiclass import MulticlassSegmenter
 from tools.matting.orientation import TURN_LEAD, surest_turn, turned
@@ -165,6 +166,12 @@ class Predictor:
         self._second_opinion = Predictor(files.second_opinion) if files.second_opinion else None
         self._masker = PersonMasker() if files.person_masks else None
         self._multiclass = MulticlassSegmenter() if files.multiclass else None
+
+    def release(self) -> None:
+        """Give the memory of large nets back; they are read again when they are needed."""
+        if self._multiclass is not None:
+            self._multiclass.release()
+            give_back()
 
     @property
     def _segmenter(self) -> Predictor | None:

@@ -63,6 +63,10 @@ from tools.matting.segmenter import Segmenter
 from tools.matting.solve import solved
 from tools.matting.trimap import TrimapEstimate, empty_estimate, estimate_trimap
 
+#: Pixels.  The memory of nets is given back before larger photos are solved, which need it more; to
+#: read the nets again takes a tenth of a second, of seconds.
+LARGE_PHOTO = 4_000_000
+
 
 @dataclass(frozen=True)
 class Matte:
@@ -250,6 +254,8 @@ class MattingSession:
         if isinstance(self._model, Predictor):
             with self._lock:
                 scores = self._model.scores(view)
+                if np.prod(view.shape) > LARGE_PHOTO:
+                    self._model.release()
             return estimate_trimap(view, scores)
         upright = view.upright(view.turns)
         with self._lock:
