@@ -311,18 +311,12 @@ def _seconds_table(rows: Mapping[str, Any]) -> str:
     return markdown_table(head, cells)
 
 
-def _snapshot(iterations: Sequence[int]) -> str:
-    if len(iterations) == 1:
-        return str(iterations[0])
-    return f"mean of {iterations[0]} to {iterations[-1]}"
-
-
 def _choices_table(rows: Mapping[str, Any]) -> str:
     head = ["", "snapshot", "width", "λ", "ε", "window", "dense CRF", "sharpness", "unknown bias"]
     cells = []
     for row in rows.values():
         settings, weights = row["settings"], row["weights"]
-        snapshot = _snapshot(weights["iterations"]) if weights else ""
+        snapshot = "mean of {} to {}".format(*weights["iterations"]) if weights else ""
         if settings is None:  # nothing to choose
             continue
         if row["source"] == "matte":  # its own matting layer has all the others
