@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
-
 import cv2
 import numpy as np
 import pytest
@@ -65,19 +62,15 @@ def test_the_default_has_affinities_in_its_own_trimaps_that_are_not_large(
     np.testing.assert_array_equal(MattingSession(mu=AFFINITY_WEIGHT).matte(photo).alpha, tied)
 
 
-def resident_memory() -> int:
-    """Of this process, in bytes."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE")
-
-
-def test_large_nets_are_out_of_memory_when_a_large_photo_is_solved(photo, monkeypatch):
+def test_large_nets_are_forgotten_before_a_large_photo_is_solved(photo, result, monkeypatch):
     session = MattingSession()
-    wanted = session.matte(photo).alpha
-    with_nets = resident_memory()
+    monkeypatch.setattr("tools.matting.session.LARGE_PHOTO", photo[:, :, 0].size)
+    session.matte(photo)
+    nets = session._model._multiclass._net
+    assert nets.cache_info().currsize == 2
     monkeypatch.setattr("tools.matting.session.LARGE_PHOTO", photo[:, :, 0].size - 1)
-    np.testing.assert_array_equal(session.matte(photo).alpha, wanted)
-    assert resident_memory() < with_nets - 100 * 2**20
+    np.testing.assert_array_equal(session.matte(photo).alpha, result.alpha)
+    assert not nets.cache_info().currsize
 
 
 def test_smoothing_brings_the_solve_nearer_to_the_truth():

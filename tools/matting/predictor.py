@@ -24,7 +24,6 @@ from tools.matting.ensemble import (
     without_holes,
     without_things,
 )
-from tools.matting.memory import give_back
 from tools.matting.models import MODELS
 from tools.matting.multiclass import MulticlassSegmenter
 from tools.matting.orientation import TURN_LEAD, surest_turn, turned
@@ -168,10 +167,9 @@ class Predictor:
         self._multiclass = MulticlassSegmenter() if files.multiclass else None
 
     def release(self) -> None:
-        """Give the memory of large nets back; they are read again when they are needed."""
+        """Forget large nets; they are read again when they are needed."""
         if self._multiclass is not None:
             self._multiclass.release()
-            give_back()
 
     @property
     def _segmenter(self) -> Predictor | None:

@@ -63,7 +63,7 @@ from tools.matting.segmenter import Segmenter
 from tools.matting.solve import solved
 from tools.matting.trimap import TrimapEstimate, empty_estimate, estimate_trimap
 
-#: Pixels.  The memory of nets is given back before larger photos are solved, which need it more; to
+#: Pixels.  Large nets are forgotten before larger photos are solved, which need the memory more; to
 #: read the nets again takes a tenth of a second, of seconds.
 LARGE_PHOTO = 4_000_000
 
