@@ -34,7 +34,7 @@ FACE = 1 + PERSON_CLASSES.index("face skin")
 # rendered ones, the repeated border is worse than both.  Measured on 2026-11-29.
 BARS = (127, 127, 127)
 # Rows and columns of the squares in which it sees photos and close-ups, and mirror images.
-SIDE, MIRRORED_SIDE = 256, 320
+SIDE, MIRRORED_SIDE = MULTICLASS
 # How much the mirror image counts, and up to where.  More pixels show better where a boundary is,
 # and less well who is a person: what the photo is certain of stays, see `near_boundary`.
 MIRRORED_WEIGHT, MIRRORED_REACH = 0.7, 0.2
