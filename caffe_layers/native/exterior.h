@@ -89,17 +89,21 @@ class Exterior {
       keep[k] = next * rho, add[k] = 2.0 * next / radius;
       rho = next;
     }
-    const int chunks = (matrix_.height + kChunk - 1) / kChunk;
+    // As many for every thread; a row's bits do not depend on the others of its chunk.
+    const int threads = omp_get_max_threads();
+    const int rounds = (matrix_.height + kChunk * threads - 1) / (kChunk * threads);
+    const int chunk = (matrix_.height + rounds * threads - 1) / (rounds * threads);
+    const int chunks = (matrix_.height + chunk - 1) / chunk;
     // Allocated here: an exception must not leave a parallel region.
     std::vector<Rows> rows(omp_get_max_threads(), Rows(matrix_.width, 2 * matrix_.radius, steps));
 #pragma omp parallel for schedule(dynamic, 1)
     for (int c = 0; c < chunks; ++c)
-      descend(c * kChunk, std::min(matrix_.height, (c + 1) * kChunk), keep, add, b, x, residual,
+      descend(c * chunk, std::min(matrix_.height, (c + 1) * chunk), keep, add, b, x, residual,
               rows[omp_get_thread_num()]);
   }
 
  private:
-  // Rows that a thread writes; it repeats the work on a few rows above and below.
+  // Most rows that a thread writes at a time; it repeats the work on a few rows above and below.
   static constexpr int kChunk = 128;
   static constexpr int kMostSteps = 24;
 

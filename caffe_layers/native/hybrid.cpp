@@ -1,8 +1,8 @@
 // Solves D x = b for D = L + diag(data) + S, where S is sparse and need not be there, by
 // conjugate gradients on the active region of the image and by a fixed polynomial outside.  The
 // gradients are preconditioned by a single-precision Cholesky factor of L + diag(data) on the
-// block of pixels where it is hard, and by its diagonal elsewhere.  See HybridSolver in
-// caffe_layers/linear_solver.py.
+// block of pixels where it is hard, by its diagonal elsewhere, and by what ties the two.  See
+// HybridSolver in caffe_layers/linear_solver.py.
 
 #include <omp.h>
 #include <pybind11/numpy.h>
@@ -24,6 +24,7 @@
 #include "flush_subnormals.h"
 #include "multifrontal.h"
 #include "region.h"
+#include "rim.h"
 #include "sparse_rows.h"
 #include "stencil.h"
 
@@ -79,6 +80,7 @@ class PreconditionedSystem {
     const FlushSubnormals flush;
     const bool definite = factor_.factorize(matrix_, diagonal_data_, mask, kHard);
     find_places();
+    rim_.find(matrix_, diagonal_data_, mask, active_);
     return definite;
   }
 
@@ -286,7 +288,10 @@ class PreconditionedSystem {
       for (size_t i = 0; i < count; ++i)
         z[at + i] = r[at + i] / (diagonal[stored + i] + data[pixel + i]);
     });
-    factor_.solve(r, z, place_.data());
+    block_ = r_;
+    rim_.to_block(r, block_.data());
+    factor_.solve(block_.data(), z, place_.data());
+    rim_.from_block(z);
   }
 
   // The decided pixels that are not active have b / data for an answer, or nearly: by the
@@ -431,8 +436,9 @@ class PreconditionedSystem {
   const double* diagonal_data_ = nullptr;
   SparseRows sparse_;
   MultifrontalCholesky factor_;
+  Rim rim_;
   std::vector<int> place_;                        // of the factor's pixels among the active ones
-  std::vector<double> r_, z_, x_, q_;             // on the active region
+  std::vector<double> r_, z_, x_, q_, block_;     // on the active region
   std::unique_ptr<double, Free> p_;               // an image, 0 outside the active region
   std::vector<double> residual_, next_residual_;  // where the stencil is stored
   std::vector<double> row_sums_;

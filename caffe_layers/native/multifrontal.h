@@ -102,6 +102,15 @@ class MultifrontalCholesky {
     int top, bottom, left, right;
   };
 
+  // Consecutive rows of a front that are consecutive in its parent as well, and on one side there:
+  // among the parent's own rows, or among those below them, from which `to` counts then.
+  struct Run {
+    int from, count, to;
+    bool own;
+
+    int last() const { return from + count; }
+  };
+
   // `number` is the place of a pixel in the order of elimination.
   struct Front {
     int first, own;    // eliminates first .. first + own - 1
@@ -109,11 +118,12 @@ class MultifrontalCholesky {
     int first_number;  // which eliminate first_number .. first + own - 1
     std::vector<int> children;
     std::vector<int> below;      // numbers of its further rows, ascending
-    std::vector<int> in_parent;  // their places among the parent's rows
+    std::vector<Run> in_parent;  // where the parent has them
     size_t head = 0, body = 0;   // where its columns lie in `factor_`
     size_t slot = 0;             // where its right-hand side lies in `passed_`
 
     int last() const { return first + own; }
+    const Run* runs_end() const { return in_parent.data() + in_parent.size(); }
     int head_stride() const { return dense::padded(own); }
     int body_stride() const { return dense::padded(below.size()); }
   };
@@ -320,12 +330,8 @@ class MultifrontalCholesky {
         each_neighbor(pixel_[i], [&](int pixel, int, int) { touch(number_[pixel]); });
       std::sort(f.below.begin(), f.below.end());
 
-      for (size_t i = 0; i < f.below.size(); ++i) place[f.below[i]] = f.own + int(i);
-      for (int c : f.children) {
-        Front& child = fronts_[c];
-        for (int number : child.below)
-          child.in_parent.push_back(number < f.last() ? number - f.first : place[number]);
-      }
+      for (size_t i = 0; i < f.below.size(); ++i) place[f.below[i]] = int(i);
+      for (int c : f.children) find_runs(fronts_[c], f, place.data());
       for (int number : f.below) place[number] = -1;
     });
 
@@ -338,6 +344,19 @@ class MultifrontalCholesky {
     factor_.reserve(columns);
     passed_.reserve(slots);
     values_.reserve(pixel_.size());
+  }
+
+  // `place` has those of the numbers that are below the parent's own.
+  static void find_runs(Front& child, const Front& parent, const int* place) {
+    std::vector<Run>& runs = child.in_parent;
+    for (int i = 0; i < int(child.below.size()); ++i) {
+      const int number = child.below[i];
+      const bool own = number < parent.last();
+      const int to = own ? number - parent.first : place[number];
+      if (runs.empty() || runs.back().own != own || runs.back().to + runs.back().count != to)
+        runs.push_back({i, 0, to, own});
+      ++runs.back().count;
+    }
   }
 
   // --- numbers ----------------------------------------------------------------
@@ -356,7 +375,10 @@ class MultifrontalCholesky {
       insert_matrix(f, matrix, diagonal, place.data(), head, body);
       Buffer& update = updates_[&f - fronts_.data()];
       update.allocate(size_t(f.body_stride()) * below);
-      std::fill_n(update.get(), size_t(f.body_stride()) * below, 0.0f);
+      // Only the lower triangle counts.
+      for (int j = 0; j < below; ++j)
+        std::fill(update.get() + size_t(j) * f.body_stride() + j / dense::kLanes * dense::kLanes,
+                  update.get() + size_t(j + 1) * f.body_stride(), 0.0f);
       for (int c : f.children) {
         add_update(f, fronts_[c], updates_[c].get(), head, body, update.get());
         updates_[c].free();
@@ -397,19 +419,23 @@ class MultifrontalCholesky {
   void add_update(const Front& f, const Front& child, const float* from, float* head, float* body,
                   float* update) const {
     const int n = int(child.below.size());
-    const int* row = child.in_parent.data();
-    const int split = int(std::lower_bound(row, row + n, f.own) - row);  // of f's own rows
-    const auto add_column = [&](int j) {
-      const float* source = from + size_t(j) * child.body_stride();
-      if (j < split) {
-        float* target = head + size_t(row[j]) * f.head_stride();
-        for (int i = j; i < split; ++i) target[row[i]] += source[i];
-      }
-      float* target = (j < split ? body + size_t(row[j]) * f.body_stride()
-                                 : update + size_t(row[j] - f.own) * f.body_stride());
-      for (int i = std::max(j, split); i < n; ++i) target[row[i] - f.own] += source[i];
-    };
-    dense::each_strip(n, 1, threaded() && dense::worth_reading(n, n / 2), add_column);
+    for (const Run* run = child.in_parent.data(); run != child.runs_end(); ++run) {
+      const bool threads = threaded() && dense::worth_reading(run->count, n - run->from);
+      dense::each_strip(run->count, 1, threads, [&](int k) {
+        const int j = run->from + k, column = run->to + k;
+        const float* source = from + size_t(j) * child.body_stride();
+        float* in_head = run->own ? head + size_t(column) * f.head_stride() : nullptr;
+        float* in_body = (run->own ? body : update) + size_t(column) * f.body_stride();
+        for (const Run* rows = run; rows != child.runs_end(); ++rows)
+          add(source, (rows->own ? in_head : in_body) + rows->to - rows->from,
+              std::max(rows->from, j), rows->last());
+      });
+    }
+  }
+
+  static void add(const float* source, float* target, int first, int last) {
+#pragma omp simd
+    for (int i = first; i < last; ++i) target[i] += source[i];
   }
 
   // A front passes to its parent what it subtracts from later right-hand sides.
@@ -419,10 +445,8 @@ class MultifrontalCholesky {
     for (int c : f.children) {
       const Front& child = fronts_[c];
       const float* from = passed_.get() + child.slot;
-      for (size_t i = 0; i < child.below.size(); ++i) {
-        const int row = child.in_parent[i];
-        (row < f.own ? y[row] : w[row - f.own]) += from[i];
-      }
+      for (const Run& rows : child.in_parent)
+        add(from, (rows.own ? y : w) + rows.to - rows.from, rows.from, rows.last());
     }
     dense::forward(factor_.get() + f.head, f.head_stride(), factor_.get() + f.body, f.body_stride(),
                    f.own, int(f.below.size()), y, w, threaded());

@@ -44,8 +44,7 @@ class Stencil {
         width(storage.width),
         radius(radius),
         planes_(planes),
-        storage_(std::move(storage)),
-        offsets_(upper_offsets(radius)) {}
+        storage_(std::move(storage)) {}
 
   int height = 0, width = 0, radius = 0;
 
@@ -55,37 +54,90 @@ class Stencil {
   const Region& storage() const { return storage_; }
   const double* plane(size_t k) const { return planes_ + k * storage_.size(); }
 
+  // The entry that couples a pixel with one dy rows below and dx columns right of it.
+  double entry(int y, int x, int dy, int dx) const {
+    const bool upper = dy > 0 || (dy == 0 && dx >= 0);  // stored with this pixel, or with that one
+    return upper ? plane(plane_of(dy, dx, radius))[storage_.place(y, x)]
+                 : plane(plane_of(-dy, -dx, radius))[storage_.place(y + dy, x + dx)];
+  }
+
   // Adds row y of the product of L with x to `row`, whose other pixels it may change as well:
   // right on `region`, for an x that is zero outside.  `x_row(v)` points to row v of x.
   template <typename RowOf>
   void add_row(const Region& region, const RowOf& x_row, int y, double* row) const {
-    for (size_t k = 0; k < offsets_.size(); ++k) {
-      const int dy = offsets_[k].dy, dx = offsets_[k].dx;
+    const int reach = 2 * radius;
+    for (int dy = 0; dy <= reach; ++dy) {
       if (y + dy < height) {
-        const double* v = x_row(y + dy) + dx;
-        for (const Span* s = region.begin(y); s != region.end(y); ++s) {
-          const double* w = plane(k) + s->stored;
-          const int first = std::max(s->first, -dx), last = std::min(s->last, width - dx);
-          multiply(w + (first - s->first), v + first, row + first, last - first);
-        }
+        const double* x = x_row(y + dy);
+        for (const Span* s = region.begin(y); s != region.end(y); ++s)
+          add_terms(dy, dy ? -reach : 0, row, [=](int k, int dx) {
+            return Term{plane(k) + s->stored - s->first, x + dx, std::max(s->first, -dx),
+                        std::min(s->last, width - dx)};
+          });
       }
-      if (k > 0 && y >= dy) {  // the transposed half
-        const double* v = x_row(y - dy);
-        for (const Span* s = region.begin(y - dy); s != region.end(y - dy); ++s) {
-          const double* w = plane(k) + s->stored;
-          const int first = std::max(s->first, -dx), last = std::min(s->last, width - dx);
-          multiply(w + (first - s->first), v + first, row + first + dx, last - first);
-        }
+      if (y >= dy) {  // the transposed half
+        const double* x = x_row(y - dy);
+        for (const Span* s = region.begin(y - dy); s != region.end(y - dy); ++s)
+          add_terms(dy, dy ? -reach : 1, row, [=](int k, int dx) {
+            return Term{plane(k) + s->stored - s->first - dx, x - dx, std::max(s->first + dx, 0),
+                        std::min(s->last + dx, width)};
+          });
       }
     }
   }
 
  private:
-  static void multiply(const double* w, const double* v, double* row, int count) {
-    for (int i = 0; i < count; ++i) row[i] += w[i] * v[i];
+  // The products of a plane with x that belong to columns first .. last - 1 of a row.
+  struct Term {
+    const double *w, *x;
+    int first, last;
+  };
+  // So many are added up at once, in a register: all of a row of planes of radius 1.
+  static constexpr int kTerms = 5;
+
+  // Adds term(plane, dx) to `row` for dx from `least` on.
+  template <typename TermOf>
+  void add_terms(int dy, int least, double* row, const TermOf& term) const {
+    Term terms[kTerms];
+    const int reach = 2 * radius;
+    for (int dx = least; dx <= reach;) {
+      int count = 0;
+      for (; count < kTerms && dx <= reach; ++dx)
+        terms[count++] = term(plane_of(dy, dx, radius), dx);
+      add_products(terms, count, row);
+    }
+  }
+
+  static void add_products(const Term* terms, int count, double* row) {
+    int first = terms[0].first, last = terms[0].last;  // of the columns that all of them have
+    for (int k = 1; k < count; ++k)
+      first = std::max(first, terms[k].first), last = std::min(last, terms[k].last);
+    if (last < first) last = first;
+    add_counted<kTerms>(terms, count, first, last, row);
+    for (int k = 0; k < count; ++k) {
+      add_range<1>(terms + k, terms[k].first, std::min(first, terms[k].last), row);
+      add_range<1>(terms + k, std::max(last, terms[k].first), terms[k].last, row);
+    }
+  }
+
+  template <int Count>
+  static void add_counted(const Term* terms, int count, int first, int last, double* row) {
+    if (count == Count)
+      add_range<Count>(terms, first, last, row);
+    else if constexpr (Count > 1)
+      add_counted<Count - 1>(terms, count, first, last, row);
+  }
+
+  template <int Count>
+  static void add_range(const Term* terms, int first, int last, double* row) {
+#pragma omp simd
+    for (int i = first; i < last; ++i) {
+      double sum = row[i];
+      for (int k = 0; k < Count; ++k) sum += terms[k].w[i] * terms[k].x[i];
+      row[i] = sum;
+    }
   }
 
   const double* planes_ = nullptr;
   Region storage_;
-  std::vector<Offset> offsets_;
 };
