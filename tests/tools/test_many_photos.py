@@ -137,11 +137,17 @@ def test_options_that_a_cluster_excludes(photos, capsys, options, sentence):
 
 
 @pytest.mark.parametrize(
-    ("given", "found"), [({}, "passive"), ({"OMP_WAIT_POLICY": "active"}, "active")]
+    ("given", "found"),
+    [
+        ({}, "passive 1000"),
+        ({"OMP_WAIT_POLICY": "active"}, "active None"),
+        ({"GOMP_SPINCOUNT": "0"}, "passive 0"),
+    ],
 )
-def test_threads_sleep_while_they_wait_unless_the_user_wants_otherwise(given, found):
-    environment = {name: text for name, text in os.environ.items() if name != "OMP_WAIT_POLICY"}
-    program = "import tools, os; print(os.environ['OMP_WAIT_POLICY'])"
+def test_threads_soon_sleep_while_they_wait_unless_the_user_wants_otherwise(given, found):
+    names = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
+    environment = {name: text for name, text in os.environ.items() if name not in names}
+    program = f"import tools, os; print(*map(os.environ.get, {names}))"
     run = subprocess.run(
         [sys.executable, "-c", program],
         cwd=ROOT,
