@@ -22,10 +22,10 @@ LITE = {
 }
 
 
-def small_dataset(folder: Path) -> Path:
-    """One training, one validation and one test portrait of the sample."""
+def small_dataset(folder: Path, number: int = 0) -> Path:
+    """One training portrait of the sample, by its number, one validation and one test portrait."""
     train, test = ((SAMPLE / f"{name}.txt").read_text().split() for name in ("train", "test"))
-    for name, stem in (("train", train[0]), ("validation", train[-1]), ("test", test[0])):
+    for name, stem in (("train", train[number]), ("validation", train[-1]), ("test", test[0])):
         (folder / f"{name}.txt").write_text(stem + "\n")
         for kind, suffix in (("images", "jpg"), ("mattes", "png")):
             (folder / kind).mkdir(exist_ok=True)

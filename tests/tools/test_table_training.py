@@ -262,6 +262,18 @@ def test_trainings_after_a_shorter_warm_start_begin_anew(family):
     assert list(family.folder.glob("crfrnn.stale-*/crfrnn_iter_2.caffemodel"))
 
 
+def test_all_trainings_begin_anew_on_other_portraits(family, tmp_path):
+    """In slices, warm starts that are complete too, and nothing is lost."""
+    runs = chosen_runs(["fcn"])
+    train(family, runs, 2)
+    (tmp_path / "others").mkdir()
+    dataset = small_dataset(tmp_path / "others", number=1)
+    train(replace(family, prepared=prepared_databases(dataset)), runs, 4, warm_iterations=2)
+    for run, ends in zip(runs, ([2], [2, 4])):
+        assert [last for _, last in Training(run, family, 2).slices()] == ends
+        assert list(family.folder.glob(f"{run.name}.stale-*/{run.name}_iter_2.caffemodel"))
+
+
 def test_a_killed_slice_is_trained_again(family):
     (run,) = chosen_runs(["fcn_trimap"])
     train(family, [run], 2)

@@ -225,6 +225,21 @@ class Training:
         last = Stage.read(solver).last_snapshot()
         return last[0] if last else 0
 
+    def reached_since_changes(self) -> int:
+        """What it has reached, if everything that it began with is the same today.
+
+        The files of a warm start that depended on something else, such as other portraits, are
+        moved aside.  What followed a warm start that is not there, or was of another length, has
+        to begin anew; its files are moved when it is its turn.
+        """
+        if self.run.after is None:
+            self.stage()
+            return self.reached()
+        start = Training(run_named(self.run.after), self.family, self.warm_iterations)
+        if start.reached_since_changes() < self.warm_iterations:
+            return 0
+        return self.reached() if warm_iterations_of(self) in (0, self.warm_iterations) else 0
+
     def advance(self, iterations: int) -> None:
         """Train to this many iterations, in one slice from the last snapshot on.
 
@@ -419,12 +434,14 @@ def train(
     if warm != iterations:
         logger.warning("Warm starts have %d iterations, what follows them %d.", warm, iterations)
     trainings = [Training(run, family, warm) for run in runs]
-    # What followed warm starts of another length is not gone on with: its files are moved aside.
-    current = [each for each in trainings if warm_iterations_of(each) in (0, warm)]
-    reached = {run.name: 0 for run in runs} | {each.run.name: each.reached() for each in current}
+    reached = {each.run.name: each.reached_since_changes() for each in trainings}
     while found := next_slice(trainings, reached, iterations):
         training, end = found
         if training.run.begins_with_choice and choose_start and not _has_start(training):
             choose_start(training)
+        training.stage()
+        if training.reached() < reached[training.run.name]:  # it begins anew
+            reached[training.run.name] = training.reached()
+            continue
         training.advance(end)
         reached[training.run.name] = end
