@@ -115,7 +115,8 @@ class MultifrontalCholesky {
   struct Front {
     int first, own;    // eliminates first .. first + own - 1
     int first_front;   // its subtree: fronts first_front .. itself,
-    int first_number;  // which eliminate first_number .. first + own - 1
+    int first_number;  // which eliminate first_number .. first + own - 1,
+    Rect bounds;       // all of them in it
     std::vector<int> children;
     std::vector<int> below;      // numbers of its further rows, ascending
     std::vector<Run> in_parent;  // where the parent has them
@@ -170,36 +171,56 @@ class MultifrontalCholesky {
     const int n = count(r);
     if (n == 0) return {};
     shrink_to_pixels(r);
-    if (n <= kLeaf) return {add_front(r, {})};
+    if (n <= kLeaf) return {add_front(r, r, {})};
 
-    // The strip with the fewest pixels for what it cuts off.
-    double best = 0.0;
-    Rect one{}, other{}, strip{};
-    const auto consider = [&](const Rect& a, const Rect& b, const Rect& cut) {
-      const int left = count(a), right = count(b);
-      // Past 40 % a more even split is worth nothing further.
-      const double smaller = std::min<double>(std::min(left, right), 0.4 * n);
-      const double worth = smaller / (n - left - right + 0.5);
-      if (worth > best) best = worth, one = a, other = b, strip = cut;
-    };
-    for (int x = r.left + 1; x + reach_ < r.right; ++x)
-      consider({r.top, r.bottom, r.left, x}, {r.top, r.bottom, x + reach_, r.right},
-               {r.top, r.bottom, x, x + reach_});
-    for (int y = r.top + 1; y + reach_ < r.bottom; ++y)
-      consider({r.top, y, r.left, r.right}, {y + reach_, r.bottom, r.left, r.right},
-               {y, y + reach_, r.left, r.right});
-    if (best == 0.0) return {add_front(r, {})};
-
+    const Cut across = best_cut(r, true, n), down = best_cut(r, false, n);
+    if (across.worth == 0.0 && down.worth == 0.0) return {add_front(r, r, {})};
+    Rect one = r, other = r, strip = r;
+    if (down.worth > across.worth) {
+      one.bottom = strip.top = r.top + down.at;
+      other.top = strip.bottom = strip.top + reach_;
+    } else {
+      one.right = strip.left = r.left + across.at;
+      other.left = strip.right = strip.left + reach_;
+    }
     std::vector<int> children = dissect(one);
     const std::vector<int> more = dissect(other);
     children.insert(children.end(), more.begin(), more.end());
     if (count(strip) == 0) return children;  // nothing connects the two sides
-    return {add_front(strip, std::move(children))};
+    return {add_front(strip, r, std::move(children))};
   }
 
-  int add_front(const Rect& r, std::vector<int> children) {
+  // A strip of `reach_` columns or rows, from the one at place `at` of a rectangle on, and what it
+  // is worth: pixels on its smaller side for every pixel in it; 0 if it cuts nothing off.
+  struct Cut {
+    int at = 0;
+    double worth = 0.0;
+  };
+
+  // The best strip of columns, or of rows, of a rectangle with n pixels.
+  Cut best_cut(const Rect& r, bool columns, int n) const {
+    const size_t stride = width_ + 1;
+    const int width = r.right - r.left, height = r.bottom - r.top;
+    const int* begin = &sums_[r.top * stride + r.left];
+    const int* end = begin + (columns ? height * stride : size_t(width));
+    const size_t step = columns ? 1 : stride;
+    const auto before = [=](int i) { return end[i * step] - *end - begin[i * step] + *begin; };
+    Cut best;
+    for (int at = 1; at + reach_ < (columns ? width : height); ++at) {
+      const int one = before(at), other = n - before(at + reach_);
+      // Past 40 % a more even split is worth nothing further.
+      const double smaller = std::min<double>(std::min(one, other), 0.4 * n);
+      const double worth = smaller / (n - one - other + 0.5);
+      if (worth > best.worth) best = {at, worth};
+    }
+    return best;
+  }
+
+  // Of the pixels in `r`, whose subtree is in `bounds`.
+  int add_front(const Rect& r, const Rect& bounds, std::vector<int> children) {
     const int index = int(fronts_.size());
     Front f{};
+    f.bounds = bounds;
     f.first = int(pixel_.size());
     for (int y = r.top; y < r.bottom; ++y)
       for (int x = r.left; x < r.right; ++x)
@@ -308,6 +329,12 @@ class MultifrontalCholesky {
       for (int u = first_x; u <= last_x; ++u) visit(v * width_ + u, v - y, u - x);
   }
 
+  bool reaches_out_of(const Rect& r, int pixel) const {
+    const int y = pixel / width_, x = pixel % width_;
+    return y - reach_ < r.top || y + reach_ >= r.bottom || x - reach_ < r.left ||
+           x + reach_ >= r.right;
+  }
+
   // A row per unknown of scratch for every thread.
   std::vector<std::vector<int>> scratch_rows() const {
     return std::vector<std::vector<int>>(omp_get_max_threads());
@@ -327,7 +354,8 @@ class MultifrontalCholesky {
       for (int c : f.children)
         for (int number : fronts_[c].below) touch(number);
       for (int i = f.first; i < f.last(); ++i)
-        each_neighbor(pixel_[i], [&](int pixel, int, int) { touch(number_[pixel]); });
+        if (reaches_out_of(f.bounds, pixel_[i]))
+          each_neighbor(pixel_[i], [&](int pixel, int, int) { touch(number_[pixel]); });
       std::sort(f.below.begin(), f.below.end());
 
       for (size_t i = 0; i < f.below.size(); ++i) place[f.below[i]] = int(i);
