@@ -10,7 +10,7 @@ import numpy as np
 
 from data_prep.common.errors import InputError
 from prototxt.catalog import ConvertedNet
-from tools.matting.caffe_net import load_net, read_caffemodel, read_net
+from tools.matting.caffe_net import built_net, fill_net, read_caffemodel
 
 if TYPE_CHECKING:  # trimaps and masks from outside are matted without Caffe
     import caffe
@@ -46,14 +46,12 @@ def read_opencv_net(files: ConvertedNet) -> cv2.dnn.Net:
     return cv2.dnn.readNetFromCaffe(str(files.deploy), str(files.weights))
 
 
-def read_caffe_net(files: ConvertedNet, output: str) -> caffe.Net:
+def read_caffe_net(files: ConvertedNet) -> caffe.Net:
     """A net with its weights, for Caffe to run: a large one is faster so than by OpenCV.
 
     Parameters
     ----------
     files : ConvertedNet
-    output : str
-        The blob that is wanted of it.
 
     Raises
     ------
@@ -61,7 +59,9 @@ def read_caffe_net(files: ConvertedNet, output: str) -> caffe.Net:
         If a file is missing or belongs to another net, or Caffe is not built.
     """
     check_files(files)
-    return load_net(read_net(files.deploy, output), read_caffemodel(files.weights), files.weights)
+    net = built_net(files.deploy)
+    fill_net(net, read_caffemodel(files.weights), files.weights)
+    return net
 
 
 def check_files(files: ConvertedNet) -> None:

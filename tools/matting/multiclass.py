@@ -121,7 +121,7 @@ class MulticlassSegmenter:
 
 def net_of(side: int) -> caffe.Net:
     """The net that sees squares of so many rows and columns."""
-    return read_caffe_net(MULTICLASS[side], OUTPUT)
+    return read_caffe_net(MULTICLASS[side])
 
 
 def heads(scores: np.ndarray) -> list[tuple[Box, Box]]:
