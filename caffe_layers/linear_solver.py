@@ -248,9 +248,8 @@ class HybridSolver:
     away from where it is small (`caffe_layers.active_region`).  What makes D hard to
     solve is the block of *weak* pixels and some around them.  The preconditioner is a Cholesky
     factor of that block and the diagonal elsewhere, in turn (`native/rim.h`), both without
-    affinities.  The factor is in
-    single precision and orders the pixels by their place in the image
-    (`native/multifrontal.h`), so it takes no analysis; the iteration is in double
+    affinities.  The factor is in single precision and orders the pixels by their place in the
+    image (`native/multifrontal.h`), so it takes no analysis; the iteration is in double
     precision and ends at the true residual of all of D.  Should the factor break down or the
     iteration stall, D is factorized as a whole by PARDISO.
 

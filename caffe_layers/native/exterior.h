@@ -95,7 +95,7 @@ class Exterior {
     const int chunk = (matrix_.height + rounds * threads - 1) / (rounds * threads);
     const int chunks = (matrix_.height + chunk - 1) / chunk;
     // Allocated here: an exception must not leave a parallel region.
-    std::vector<Rows> rows(omp_get_max_threads(), Rows(matrix_.width, 2 * matrix_.radius, steps));
+    std::vector<Rows> rows(threads, Rows(matrix_.width, 2 * matrix_.radius, steps));
 #pragma omp parallel for schedule(dynamic, 1)
     for (int c = 0; c < chunks; ++c)
       descend(c * chunk, std::min(matrix_.height, (c + 1) * chunk), keep, add, b, x, residual,

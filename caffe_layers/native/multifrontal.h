@@ -434,9 +434,7 @@ class MultifrontalCholesky {
       each_neighbor(pixel_[number], [&](int pixel, int dy, int dx) {
         const int row = number_[pixel];
         if (row < number) return;
-        const bool upper = dy > 0 || (dy == 0 && dx >= 0);  // stored with this pixel, or that
-        double value = upper ? matrix.plane(plane_of(dy, dx, matrix.radius))[stored_[number]]
-                             : matrix.plane(plane_of(-dy, -dx, matrix.radius))[stored_[row]];
+        double value = matrix.entry(stored_[number], stored_[row], dy, dx);
         if (row == number) value += diagonal[pixel];
         (row < f.last() ? in_head[row - f.first] : in_body[place[row]]) = float(value);
       });

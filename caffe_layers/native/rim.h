@@ -35,8 +35,10 @@ class Rim {
           for (int v = std::max(0, y - reach); v <= std::min(height - 1, y + reach); ++v)
             for (int u = std::max(0, x - reach); u <= std::min(width - 1, x + reach); ++u)
               if (parts[size_t(v) * width + u] & kHard)
-                rows_[y].push_back({int(s->at + (x - s->first)), int(active.place(v, u)),
-                                    float(matrix.entry(y, x, v - y, u - x) / diagonal)});
+                rows_[y].push_back(
+                    {int(s->at + (x - s->first)), int(active.place(v, u)),
+                     float(matrix.entry(stored, matrix.storage().place(v, u), v - y, u - x) /
+                           diagonal)});
         }
     }
   }

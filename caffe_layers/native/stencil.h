@@ -54,11 +54,12 @@ class Stencil {
   const Region& storage() const { return storage_; }
   const double* plane(size_t k) const { return planes_ + k * storage_.size(); }
 
-  // The entry that couples a pixel with one dy rows below and dx columns right of it.
-  double entry(int y, int x, int dy, int dx) const {
+  // The entry that couples a pixel with another one, dy rows below and dx columns right of it, by
+  // where the two are stored.
+  double entry(size_t stored, size_t other, int dy, int dx) const {
     const bool upper = dy > 0 || (dy == 0 && dx >= 0);  // stored with this pixel, or with that one
-    return upper ? plane(plane_of(dy, dx, radius))[storage_.place(y, x)]
-                 : plane(plane_of(-dy, -dx, radius))[storage_.place(y + dy, x + dx)];
+    return upper ? plane(plane_of(dy, dx, radius))[stored]
+                 : plane(plane_of(-dy, -dx, radius))[other];
   }
 
   // Adds row y of the product of L with x to `row`, whose other pixels it may change as well:
