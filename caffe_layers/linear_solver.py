@@ -39,10 +39,10 @@ RESIDUAL_TOLERANCE = 1e-8
 #: every pixel is unknown.
 ROUNDING_LEVEL = 1e-14
 
-#: Conjugate gradients stop when the residual is small enough and the error is about this small
+#: Conjugate gradients stop when the residual is small enough and the error at most about this
 #: against the solution.  It is known from the preconditioned residual, by which the solution is
 #: corrected.
-ERROR_TOLERANCE = 1e-9
+ERROR_TOLERANCE = 1e-8
 MOST_ITERATIONS = 60
 #: With affinities, which the preconditioner does not have, and which PARDISO is slow with.
 MOST_ITERATIONS_WITH_AFFINITIES = 500

@@ -112,21 +112,22 @@ inline void update_strip(const float* a, size_t lda, const float* packed, int de
       update_rows<1>(a + v, lda, packed, depth, c + v, ldc, columns);
 }
 
-// C (rows x columns) -= A B', depth at most kDepth.
+// C (rows x columns) -= A B', depth at most kDepth; of the first columns x columns of it, if
+// `lower`, the triangle below the diagonal at least.
 inline void subtract_product(const float* a, size_t lda, const float* packed, int depth, float* c,
-                             size_t ldc, int rows, int columns, bool threaded) {
+                             size_t ldc, int rows, int columns, bool lower, bool threaded) {
   // A few columns do not pay for copying A into consecutive memory.
   const bool copy = columns > kBlock;
   each_strip(rows, kRows, threaded && worth_threads(rows, columns, depth), [=](int i) {
-    const int n = std::min(kRows, rows - i);
+    const int n = std::min(kRows, rows - i), wide = lower ? std::min(columns, i + n) : columns;
     if (!copy) {
-      update_strip(a + i, lda, packed, depth, c + i, ldc, n, columns);
+      update_strip(a + i, lda, packed, depth, c + i, ldc, n, wide);
       return;
     }
     alignas(kAlignment) float buffer[kRows * kDepth];
     for (int p = 0; p < depth; ++p)
       std::memcpy(buffer + p * kRows, a + i + p * lda, n * sizeof(float));
-    update_strip(buffer, kRows, packed, depth, c + i, ldc, n, columns);
+    update_strip(buffer, kRows, packed, depth, c + i, ldc, n, wide);
   });
 }
 
@@ -136,7 +137,7 @@ inline void subtract_square(const float* a, size_t lda, int depth, float* c, siz
   for (int j = 0; j < n; j += kWide) {
     const int columns = std::min(kWide, n - j);
     pack(a + j, lda, columns, depth, packed);
-    subtract_product(a + j, lda, packed, depth, c + j + j * ldc, ldc, padded(n) - j, columns,
+    subtract_product(a + j, lda, packed, depth, c + j + j * ldc, ldc, padded(n) - j, columns, true,
                      threaded);
   }
 }
@@ -161,18 +162,35 @@ inline void solve_rows(const float* triangle, size_t ldt, const float* inverse, 
   }
 }
 
+// Sum of `rows` numbers, in whole vectors.
+inline float sum_of(const float* a, int rows) {
+  Vector total{};
+  for (int i = 0; i < rows; i += kLanes) total += *reinterpret_cast<const Vector*>(a + i);
+  float sum = 0.0f;
+  for (int k = 0; k < kLanes; ++k) sum += total[k];
+  return sum;
+}
+
 // Cholesky factor of a triangle of at most kBlock columns, in place, with the inverse of its
-// diagonal on the diagonal and in `inverse`.  A pivot that is not positive is taken for `rounding`
-// if it is more than its negative.  False if it is not.
-inline bool factorize_block(float* a, size_t lda, int n, float* inverse, float rounding) {
+// diagonal on the diagonal and in `inverse`.  Of the matrix the diagonal is not read: `outside` has
+// the sum of each column's entries below the triangle, less that of all of its entries.  A pivot
+// that is not positive is taken for `rounding` if it is more than its negative.  False if it is
+// not.
+inline bool factorize_block(float* a, size_t lda, int n, float* outside, float* inverse,
+                            float rounding) {
   for (int k = 0; k < n; ++k) {
     float* column = a + k * lda;
-    if (!(column[k] > -rounding)) return false;
-    if (!(column[k] > 0.0f)) column[k] = rounding;
-    column[k] = inverse[k] = 1.0f / std::sqrt(column[k]);
+    float pivot = -outside[k];
+    for (int i = k + 1; i < n; ++i) pivot -= column[i];
+    if (!(pivot > -rounding)) return false;
+    if (!(pivot > 0.0f)) pivot = rounding;
+    column[k] = inverse[k] = 1.0f / std::sqrt(pivot);
     for (int i = k + 1; i < n; ++i) column[i] *= inverse[k];
-    for (int q = k + 1; q < n; ++q)
-      for (int i = q; i < n; ++i) a[i + q * lda] -= column[i] * column[q];
+    outside[k] *= inverse[k];
+    for (int q = k + 1; q < n; ++q) {
+      outside[q] -= outside[k] * column[q];
+      for (int i = q + 1; i < n; ++i) a[i + q * lda] -= column[i] * column[q];
+    }
   }
   return true;
 }
@@ -186,22 +204,26 @@ class Panel {
   Panel(float* triangle, size_t stride, int columns, float* packed)
       : triangle_(triangle), stride_(stride), columns_(columns), packed_(packed) {}
 
-  // As `factorize_block`.
-  bool factorize(float rounding) {
+  // As `factorize_block`, whose `outside` it makes that of the factor.
+  bool factorize(float* outside, float rounding) {
     const int rows = padded(columns_);
     float* packed = packed_;
     for (int j = 0; j < columns_; j += kBlock) {
-      const int n = std::min(kBlock, columns_ - j);
+      const int n = std::min(kBlock, columns_ - j), rest = rows - j - kBlock;
       float* block = triangle_ + j + j * stride_;
       if (j) {
         pack(triangle_ + j, stride_, n, j, packed);
-        subtract_product(triangle_ + j, stride_, packed, j, block, stride_, rows - j, n, false);
+        subtract_product(triangle_ + j, stride_, packed, j, block, stride_, rows - j, n, true,
+                         false);
         packed += size_t(kBlock) * j;
       }
-      if (!factorize_block(block, stride_, n, inverse_ + j, rounding)) return false;
+      float below[kBlock];
+      for (int k = 0; k < n; ++k)
+        below[k] = outside[j + k] + sum_of(block + kBlock + k * stride_, rest);
+      if (!factorize_block(block, stride_, n, below, inverse_ + j, rounding)) return false;
       if (n == kBlock)  // else nothing is below it
-        solve_rows<kBlock>(block, stride_, inverse_ + j, block + kBlock, stride_, rows - j - kBlock,
-                           n);
+        solve_rows<kBlock>(block, stride_, inverse_ + j, block + kBlock, stride_, rest, n);
+      solve_row(outside, j, j + n);
     }
     return true;
   }
@@ -228,44 +250,23 @@ class Panel {
   }
 
  private:
+  // Goes on with a row of the matrix, below the triangle: its columns begin .. end - 1 become those
+  // of the factor.
+  void solve_row(float* row, int begin, int end) const {
+    for (int p = begin; p < end; ++p) {
+      const float value = row[p] *= inverse_[p];
+      const float* column = triangle_ + p * stride_;
+#pragma omp simd
+      for (int q = p + 1; q < columns_; ++q) row[q] -= value * column[q];
+    }
+  }
+
   float* triangle_;
   size_t stride_;
   int columns_;
   float* packed_;  // of every block but the first, its rows of the columns before it
   float inverse_[kDepth];
 };
-
-// Partial factorization of the symmetric matrix
-//
-//   head          own x own      becomes its Cholesky factor, with the diagonal inverted
-//   body  update  below x own, below x below
-//
-// body becomes its rows of the factor, and update the Schur complement.  Only
-// lower triangles are read.  Padding rows must be zero and stay so in body.
-// `rounding` and what is returned: as `factorize_block`.
-inline bool factorize(float* head, size_t ldh, float* body, float* update, size_t ldb, int own,
-                      int below, float rounding, float* packed, bool threaded) {
-  const int head_rows = padded(own), body_rows = padded(below);
-  for (int outer = 0; outer < own; outer += kDepth) {
-    const int end = std::min(own, outer + kDepth), depth = end - outer;
-    float* outer_head = head + outer * ldh;
-    float* outer_body = body + outer * ldb;
-    Panel panel(outer_head + outer, ldh, depth, packed);
-    if (!panel.factorize(rounding)) return false;
-    if (end < own) panel.solve(outer_head + end, ldh, head_rows - end, threaded);
-    panel.solve(outer_body, ldb, body_rows, threaded);
-    for (int j = end; j < own; j += kWide) {
-      const int columns = std::min(kWide, own - j);
-      pack(outer_head + j, ldh, columns, depth, packed);
-      subtract_product(outer_head + j, ldh, packed, depth, head + j + j * ldh, ldh, head_rows - j,
-                       columns, threaded);
-      subtract_product(outer_body, ldb, packed, depth, body + j * ldb, ldb, body_rows, columns,
-                       threaded);
-    }
-    subtract_square(outer_body, ldb, depth, update, ldb, below, packed, threaded);
-  }
-  return true;
-}
 
 // Lane k of the result is the sum of a's lanes if k has no bit of Stride, else of b's, within
 // pairs of lanes that differ in that bit.
@@ -377,6 +378,49 @@ inline void backward(const float* head, size_t ldh, const float* body, size_t ld
         y[j + k] = value * triangle[k + k * ldh];
       }
     });
+}
+
+// Partial factorization of the symmetric matrix
+//
+//   head          own x own      becomes its Cholesky factor, with the diagonal inverted
+//   body  update  below x own, below x below
+//
+// body becomes its rows of the factor, and update the Schur complement.  Only lower triangles are
+// read, without the diagonal: y and w have the sums of rows in its place, and become
+// L^-1 y and those of the Schur complement, whose diagonal is none.  Padding must be zero and
+// stays so in head, body, y and w.  `rounding` and what is returned: as `factorize_block`.
+inline bool factorize(float* head, size_t ldh, float* body, float* update, size_t ldb, int own,
+                      int below, float* y, float* w, float rounding, float* packed, bool threaded) {
+  const int head_rows = padded(own), body_rows = padded(below);
+  for (int outer = 0; outer < own; outer += kDepth) {
+    const int end = std::min(own, outer + kDepth), depth = end - outer, rest = head_rows - end;
+    float* outer_head = head + outer * ldh;
+    float* outer_body = body + outer * ldb;
+    float outside[kDepth];
+    for (int k = 0; k < depth; ++k) {
+      outside[k] = sum_of(outer_body + k * ldb, body_rows) - y[outer + k];
+      if (end < own) outside[k] += sum_of(outer_head + end + k * ldh, rest);
+    }
+    Panel panel(outer_head + outer, ldh, depth, packed);
+    if (!panel.factorize(outside, rounding)) return false;
+    if (end < own) panel.solve(outer_head + end, ldh, rest, threaded);
+    panel.solve(outer_body, ldb, body_rows, threaded);
+    for (int j = end; j < own; j += kWide) {
+      const int columns = std::min(kWide, own - j);
+      pack(outer_head + j, ldh, columns, depth, packed);
+      subtract_product(outer_head + j, ldh, packed, depth, head + j + j * ldh, ldh, head_rows - j,
+                       columns, true, threaded);
+      subtract_product(outer_body, ldb, packed, depth, body + j * ldb, ldb, body_rows, columns,
+                       false, threaded);
+    }
+    subtract_square(outer_body, ldb, depth, update, ldb, below, packed, threaded);
+    forward(outer_head + outer, ldh, outer_body, ldb, depth, below, y + outer, w, threaded);
+    if (end < own)
+      each_group(outer_head, ldh, depth, [=](const auto& group, int j) {
+        group.subtract(y + outer + j, y, end, head_rows);
+      });
+  }
+  return true;
 }
 
 }  // namespace dense

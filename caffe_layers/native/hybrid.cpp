@@ -37,6 +37,9 @@ namespace {
 
 // Rounds of exterior and active region; a round takes all but a millionth of the error.
 constexpr int kMostRounds = 6;
+// The factor's rounding may leave so much of an error, however little it left of the one before:
+// that was another vector.
+constexpr double kLeastShare = 1e-3;
 // The part of the allowed residual that is left to the pixels outside the active region.
 constexpr double kShare = 0.1;
 
@@ -78,8 +81,14 @@ class PreconditionedSystem {
     if (!p_) throw std::bad_alloc();
     py::gil_scoped_release release;
     const FlushSubnormals flush;
-    const bool definite = factor_.factorize(matrix_, diagonal_data_, mask, kHard);
+    factor_.arrange(mask, kHard, height, width, 2 * radius);
     find_places();
+    // Rows sum to what the block's matrix makes of 1.
+    allocate();
+    double* p = p_.get();
+    each_active([=](size_t, size_t pixel) { p[pixel] = (mask[pixel] & kHard) ? 1.0 : 0.0; });
+    apply();
+    const bool definite = factor_.factorize(matrix_, q_.data(), place_.data());
     rim_.find(matrix_, diagonal_data_, mask, active_);
     return definite;
   }
@@ -399,12 +408,14 @@ class PreconditionedSystem {
     double before = std::numeric_limits<double>::min();
     for (int iteration = 0; iteration <= most_iterations; ++iteration) {
       precondition();
-      // z is nearly the error, and x is corrected by it.  That leaves about as much of error and
-      // residual as z is of the z before; should it be more, another round follows.
+      // z is nearly the error, and x is corrected by it.  That leaves about as much of the residual
+      // as z is of the z before; should it be more, another round follows.  The error is not seen
+      // again.
       const double error = largest(z_), share = std::min(1.0, error / before);
       before = error;
       const double scale = std::max(largest_x, largest(x_) * norm);
-      if (residual * norm * share <= wanted && error * norm * share <= error_tolerance * scale) {
+      if (residual * norm * share <= wanted &&
+          error * norm * std::max(share, kLeastShare) <= error_tolerance * scale) {
         largest_x = scale;
         each_active([=](size_t i, size_t) { x[i] = (x[i] + z[i]) * norm; });
         return iteration;

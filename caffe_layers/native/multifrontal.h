@@ -10,7 +10,13 @@
 // fronts on top with all threads inside them.  Every sum has a fixed order:
 // the result does not depend on the number of threads.
 //
-// The factor is in single precision.  It serves as a preconditioner.
+// The factor is in single precision.  It serves as a preconditioner.  Where rows of the matrix sum
+// to nearly nothing, as those of a Laplacian do, rounding of its diagonal would give
+// constant vectors a cost that they do not have.  So the diagonal is not kept, but the sums of the
+// rows; a pivot is its row's sum less the other entries of its column (Grassmann, Taksar and
+// Heyman 1985), and what the elimination of a front makes of the sums is a triangular solve.  An
+// entry off the diagonal counts with its negative on the diagonal of both of its rows, so that it
+// is in no sum.
 
 #pragma once
 
@@ -59,17 +65,23 @@ class Buffer {
 
 class MultifrontalCholesky {
  public:
-  // Factor of the block of L + diag(diagonal) between the pixels of which `mask` has one of the
-  // bits of `parts`.  False if it is not numerically positive definite.
-  bool factorize(const Stencil& matrix, const double* diagonal, const uint8_t* mask,
-                 uint8_t parts) {
-    order(mask, parts, matrix.height, matrix.width, 2 * matrix.radius);
+  // Orders the pixels of which `mask` has one of the bits of `parts`, for a stencil that reaches so
+  // many rows and columns far.
+  void arrange(const uint8_t* mask, uint8_t parts, int height, int width, int reach) {
+    order(mask, parts, height, width, reach);
     find_rows();
+  }
+
+  // Factor of the block of a symmetric matrix between the pixels that were arranged last.  `matrix`
+  // has its entries off the diagonal, `row_sums` the sums of the block's rows: that of pixel i of
+  // `pixels()` at place[i].  False if it is not numerically positive definite.
+  bool factorize(const Stencil& matrix, const double* row_sums, const int* place) {
     stored_.resize(pixel_.size());
     for (const Front& f : fronts_)
       for (int i = f.first; i < f.last(); ++i)
         stored_[i] = matrix.storage().place(pixel_[i] / width_, pixel_[i] % width_);
-    const bool definite = factorize_fronts(matrix, diagonal);
+    take_values(row_sums, place);
+    const bool definite = factorize_fronts(matrix);
     number_ = std::vector<int>();  // `= {}` would keep its memory
     return definite;
   }
@@ -81,9 +93,8 @@ class MultifrontalCholesky {
   // z = block^-1 r, of which pixel i of `pixels()` is at place[i]; the rest of z is left as it is.
   void solve(const double* r, double* z, const int* place) {
     const int n = int(pixel_.size());
-    float* values = values_.get();
-#pragma omp parallel for
-    for (int i = 0; i < n; ++i) values[i] = pixel_[i] < 0 ? 0.0f : float(r[place[i]]);
+    const float* values = values_.get();
+    take_values(r, place);
     leaves_first([&](Front& f) { forward(f); });
     roots_first([&](Front& f) { backward(f); });
 #pragma omp parallel for
@@ -389,7 +400,7 @@ class MultifrontalCholesky {
 
   // --- numbers ----------------------------------------------------------------
 
-  bool factorize_fronts(const Stencil& matrix, const double* diagonal) {
+  bool factorize_fronts(const Stencil& matrix) {
     auto scratch = scratch_rows();
     updates_.clear();
     updates_.resize(fronts_.size());
@@ -400,7 +411,7 @@ class MultifrontalCholesky {
       float *head = factor_.get() + f.head, *body = factor_.get() + f.body;
       const int below = int(f.below.size());
       std::fill(head, body + size_t(f.body_stride()) * f.own, 0.0f);
-      insert_matrix(f, matrix, diagonal, place.data(), head, body);
+      insert_matrix(f, matrix, place.data(), head, body);
       Buffer& update = updates_[&f - fronts_.data()];
       update.allocate(size_t(f.body_stride()) * below);
       // Only the lower triangle counts.
@@ -411,9 +422,11 @@ class MultifrontalCholesky {
         add_update(f, fronts_[c], updates_[c].get(), head, body, update.get());
         updates_[c].free();
       }
+      gather(f);
       alignas(dense::kAlignment) float packed[dense::kPacked];
       if (!dense::factorize(head, f.head_stride(), body, update.get(), f.body_stride(), f.own,
-                            below, kRounding, packed, threaded())) {
+                            below, values_.get() + f.first, passed_.get() + f.slot, kRounding,
+                            packed, threaded())) {
 #pragma omp atomic write
         definite = false;
       }
@@ -425,18 +438,17 @@ class MultifrontalCholesky {
   static bool threaded() { return !omp_in_parallel(); }
 
   // The entries of the matrix between a front's own pixels and later ones.
-  void insert_matrix(const Front& f, const Stencil& matrix, const double* diagonal, int* place,
-                     float* head, float* body) const {
+  void insert_matrix(const Front& f, const Stencil& matrix, int* place, float* head,
+                     float* body) const {
     for (size_t i = 0; i < f.below.size(); ++i) place[f.below[i]] = int(i);
     for (int number = f.first; number < f.last(); ++number) {
       float* in_head = head + size_t(number - f.first) * f.head_stride();
       float* in_body = body + size_t(number - f.first) * f.body_stride();
       each_neighbor(pixel_[number], [&](int pixel, int dy, int dx) {
         const int row = number_[pixel];
-        if (row < number) return;
-        double value = matrix.entry(stored_[number], stored_[row], dy, dx);
-        if (row == number) value += diagonal[pixel];
-        (row < f.last() ? in_head[row - f.first] : in_body[place[row]]) = float(value);
+        if (row <= number) return;
+        (row < f.last() ? in_head[row - f.first] : in_body[place[row]]) =
+            float(matrix.entry(stored_[number], stored_[row], dy, dx));
       });
     }
   }
@@ -464,8 +476,16 @@ class MultifrontalCholesky {
     for (int i = first; i < last; ++i) target[i] += source[i];
   }
 
-  // A front passes to its parent what it subtracts from later right-hand sides.
-  void forward(const Front& f) {
+  // The values of all pixels: that of pixel i is at place[i].
+  void take_values(const double* from, const int* place) {
+    const int n = int(pixel_.size());
+    float* values = values_.get();
+#pragma omp parallel for
+    for (int i = 0; i < n; ++i) values[i] = pixel_[i] < 0 ? 0.0f : float(from[place[i]]);
+  }
+
+  // Adds what its children pass to a front to its own values and to what it passes on.
+  void gather(const Front& f) {
     float *y = values_.get() + f.first, *w = passed_.get() + f.slot;
     std::fill_n(w, f.body_stride(), 0.0f);
     for (int c : f.children) {
@@ -474,8 +494,13 @@ class MultifrontalCholesky {
       for (const Run& rows : child.in_parent)
         add(from, (rows.own ? y : w) + rows.to - rows.from, rows.from, rows.last());
     }
+  }
+
+  void forward(const Front& f) {
+    gather(f);
     dense::forward(factor_.get() + f.head, f.head_stride(), factor_.get() + f.body, f.body_stride(),
-                   f.own, int(f.below.size()), y, w, threaded());
+                   f.own, int(f.below.size()), values_.get() + f.first, passed_.get() + f.slot,
+                   threaded());
   }
 
   void backward(const Front& f) {

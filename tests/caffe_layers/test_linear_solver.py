@@ -189,6 +189,20 @@ def test_preconditioner_inverts_the_block(shape, radius, share):
     np.testing.assert_allclose(found.ravel(), expected, rtol=0, atol=1e-4 * np.abs(expected).max())
 
 
+@pytest.mark.parametrize("shape, radius", [((150, 140), 1), ((90, 80), 2)])
+def test_rounding_gives_a_constant_no_cost(shape, radius):
+    """Known along one side only, a constant costs nearly nothing: as little does its rounding."""
+    laplacian = matting_laplacian(smooth_image(shape, 30), radius=radius)
+    data = np.full(shape, 1e-10)
+    data[:4] = 100.0
+    matrix = MattingSystem(laplacian, data)
+    system = _hybrid.PreconditionedSystem()
+    everything = whole_region(np.ones(shape, np.uint8))
+    assert system.factorize(laplacian.planes, data, everything, radius)
+    ones = np.ones(shape)
+    np.testing.assert_allclose(system.precondition(matrix.apply(ones)), ones, rtol=0, atol=1e-4)
+
+
 def test_shapes_that_do_not_fit_are_refused():
     laplacian = matting_laplacian(smooth_image((9, 8), 15))
     system, parts = _hybrid.PreconditionedSystem(), whole_region(np.ones((9, 8), np.uint8))
