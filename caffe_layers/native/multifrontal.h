@@ -76,9 +76,11 @@ class MultifrontalCholesky {
   // has its entries off the diagonal, `row_sums` the sums of the block's rows: that of pixel i of
   // `pixels()` at place[i].  False if it is not numerically positive definite.
   bool factorize(const Stencil& matrix, const double* row_sums, const int* place) {
-    stored_.resize(pixel_.size());
-    for (const Front& f : fronts_)
-      for (int i = f.first; i < f.last(); ++i)
+    const int n = int(pixel_.size());
+    stored_.resize(n);
+#pragma omp parallel for
+    for (int i = 0; i < n; ++i)
+      if (pixel_[i] >= 0)
         stored_[i] = matrix.storage().place(pixel_[i] / width_, pixel_[i] % width_);
     take_values(row_sums, place);
     const bool definite = factorize_fronts(matrix);
