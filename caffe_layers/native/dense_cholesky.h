@@ -386,8 +386,8 @@ inline void backward(const float* head, size_t ldh, const float* body, size_t ld
 //   body  update  below x own, below x below
 //
 // body becomes its rows of the factor, and update the Schur complement.  Only lower triangles are
-// read, without the diagonal: y and w have the sums of rows in its place, and become
-// L^-1 y and those of the Schur complement, whose diagonal is none.  Padding must be zero and
+// read, without the diagonal, in whose place y and w have the sums of rows; y becomes L^-1 y, and w
+// the sums of the Schur complement, whose diagonal means nothing either.  Padding must be zero and
 // stays so in head, body, y and w.  `rounding` and what is returned: as `factorize_block`.
 inline bool factorize(float* head, size_t ldh, float* body, float* update, size_t ldb, int own,
                       int below, float* y, float* w, float rounding, float* packed, bool threaded) {
