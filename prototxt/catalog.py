@@ -22,6 +22,8 @@ from data_prep.common.assets import cache_dir
 
 #: Mean color of the published FCN and VGG nets, BGR, pixel range 0-255.
 MEAN_BGR = (104.00699, 116.66877, 122.67892)
+#: The mean-field layer of CRF-RNN, and its blob of scores.
+CRF_LAYER = "crf_score"
 
 #: Databases that nets are trained on, and those of the rendered set, as their definitions name
 #: them: relative to the checkout.  The Makefile has both, too.

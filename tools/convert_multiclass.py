@@ -28,7 +28,7 @@ from tools.training.conversion import (
     caffemodel,
     clamping_weights,
     converted_weights,
-    write_caffemodel,
+    write_net,
 )
 from tools.training.tflite_reader import weighted_operators
 
@@ -82,7 +82,7 @@ def main(argv: list[str] | None = None) -> int:
 
     model = options.model or fetch("multiclass-segmenter")
     refuse_overwriting([options.output], [model])
-    count = write_caffemodel(options.output, multiclass_model(model))
+    count = write_net(options.output, multiclass_model(model))
     print(f"{options.output}: {count} weights")
     return 0
 

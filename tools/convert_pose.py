@@ -28,7 +28,7 @@ from tools.training.conversion import (
     caffemodel,
     clamping_weights,
     converted_weights,
-    write_caffemodel,
+    write_net,
 )
 from tools.training.tflite_reader import weighted_operators
 
@@ -98,7 +98,7 @@ def main(argv: list[str] | None = None) -> int:
     refuse_overwriting(outputs, [detector, landmarker])
     models = pose_detector_model(detector), person_mask_model(landmarker)
     for output, net in zip(outputs, models):
-        print(f"{output}: {write_caffemodel(output, net)} weights")
+        print(f"{output}: {write_net(output, net)} weights")
     return 0
 
 

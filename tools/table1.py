@@ -13,7 +13,8 @@ Every command goes on where it was stopped.  `train` runs `caffe train` in slice
 iterations: first the warm starts, then all rows in turn, so that a stop at any time leaves a
 table of equally trained rows.  `tune` writes docs/table1_choices.json, without which nothing is
 measured on test images.  `measure` writes docs/table1.json, and into out/table1 the mattes and
-trimaps of every row, table1.csv, table1.tex and errors.csv (every image).
+trimaps of every row, table1.csv, table1.tex and errors.csv (every image); tables of some rows or
+photos alone go to out/table1/part.
 """
 
 from __future__ import annotations
@@ -35,9 +36,10 @@ from tools.matting.caffe_net import read_caffemodel, write_caffemodel
 from tools.matting.device import add_gpu_option, choose_gpu
 from tools.matting.models import MODELS, ROOT
 from tools.table.calibration import calibrated_weights
+from tools.table.curves import draw_curves
 from tools.table.figure_files import write_figures
 from tools.table.measuring import MeasuredRow, measure_rows
-from tools.table.report import JUDGED, draw_curves, markdown, table_report, write_tables
+from tools.table.report import JUDGED, markdown, table_report, write_tables
 from tools.table.rows import ROWS, chosen_rows
 from tools.table.runs import HALF, RUNS, chosen_runs
 from tools.table.training import Training, train
@@ -109,8 +111,9 @@ def run_measure(options: argparse.Namespace) -> None:
                 HALF, rows, Tuner(HALF, some, ordered_map), CHOICES, OUT / "scores"
             )
         report["oracle"] = {"images": len(some), "rows": found}
-    write_tables(OUT, report, measured)
-    if options.rows is None and options.every == 1:
+    is_whole = options.rows is None and options.every == 1
+    write_tables(OUT if is_whole else OUT / "part", report, measured)
+    if is_whole:
         write_report(RESULTS, report)
         print(f"wrote {shown(RESULTS)}")
     print(markdown(report))

@@ -55,7 +55,7 @@ class Variation:
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> Variation:
-        """A random one; each change but the mirror image leaves some portraits alone."""
+        """A random one: colors change in all, every other change in some."""
 
         def sometimes(share: float, drawn: float, otherwise: float) -> float:
             return float(drawn if rng.random() < share else otherwise)

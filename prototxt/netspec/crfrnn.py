@@ -15,6 +15,7 @@ from caffe import layers as L
 from caffe.proto import caffe_pb2
 
 from caffe_layers.mean_field import CrfSettings
+from prototxt.catalog import CRF_LAYER
 from prototxt.netspec import fcn8s
 from prototxt.netspec.blocks import both_phases, named, trimap_loss
 from prototxt.netspec.fcn8s import SHAPES, fcn8s_scores, input_shape, portrait_data
@@ -41,7 +42,7 @@ RATES = (100, 100, 30)
 def mean_field(n: caffe.NetSpec, settings: CrfSettings, **options) -> None:
     """Top ``crf_score`` from the blobs ``score`` and ``data``."""
     options = asdict(settings) | {"iterations": ITERATIONS} | options
-    n.crf_score = L.Python(
+    n[CRF_LAYER] = L.Python(
         n.score,
         n.data,
         param=[dict(lr_mult=rate, decay_mult=0) for rate in RATES],
@@ -67,7 +68,7 @@ def train_val(net: str) -> caffe_pb2.NetParameter:
     n = portrait_data("train", shape, shape_mask=False)
     fcn8s_scores(n, shape)
     mean_field(n, settings, log_every=20)
-    trimap_loss(n, "crf_score")
+    trimap_loss(n, CRF_LAYER)
     return both_phases(n, test_data, f"{net}_trimap")
 
 

@@ -194,10 +194,9 @@ def test_every_recipe_and_length_has_a_table_of_its_own(tmp_path, monkeypatch):
     measured = {each.name: errors_like([1e-3, 2e-3]) for each in experiments}
     report = ablate.ablation_report(experiments, measured, {"p0": 0, "p1": 1})
     for scale in (0.2, 1):
-        ablate.write_report(
-            ablate.results_of("fcn8s_half", scale),
-            {"recipe": "fcn8s_half", "scale": scale, "split": "validation", **report},
-        )
+        of_scale = {"recipe": "fcn8s_half", "scale": scale, "split": "validation", **report}
+        ablate.keep_report(of_scale)
+        ablate.keep_report({**of_scale, "rows": report["rows"][:1]})  # one is measured again
     ablate.put_into_docs()
     portrait, half = docs.read_text().split("<!-- /ablation -->")
     assert "old" in portrait and "old" not in half

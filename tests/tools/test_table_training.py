@@ -274,6 +274,46 @@ def test_all_trainings_begin_anew_on_other_portraits(family, tmp_path):
         assert list(family.folder.glob(f"{run.name}.stale-*/{run.name}_iter_2.caffemodel"))
 
 
+def test_a_finished_training_begins_anew_after_a_warm_start_that_was_trained_anew(family, tmp_path):
+    """Also where a stop came between both; until then it is not chosen from."""
+    runs = chosen_runs(["fcn"])
+    warm, after = runs
+    train(family, runs, 2)
+    (tmp_path / "others").mkdir()
+    dataset = small_dataset(tmp_path / "others", number=1)
+    changed = replace(family, prepared=prepared_databases(dataset))
+    train(changed, [warm], 2, warm_iterations=2)
+    training = Training(after, changed, 2)
+    assert training.reached() == 2
+    with pytest.raises(InputError, match="fcn began from an earlier fcn_trimap_slice_1-2.caffe"):
+        training.check_start()
+    train(changed, runs, 2)
+    training.check_start()
+    assert list(family.folder.glob("fcn.stale-*/fcn_iter_2.caffemodel"))
+
+
+def test_a_finished_training_begins_anew_with_another_solver_file(family):
+    runs = chosen_runs(["fcn"])
+    train(family, runs, 2)
+    text = family.solver.read_text()
+    family.solver.write_text(
+        text + "weight_decay: 0.01\n"
+        if "weight_decay" not in text
+        else text.replace("weight_decay: 0", "weight_decay: 1")
+    )
+    train(family, runs, 2)
+    assert list(family.folder.glob("fcn.stale-*/fcn_iter_2.caffemodel"))
+    assert not list(family.folder.glob("fcn_trimap.stale-*"))
+
+
+def test_a_slice_goes_on_where_a_shorter_one_ended(family):
+    (run,) = chosen_runs(["fcn_trimap"])
+    long = replace(family, folder=family.folder / "long", slice_iterations=4)
+    train(long, [run], 3)
+    train(long, [run], 4)
+    assert list(Training(run, long, 4).slices()) == [(1, 3), (4, 4)]
+
+
 def test_a_killed_slice_is_trained_again(family):
     (run,) = chosen_runs(["fcn_trimap"])
     train(family, [run], 2)

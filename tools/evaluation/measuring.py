@@ -24,7 +24,7 @@ from tools.matting.guidance import Guidance, check_shape
 from tools.matting.photo_view import resized
 from tools.matting.session import Matte
 
-ALL, UNKNOWN = REGIONS = ("all", "unknown")  # pixels that count
+ALL, UNKNOWN_REGION = REGIONS = ("all", "unknown")  # pixels that count
 REFERENCE_ALPHA = 0.5
 #: SAD is also given for a picture of this many pixels, so that sizes can be compared.
 STANDARD_AREA = 600 * 800
@@ -127,8 +127,8 @@ class Task:
         if counted is not None:
             unknown &= counted
         if unknown.any():
-            regions[UNKNOWN] = unknown
-        elif self.region == UNKNOWN:
+            regions[UNKNOWN_REGION] = unknown
+        elif self.region == UNKNOWN_REGION:
             raise InputError(
                 f"{truth.pair.matte} has no fractional pixel, so no unknown region; "
                 "use --region all."

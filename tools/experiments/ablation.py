@@ -8,7 +8,8 @@
 Each experiment is both stages of a recipe with something changed, by real `caffe
 train`, with the last snapshot (none is chosen).  --scale shortens every stage;
 experiments of one table have one scale.  A run that was killed continues when it is
-started again, and finished experiments are not trained again (snapshots/variants/).
+started again, though from the first record: Caffe does not note how far it has read.
+Finished experiments are not trained again (snapshots/variants/).
 Without names, `run` takes the experiments of portrait-lite: FCN-8s takes days.
 
 `install` copies the snapshot that is best on the validation people, as the recipe does,
@@ -21,6 +22,7 @@ import argparse
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from data_prep.caffe_data.augmentation import parse_augmentations
 from data_prep.caffe_data.products import prepare
@@ -55,6 +57,7 @@ from tools.training.stages import Stage, keep_files, run_stages, stages_of
 from tools.training.variants import scaled, varied_stage
 from tools.training.weights import write_initial_weights
 
+COMMAND = ".venv/bin/python -m tools.experiments.ablation run"
 OUT, DOCS = ROOT / "out/ablation", ROOT / "docs/training.md"
 #: The section of each recipe's tables in `DOCS`, and the command that writes it.
 SECTIONS = {
@@ -140,17 +143,15 @@ def label_of(scale: float) -> str:
     return "" if scale == 1 else f"_{scale:g}"
 
 
-def results_of(recipe: str, scale: float) -> Path:
-    """File of the report on a recipe's experiments at a scale."""
-    return OUT / f"{recipe}{label_of(scale)}.json"
+def results_of(report: Mapping[str, Any]) -> Path:
+    """File of a report: one for each recipe, scale, split and number of images."""
+    measured_on = f"{report['split']}{report['images']}"
+    return OUT / f"{report['recipe']}{label_of(report['scale'])}_{measured_on}.json"
 
 
 def reports_of(recipe: str) -> list[dict]:
     """Reports on a recipe's experiments, the longest trainings first."""
-    reports = [
-        read_report(path, ".venv/bin/python -m tools.experiments.ablation run")
-        for path in OUT.glob("*.json")
-    ]
+    reports = [read_report(path, COMMAND) for path in OUT.glob("*.json")]
     found = [report for report in reports if report["recipe"] == recipe]
     return sorted(found, key=lambda report: -report["scale"])
 
@@ -308,7 +309,7 @@ def ablation_table(report: dict) -> str:
     )
     head = [
         "",
-        "`.venv/bin/python -m tools.experiments.ablation run`",
+        f"`{COMMAND}`",
         "gradient ×1e-3",
         "Δ gradient",
         "SAD ×1e3",
@@ -362,6 +363,15 @@ def run(names: Sequence[str], scale: float, split: str, every: int, dataset: Pat
     return {"recipe": recipe, "scale": scale, "split": split, **report}
 
 
+def keep_report(report: Mapping[str, Any]) -> None:
+    """Write a report, with those rows of an earlier one that it does not have itself."""
+    path = results_of(report)
+    earlier = read_report(path, COMMAND)["rows"] if path.is_file() else []
+    rows = {row["name"]: row for row in [*earlier, *report["rows"]]}
+    order = [each.name for each in EXPERIMENTS if each.name in rows]
+    write_report(path, {**report, "rows": [rows[name] for name in order]})
+
+
 def put_into_docs() -> None:
     """Renew the tables whose reports exist.
 
@@ -372,10 +382,7 @@ def put_into_docs() -> None:
     """
     found = {recipe: reports_of(recipe) for recipe in SECTIONS}
     if not any(found.values()):
-        raise InputError(
-            f"{OUT} holds no report; "
-            "run `.venv/bin/python -m tools.experiments.ablation run` first."
-        )
+        raise InputError(f"{OUT} holds no report; run `{COMMAND}` first.")
     for recipe, (section, command) in SECTIONS.items():
         if reports := found[recipe]:
             renew_section(DOCS, section, command, "\n\n".join(map(ablation_table, reports)))
@@ -415,7 +422,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"wrote {install(experiment, options.scale, options.dataset, options.every)}")
     else:
         report = run(options.names, options.scale, options.split, options.every, options.dataset)
-        write_report(results_of(report["recipe"], report["scale"]), report)
+        keep_report(report)
         print(ablation_table(report))
     return 0
 

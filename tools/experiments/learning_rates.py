@@ -7,7 +7,8 @@
 analyze the loss change and test the performance."  Each rate is a short `caffe
 train` end to end from the warm-started weights, at a fixed rate, all else as in
 the solver file.  The mattes are those of validation people.  Finished rates are
-kept, and interrupted ones continue from their last snapshot (snapshots/variants/).
+kept, and interrupted ones continue from their last snapshot (snapshots/variants/), though
+from the first record: to compare such a rate, remove its folder, and it begins anew.
 """
 
 from __future__ import annotations

@@ -464,22 +464,19 @@ def mask_logit(mask: np.ndarray, shape: tuple[int, int]) -> tuple[np.ndarray, fl
     return logit.astype(np.float32), least_radius
 
 
-def probabilities_from_trimap(trimap: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+def probabilities_from_trimap(trimap: np.ndarray) -> np.ndarray:
     """Class probabilities of a trimap from outside.
 
     Parameters
     ----------
-    trimap : ndarray of shape (h, w), uint8
+    trimap : ndarray of shape (H, W), uint8
         At least `KNOWN_WHITE` foreground, at most `KNOWN_BLACK` background, else
         unknown.
-    shape : (H, W)
-        Shape that it is stretched to.
 
     Returns
     -------
     ndarray of shape (3, H, W), float32
         Zeros and ones.
     """
-    stretched = cv2.resize(trimap, shape[::-1], interpolation=cv2.INTER_NEAREST)
-    foreground, background = stretched >= KNOWN_WHITE, stretched <= KNOWN_BLACK
+    foreground, background = trimap >= KNOWN_WHITE, trimap <= KNOWN_BLACK
     return np.stack([foreground, background, ~(foreground | background)]).astype(np.float32)

@@ -336,7 +336,7 @@ def trimap_as_given(view: PhotoView, trimap: np.ndarray) -> TrimapEstimate:
     check_trimap(trimap)
     stretched = cv2.resize(trimap, view.shape[::-1], interpolation=cv2.INTER_NEAREST)
     levels = levels_of(TRIMAP, Guidance(stretched), "The trimap").values
-    probabilities = probabilities_from_trimap(levels, view.shape)
+    probabilities = probabilities_from_trimap(levels)
     margin = probabilities[0] - probabilities[1]
     if covers_border(margin):  # faces are looked for only where it matters
         turns = view.turns

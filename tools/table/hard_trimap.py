@@ -59,8 +59,7 @@ def known_regions(classes: np.ndarray, settings: Settings) -> tuple[np.ndarray, 
     -------
     foreground, background : (H, W) bool ndarray
     """
-    ratio = settings.inner_to_outer
-    inner, outer = (round(settings.width * min(1.0, share)) for share in (ratio, 1 / ratio))
+    inner, outer = settings.widths
     return _eroded(classes == FOREGROUND, inner), _eroded(classes == BACKGROUND, outer)
 
 

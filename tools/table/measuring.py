@@ -1,11 +1,12 @@
-"""The rows of Table 1 on the test split, as they were chosen before it was opened."""
+"""The rows of Table 1 on the test split, as they were chosen on validation people."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Hashable, Sequence
+import logging
+from collections.abc import Hashable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import astuple, dataclass, fields, replace
+from dataclasses import asdict, astuple, dataclass, fields, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from data_prep.common.files import move_aside
 from data_prep.common.images import read_matte
 from data_prep.datasets.resume import Journal
 from tools.evaluation.estimates import Errors
@@ -33,6 +35,9 @@ from tools.table.runs import Family, run_named
 from tools.table.training import Training, warm_iterations_of
 from tools.table.tuning import chosen_mattes
 
+logger = logging.getLogger(__name__)
+
+CHOICE = "choice.json"
 TIMED = 3  # photos whose time is taken
 
 
@@ -96,16 +101,25 @@ def confusions_of(truths: Sequence[PhotoTruth], trimaps: Path) -> tuple[np.ndarr
 def seconds_of(mattes: RowMattes, folder: Path, truths: Sequence[PhotoTruth]) -> Seconds:
     """Mean time of a photo in one process, with nothing kept; itself it is kept."""
     path = folder / "seconds.json"
-    kept = json.loads(path.read_text()) if path.is_file() else {}
-    if kept.get("key") != mattes.key:
+    if not path.is_file():
         taken = []
         for truth in (truths[0], *truths[:TIMED]):  # the first time loads the net
             with TemporaryDirectory() as cache:
                 timed = replace(mattes, cache=Path(cache), out=None)
                 taken.append(astuple(timed.seconds(truth, truth.read_photo())))
-        kept = {"key": mattes.key, "parts": np.mean(taken[1:], axis=0).tolist()}
-        write_report(path, kept)
-    return Seconds(*kept["parts"])
+        write_report(path, asdict(Seconds(*np.mean(taken[1:], axis=0).tolist())))
+    return Seconds(**json.loads(path.read_text()))
+
+
+def open_folder(folder: Path, mattes: RowMattes, choice: Mapping[str, Any]) -> None:
+    """Begin or go on with the folder of a row's mattes; that of another choice is moved aside."""
+    note = folder / CHOICE
+    noted = json.loads(note.read_text())["key"] if note.is_file() else None
+    if noted == mattes.key:
+        return
+    if folder.exists():
+        logger.warning("%s is of another choice; it is kept in %s.", folder, move_aside(folder))
+    write_report(note, {"key": mattes.key, "choice": choice})
 
 
 def measure_row(
@@ -120,6 +134,7 @@ def measure_row(
     """
     folder = out / "rows" / row.name
     mattes, choice = chosen_mattes(row, family, choices, out / "scores", folder)
+    open_folder(folder, mattes, choice)
     # The journal is never ended: it is what is kept of the row.
     measurement = Measurement(Task(mattes, MATTES), truths, Journal(folder))
     photos = []

@@ -1,4 +1,4 @@
-"""Table 1 as a report, in Markdown, LaTeX and CSV, and the curves of its trainings."""
+"""Table 1 as a report, in Markdown, LaTeX and CSV."""
 
 from __future__ import annotations
 
@@ -8,24 +8,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-
-from data_prep.common.errors import InputError
 from data_prep.common.files import atomic_write
 from tools.evaluation.estimates import as_dicts, compare, estimates, write_errors
-from tools.evaluation.measuring import UNKNOWN
+from tools.evaluation.measuring import UNKNOWN_REGION
 from tools.evaluation.metrics import MatteErrors
 from tools.evaluation.report import COLUMNS, describe_machine, estimate_cell, markdown_table
 from tools.evaluation.strata import MEASURES, stems_by_stratum
 from tools.evaluation.trimaps import BAND_WIDTHS, TrimapMeasures
 from tools.table.measuring import MeasuredRow
 from tools.table.rows import Settings
-from tools.table.runs import RUNS, Family
-from tools.table.training import Training
-from tools.training.caffe_log import LoggedStage, read_logs
 
 #: The row that the others are compared with.
 JUDGED = "ours"
@@ -99,10 +90,10 @@ def table_report(
     judged = by_name.get(JUDGED)
     for each in measured:
         people = each.people
-        outside = each.errors(UNKNOWN)
+        unknown = each.errors(UNKNOWN_REGION)
         entry: dict[str, Any] = {
             "title": each.row.title,
-            "is_bound": each.row.is_bound,
+            "is_reference": each.row.is_reference,
             "paper": each.row.paper,
             "iterations": each.iterations,
             "weights": each.choice.get("weights"),
@@ -113,7 +104,7 @@ def table_report(
             "seconds": asdict(each.seconds),
             "faces_missed": sum(not photo.face_found for photo in each.photos),
             "errors": as_dicts(estimates(each.errors(), people)),
-            "errors_unknown": as_dicts(estimates(outside, people)) if outside else None,
+            "errors_unknown": as_dicts(estimates(unknown, people)) if unknown else None,
             "trimap": trimap_measures(each),
         }
         if judged is not None and each.row.name != JUDGED:
@@ -161,7 +152,8 @@ def markdown(report: Mapping[str, Any]) -> str:
         else "",
         _ratios_table(rows),
         "Trimaps before they are widened, over all pixels, and the share of the pixels that are "
-        "truly unknown which they call so:",
+        "truly unknown which they call so. Those of ours are not widened, but taken with the bias "
+        "of unknown that was chosen in place of a width:",
         _trimaps_table(rows),
         "Share of the pixels whose class is right, in bands round the true boundaries of the three "
         "classes, by their width in pixels to either side:",
@@ -169,9 +161,8 @@ def markdown(report: Mapping[str, Any]) -> str:
         *_strata_parts(report["strata"], rows),
         "Seconds of a photo in one process, with everything loaded:",
         _seconds_table(rows),
-        "What was chosen on validation people, before the test images were opened "
-        "(`docs/table1_choices.json` has everything that was tried); a width is in pixels of "
-        "600 x 800, inside / outside of the border:",
+        "What was chosen on validation people (`docs/table1_choices.json` has everything that was "
+        "tried); a width is in pixels of 600 x 800, inside / outside of the border:",
         _choices_table(rows),
         _oracle_part(report.get("oracle"), rows),
         _faces(rows),
@@ -197,7 +188,7 @@ def _errors_table(rows: Mapping[str, Any]) -> str:
 
 
 def _title(row: Mapping[str, Any]) -> str:
-    return f"*{row['title']}*" if row["is_bound"] else row["title"]
+    return f"*{row['title']}*" if row["is_reference"] else row["title"]
 
 
 def _differences_table(rows: Mapping[str, Any]) -> str:
@@ -235,7 +226,7 @@ def _ratios_table(rows: Mapping[str, Any]) -> str:
     head = ["", "gradient", "in the paper", "connectivity", "in the paper", "SAD"]
     cells = []
     for row in rows.values():
-        if row["is_bound"]:
+        if row["is_reference"]:
             continue
         ratios = {
             measure: f"{row['errors'][measure]['mean'] / ours['errors'][measure]['mean']:.2f}"
@@ -359,9 +350,7 @@ def _oracle_part(oracle: Mapping[str, Any] | None, rows: Mapping[str, Any]) -> s
 
 
 def _width(settings: Mapping[str, Any]) -> str:
-    ratio = settings["inner_to_outer"]
-    sides = (round(settings["width"] * min(1.0, share)) for share in (ratio, 1 / ratio))
-    return " / ".join(map(str, sides))
+    return " / ".join(map(str, Settings.from_json(settings).widths))
 
 
 def _crf(crf: Mapping[str, float] | None) -> str:
@@ -426,44 +415,3 @@ def write_tables(folder: Path, report: Mapping[str, Any], measured: Sequence[Mea
         {each.row.name: each.errors() for each in measured},
         measured[0].people,
     )
-
-
-def draw_curves(family: Family, picture: Path) -> bool:
-    """Draw the losses of all trainings, warm starts above; whether there is any log."""
-    logs = {run: Training(run, family, 0).log for run in RUNS}
-    found = {run: stage for run, path in logs.items() if (stage := _logged(path))}
-    if not found:
-        return False
-    figure = Figure(figsize=(9, 7), dpi=100, layout="constrained")
-    FigureCanvasAgg(figure)
-    above, below = figure.subplots(2, 1)
-    for run, stage in found.items():
-        _draw_loss(below if run.after else above, run.name, stage.series["loss"])
-    for axes, title in ((above, "warm starts"), (below, "after them")):
-        axes.set_title(title, fontsize=10)
-        axes.set_ylabel("loss, mean of at most 100 iterations")
-        axes.set_yscale("log")
-        axes.grid(alpha=0.3)
-        if axes.lines:
-            axes.legend(fontsize=8)
-    below.set_xlabel("iteration")
-    with atomic_write(picture) as scratch:
-        figure.savefig(scratch)
-    return True
-
-
-def _logged(path: Path) -> LoggedStage | None:
-    """What a training logged since it last began at its start; None where it shows nothing."""
-    try:
-        return read_logs([path])[-1]
-    except InputError:  # no log, or stopped before the first values
-        return None
-
-
-def _draw_loss(axes: Axes, name: str, series: Mapping[int, float]) -> None:
-    """Draw a loss, a mean of 20 iterations, smoothed over five values or fewer in a short log."""
-    iterations = np.array(sorted(series))
-    values = np.array([series[iteration] for iteration in iterations])
-    count = max(1, min(5, len(values) // 2))
-    smooth = np.convolve(values, np.full(count, 1 / count), mode="valid")
-    axes.plot(iterations[count - 1 :], smooth, label=name, linewidth=1.2)

@@ -21,7 +21,7 @@ from data_prep.caffe_data.shape_mask import ShapeMask
 from data_prep.common.digests import content_key, sha256_of
 from data_prep.common.files import atomic_write
 from data_prep.common.images import write_image
-from prototxt.catalog import MEAN_BGR, Net
+from prototxt.catalog import CRF_LAYER, MEAN_BGR, Net
 from tools.baselines.graph_cut import graph_cut
 from tools.baselines.portraitfcn import net_input
 from tools.evaluation.errors_cache import mattes_key
@@ -49,7 +49,6 @@ from tools.table.rows import Row, Settings
 #: (`data_prep.common.versions`).
 ROWS_VERSION = 1
 GRAY = 0.5
-CRF_LAYER = "crf_score"
 
 #: Scores (C, h, w) of a photo.
 Scores = Callable[[PhotoView], np.ndarray]

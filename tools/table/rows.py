@@ -49,6 +49,12 @@ class Settings:
     unknown_bias: float = 0.0
     crf: CrfSettings | None = None
 
+    @property
+    def widths(self) -> tuple[int, int]:
+        """Pixels by which the unknown region grows into the foreground and into the background."""
+        ratio = self.inner_to_outer
+        return round(self.width * min(1.0, ratio)), round(self.width * min(1.0, 1 / ratio))
+
     def to_json(self) -> dict[str, Any]:
         """In types that JSON holds."""
         return asdict(self)
@@ -107,7 +113,7 @@ def _axis(name: str, *values: Any) -> Axis:
 
 
 #: Before any of the other axes, and once more after them.
-TRIMAP_WIDTH = _axis("width", 0, 2, 4, 8, 12, 20, 30)
+TRIMAP_WIDTH = _axis("width", 0, 2, 4, 8, 12, 20, 30, 50)
 MASK_WIDTH = _axis("width", 3, 5, 10, 15, 20, 30, 50, 80)
 SIDES = _axis("inner_to_outer", 0.5, 1.0, 2.0)
 SOLVE = (
@@ -120,15 +126,15 @@ SOLVE = (
 #: At 256 scores are a hard trimap: on ten validation images a warm start's errors are the same
 #: there and at 1024.
 SHARPNESS = _axis("sharpness", 1.0, 4.0, 16.0, 64.0, 256.0)
-UNKNOWN_BIAS = _axis("unknown_bias", 0.0, 0.5, 1.0, 2.0, 3.0, 4.0)
+UNKNOWN_BIAS = _axis("unknown_bias", 0.0, 0.5, 1.0, 2.0, 3.0, 4.0, 5.0)
 #: The first of the weights' trials is no CRF at all.
 CRF = (
     Axis(
         ("crf.bilateral_weight", "crf.spatial_weight"),
-        [(0.0, 0.0), (0.2, 0.1), (0.5, 0.3), (1.5, 1.0), (5.0, 3.0), (10.0, 6.0)],
+        [(0.0, 0.0), (0.2, 0.1), (0.5, 0.3), (1.5, 1.0), (5.0, 3.0), (10.0, 6.0), (20.0, 12.0)],
     ),
     _axis("crf.unknown_penalty", 0.0, 0.3, 1.0),
-    _axis("crf.theta_beta", 3.0, 5.0, 10.0),
+    _axis("crf.theta_beta", 3.0, 5.0, 10.0, 20.0),
     _axis("crf.theta_alpha", 40.0, 80.0, 160.0, 320.0),
 )
 FIRST_CRF = CrfSettings(
@@ -160,8 +166,8 @@ class Row:
         Gradient x 1e-3 and connectivity x 1e-4 in the paper.
     seeds : SeedRule
         Of a graph cut.
-    is_bound : bool
-        Whether it says what is possible, and is no method.
+    is_reference : bool
+        Whether it is no method, but something to compare methods with.
     """
 
     name: str
@@ -172,14 +178,16 @@ class Row:
     start: Settings = field(default_factory=Settings)
     paper: tuple[float, float] | None = None
     seeds: SeedRule = "above_chin"
-    is_bound: bool = False
+    is_reference: bool = False
 
 
 _MASK = Settings(width=10)
+# Snapshots are compared where such rows end, by experience: at 8 to 30 pixels.
+_TRIMAP = Settings(width=12)
 # "After getting the trimap, parameter-tuned closed-form matting is conducted", says the paper of
 # methods that learn one; of widening it speaks where a trimap is made of a segmentation.
 _NOT_WIDENED = Settings(width=0)
-_CRF = Settings(crf=FIRST_CRF)
+_CRF = replace(_TRIMAP, crf=FIRST_CRF)
 _SHARP = Settings(sharpness=16.0)
 _CUT_AXES = (MASK_WIDTH, _axis("connected", True, False), *MASK_AXES[1:])
 
@@ -195,9 +203,9 @@ ROWS = (
         seeds="anywhere",
     ),
     Row("portraitfcn", "PortraitFCN+", "net", "portraitfcn", MASK_AXES, _MASK, (4.61, 7.63)),
-    Row("fcn", "FCN", "net", "fcn", TRIMAP_AXES, paper=(4.14, 7.61)),
+    Row("fcn", "FCN", "net", "fcn", TRIMAP_AXES, _TRIMAP, (4.14, 7.61)),
     Row("fcn_not_widened", "FCN, not widened", "net", "fcn", SOLVE, _NOT_WIDENED, (4.14, 7.61)),
-    Row("deeplab", "DeepLab", "net", "deeplab", TRIMAP_AXES),
+    Row("deeplab", "DeepLab", "net", "deeplab", TRIMAP_AXES, _TRIMAP),
     Row(
         "deeplab_crf",
         "DeepLab and dense CRF",
@@ -216,7 +224,7 @@ ROWS = (
         replace(_NOT_WIDENED, crf=FIRST_CRF),
         (3.91, 7.52),
     ),
-    Row("crfrnn", "CRF-RNN", "net", "crfrnn", TRIMAP_AXES, paper=(3.56, 7.39)),
+    Row("crfrnn", "CRF-RNN", "net", "crfrnn", TRIMAP_AXES, _TRIMAP, (3.56, 7.39)),
     Row(
         "crfrnn_not_widened",
         "CRF-RNN, not widened",
@@ -235,9 +243,9 @@ ROWS = (
         paper=(3.11, 6.99),
     ),
     Row("ours", "ours", "matte", "ours", MATTE_AXES, paper=(3.03, 6.90)),
-    Row("bound", "true trimap", "truth", None, TRIMAP_AXES, is_bound=True),
-    Row("shape_mask", "shape mask alone", "shape_mask", None, MASK_AXES, _MASK, is_bound=True),
-    Row("constant", "0.5 everywhere", "constant", is_bound=True),
+    Row("bound", "true trimap", "truth", None, TRIMAP_AXES, is_reference=True),
+    Row("shape_mask", "shape mask alone", "shape_mask", None, MASK_AXES, _MASK, is_reference=True),
+    Row("constant", "0.5 everywhere", "constant", is_reference=True),
 )
 #: What is chosen with the weights of a warm start for the training after it, by the name of its
 #: run: the disconnected CRF whose parameters CRF-RNN starts with, and the bias of the unknown

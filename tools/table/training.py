@@ -32,6 +32,7 @@ from data_prep.caffe_data.position import write_positions
 from data_prep.common.digests import sha256_of
 from data_prep.common.errors import InputError
 from data_prep.common.files import atomic_write
+from prototxt.catalog import CRF_LAYER
 from tools.evaluation.report import read_report
 from tools.matting.caffe_net import read_caffemodel, write_caffemodel
 from tools.matting.models import ROOT
@@ -39,12 +40,11 @@ from tools.table.calibration import calibrate_net
 from tools.table.rows import Settings
 from tools.table.runs import RUNS, Family, Run, run_named
 from tools.training.stages import Stage, check_databases, run_stages
-from tools.training.variants import varied_stage
+from tools.training.variants import initial_weights_digest, varied_stage
 from tools.training.weights import mean_weights, write_initial_weights
 
 logger = logging.getLogger(__name__)
 
-CRF_LAYER = "crf_score"
 # Of W_spatial, W_bilateral and C, gentler than in the net's definition: Adam moves each weight by
 # about the rate, so at 1e-5 by at most 0.45, 0.45 and 0.15 in 1,500 iterations.
 CRF_RATES = (30, 30, 10)
@@ -111,8 +111,14 @@ class Training:
         written = {last: path for (_, last), path in self._written_slices().items()}
         if end in written:
             return written[end]
-        begin = (end - 1) // self.family.slice_iterations * self.family.slice_iterations
-        paths = {each: path for each, path in self.snapshots().items() if begin < each <= end}
+        # A slice that was ended before its length was full has a mean of its own.
+        begin = max((last for last in written if last < end), default=0)
+        paths = {
+            each: path
+            for each, path in self.snapshots().items()
+            # Caffe writes one when it is interrupted, too.
+            if (begin < each < end and each % self.family.snapshot_iterations == 0) or each == end
+        }
         if end not in paths:
             raise InputError(f"{self.weights_at(end)} is missing; run `tools/table1.py train`.")
         mean = self.folder / f"{self.run.name}_slice_{min(paths)}-{end}.caffemodel"
@@ -228,17 +234,37 @@ class Training:
     def reached_since_changes(self) -> int:
         """What it has reached, if everything that it began with is the same today.
 
-        The files of a warm start that depended on something else, such as other portraits, are
-        moved aside.  What followed a warm start that is not there, or was of another length, has
-        to begin anew; its files are moved when it is its turn.
+        Files that depended on something else, such as other portraits or another warm start, are
+        moved aside: those of a training after a warm start once that is complete, and what the
+        training begins with has been chosen.  Until then it has to begin anew.
         """
-        if self.run.after is None:
-            self.stage()
-            return self.reached()
-        start = Training(run_named(self.run.after), self.family, self.warm_iterations)
-        if start.reached_since_changes() < self.warm_iterations:
-            return 0
-        return self.reached() if warm_iterations_of(self) in (0, self.warm_iterations) else 0
+        if self.run.after is not None:
+            start = Training(run_named(self.run.after), self.family, self.warm_iterations)
+            if start.reached_since_changes() < self.warm_iterations or not self.reached():
+                return 0
+            if self.run.begins_with_choice and not _has_start(self):
+                return 0
+        self.stage()
+        return self.reached()
+
+    def check_start(self) -> None:
+        """Refuse weights whose warm start has been trained anew since they began from it.
+
+        Raises
+        ------
+        InputError
+            If so.
+        """
+        solver = self.folder / "solver.prototxt"
+        if self.run.after is None or not solver.is_file():
+            return
+        parameters = text_format.Parse(solver.read_text(), caffe_pb2.SolverParameter())
+        start = Path(parameters.weights[0])
+        if start.is_file() and sha256_of(start) != initial_weights_digest(solver):
+            raise InputError(
+                f"{self.folder} began from an earlier {start.name}; go on with "
+                "`tools/table1.py train`, which trains it anew."
+            )
 
     def advance(self, iterations: int) -> None:
         """Train to this many iterations, in one slice from the last snapshot on.
@@ -257,7 +283,6 @@ class Training:
         net = _with_records_of_slice(
             stage.net,
             records,
-            self.family.prepared or ROOT,
             self._seen(reached),
             iterations - reached,
         )
@@ -340,7 +365,7 @@ def _write(path: Path, text: str) -> None:
         scratch.write_text(text)
 
 
-def _with_records_of_slice(net: Path, folder: Path, root: Path, seen: int, iterations: int) -> str:
+def _with_records_of_slice(net: Path, folder: Path, seen: int, iterations: int) -> str:
     """Write databases of the records of a slice, and return the net that reads them.
 
     Parameters
@@ -349,8 +374,6 @@ def _with_records_of_slice(net: Path, folder: Path, root: Path, seen: int, itera
         Definition for training.
     folder : Path
         Where the databases go.
-    root : Path
-        What relative paths of databases begin at.
     seen, iterations : int
         The iterations before the slice, and those in it.
     """
@@ -358,7 +381,7 @@ def _with_records_of_slice(net: Path, folder: Path, root: Path, seen: int, itera
     for layer in definition.layer:
         is_trained_on = caffe_pb2.TRAIN in {rule.phase for rule in layer.include}
         if layer.type == "Data" and is_trained_on:
-            source, batch = root / layer.data_param.source, layer.data_param.batch_size
+            source, batch = ROOT / layer.data_param.source, layer.data_param.batch_size
             target = folder / source.name
             copy_records(source, target, seen * batch, iterations * batch)
             layer.data_param.source = str(target)

@@ -29,7 +29,7 @@ from tools.table.row_mattes import NetFiles, RowMattes
 from tools.table.rows import START_ROWS, Row, Settings, chosen_rows
 from tools.table.runs import RUNS, Family, run_named
 from tools.table.training import Training, first_crf, first_settings
-from tools.training.selection import validation_portraits
+from tools.training.selection import geometric_mean, validation_portraits
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ class MeanErrors:
 
 
 @dataclass(frozen=True)
-class Trial:
+class PortraitTrial:
     """One portrait of one trial; its result is the pair of its errors."""
 
     mattes: RowMattes
@@ -99,9 +99,9 @@ class Tuner:
     def compare(self, trials: Sequence[RowMattes], label: str = "") -> list[MeanErrors]:
         """Mean errors of trials."""
         keys = [content_key(mattes.key, photo) for mattes in trials for photo in self._photos]
-        tasks = [Trial(mattes, truth) for mattes in trials for truth in self._truths]
+        tasks = [PortraitTrial(mattes, truth) for mattes in trials for truth in self._truths]
         todo = {key: task for key, task in zip(keys, tasks) if key not in self._known}
-        results = self._map(Trial.errors, list(todo.values()))
+        results = self._map(PortraitTrial.errors, list(todo.values()))
         for key, errors in zip(todo, tqdm(results, label, len(todo), unit="matte", leave=False)):
             self._journal.append({"key": key, "errors": errors})
             self._known[key] = errors
@@ -158,7 +158,7 @@ class Tuner:
 
 def _mean(errors: Sequence[tuple[float, float]]) -> MeanErrors:
     gradient, sad = np.mean(errors, axis=0).tolist()
-    return MeanErrors(gradient, sad, (gradient * sad) ** 0.5)
+    return MeanErrors(gradient, sad, geometric_mean(gradient, sad))
 
 
 def mattes_of(
@@ -204,6 +204,7 @@ def choice_of(row: Row, family: Family, tuner: Tuner) -> dict[str, Any]:
     weights, about = None, {}
     if row.run is not None:
         training = Training(run_named(row.run), family, 0)
+        training.check_start()
         if training.run.end_to_end:  # its scores are meant to be seen as they were trained
             row = replace(row, start=first_settings(family, training.run))
         weights, iterations, snapshots = tuner.best_weights(row, training)

@@ -166,7 +166,7 @@ def caffemodel(
     return model
 
 
-def write_caffemodel(output: Path, net: caffe_pb2.NetParameter) -> int:
+def write_net(output: Path, net: caffe_pb2.NetParameter) -> int:
     """Write a net with its weights; returns how many there are."""
     with atomic_write(output) as path:
         path.write_bytes(net.SerializeToString())

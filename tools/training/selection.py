@@ -144,12 +144,17 @@ def learning_curve(
     return points
 
 
-def selection_error(errors: Mapping[str, Estimate]) -> float:
-    """Geometric mean of gradient error and SAD, by which weights are chosen.
+def geometric_mean(gradient: float, sad: float) -> float:
+    """Geometric mean of gradient error and SAD, by which weights and settings are chosen.
 
-    The gradient error alone would prefer weights whose mattes are gray: it is small there.
+    The gradient error alone would prefer what makes mattes gray: it is small there.
     """
-    return (errors["dapm_gradient"].mean * errors["sad"].mean) ** 0.5
+    return (gradient * sad) ** 0.5
+
+
+def selection_error(errors: Mapping[str, Estimate]) -> float:
+    """`geometric_mean` of measured errors."""
+    return geometric_mean(errors["dapm_gradient"].mean, errors["sad"].mean)
 
 
 def best_point(points: Sequence[Point], stage: int) -> Point:

@@ -88,6 +88,12 @@ def solver_digest(parameters: caffe_pb2.SolverParameter) -> str:
     return sha256(solver.SerializeToString(deterministic=True)).hexdigest()
 
 
+def initial_weights_digest(solver: Path) -> str | None:
+    """Digest of the weights that a generated solver file's training began from, as it notes it."""
+    noted = re.search(r"^# weights (\w+)$", solver.read_text(), flags=re.MULTILINE)
+    return noted[1] if noted else None
+
+
 def _header_before(solver: Path, weights: Path, net: Path, prepared: Path, own: bool) -> str:
     """Comments at the head of solver files that the code of commit 64d2747 generated."""
     lines = [f"{solver.name} with changes", f"weights {sha256_of(weights)}"]
