@@ -31,7 +31,7 @@ from data_prep.caffe_data.augmentation import AUGMENTATIONS
 from data_prep.caffe_data.databases import SPLITS, database_paths
 from data_prep.caffe_data.products import prepare
 from data_prep.common.errors import InputError, run_program
-from data_prep.common.options import count, integer_from
+from data_prep.common.options import count, integer_from, named_path
 from data_prep.common.parallel import available_workers
 from data_prep.datasets.dataset import Dataset, write_lists
 
@@ -140,7 +140,7 @@ def disk_size(out: Path) -> int:
 def main(argv: list[str] | None = None) -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--dataset", type=Path, default=Path("data/sample"))
+    parser.add_argument("--dataset", type=named_path, default=Path("data/sample"))
     parser.add_argument("--records", type=count, default=500)
     parser.add_argument("--workers", type=integer_from(2), default=max(2, available_workers()))
     parser.add_argument("--full", type=count, default=22_100, help="records to estimate for")

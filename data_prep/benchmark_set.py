@@ -21,6 +21,7 @@ from data_prep.common.digests import sha256_of
 from data_prep.common.errors import InputError, run_program
 from data_prep.common.files import atomic_write
 from data_prep.common.images import compressed, read_matte, read_photo, refuse_overwriting
+from data_prep.common.options import named_path
 from data_prep.datasets.dataset import Dataset, Portrait
 from data_prep.datasets.manifest import DatasetManifest
 from data_prep.datasets.rendered_contents import write_contents
@@ -64,10 +65,10 @@ def check_recorded(folder: Path, record: Path) -> None:
 def main(argv: list[str] | None = None) -> int:
     """Write the test portraits of a set."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("set", type=Path, help="folder of the rendered set")
-    parser.add_argument("out", type=Path, help="folder to write")
+    parser.add_argument("set", type=named_path, help="folder of the rendered set")
+    parser.add_argument("out", type=named_path, help="folder to write")
     parser.add_argument(
-        "--record", type=Path, help="record of the set (default: its name with .json)"
+        "--record", type=named_path, help="record of the set (default: its name with .json)"
     )
     options = parser.parse_args(argv)
     refuse_overwriting([options.out], [options.set])

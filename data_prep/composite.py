@@ -22,7 +22,7 @@ from pathlib import Path
 from data_prep.common.errors import InputError, run_program
 from data_prep.common.files import require_folder
 from data_prep.common.images import refuse_overwriting
-from data_prep.common.options import count, integer_from
+from data_prep.common.options import count, integer_from, named_path
 from data_prep.common.parallel import available_workers
 from data_prep.composites.composite_set import link_portraits, make_composite, tasks_of
 from data_prep.composites.photographs import fetch_photographs
@@ -38,10 +38,12 @@ HELD_OUT_EVERY = 5  # each so many-th photograph is not trained on
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("set", type=Path, help="folder of a rendered set")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the new dataset")
+    parser.add_argument("set", type=named_path, help="folder of a rendered set")
+    parser.add_argument("--out", type=named_path, required=True, help="folder of the new dataset")
     parser.add_argument("--per-person", type=count, default=12, help="composites of each (12)")
-    parser.add_argument("--photographs", type=Path, metavar="FOLDER", help="pictures of nobody")
+    parser.add_argument(
+        "--photographs", type=named_path, metavar="FOLDER", help="pictures of nobody"
+    )
     parser.add_argument("--seed", type=integer_from(0), default=0)
     parser.add_argument("--workers", type=count, default=available_workers(), help="processes")
     return parser

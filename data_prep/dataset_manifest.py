@@ -6,16 +6,16 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from data_prep.common.errors import run_program
+from data_prep.common.options import named_path
 from data_prep.datasets.manifest import MANIFEST, check_finished, describe_files
 
 
 def main(argv: list[str] | None = None) -> int:
     """Write the manifest of a dataset made by hand or changed on purpose."""
     parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("folder", type=Path)
+    parser.add_argument("folder", type=named_path)
     folder = parser.parse_args(argv).folder
     check_finished(folder)
     manifest = describe_files(folder)

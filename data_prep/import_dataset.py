@@ -13,13 +13,15 @@ own split is followed; where it has none, or only one side of it is there,
 1700 of 2000 portraits train, drawn with --seed.
 
 Run again, it redoes only what has changed, and continues where it was
-interrupted.
+interrupted.  What somebody has changed in FOLDER is moved aside, not replaced.
+A photo that is there twice is taken once.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,16 +30,16 @@ import numpy as np
 from data_prep.common.assets import ASSETS, fetch
 from data_prep.common.digests import content_key, sha256_of
 from data_prep.common.errors import InputError, run_program
-from data_prep.common.files import copy_file, require_folder
+from data_prep.common.files import copy_file, move_aside, remove_all_leftovers, require_folder
 from data_prep.common.images import read_photo, refuse_overwriting, write_image
 from data_prep.common.landmarks import detect_landmarks
-from data_prep.common.options import count, integer_from
+from data_prep.common.options import count, integer_from, named_path
 from data_prep.common.parallel import available_workers
 from data_prep.common.versions import recipe_of
 from data_prep.datasets.crop import Crop, check_enlargement, choose_crop, resize_to_frame
 from data_prep.datasets.dataset import FRAME, PHOTO_SUFFIXES, split_stems, write_lists
 from data_prep.datasets.layouts import LAYOUTS, Listing, Pair
-from data_prep.datasets.manifest import DatasetManifest, rejection_lines
+from data_prep.datasets.manifest import DatasetManifest, Problem, rejection_lines
 from data_prep.datasets.matte_checks import check_matte
 from data_prep.datasets.resume import (
     Journal,
@@ -47,6 +49,8 @@ from data_prep.datasets.resume import (
     problem_of,
     run_resumable,
 )
+
+logger = logging.getLogger(__name__)
 
 #: Version of the photos and mattes that an import writes: raise it when they change
 #: (`data_prep.common.versions`).
@@ -204,14 +208,49 @@ def _known_records(out: Path, origin: dict) -> dict[str, dict]:
     return known_records(out, manifest, "no import made it")
 
 
-def _remove_stale(out: Path, known: dict[str, dict], kept: Sequence[dict]) -> None:
+def _keep_edited(out: Path, known: Mapping[str, dict]) -> None:
+    """Move files of earlier imports aside that somebody has changed since."""
+    for record in known.values():
+        for name, digest in record["files"].items():
+            path = out / name
+            if path.is_file() and sha256_of(path) != digest:
+                aside = move_aside(path)
+                logger.warning("%s has been changed since; it is kept in %s.", path, aside)
+
+
+def _remove_stale(out: Path, known: Mapping[str, dict], kept: Sequence[dict]) -> None:
     """Delete files of earlier imports that are no part of this one."""
     files = {name for record in kept for name in record["files"]}
-    stale = {out / name for record in known.values() for name in record["files"]}
+    for name in {name for record in known.values() for name in record["files"]}:
+        if name not in files:
+            (out / name).unlink(missing_ok=True)
     for part in ("images", "mattes"):
-        stale |= set((out / part).glob(".*"))  # of a write that was killed
-    for path in stale - {out / name for name in files}:
-        path.unlink(missing_ok=True)
+        remove_all_leftovers(out / part)
+
+
+def without_repeated_photos(records: Sequence[dict]) -> tuple[list[dict], list[tuple[str, str]]]:
+    """Records of different photos; a photo that is there twice could be trained and tested on.
+
+    Parameters
+    ----------
+    records : sequence of dict
+        Of which each one's first input is the photo.
+
+    Returns
+    -------
+    kept : list of dict
+        The first of each photo.
+    repeated : list of (str, str)
+        Photos that are left out, and those that they repeat.
+    """
+    first: dict[str, dict] = {}
+    repeated = []
+    for record in records:
+        photo, digest = next(iter(record["inputs"].items()))
+        known = first.setdefault(digest, record)
+        if known is not record:
+            repeated.append((photo, next(iter(known["inputs"]))))
+    return list(first.values()), repeated
 
 
 def split_records(
@@ -260,6 +299,7 @@ def import_dataset(
         (path for part in ("images", "mattes") for path in (out / part).glob("*")),
         (path for pair in listing.pairs for path in (pair.photo, pair.matte)),
     )
+    _keep_edited(out, known)
     fetch("landmark-model")  # once, before all workers want it; failing is no pair's fault
     journal = Journal(out)
     recipe = recipe_of("import", IMPORT_VERSION, ASSETS["landmark-model"].sha256)
@@ -267,7 +307,13 @@ def import_dataset(
     records, problems, new = run_resumable(
         import_pair, tasks, journal, known.values(), workers, "import"
     )
-    _remove_stale(out, known, records)
+    records, repeated = without_repeated_photos(records)
+    problems += [
+        Problem(source / photo, f"it is the same photo as {other}; remove one of them")
+        for photo, other in repeated
+    ]
+    made = {record["stem"]: record for record in journal.read()}
+    _remove_stale(out, {**known, **made}, records)
     stems = [record["stem"] for record in records]
     write_lists(out, *split_records(listing.pairs, stems, seed))
     manifest = DatasetManifest(
@@ -302,9 +348,9 @@ def summarize(manifest: DatasetManifest, out: Path, new: int) -> str:
 def main(argv: list[str] | None = None) -> int:
     """Import a collection and list what was rejected."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("source", type=Path, help="folder of the collection")
+    parser.add_argument("source", type=named_path, help="folder of the collection")
     parser.add_argument("--format", choices=LAYOUTS, required=True)
-    parser.add_argument("--out", type=Path, required=True, help="folder of the dataset")
+    parser.add_argument("--out", type=named_path, required=True, help="folder of the dataset")
     parser.add_argument(
         "--seed", type=integer_from(0), default=0, help="of the split, if it has none"
     )

@@ -15,7 +15,6 @@ import argparse
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from itertools import zip_longest
-from pathlib import Path
 from typing import NamedTuple
 
 import cv2
@@ -29,8 +28,9 @@ from data_prep.caffe_data.caffe_lmdb import open_database
 from data_prep.caffe_data.databases import SPLITS
 from data_prep.caffe_data.records import PARTS
 from data_prep.common.errors import InputError, run_program
-from data_prep.common.images import write_image
-from data_prep.common.options import count, integer_from
+from data_prep.common.files import require_folder
+from data_prep.common.images import check_written_suffix, write_image
+from data_prep.common.options import count, integer_from, named_path
 
 CHANNELS = {"image": 3, "mask": 1, "matte": 1}
 FOREGROUND = 128  # of 255: an empty matte, or one of 0 and 1, does not reach it
@@ -240,18 +240,27 @@ def draw_sheet(databases: Sequence[lmdb.Environment], count: int, seed: int) -> 
 def main(argv: list[str] | None = None) -> int:
     """Verify one split; draw a contact sheet on demand."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("folder", type=Path, help="output folder of `prepare`")
+    parser.add_argument("folder", type=named_path, help="output folder of `prepare`")
     parser.add_argument("--split", choices=SPLITS, default="train")
-    parser.add_argument("--sheet", type=Path, metavar="FILE", help="contact sheet")
+    parser.add_argument("--sheet", type=named_path, metavar="FILE", help="contact sheet")
     parser.add_argument("--records", type=count, default=12, help="on the contact sheet")
     parser.add_argument("--seed", type=integer_from(0), default=0)
     options = parser.parse_args(argv)
+    if options.sheet is not None:
+        check_written_suffix(options.sheet.suffix)
+        require_folder(options.sheet.parent)
     with ExitStack() as stack:
         databases = [
             stack.enter_context(open_database(options.folder / f"{options.split}_{part}"))
             for part in PARTS
         ]
-        summary = inspect(databases)
+        try:
+            summary = inspect(databases)
+        except lmdb.Error as error:
+            raise InputError(
+                f"A database in {options.folder} is damaged ({error}); write them again with "
+                "`make data`."
+            ) from error
         for defect in summary.defects:
             print(defect)
         sizes = ", ".join(f"{part} {n / 1e6:.1f} MB" for part, n in summary.bytes.items())

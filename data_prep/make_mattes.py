@@ -25,7 +25,7 @@ from collections import Counter
 from pathlib import Path
 
 from data_prep.common.errors import InputError, run_program
-from data_prep.common.options import count, integer_from
+from data_prep.common.options import count, integer_from, named_path
 from data_prep.common.parallel import available_workers
 from data_prep.datasets.manifest import DatasetManifest, rejection_lines
 from data_prep.labeling.candidates import prepare_choice
@@ -53,11 +53,11 @@ def _report_dataset(manifest: DatasetManifest, out: Path) -> None:
 def main(argv: list[str] | None = None) -> int:
     """Make candidates to choose from, or apply the choices."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("images", type=Path, nargs="?", help="folder of photos")
-    parser.add_argument("trimaps", type=Path, nargs="?", help="folder of trimaps")
-    parser.add_argument("--out", type=Path, required=True, help="folder of the dataset")
-    parser.add_argument("--apply", type=Path, metavar="CHOICES", help="choices.json")
-    parser.add_argument("--background", type=Path, help="image to lay the people over")
+    parser.add_argument("images", type=named_path, nargs="?", help="folder of photos")
+    parser.add_argument("trimaps", type=named_path, nargs="?", help="folder of trimaps")
+    parser.add_argument("--out", type=named_path, required=True, help="folder of the dataset")
+    parser.add_argument("--apply", type=named_path, metavar="CHOICES", help="choices.json")
+    parser.add_argument("--background", type=named_path, help="image to lay the people over")
     parser.add_argument("--seed", type=integer_from(0), default=0, help="of the split")
     parser.add_argument("--workers", type=count, default=available_workers())
     options = parser.parse_args(argv)

@@ -15,12 +15,13 @@ from pathlib import Path
 
 from data_prep.caffe_data.position import write_positions
 from data_prep.common.errors import run_program
+from data_prep.common.options import named_path
 
 
 def main(argv: list[str] | None = None) -> int:
     """Write the databases and name them."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--prepared", type=Path, default=Path("data/prepared"))
+    parser.add_argument("--prepared", type=named_path, default=Path("data/prepared"))
     for path in write_positions(parser.parse_args(argv).prepared):
         print(path)
     return 0

@@ -33,15 +33,15 @@ from data_prep.caffe_data.databases import (
 )
 from data_prep.caffe_data.products import prepare
 from data_prep.common.errors import run_program
-from data_prep.common.options import count, integer_from
+from data_prep.common.options import count, integer_from, named_path
 from data_prep.common.parallel import available_workers
 
 
 def main(argv: list[str] | None = None) -> int:
     """Prepare a dataset and say what came out."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--dataset", type=Path, default=Path("data/sample"))
-    parser.add_argument("--out", type=Path, default=Path("data/prepared"))
+    parser.add_argument("--dataset", type=named_path, default=Path("data/sample"))
+    parser.add_argument("--out", type=named_path, default=Path("data/prepared"))
     parser.add_argument("--seed", type=integer_from(0), default=0)
     parser.add_argument(
         "--augment",

@@ -11,10 +11,10 @@ mattes differ from those that the published figures come from.
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from data_prep.common.errors import run_program
 from data_prep.common.files import atomic_write
+from data_prep.common.options import named_path
 from data_prep.datasets.rendered_record import (
     SIDES,
     describe_set,
@@ -27,8 +27,8 @@ from data_prep.datasets.rendered_record import (
 def main(argv: list[str] | None = None) -> int:
     """Write the record of a set, or compare the two."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("record", type=Path)
+    parser.add_argument("folder", type=named_path)
+    parser.add_argument("record", type=named_path)
     parser.add_argument("--write", action="store_true", help="write the record")
     options = parser.parse_args(argv)
     found = describe_set(options.folder)

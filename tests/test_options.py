@@ -1,4 +1,4 @@
-"""Numbers on the command lines: each program says what it takes, in one sentence."""
+"""Numbers and names on the command lines: each program says what it takes, in one sentence."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from argparse import ArgumentTypeError
 
 import pytest
 
-from data_prep.common.options import count, integer_from, positive
+from data_prep.common.options import count, integer_from, named_path, positive
 
 OPTIONS = [
     "data_prep.bench_prepare --full 0",
@@ -84,3 +84,25 @@ def test_numbers_in_range_are_taken_and_others_named():
     for text in ("0", "-1", "nan", "inf", "", "x"):
         with pytest.raises(ArgumentTypeError, match="no number above 0"):
             positive(text)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["tools.matte", ""],
+        ["tools.matte", "photo.jpg", "--mask", ""],
+        ["tools.matte", "photo.jpg", "-o", ""],
+        ["tools.matte", "photo.jpg", "--background", ""],
+        ["tools.test_net", "--out", ""],
+        ["tools.compare", ""],
+        ["data_prep.prepare", "--dataset", ""],
+    ],
+    ids=" ".join,
+)
+def test_an_empty_name_is_not_the_current_folder(arguments, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        importlib.import_module(arguments[0]).main(arguments[1:])
+    assert ended.value.code == 2 and not list(tmp_path.iterdir())
+    assert "the name is empty; give one" in capsys.readouterr().err
+    assert str(named_path(".")) == "."

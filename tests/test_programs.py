@@ -5,10 +5,13 @@ from __future__ import annotations
 import ast
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 from checkout import ROOT, clean_environment, system_python
 
@@ -99,6 +102,46 @@ def test_what_caffe_and_openmp_read_is_set_before_a_program_imports_them():
     command = [sys.executable, "-c", program, ROOT / "tools"]
     result = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert result.stdout == "2 passive\n", result.stderr
+
+
+def test_an_interrupt_ends_a_program_that_is_being_loaded_without_a_word():
+    program = "import sys; sys.path[0] = sys.argv[1]; import use_venv; {}"
+    command = [sys.executable, "-c", program.format("raise KeyboardInterrupt"), ROOT / "tools"]
+    result = subprocess.run(command, env=clean_environment(), capture_output=True, text=True)
+    assert result.returncode == -signal.SIGINT and not result.stderr
+    command[2] = program.format("raise ValueError('a fault')")  # is told as ever
+    result = subprocess.run(command, env=clean_environment(), capture_output=True, text=True)
+    assert result.returncode == 1 and result.stderr.endswith("ValueError: a fault\n")
+
+
+def test_a_python_that_may_not_be_run_is_named(tmp_path):
+    (tmp_path / "tools").mkdir()
+    copy = shutil.copy(ROOT / "tools/matte.py", tmp_path / "tools")
+    shutil.copy(ROOT / "tools/use_venv.py", tmp_path / "tools")
+    python = tmp_path / ".venv/bin/python3"
+    python.parent.mkdir(parents=True)
+    python.write_text("no program")  # and not executable
+    result = subprocess.run([system_python(), copy], env=clean_environment(), capture_output=True)
+    assert result.returncode == 1
+    assert result.stderr.decode() == (
+        f"matte.py: {python} could not be started (Permission denied); remove {tmp_path}/.venv and "
+        "run 'make' as a user who may read its Python.\n"
+    )
+
+
+def test_standard_output_that_is_closed_takes_no_picture(tmp_path):
+    photo = tmp_path / "photo.png"
+    cv2.imwrite(str(photo), np.full((80, 80, 3), 255, np.uint8))
+
+    def matted(target):
+        command = f"{ROOT}/tools/matte.py photo.png --alpha photo.png --output alpha -o - {target}"
+        return subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, text=True)
+
+    result = matted(">&-")
+    assert result.returncode == 1
+    assert result.stderr == "matte.py: Standard output is closed; send it to a file.\n"
+    result = matted("> alpha.png")
+    assert cv2.imread(str(tmp_path / "alpha.png")) is not None, result.stderr
 
 
 @pytest.mark.parametrize("path", STUDIES, ids=name_of)

@@ -20,8 +20,10 @@ import numpy as np
 from tqdm import tqdm
 
 from caffe_layers import __version__
-from data_prep.common.errors import InputError, run_program, tell
+from data_prep.common.errors import InputError, run_program, sentence_of, tell
+from data_prep.common.files import require_folder
 from data_prep.common.images import check_written_suffix, refuse_overwriting, write_image
+from data_prep.common.options import named_path
 from data_prep.common.pictures import read_picture
 from tools.matting.models import MODELS
 from tools.matting.photo_view import eight_bit_resized, resized, work_shape
@@ -41,6 +43,7 @@ from tools.outputs.sheets import (
 DEFAULT_MODELS = ("selfie", "portrait", "ensemble")
 DEFAULT_OUT = Path("out/compare.jpg")
 TILE_HEIGHT = 280
+MOST_TILE_WIDTH = 3 * TILE_HEIGHT
 ROW_HEIGHT = TILE_HEIGHT + CAPTION_HEIGHT + 2 * GAP
 MOST_JPEG_HEIGHT = 65_500  # libjpeg's
 
@@ -51,12 +54,13 @@ def check_sheet(path: Path, photos: int) -> None:
     Raises
     ------
     InputError
-        If its name has no suffix of an image or is a folder's, or a JPEG does not hold a row for
-        each of so many photos.
+        If its name has no suffix of an image or is a folder's, its folder cannot be made or written
+        into, or a JPEG does not hold a row for each of so many photos.
     """
     if path.is_dir():
         raise InputError(f"-o {path} is a folder; name a file that ends in .jpg or .png.")
     check_written_suffix(path.suffix)
+    require_folder(path.parent)
     most = MOST_JPEG_HEIGHT // ROW_HEIGHT
     if path.suffix.lower() != ".png" and photos > most:
         raise InputError(
@@ -79,8 +83,8 @@ def row_of(name: str, photo: np.ndarray, mattes: Mapping[str, Matte]) -> np.ndar
     -------
     (H, W, 3) uint8 ndarray
     """
-    scale = TILE_HEIGHT / len(photo)
-    shape = TILE_HEIGHT, max(1, round(scale * photo.shape[1]))
+    scale = min(TILE_HEIGHT / photo.shape[0], MOST_TILE_WIDTH / photo.shape[1])
+    shape = tuple(max(1, round(scale * side)) for side in photo.shape[:2])
     tiles = [(name, resized(photo, shape))]
     for model, matte in mattes.items():
         trimap = np.repeat(render_trimap(matte.probabilities)[:, :, None], 3, axis=2)
@@ -116,7 +120,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "photos",
         nargs="+",
-        type=Path,
+        type=named_path,
         metavar="PHOTO|FOLDER",
         help="photos, and folders that are searched with the folders in them",
     )
@@ -128,7 +132,11 @@ def main(argv: list[str] | None = None) -> int:
         help=f"columns, from left to right (default: {' '.join(DEFAULT_MODELS)})",
     )
     parser.add_argument(
-        "-o", "--out", type=Path, default=DEFAULT_OUT, help="the sheet, .jpg or .png (%(default)s)"
+        "-o",
+        "--out",
+        type=named_path,
+        default=DEFAULT_OUT,
+        help="the sheet, .jpg or .png (%(default)s)",
     )
     parser.add_argument("--version", action="version", version=__version__)
     options = parser.parse_args(argv)
@@ -143,6 +151,8 @@ def main(argv: list[str] | None = None) -> int:
                 rows.append(compared(path, sessions))
             except InputError as error:
                 problems.append(str(error))
+            except OSError as error:
+                problems.append(sentence_of(error))
     finally:  # after Ctrl-C, too
         for sentence in problems:
             tell(sentence)

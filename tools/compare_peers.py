@@ -26,7 +26,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from data_prep.common.errors import run_program
-from data_prep.common.options import count
+from data_prep.common.options import count, named_path
 from tools.evaluation.compared_mattes import (
     Method,
     check_written,
@@ -59,13 +59,13 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("step", choices=("masks", "report"))
     parser.add_argument(
         "--folder",
-        type=Path,
+        type=named_path,
         default=FOLDER,
         help=f"photos and their true mattes or masks: a dataset, whose test list is taken, or "
         f"any common layout ({shown(FOLDER)})",
     )
     parser.add_argument("--every", type=count, default=1, metavar="N", help="every Nth photo (1)")
-    parser.add_argument("--out", type=Path, help="folder (default: out/peers_FOLDER)")
+    parser.add_argument("--out", type=named_path, help="folder (default: out/peers_FOLDER)")
     options = parser.parse_args(argv)
     truths, remark = listed_truths(options.folder, options.every)
     if remark:

@@ -24,6 +24,7 @@ from data_prep.common.assets import fetch
 from data_prep.common.errors import run_program
 from data_prep.common.files import atomic_write
 from data_prep.common.images import refuse_overwriting
+from data_prep.common.options import named_path
 from prototxt.catalog import FACE_DETECTOR
 from prototxt.netspec import face_detector
 from tools.training.conversion import caffemodel, converted_weights
@@ -51,8 +52,8 @@ def face_detector_model(model: Path) -> caffe_pb2.NetParameter:
 def main(argv: list[str] | None = None) -> int:
     """Fetch the detector, convert it, write the caffemodel."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("model", nargs="?", type=Path, help="TFLite file (fetched)")
-    parser.add_argument("-o", "--output", type=Path, default=FACE_DETECTOR.weights)
+    parser.add_argument("model", nargs="?", type=named_path, help="TFLite file (fetched)")
+    parser.add_argument("-o", "--output", type=named_path, default=FACE_DETECTOR.weights)
     options = parser.parse_args(argv)
 
     model = options.model or fetch("face-detector")

@@ -22,6 +22,7 @@ from caffe.proto import caffe_pb2
 from data_prep.common.assets import fetch
 from data_prep.common.errors import run_program
 from data_prep.common.images import refuse_overwriting
+from data_prep.common.options import named_path
 from prototxt.catalog import MULTICLASS, MULTICLASS_WEIGHTS
 from prototxt.netspec import multiclass
 from tools.training.conversion import (
@@ -76,8 +77,8 @@ def weighted_net(
 def main(argv: list[str] | None = None) -> int:
     """Fetch the segmenter, convert it, write the caffemodel."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("model", nargs="?", type=Path, help="TFLite file (fetched)")
-    parser.add_argument("-o", "--output", type=Path, default=MULTICLASS_WEIGHTS)
+    parser.add_argument("model", nargs="?", type=named_path, help="TFLite file (fetched)")
+    parser.add_argument("-o", "--output", type=named_path, default=MULTICLASS_WEIGHTS)
     options = parser.parse_args(argv)
 
     model = options.model or fetch("multiclass-segmenter")

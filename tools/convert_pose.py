@@ -22,6 +22,7 @@ from caffe.proto import caffe_pb2
 from data_prep.common.assets import fetch
 from data_prep.common.errors import run_program
 from data_prep.common.images import refuse_overwriting
+from data_prep.common.options import named_path
 from prototxt.catalog import PERSON_MASK, POSE_ANCHORS, POSE_DETECTOR
 from prototxt.netspec import pose
 from tools.training.conversion import (
@@ -87,9 +88,9 @@ def person_mask_model(model: Path) -> caffe_pb2.NetParameter:
 def main(argv: list[str] | None = None) -> int:
     """Fetch both models, convert them, write the caffemodels."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--detector", type=Path, help="TFLite file (fetched)")
-    parser.add_argument("--landmarker", type=Path, help="TFLite file (fetched)")
-    parser.add_argument("-o", "--output", type=Path, default=POSE_DETECTOR.weights.parent)
+    parser.add_argument("--detector", type=named_path, help="TFLite file (fetched)")
+    parser.add_argument("--landmarker", type=named_path, help="TFLite file (fetched)")
+    parser.add_argument("-o", "--output", type=named_path, default=POSE_DETECTOR.weights.parent)
     options = parser.parse_args(argv)
 
     detector = options.detector or fetch("pose-detector")

@@ -21,6 +21,7 @@ from data_prep.common.assets import fetch
 from data_prep.common.errors import run_program
 from data_prep.common.files import atomic_write
 from data_prep.common.images import refuse_overwriting
+from data_prep.common.options import named_path
 from prototxt.catalog import MADE_WEIGHTS, MEAN_BGR, score_weights
 from prototxt.netspec import selfie
 from tools.training.conversion import caffemodel, converted_weights
@@ -62,8 +63,8 @@ def selfie_weights(model: Path) -> dict[str, list[np.ndarray]]:
 def main(argv: list[str] | None = None) -> int:
     """Fetch the segmenter, convert it, write the caffemodel."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("model", nargs="?", type=Path, help="TFLite file (fetched)")
-    parser.add_argument("-o", "--output", type=Path, default=DEFAULT_OUTPUT)
+    parser.add_argument("model", nargs="?", type=named_path, help="TFLite file (fetched)")
+    parser.add_argument("-o", "--output", type=named_path, default=DEFAULT_OUTPUT)
     options = parser.parse_args(argv)
 
     model = options.model or fetch("selfie-segmenter")

@@ -17,10 +17,9 @@ if not __package__:
     import use_venv  # noqa: F401
 
 import argparse
-from pathlib import Path
 
 from data_prep.common.errors import run_program
-from data_prep.common.options import integer_from
+from data_prep.common.options import integer_from, named_path
 from prototxt.catalog import NETS
 from tools.training.weights import ORIGINS, PUBLISHED_CLASSES, STARTED_NETS, write_initial_weights
 
@@ -32,9 +31,11 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("net", choices=STARTED_NETS)
     parser.add_argument("--from", dest="origin", choices=ORIGINS, required=True)
-    parser.add_argument("--source", type=Path, help="21-class FCN-8s, or the converted segmenter")
+    parser.add_argument(
+        "--source", type=named_path, help="21-class FCN-8s, or the converted segmenter"
+    )
     parser.add_argument("--seed", type=integer_from(0), default=0)
-    parser.add_argument("-o", "--output", type=Path)
+    parser.add_argument("-o", "--output", type=named_path)
     arguments = parser.parse_args(argv)
     net = NETS[arguments.net]
     output = arguments.output or net.initial_weights()

@@ -38,7 +38,7 @@ from pathlib import Path
 from caffe_layers import __version__
 from data_prep.common.errors import InputError, run_program, tell
 from data_prep.common.files import require_folder
-from data_prep.common.options import count
+from data_prep.common.options import count, named_path, not_empty
 from tools.matting.device import VARIABLE, add_gpu_option, choose_gpu
 from tools.matting.models import (
     AFFINITY_PIXELS,
@@ -96,12 +96,14 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "photos",
         nargs="+",
+        type=not_empty,
         metavar="photo",
         help=f"photos, folders of photos, or {PIPE} for standard input",
     )
     parser.add_argument(
         "-o",
         "--out",
+        type=not_empty,
         help=f"a folder (out), a file ({', '.join(SUFFIXES.values())}) for one output of one "
         f"photo, or {PIPE} for standard output",
     )
@@ -110,24 +112,24 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--trimap",
-        type=Path,
+        type=named_path,
         help="in place of the model: gray image, 255 person, 0 background, else unknown; "
         "for many photos, a folder with the same folders and names, such as --output trimap writes",
     )
     parser.add_argument(
         "--mask",
-        type=Path,
+        type=named_path,
         help="in place of the model: gray image of any segmenter, whose border is refined",
     )
     parser.add_argument(
         "--alpha",
-        type=Path,
+        type=named_path,
         help="in place of model and solve: a matte of the photo's size, gray or the alpha channel "
         "of a cut-out, which is kept as it is",
     )
     parser.add_argument(
         "--segmenter",
-        type=Path,
+        type=named_path,
         metavar="FILE.onnx|FILE.caffemodel",
         help="in place of the model: any segmentation net, whose masks are refined",
     )
@@ -148,7 +150,10 @@ def build_parser() -> argparse.ArgumentParser:
     outputs = tuple(kind for kind in OUTPUTS if kind != "effects")
     parser.add_argument("--output", type=_list_of(outputs), help=f"of {', '.join(outputs)}")
     parser.add_argument(
-        "--background", metavar=f"COLOR|IMAGE|{BLUR}", help="of the composite, and asks for it"
+        "--background",
+        type=not_empty,
+        metavar=f"COLOR|IMAGE|{BLUR}",
+        help="of the composite, and asks for it",
     )
     parser.add_argument(
         "--match-colors", action="store_true", help="fit the person's colors to the background"
@@ -410,6 +415,8 @@ def matte_photo(photo: str, target: Target, request: Request, options: argparse.
     """Matte one photo, from a file or a pipe; returns the exit status."""
     name = name_in_folder(photo).with_suffix("")
     if target.path is None:
+        if sys.stdout is None:
+            raise InputError("Standard output is closed; send it to a file.")
         if sys.stdout.isatty():
             raise InputError("A terminal shows no pictures; send standard output to a file.")
         files = {}

@@ -37,7 +37,7 @@ from tqdm import tqdm
 from data_prep.common.assets import fetch
 from data_prep.common.errors import InputError, run_program
 from data_prep.common.files import atomic_write
-from data_prep.common.options import count
+from data_prep.common.options import count, named_path
 from prototxt.catalog import MADE_WEIGHTS, MULTICLASS, PERSON_MASK, POSE_DETECTOR
 from tools.matting.converted_net import check_files
 from tools.matting.models import ROOT
@@ -195,10 +195,12 @@ def main(argv: list[str] | None = None) -> int:
     )
     add = parser.add_argument
     add("--weights", nargs="*", default=["lite_init"], metavar="NAME", help="of data/models")
-    add("--prepared", type=Path, default=ROOT / "data/prepared", help="folder of databases")
-    add("--dataset", type=Path, default=ROOT / "data/sample", help="portraits to matte there")
-    add("--caffe", type=Path, default=Path(sys.prefix, "opt/caffe"), help="an installed Caffe")
-    add("--tests", type=Path, metavar="FILE", help="Caffe's own tests, test.testbin")
+    add("--prepared", type=named_path, default=ROOT / "data/prepared", help="folder of databases")
+    add("--dataset", type=named_path, default=ROOT / "data/sample", help="portraits to matte there")
+    add(
+        "--caffe", type=named_path, default=Path(sys.prefix, "opt/caffe"), help="an installed Caffe"
+    )
+    add("--tests", type=named_path, metavar="FILE", help="Caffe's own tests, test.testbin")
     add("--packages", nargs="*", default=[], metavar="NAME", help="Python packages to take along")
     add(
         "--assets",
@@ -216,7 +218,7 @@ def main(argv: list[str] | None = None) -> int:
         help="2**20 bytes a part, at most (%(default)s)",
     )
     add("--preset", type=int, choices=range(10), default=6, help="of xz (%(default)s)")
-    add("-o", "--out", type=Path, default=Path("out/bundle"), help="folder (%(default)s)")
+    add("-o", "--out", type=named_path, default=Path("out/bundle"), help="folder (%(default)s)")
     options = parser.parse_args(argv)
     parts = pack(options)
     size = sum(part.stat().st_size for part in parts)

@@ -20,15 +20,16 @@ import argparse
 from pathlib import Path
 
 from data_prep.common.errors import run_program
+from data_prep.common.options import named_path
 from tools.training.plots import plot_training
 
 
 def main(argv: list[str] | None = None) -> int:
     """Draw a training from its logs."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("logs", nargs="+", type=Path, metavar="LOG", help="Caffe log")
-    parser.add_argument("--errors", type=Path, metavar="CURVE", help="of snapshots")
-    parser.add_argument("-o", "--out", type=Path, default=Path("out/training.png"))
+    parser.add_argument("logs", nargs="+", type=named_path, metavar="LOG", help="Caffe log")
+    parser.add_argument("--errors", type=named_path, metavar="CURVE", help="of snapshots")
+    parser.add_argument("-o", "--out", type=named_path, default=Path("out/training.png"))
     options = parser.parse_args(argv)
     stages = plot_training(options.logs, options.out, options.errors)
     reached = " + ".join(str(stage.last_iteration()) for stage in stages)

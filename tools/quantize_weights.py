@@ -16,9 +16,9 @@ if not __package__:
     import use_venv  # noqa: F401
 
 import argparse
-from pathlib import Path
 
 from data_prep.common.errors import run_program
+from data_prep.common.options import named_path
 from prototxt.catalog import MADE_WEIGHTS, NETS, SHIPPED_WEIGHTS
 from tools.training.quantization import expand, pack
 
@@ -31,18 +31,18 @@ def main(argv: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     packing = commands.add_parser("pack", help="from a caffemodel")
     packing.add_argument("net", choices=NETS)
-    packing.add_argument("caffemodel", type=Path)
+    packing.add_argument("caffemodel", type=named_path)
     packing.add_argument(
         "--shape-mask",
-        type=Path,
+        type=named_path,
         metavar="FILE",
         help="that it was trained with (NET.shape_mask.npz beside the caffemodel)",
     )
-    packing.add_argument("-o", "--output", type=Path, default=SHIPPED_WEIGHTS, help="folder")
+    packing.add_argument("-o", "--output", type=named_path, default=SHIPPED_WEIGHTS, help="folder")
     expanding = commands.add_parser("expand", help="to a caffemodel")
     expanding.add_argument("net", choices=NETS)
-    expanding.add_argument("--source", type=Path, default=SHIPPED_WEIGHTS, help="folder")
-    expanding.add_argument("-o", "--output", type=Path, default=MADE_WEIGHTS, help="folder")
+    expanding.add_argument("--source", type=named_path, default=SHIPPED_WEIGHTS, help="folder")
+    expanding.add_argument("-o", "--output", type=named_path, default=MADE_WEIGHTS, help="folder")
     options = parser.parse_args(argv)
     net = NETS[options.net]
     if options.command == "pack":

@@ -20,11 +20,10 @@ if not __package__:
 import argparse
 import os
 import socket
-from pathlib import Path
 
 from caffe_layers import __version__
 from data_prep.common.errors import InputError, run_program
-from data_prep.common.options import count, integer_from, positive
+from data_prep.common.options import count, integer_from, named_path, positive
 from data_prep.common.parallel import THREAD_VARIABLES, available_workers
 from tools.matting.device import add_gpu_option, choose_gpu
 from tools.matting.models import DEFAULT_MODEL, MODELS
@@ -72,7 +71,7 @@ def arguments() -> argparse.ArgumentParser:
     add("--model", choices=MODELS, help=f"net that finds the person ({DEFAULT_MODEL})")
     add(
         "--segmenter",
-        type=Path,
+        type=named_path,
         metavar="FILE.onnx|FILE.caffemodel",
         help="in place of the model: any segmentation net, whose masks are refined",
     )

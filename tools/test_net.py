@@ -32,12 +32,19 @@ from pathlib import Path
 from tqdm import tqdm
 
 from data_prep.common.errors import run_program
-from data_prep.common.options import count
+from data_prep.common.files import require_folder
+from data_prep.common.options import count, named_path
 from data_prep.datasets.dataset import Dataset, check_portraits
 from data_prep.datasets.manifest import JOURNAL
 from data_prep.datasets.resume import Journal
-from tools.evaluation.contact_sheet import SheetRow, representative, write_contact_sheet
-from tools.evaluation.error_report import head_lines, line, summary_lines, write_error_report
+from tools.evaluation.contact_sheet import SHEET, SheetRow, representative, write_contact_sheet
+from tools.evaluation.error_report import (
+    head_lines,
+    keep_other_report,
+    line,
+    summary_lines,
+    write_error_report,
+)
 from tools.evaluation.matte_sources import GivenMattes, MatteSource, ModelMattes, SegmenterMattes
 from tools.evaluation.measuring import ALL, REGIONS, Measurement, PhotoErrors, Task
 from tools.evaluation.photo_folders import PhotoFolder
@@ -125,7 +132,7 @@ def write_sheet(
     rows: Mapping[str, SheetRow],
     title: str,
 ) -> None:
-    """Draw images from the best to the worst into contact_sheet.png.
+    """Draw images from the best to the worst into `SHEET`.
 
     Where all images are measured and an earlier run measured some of those, they are matted
     once more; else only images of this run are drawn.
@@ -139,7 +146,7 @@ def write_sheet(
     else:
         chosen = representative(list(rows.values()), SHEET_ROWS)
     if chosen:
-        write_contact_sheet(out / "contact_sheet.png", chosen, title)
+        write_contact_sheet(out / SHEET, chosen, title)
 
 
 def measure(options: argparse.Namespace) -> None:
@@ -150,6 +157,7 @@ def measure(options: argparse.Namespace) -> None:
     task = Task(source, tested.kind, options.region)
     place = f"_{options.folder.resolve().name}" if options.folder else ""
     out = options.out or Path("out") / f"test_{source.name}{place}"
+    require_folder(out)
     measurement = Measurement(task, tested.truths, Journal(out))
     if measurement.known:
         print(
@@ -164,6 +172,7 @@ def measure(options: argparse.Namespace) -> None:
         "region": options.region,
         "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
+    keep_other_report(out, about)
     errors: list[PhotoErrors] = []
     rows: dict[str, SheetRow] = {}
     print(*head_lines(tested.kind), sep="\n")
@@ -194,17 +203,17 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--dataset", type=Path, help=f"default: {shown(DATASET)}")
+    parser.add_argument("--dataset", type=named_path, help=f"default: {shown(DATASET)}")
     parser.add_argument(
         "--list",
-        type=Path,
+        type=named_path,
         metavar="FILE",
         help="which of its portraits to test: a text file of their names without suffixes, one a "
         "line (default: its test.txt)",
     )
     parser.add_argument(
         "--folder",
-        type=Path,
+        type=named_path,
         help="in place of a dataset: photos and their true mattes or masks, in a common layout",
     )
     parser.add_argument("--every", type=count, default=1, metavar="N", help="every Nth image (1)")
@@ -223,12 +232,12 @@ def main(argv: list[str] | None = None) -> int:
         help="SAD, MSE, gradient and connectivity, or IoU (default: the latter for a folder "
         "whose true mattes are all hard)",
     )
-    parser.add_argument("--out", type=Path, help="folder (default: out/test_MODEL)")
+    parser.add_argument("--out", type=named_path, help="folder (default: out/test_MODEL)")
     mattes = parser.add_argument_group("whose mattes")
     mattes.add_argument("--model", choices=MODELS, help=f"default: {DEFAULT_MODEL}")
-    mattes.add_argument("--deploy", type=Path, help="deploy prototxt (default: the model's)")
-    mattes.add_argument("--weights", type=Path, help="caffemodel (default: the model's)")
-    mattes.add_argument("--shape-mask", type=Path, help="shape mask (default: the model's)")
+    mattes.add_argument("--deploy", type=named_path, help="deploy prototxt (default: the model's)")
+    mattes.add_argument("--weights", type=named_path, help="caffemodel (default: the model's)")
+    mattes.add_argument("--shape-mask", type=named_path, help="shape mask (default: the model's)")
     mattes.add_argument(
         "--nonlocal",
         dest="mu",
@@ -236,11 +245,13 @@ def main(argv: list[str] | None = None) -> int:
         type=affinity_weight,
         help="as tools/matte.py has it",
     )
-    mattes.add_argument("--segmenter", type=Path, help="in place of the model, as tools/matte.py")
+    mattes.add_argument(
+        "--segmenter", type=named_path, help="in place of the model, as tools/matte.py"
+    )
     mattes.add_argument("--segmenter-settings", metavar="FILE.json|JSON", help="the same")
     mattes.add_argument(
         "--mattes",
-        type=Path,
+        type=named_path,
         help="folder of mattes to measure in place of a model's, with the photos' names: gray or "
         "cut-outs, of any depth",
     )

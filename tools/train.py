@@ -25,6 +25,7 @@ import argparse
 from pathlib import Path
 
 from data_prep.common.errors import run_program
+from data_prep.common.options import named_path
 from prototxt.catalog import MADE_WEIGHTS
 from tools.matting.device import add_gpu_option, choose_gpu
 from tools.matting.models import MODELS, model_of_net
@@ -46,7 +47,9 @@ def main(argv: list[str] | None = None) -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("net", choices=RECIPES)
-    parser.add_argument("--choose", type=Path, metavar="DATASET", help="keep the best snapshot")
+    parser.add_argument(
+        "--choose", type=named_path, metavar="DATASET", help="keep the best snapshot"
+    )
     add_gpu_option(parser)
     options = parser.parse_args(argv)
     choose_gpu(options.gpu)

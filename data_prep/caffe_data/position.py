@@ -78,7 +78,7 @@ def changed_landmarks(
         return points
     if variation.mirrored:
         points = points[MIRRORED] * [-1, 1] + [width - 1, 0]
-    return points + [round(variation.shift[0] * width), round(variation.shift[1] * height)]
+    return points + variation.shift_in_pixels(width, height)
 
 
 def _landmarks_by_stem(out: Path, sources: Mapping) -> dict[str, np.ndarray | None]:

@@ -80,12 +80,15 @@ class Variation:
         record = Record(*map(self._moved, record))
         return record._replace(photo=self._developed(record.photo))
 
+    def shift_in_pixels(self, width: int, height: int) -> tuple[int, int]:
+        """Whole pixels to the right and down, so that nothing is interpolated once more."""
+        return round(self.shift[0] * width), round(self.shift[1] * height)
+
     def _moved(self, image: np.ndarray) -> np.ndarray:
         if self.mirrored:
             image = np.ascontiguousarray(image[:, ::-1])
         height, width = image.shape[:2]
-        # Whole pixels: nothing is interpolated once more.
-        x, y = round(self.shift[0] * width), round(self.shift[1] * height)
+        x, y = self.shift_in_pixels(width, height)
         if (x, y) == (0, 0):
             return image
         border = cv2.copyMakeBorder(image, max(y, 0), max(-y, 0), max(x, 0), max(-x, 0), BORDER)

@@ -21,6 +21,9 @@ REMEDIES = {
     errno.EDQUOT: "free some space or choose another place",
     errno.EACCES: "check the permissions or choose another place",
     errno.EROFS: "choose another place",
+    errno.ENAMETOOLONG: "choose a shorter name",
+    errno.EEXIST: "choose another place",
+    errno.ENOTDIR: "choose another place",
 }
 OTHER_REMEDY = "check the file and its folder"
 

@@ -5,15 +5,20 @@ from __future__ import annotations
 import filecmp
 import logging
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from glob import escape
 from itertools import count
 from pathlib import Path
 
-from data_prep.common.errors import InputError
+from data_prep.common.errors import REMEDIES, InputError, sentence_of
 
 logger = logging.getLogger(__name__)
+
+LONGEST_NAME = 255  # bytes, of Linux file systems
+LONGEST_ADDITION = 12  # of a scratch name: two dots and a process's number
 
 
 def move_aside(path: Path) -> Path:
@@ -46,6 +51,12 @@ def move_aside(path: Path) -> Path:
         ) from error
 
 
+def _scratch_stem(path: Path) -> str:
+    """Stem of a file's scratch name, cut where the name would be longer than the file's may be."""
+    room = LONGEST_NAME - len(os.fsencode(path.suffix)) - LONGEST_ADDITION
+    return path.stem.encode(errors="surrogateescape")[:room].decode(errors="ignore")
+
+
 @contextmanager
 def atomic_write(path: Path | str) -> Iterator[Path]:
     """Write a file so that it appears complete or not at all.
@@ -61,15 +72,20 @@ def atomic_write(path: Path | str) -> Iterator[Path]:
         that name).
     """
     path = Path(path)
-    scratch = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    scratch = path.with_name(f".{_scratch_stem(path)}.{os.getpid()}{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield scratch
         os.replace(scratch, path)
     except OSError as error:
+        if isinstance(error.filename, str | bytes):
+            failed = Path(os.fsdecode(error.filename))
+            if failed not in (scratch, path, *path.parents):
+                # A file that the content is made from, or one that it is noted in.
+                raise InputError(sentence_of(error)) from error
+        remedy = REMEDIES.get(error.errno or 0, "choose another place")
         raise InputError(
-            f"{path} could not be written ({error.strerror or error}); "
-            "free some space or choose another place."
+            f"{path} could not be written ({error.strerror or error}); {remedy}."
         ) from error
     finally:
         with suppress(OSError):  # its folder is none: nothing was written either
@@ -95,8 +111,15 @@ def atomic_write_keeping(path: Path) -> Iterator[Path]:
 
 def remove_leftovers(path: Path) -> None:
     """Remove what an `atomic_write` to `path` left that was killed in the middle."""
-    for scratch in path.parent.glob(f".{path.stem}.*{path.suffix}"):
+    for scratch in path.parent.glob(f".{escape(_scratch_stem(path))}.*{escape(path.suffix)}"):
         scratch.unlink(missing_ok=True)
+
+
+def remove_all_leftovers(folder: Path) -> None:
+    """As `remove_leftovers`, of all files in a folder."""
+    for path in folder.glob(".*"):
+        if re.fullmatch(r"\..+\.\d+(\.\w+)?", path.name):
+            path.unlink(missing_ok=True)
 
 
 def copy_file(source: Path, target: Path) -> None:

@@ -1,9 +1,10 @@
-"""Numbers on the command line: types for `argparse` that say what an option takes."""
+"""Numbers and names on the command line: types for `argparse` that say what an option takes."""
 
 from __future__ import annotations
 
 from argparse import ArgumentTypeError
 from collections.abc import Callable
+from pathlib import Path
 
 
 def integer_from(least: int) -> Callable[[str], int]:
@@ -49,3 +50,25 @@ def positive(text: str) -> float:
     if not 0 < number < float("inf"):
         raise ArgumentTypeError(f"{text!r} is no number above 0; give one, such as 1 or 0.5")
     return number
+
+
+def not_empty(text: str) -> str:
+    """A type for options that are names, none of which is empty.
+
+    Raises
+    ------
+    argparse.ArgumentTypeError
+        If it is, as where a variable of the shell is not set.
+    """
+    if not text:
+        raise ArgumentTypeError("the name is empty; give one (. is the current folder)")
+    return text
+
+
+def named_path(text: str) -> Path:
+    """A type for options that are names of files or folders; as `not_empty`, whose errors it has.
+
+    >>> named_path("photos/ann.jpg").suffix
+    '.jpg'
+    """
+    return Path(not_empty(text))

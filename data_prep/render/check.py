@@ -22,7 +22,7 @@ from data_prep.caffe_data.alpha_distribution import count_alphas, fractional_sha
 from data_prep.common.errors import InputError, run_program
 from data_prep.common.images import read_matte, read_photo
 from data_prep.common.landmarks import detect_landmarks
-from data_prep.common.options import count
+from data_prep.common.options import count, named_path
 from data_prep.common.parallel import available_workers, map_in_order
 from data_prep.datasets.dataset import Dataset, Portrait
 from data_prep.render.people.landmarks import interocular_distance
@@ -124,7 +124,7 @@ def report(measured: Sequence[Measured]) -> str:
 def main(argv: list[str] | None = None) -> int:
     """Measure a rendered set."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("folder", type=Path, help="written by `make portraits`")
+    parser.add_argument("folder", type=named_path, help="written by `make portraits`")
     parser.add_argument("--workers", type=count, default=available_workers())
     options = parser.parse_args(argv)
     portraits = Dataset.open(options.folder).portraits

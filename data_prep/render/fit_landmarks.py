@@ -23,6 +23,7 @@ from data_prep.common.errors import InputError, run_program
 from data_prep.common.files import atomic_write
 from data_prep.common.images import read_photo
 from data_prep.common.landmark_scheme import LANDMARK_COUNT, MIRRORED
+from data_prep.common.options import named_path
 from data_prep.render.base.assets import body_data_dir
 from data_prep.render.people.body import BaseMesh, read_base_mesh, rest_coordinates
 from data_prep.render.people.landmarks import (
@@ -207,8 +208,8 @@ def main(argv: list[str] | None = None) -> int:
     from data_prep.common.landmarks import LandmarkDetector
 
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("folders", nargs="+", type=Path, help="written by make portraits")
-    parser.add_argument("--out", type=Path, default=TABLE)
+    parser.add_argument("folders", nargs="+", type=named_path, help="written by make portraits")
+    parser.add_argument("--out", type=named_path, default=TABLE)
     arguments = parser.parse_args(argv)
     mesh = read_base_mesh(body_data_dir())
     rest = rest_coordinates(mesh)

@@ -33,7 +33,7 @@ from pathlib import Path
 
 from data_prep.common.errors import InputError, run_program
 from data_prep.common.files import require_folder
-from data_prep.common.options import count, integer_from, positive
+from data_prep.common.options import count, integer_from, named_path, positive
 from data_prep.common.parallel import available_workers
 from data_prep.datasets.dataset import FRAME
 from data_prep.datasets.manifest import DatasetManifest, rejection_lines
@@ -76,7 +76,7 @@ def summarize(manifest: DatasetManifest, out: Path, times: Sequence[Sequence[flo
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--out", type=Path, required=True, help="folder of the set")
+    parser.add_argument("--out", type=named_path, required=True, help="folder of the set")
     parser.add_argument("--count", type=count, help="photos of the whole set")
     parser.add_argument(
         "--hands-until",

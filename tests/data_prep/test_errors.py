@@ -18,6 +18,7 @@ from data_prep.common.errors import (
     run_program,
     tell,
 )
+from data_prep.common.files import atomic_write, remove_leftovers
 
 LATIN = os.fsdecode(b"lat\xe9in.jpg")  # no UTF-8
 logger = logging.getLogger("data_prep.test")
@@ -103,6 +104,29 @@ def test_what_the_system_reports_becomes_a_sentence_with_a_remedy(tmp_path, caps
 
     assert run_program(another_pipe_breaks) == 1
     assert "(Broken pipe)" in capsys.readouterr().err
+
+
+def test_the_remedy_of_a_failed_write_fits_its_reason(tmp_path):
+    def failure(path):
+        with pytest.raises(InputError) as failed, atomic_write(path) as scratch:
+            scratch.write_bytes(b"content")
+        return str(failed.value)
+
+    (tmp_path / "file").touch()
+    assert failure(tmp_path / "file/a.png").endswith("(File exists); choose another place.")
+    long = tmp_path / f"{300 * 'a'}.png"
+    assert failure(long).endswith("(File name too long); choose a shorter name.")
+    with pytest.raises(InputError, match="journal could not be read or written"):
+        with atomic_write(tmp_path / "a.png"):
+            (tmp_path / "journal").read_bytes()
+    for longest in (f"{251 * 'a'}.png", f"{125 * 'ä'}.png"):  # of 255 bytes, of 254
+        with atomic_write(tmp_path / longest) as scratch:
+            scratch.write_bytes(b"content")
+        assert (tmp_path / longest).read_bytes() == b"content"
+    scratch = tmp_path / ".a[1].123.png"
+    scratch.touch()
+    remove_leftovers(tmp_path / "a[1].png")
+    assert not scratch.exists()
 
 
 def test_library_that_takes_utf_8_only_ends_in_a_sentence(capsys):

@@ -379,7 +379,7 @@ def times(folder):
     return {path: path.stat().st_mtime_ns for path in (folder / "images").iterdir()}
 
 
-def test_second_import_redoes_only_what_changed(plain, tmp_path, small, capsys):
+def test_second_import_redoes_only_what_changed(plain, tmp_path, small, capsys, caplog):
     out = tmp_path / "out"
     first, _ = run(plain, "plain", out)
     before, written = contents(out), times(out)
@@ -391,15 +391,30 @@ def test_second_import_redoes_only_what_changed(plain, tmp_path, small, capsys):
     add_pair(plain, "b", small[4])  # changed
     add_pair(plain, "d", small[5])  # new
     (plain / "images" / "c.jpg").unlink()  # gone
-    (out / "images" / "a.jpg").write_bytes(b"damaged")
+    (out / "images" / "a.jpg").write_bytes(b"somebody's")
+    (out / "images" / ".mine").write_bytes(b"somebody's, too")
+    (out / "images" / ".a.123.jpg").write_bytes(b"of a write that was killed")
     changed, _ = run(plain, "plain", out)
     assert "3 portraits, 3 of them new" in capsys.readouterr().out
+    assert "a.jpg has been changed since; it is kept in " in caplog.text
     assert (out / "images" / "a.jpg").read_bytes() == before["images/a.jpg"]
+    for name in ("a.stale-1.jpg", ".mine"):
+        assert (out / "images" / name).read_bytes().startswith(b"somebody's")
+        (out / "images" / name).unlink()
     assert sorted(p.name for p in (out / "images").iterdir()) == ["a.jpg", "b.jpg", "d.jpg"]
     assert changed.files["images/b.jpg"] != first.files["images/b.jpg"]
     fresh = tmp_path / "fresh"
     run(plain, "plain", fresh)
     assert contents(fresh) == contents(out)
+
+
+def test_a_photo_that_is_there_twice_is_taken_once(plain, tmp_path, small):
+    add_pair(plain, "e", small[0])  # as a
+    manifest, reasons = run(plain, "plain", tmp_path / "out")
+    assert stems(Dataset.open(tmp_path / "out").portraits) == ["a", "b", "c"]
+    assert reasons == {"images/e.jpg": "it is the same photo as images/a.jpg; remove one of them"}
+    assert sorted(manifest.portraits) == ["a", "b", "c"]
+    assert not (tmp_path / "out/images/e.jpg").exists()
 
 
 def test_killed_import_goes_on_and_ends_the_same(tmp_path, small):

@@ -128,6 +128,19 @@ def test_truncated_and_missing_database(folder):
         main([str(folder), "--split", "test"])
 
 
+def test_damaged_database_and_bad_sheet(folder, capsys):
+    with pytest.raises(InputError, match="not as '.gif'"):
+        main([str(folder), "--sheet", "records.gif"])
+    assert not capsys.readouterr().out  # before anything is read
+    file = folder / "train_mask" / "data.mdb"
+    content = bytearray(file.read_bytes())
+    for page in range(2 * 4096, len(content), 4096):
+        content[page + 10 : page + 12] = b"\0\0"  # whether it is a leaf or a branch
+    file.write_bytes(content)
+    with pytest.raises(InputError, match="damaged .* write them again with `make data`"):
+        main([str(folder)])
+
+
 def test_sheet_shows_records(folder, tmp_path, capsys):
     sheet = tmp_path / "sheet.png"
     arguments = [str(folder), "--sheet", str(sheet), "--records", "7"]

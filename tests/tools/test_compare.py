@@ -49,12 +49,14 @@ def test_bad_photos_are_named_and_the_others_are_on_the_sheet(tmp_path, monkeypa
     for name, level in (("a", 90), ("dark", 0), ("z", 90)):
         cv2.imwrite(str(tmp_path / f"{name}.png"), np.full((90, 70, 3), level, np.uint8))
     (tmp_path / "broken.jpg").write_bytes(b"no photo")
+    (tmp_path / "gone.jpg").symlink_to("gone.jpg")  # cannot be opened
     out = tmp_path / "out" / "sheet.png"
     assert compare.main([str(tmp_path), "-o", str(out), "--models", "selfie"]) == 1
     assert len(cv2.imread(str(out))) == 2 * compare.ROW_HEIGHT
     told = capsys.readouterr()
-    assert "2 of 4 photos" in told.out
+    assert "2 of 5 photos" in told.out
     assert "dark.png: It is dark; take a light." in told.err and "broken.jpg" in told.err
+    assert "gone.jpg could not be read or written (Too many levels" in told.err
 
 
 def test_a_sheet_that_cannot_be_written_is_refused_first(tmp_path, monkeypatch):
@@ -64,6 +66,8 @@ def test_a_sheet_that_cannot_be_written_is_refused_first(tmp_path, monkeypatch):
     for name, words in (("sheet.bmp", "not as '.bmp'"), ("sheet", "not as ''"), ("", "a folder")):
         with pytest.raises(InputError, match=words):
             compare.main([str(photo), "-o", str(tmp_path / name)])
+    with pytest.raises(InputError, match="a.jpg is a file, not a folder"):
+        compare.main([str(photo), "-o", str(photo / "sheet.jpg")])
     compare.check_sheet(tmp_path / "sheet.png", 10_000)
     with pytest.raises(InputError, match="A JPEG has room for 2.. photos, not for 10000"):
         compare.check_sheet(tmp_path / "sheet.jpg", 10_000)
@@ -82,6 +86,14 @@ def test_sheet_does_not_replace_a_photo(tmp_path):
     with pytest.raises(InputError, match="a.jpg is read and would be replaced"):
         compare.main([str(tmp_path), "-o", str(photo)])
     assert photo.read_bytes() == b"the only copy"
+
+
+def test_a_panorama_is_no_wider_than_the_sheet_has_room():
+    photo = np.full((64, 20_000, 3), 200, np.uint8)
+    certain = np.ones((3, 64, 20_000), np.float32)
+    matte = Matte(photo, certain[0], certain, (), True)
+    height, width = compare.row_of("wide", photo, {"selfie": matte}).shape[:2]
+    assert width <= 3 * compare.MOST_TILE_WIDTH + 8 * GAP and height <= compare.ROW_HEIGHT
 
 
 def test_a_row_shows_what_each_model_calls_unknown_and_foreground():

@@ -271,6 +271,9 @@ def test_effects_each_and_on_one_sheet(small, tmp_path):
     ("arguments", "sentence"),
     [
         (["--background", "no such thing"], "is no image file, no color and not 'blur'"),
+        (["--background", "rgb(300,0,0)"], "is no image file, no color and not 'blur'"),
+        (["--background", "hsl(0,200%,50%)"], "is no image file, no color and not 'blur'"),
+        (["--background", "#20a06000"], "#20a06000 is not opaque; leave its last value out"),
         (["-o", "a.jpg"], "JPEG holds no transparency"),
         (
             ["-o", "a.png", "--output", "alpha,cutout"],

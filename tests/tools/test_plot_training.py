@@ -173,11 +173,22 @@ def test_log_that_the_table_would_replace_is_kept(logs, tmp_path):
     assert log.read_bytes() == logs[0].read_bytes() and list(tmp_path.iterdir()) == [log]
 
 
-def test_log_whose_name_is_no_utf_8_is_drawn(logs, tmp_path):
-    log = tmp_path / os.fsdecode(b"lat\xe9in.log")
+def test_table_of_somebody_is_kept(logs, tmp_path):
+    table = tmp_path / "errors.csv"
+    table.write_text("image,sad\n")
+    with pytest.raises(InputError, match="errors.csv, where the numbers .* is another file"):
+        plot_training.main([str(logs[0]), "-o", str(tmp_path / "errors.png")])
+    assert table.read_text() == "image,sad\n" and list(tmp_path.iterdir()) == [table]
+    for _ in range(2):  # its own is replaced
+        assert plot_training.main([str(logs[0]), "-o", str(tmp_path / "training.png")]) == 0
+
+
+@pytest.mark.parametrize("name", [os.fsdecode(b"lat\xe9in.log"), "a$\\frac$.log", "日本.log"])
+def test_log_is_drawn_whatever_its_name(logs, tmp_path, name, recwarn):
+    log = tmp_path / name
     log.write_bytes(logs[0].read_bytes())
     assert plot_training.main([str(log), "-o", str(tmp_path / "training.png")]) == 0
-    assert cv2.imread(str(tmp_path / "training.png")) is not None
+    assert cv2.imread(str(tmp_path / "training.png")) is not None and not recwarn
 
 
 def test_errors_of_snapshots_join_their_stage(logs, tmp_path):
@@ -196,7 +207,8 @@ def test_errors_of_snapshots_join_their_stage(logs, tmp_path):
     stages = caffe_log.read_logs([logs[0]])
     caffe_log.add_errors(stages, curve)
     assert plots.panels(stages)["gradient error"] == ["error/dapm_gradient"]
-    point["stage"] = 1  # there is one stage only
-    curve.write_text(json.dumps({"points": [point]}))
-    with pytest.raises(InputError, match="is no learning curve of these logs"):
-        caffe_log.add_errors(stages, curve)
+    # There is one stage only; and what is no number, or nothing that has one.
+    for changed in ({"stage": 1}, {"iteration": "a"}, {"errors": [1]}, {"errors": {"sad": {}}}):
+        curve.write_text(json.dumps({"points": [point | changed]}))
+        with pytest.raises(InputError, match="is no learning curve of these logs"):
+            caffe_log.add_errors(stages, curve)

@@ -465,6 +465,13 @@ def test_cutout_of_another_photo(server, png):
     small = encode_image(np.zeros((100, 100, 4), np.uint8), ".png")
     parts = {"photo": png, "cutout": small}
     assert_refused(ask(server, query="background=ffffff", parts=parts), 400, "another")
+    opaque = {"photo": png, "cutout": png}
+    assert_refused(ask(server, parts=opaque), 400, "cutout", "transparency")
+
+
+def test_a_background_that_is_not_asked_for(server, png):
+    parts = {"photo": png, "background": png}
+    assert_refused(ask(server, parts=parts), 400, "background=image")
 
 
 def test_other_addresses(server, png):

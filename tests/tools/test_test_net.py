@@ -27,7 +27,7 @@ from tools import convert_selfie, test_net
 from tools.evaluation import contact_sheet, error_report
 from tools.evaluation import portraits as portrait_errors
 from tools.evaluation.matte_sources import GivenMattes, ModelMattes, SegmenterMattes
-from tools.evaluation.measuring import ALL, PRINTED, UNKNOWN, Measurement, PhotoErrors, Task
+from tools.evaluation.measuring import ALL, PRINTED, UNKNOWN_REGION, Measurement, PhotoErrors, Task
 from tools.evaluation.metrics import evaluate, unknown_region
 from tools.evaluation.truths import MATTES, PhotoTruth, truths_of_portraits
 from tools.matting.face_detector import FaceDetector
@@ -128,11 +128,11 @@ def test_errors_are_those_of_the_files_in_all_pixels_and_in_the_unknown_region(s
         assert values["sad"] == pytest.approx(np.abs(alpha - matte).sum() / 1000)
         assert values["mse"] == pytest.approx(np.mean((alpha - matte) ** 2))
         assert reference["sad"] == pytest.approx(np.abs(0.5 - matte).sum() / 1000)
-        for region, counted in ((ALL, None), (UNKNOWN, unknown_region(matte))):
+        for region, counted in ((ALL, None), (UNKNOWN_REGION, unknown_region(matte))):
             wanted = dataclasses.asdict(evaluate(alpha, matte, counted))
             standard = wanted["sad"] * 480000 / matte.size
             assert result.values[region] == {**wanted, "sad_600x800": pytest.approx(standard)}
-        assert 0 < result.values[UNKNOWN]["sad"] < values["sad"]
+        assert 0 < result.values[UNKNOWN_REGION]["sad"] < values["sad"]
 
 
 def test_written_files_agree_with_each_other(small_dataset, tmp_path):
@@ -181,7 +181,7 @@ def test_intervals_are_those_of_the_means_of_people(small_dataset, tmp_path):
     low, high = stats.t.interval(0.95, 2, statistics.mean(by_person), stats.sem(by_person))
     assert found.mean["sad"] - found.half_width["sad"] == pytest.approx(low)
     assert found.mean["sad"] + found.half_width["sad"] == pytest.approx(high)
-    assert error_report.Summary.of(results, UNKNOWN) is None
+    assert error_report.Summary.of(results, UNKNOWN_REGION) is None
 
 
 def test_people_are_those_of_the_dataset_and_each_image_is_one_where_nobody_is_named(small_dataset):
@@ -250,7 +250,7 @@ def test_bad_lists_and_mattes_are_one_sentence(small_dataset, tmp_path):
     (truth,) = truths_of_portraits(small_dataset, dataset.test[:1])
     cv2.imwrite(str(truth.pair.matte), np.eye(133, 100, dtype=np.uint8) * 255)
     with pytest.raises(InputError, match="no fractional pixel"):
-        Task(Ovals(), MATTES, UNKNOWN).measure(truth)
+        Task(Ovals(), MATTES, UNKNOWN_REGION).measure(truth)
     cv2.imwrite(str(truth.pair.matte), np.zeros((133, 99), np.uint8))
     with pytest.raises(InputError, match="has another size than"):
         Task(Ovals(), MATTES).measure(truth)
@@ -339,7 +339,7 @@ def test_a_run_that_was_killed_goes_on_with_the_next_image(small_dataset, tmp_pa
         stream.write('{"key": "half a li')
     assert measured(small_dataset, tmp_path) == [second]
     assert measured(small_dataset, tmp_path) == []
-    unknown = Task(Ovals(), MATTES, UNKNOWN)
+    unknown = Task(Ovals(), MATTES, UNKNOWN_REGION)
     assert Measurement(unknown, truths_of(small_dataset), Journal(tmp_path)).known == 0
     assert measured(small_dataset, tmp_path, key="other weights") == [first, second]
     photo = small_dataset / "images" / f"{first}.png"
@@ -386,11 +386,16 @@ def test_mattes_of_another_program_have_the_figures_of_the_same_mattes_predicted
     assert report["mattes"] == str(tmp_path / "theirs")
     for each in results:
         assert report["errors"][each.name] == each.values[ALL]
-        assert report["unknown"]["errors"][each.name] == each.values[UNKNOWN]
+        assert report["unknown"]["errors"][each.name] == each.values[UNKNOWN_REGION]
     assert (out / "contact_sheet.png").is_file() and not list(out.glob("*.jsonl"))
     assert test_net.main([*map(str, arguments), "--every", "2"]) == 0
     report = json.loads((out / "errors.json").read_text())
     assert list(report["errors"]) == [results[0].name]
+    # The errors of all images are not lost with that, but those of the same run are replaced.
+    whole = json.loads((out / "errors.stale-1.json").read_text())
+    assert len(whole["errors"]) == len(results) and (out / "errors.stale-1.csv").is_file()
+    assert test_net.main([*map(str, arguments), "--every", "2"]) == 0
+    assert len(list(out.glob("errors*.json"))) == 2
 
 
 def test_the_program_runs_from_any_folder(tmp_path):

@@ -22,7 +22,7 @@ import skimage
 from tqdm import tqdm
 
 from data_prep.common.errors import run_program
-from data_prep.common.options import count
+from data_prep.common.options import count, named_path
 from data_prep.common.pictures import read_picture
 from data_prep.datasets.dataset import Dataset
 from tools.evaluation.metrics import evaluate
@@ -131,18 +131,18 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--model", choices=MODELS, default=DEFAULT_MODEL)
     commands = parser.add_subparsers(dest="command", required=True)
     turns = commands.add_parser("turned", help="test portraits of a dataset, turned")
-    turns.add_argument("--dataset", type=Path, default=SAMPLE)
+    turns.add_argument("--dataset", type=named_path, default=SAMPLE)
     turns.add_argument("--count", type=count, default=8, help="portraits of its test list")
     presence = commands.add_parser("presence", help="pictures without and with people")
     presence.add_argument(
         "--without",
         nargs="+",
-        type=Path,
+        type=named_path,
         metavar="FOLDER",
         help="pictures without people (default: those of scikit-image)",
     )
     presence.add_argument(
-        "--people", nargs="+", type=Path, metavar="FOLDER", default=[SAMPLE / "images"]
+        "--people", nargs="+", type=named_path, metavar="FOLDER", default=[SAMPLE / "images"]
     )
     options = parser.parse_args(argv)
     session = MattingSession(options.model)

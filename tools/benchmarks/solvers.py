@@ -44,7 +44,7 @@ from caffe_layers.matting_system import MattingSystem, matting_system
 from data_prep.common.errors import InputError, run_program
 from data_prep.common.files import atomic_write
 from data_prep.common.images import read_matte, read_photo
-from data_prep.common.options import count
+from data_prep.common.options import count, named_path
 from data_prep.datasets.dataset import Dataset
 from tools.benchmarks.own_process import run_alone
 from tools.evaluation.report import (
@@ -641,7 +641,7 @@ def main(argv: list[str] | None = None) -> int:
     measuring.add_argument("--quick", action="store_true", help="two sizes, two rounds")
     measuring.add_argument(
         "--before",
-        type=Path,
+        type=named_path,
         metavar="CHECKOUT",
         help="a built checkout of an earlier version to compare with",
     )

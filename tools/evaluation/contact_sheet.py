@@ -21,6 +21,7 @@ from matplotlib.figure import Figure
 from data_prep.common.files import atomic_write
 from tools.outputs.sheets import render_trimap
 
+SHEET = "contact_sheet.png"
 TILE_HEIGHT = 300  # pixels
 ERROR_COLORS = "inferno"
 LARGEST_ERROR = 0.5  # drawn in the brightest color, as everything above it

@@ -7,16 +7,22 @@ from __future__ import annotations
 
 import csv
 import json
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from data_prep.common.files import atomic_write
+from data_prep.common.files import atomic_write, move_aside
+from tools.evaluation.contact_sheet import SHEET
 from tools.evaluation.estimates import CONFIDENCE, estimate, half_width
 from tools.evaluation.measuring import ALL, PRINTED, REFERENCE_ALPHA, REGIONS, PhotoErrors
 from tools.evaluation.truths import MASKS, MATTES
 
+logger = logging.getLogger(__name__)
+
+#: Files of a report, and of the sheet that belongs to it.
+RESULTS = ("errors.csv", "errors.json", "errors.tex", SHEET)
 LABEL_WIDTH = 24
 REGION_TITLES = {"all": "all pixels", "unknown": "unknown region"}
 #: Headings of the LaTeX table, by measure.
@@ -228,6 +234,31 @@ def _escaped(text: str) -> str:
     """A name as LaTeX prints it."""
     special = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
     return "".join(special.get(c, f"\\{c}" if c in "_%&#${}" else c) for c in text)
+
+
+def keep_other_report(folder: Path, about: Mapping[str, object]) -> None:
+    """Move what another run left in a folder aside, before this one's results come.
+
+    Parameters
+    ----------
+    folder, about
+        As `write_error_report` takes them.  A report is another run's if any entry but the date
+        differs.
+    """
+    path = folder / "errors.json"
+    if not path.is_file():
+        return
+    try:
+        earlier = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        earlier = {}
+    if all(earlier.get(name) == value for name, value in about.items() if name != "date"):
+        return
+    found = [folder / name for name in RESULTS if (folder / name).is_file()]
+    aside = [move_aside(each).name for each in found]
+    logger.warning(
+        "%s held the errors of another run; they are kept there in %s.", folder, ", ".join(aside)
+    )
 
 
 def write_error_report(

@@ -27,7 +27,7 @@ from typing import Any
 from data_prep.caffe_data.augmentation import parse_augmentations
 from data_prep.caffe_data.products import prepare
 from data_prep.common.errors import InputError, run_program
-from data_prep.common.options import count, positive
+from data_prep.common.options import count, named_path, positive
 from data_prep.common.parallel import available_workers
 from data_prep.datasets.dataset import Dataset, Portrait
 from prototxt.catalog import MADE_WEIGHTS, NETS
@@ -405,7 +405,7 @@ def main(argv: list[str] | None = None) -> int:
         command.add_argument(
             "--every", type=count, default=EVERY, metavar="N", help=f"every N-th photo ({EVERY})"
         )
-        command.add_argument("--dataset", type=Path, default=PORTRAIT_SET)
+        command.add_argument("--dataset", type=named_path, default=PORTRAIT_SET)
     commands.add_parser("docs", help=f"put the tables into {shown(DOCS)}")
     options = parser.parse_args(argv)
     if options.command == "list":

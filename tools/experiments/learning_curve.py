@@ -12,10 +12,9 @@ out/curves/NET.json and draws it with the logs in out/NET_training.png.
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from data_prep.common.errors import run_program
-from data_prep.common.options import count
+from data_prep.common.options import count, named_path
 from tools.training.selection import (
     EVERY,
     PORTRAIT_SET,
@@ -33,7 +32,7 @@ def main(argv: list[str] | None = None) -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("net", choices=RECIPES)
-    parser.add_argument("--dataset", type=Path, default=PORTRAIT_SET)
+    parser.add_argument("--dataset", type=named_path, default=PORTRAIT_SET)
     parser.add_argument("--every", type=count, default=EVERY, help=f"validation photo ({EVERY})")
     options = parser.parse_args(argv)
     stages = stages_of(options.net)

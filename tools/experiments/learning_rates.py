@@ -24,7 +24,7 @@ from matplotlib.figure import Figure
 
 from data_prep.common.errors import InputError, run_program
 from data_prep.common.files import atomic_write
-from data_prep.common.options import count, positive
+from data_prep.common.options import count, named_path, positive
 from tools.evaluation.estimates import Estimate, as_dicts
 from tools.evaluation.report import (
     describe_machine,
@@ -249,7 +249,7 @@ def main(argv: list[str] | None = None) -> int:
     study.add_argument("--net", choices=RECIPES, default="portrait")
     study.add_argument("--rates", nargs="+", type=positive, default=RATES, metavar="RATE")
     study.add_argument("--iterations", type=count, default=400)
-    study.add_argument("--dataset", type=Path, default=PORTRAIT_SET)
+    study.add_argument("--dataset", type=named_path, default=PORTRAIT_SET)
     study.add_argument("--every", type=count, default=EVERY, help=f"validation photo ({EVERY})")
     commands.add_parser("docs", help=f"put table and figure into {shown(DOCS.parent)}")
     options = parser.parse_args(argv)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from data_prep.common.digests import sha256_of
 from data_prep.common.errors import InputError, run_program
-from data_prep.common.options import count
+from data_prep.common.options import count, named_path
 from data_prep.datasets.dataset import Dataset
 from data_prep.datasets.rendered_contents import read_contents
 from prototxt.catalog import MADE_WEIGHTS, NETS
@@ -285,15 +285,17 @@ def main(argv: list[str] | None = None) -> int:
     measure.add_argument("--rows", nargs="+", metavar="NAME", help="matting methods (all)")
     measure.add_argument("--limit", type=count, metavar="N", help="the first N images only")
     measure.add_argument(
-        "--results", type=Path, default=RESULTS, help=f"the table ({shown(RESULTS)})"
+        "--results", type=named_path, default=RESULTS, help=f"the table ({shown(RESULTS)})"
     )
     worst = commands.add_parser("worst", help=f"draw the worst images into {shown(FAILURES)}")
     worst.add_argument("--model", choices=("selfie", "portrait"), default="portrait")
     worst.add_argument("--count", type=count, default=5)
-    worst.add_argument("--picture", type=Path, default=FAILURES)
+    worst.add_argument("--picture", type=named_path, default=FAILURES)
     for each in (measure, worst):
-        each.add_argument("--dataset", type=Path, default=PORTRAIT_SET)
-        each.add_argument("--out", type=Path, default=OUT, help=f"images' errors ({shown(OUT)})")
+        each.add_argument("--dataset", type=named_path, default=PORTRAIT_SET)
+        each.add_argument(
+            "--out", type=named_path, default=OUT, help=f"images' errors ({shown(OUT)})"
+        )
         add_gpu_option(each)
     commands.add_parser("docs", help=f"put the table into {shown(DOCS)}")
     options = parser.parse_args(argv)

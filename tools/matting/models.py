@@ -123,18 +123,24 @@ def model_of_net(net: str) -> str:
     return _RENAMED.get(net, net)
 
 
+#: Beyond it nothing else counts in the unknown region, and then numbers have no room.
+LARGEST_AFFINITY = 1e6
+
+
 def affinity_weight(text: str) -> float:
     """What the option ``--nonlocal`` names: the mu of `tools.matting.session.MattingSession`.
 
     Raises
     ------
     argparse.ArgumentTypeError
-        If it is no finite number, or negative.
+        If it is no number from 0 to `LARGEST_AFFINITY`.
     """
     try:
         mu = float(text)
     except ValueError:
         mu = -1.0
-    if not 0 <= mu < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is no number from 0 on; 3e-4 is one")
+    if not 0 <= mu <= LARGEST_AFFINITY:
+        raise argparse.ArgumentTypeError(
+            f"{text} is no number from 0 to {LARGEST_AFFINITY:g}; 3e-4 is one"
+        )
     return mu

@@ -262,7 +262,8 @@ class Companions:
     Raises
     ------
     InputError
-        If `given` does not exist, or is one file for several photos.
+        If `given` does not exist, holds a folder that may not be read, or is one file for several
+        photos.
     """
 
     def __init__(
@@ -279,7 +280,10 @@ class Companions:
         self._files: dict[Path, list[Path]] | None = None
         if given.is_dir():
             self._files = {}
-            for path in Tree.of(given).files:
+            tree = Tree.of(given)
+            if tree.closed:
+                raise InputError(f"{some(tree.closed)} may not be read; check the permissions.")
+            for path in tree.files:
                 if path.suffix.lower() in IMAGE_SUFFIXES:
                     self._files.setdefault(path.relative_to(given).with_suffix(""), []).append(path)
         named = zip(targets, stems or [target.name for target in targets], strict=True)

@@ -263,13 +263,15 @@ def read_background(text: str | None) -> Picture | str | None:
     if is_image_file(text):
         return read_picture(Path(text), smallest=SMALLEST_SIDE)
     try:
-        color = ImageColor.getrgb(text)[:3]
-    except ValueError:
+        color = bytes(ImageColor.getrgb(text))
+    except ValueError:  # no color, or a value of it is above 255
         raise InputError(
             f"--background {text} is no image file, no color and not '{BLUR}'; "
             "colors are written as white or '#20a060'."
         ) from None
-    return Picture(np.array(color[::-1], np.uint8).reshape(1, 1, 3))
+    if color[3:] not in (b"", b"\xff"):
+        raise InputError(f"--background {text} is not opaque; leave its last value out.")
+    return Picture(np.frombuffer(color[2::-1], np.uint8).reshape(1, 1, 3))
 
 
 def _read_companion(kind: str, path: Path, photo: str, shape: tuple[int, ...]) -> np.ndarray:

@@ -176,6 +176,8 @@ def job_from(asked: Sequence[tuple[str, str]], parts: Mapping[str, bytes], most_
             raise Refusal(400, "The image is missing; send it as the part 'background'.")
         else:
             output = "background"
+    elif "background" in parts:
+        raise Refusal(400, "There is an image 'background'; ask for it by background=image.")
     elif "effect" in given:
         output, effect = "effect", _one_of(given["effect"], EFFECTS, "effect")
     else:
@@ -268,6 +270,8 @@ def _cutout(job: Job, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """Colors (H, W, 3) BGR and opacity (H, W), uint8, of the part `cutout`."""
     content, most = job.parts["cutout"], job.most_pixels
     with _reading(), open_image(content, "The cutout", largest=most) as image:
+        if not image.has_transparency_data:
+            raise Refusal(400, "The cutout has no transparency; send the answer to this photo.")
         pixels = np.asarray(image.convert("RGBA"))
     if pixels.shape[:2] != shape:
         raise Refusal(400, "The cutout belongs to another photo; send the answer to this one.")

@@ -144,8 +144,9 @@ def add_errors(stages: list[LoggedStage], path: Path) -> None:
     try:
         for point in json.loads(path.read_text())["points"]:
             for measure, value in point["errors"].items():
-                stages[point["stage"]].add(f"error/{measure}", point["iteration"], value["mean"])
-    except (OSError, ValueError, KeyError, IndexError, TypeError):
+                iteration, mean = int(point["iteration"]), float(value["mean"])
+                stages[point["stage"]].add(f"error/{measure}", iteration, mean)
+    except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError):
         raise InputError(
             f"{path} is no learning curve of these logs; "
             "write it with tools/experiments/learning_curve.py."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -18,12 +19,25 @@ from tools.training.caffe_log import LoggedStage, add_errors, read_logs, series_
 PICTURE_SUFFIXES = (".png", ".pdf", ".svg")
 
 
+FIRST_COLUMNS = ["stage", "iteration"]
+
+
+def check_table(path: Path) -> None:
+    """Refuse to replace a table that `write_series` has not written; `InputError` if it is one."""
+    head = ",".join(FIRST_COLUMNS).encode()
+    if path.exists() and not path.read_bytes().startswith(head):
+        raise InputError(
+            f"{path}, where the numbers would be written, is another file; give the picture "
+            "another name."
+        )
+
+
 def write_series(path: Path, stages: list[LoggedStage]) -> None:
     """Write every series as CSV: a line for each iteration, a column for each series."""
     names = series_names(stages)
     with atomic_write(path) as scratch, open(scratch, "w", newline="") as stream:
         writer = csv.writer(stream)
-        writer.writerow(["stage", "iteration", *names])
+        writer.writerow([*FIRST_COLUMNS, *names])
         for number, stage in enumerate(stages, start=1):
             for iteration in sorted(set().union(*stage.series.values())):
                 values = (stage.series.get(name, {}).get(iteration, "") for name in names)
@@ -51,7 +65,7 @@ def draw(path: Path, stages: list[LoggedStage], title: str) -> None:
     groups = panels(stages)
     figure = Figure(figsize=(9, 1 + 2.4 * len(groups)), dpi=100, layout="constrained")
     FigureCanvasAgg(figure)
-    figure.suptitle(title)
+    figure.suptitle(title, parse_math=False)
     all_axes = figure.subplots(len(groups), 1, sharex=True, squeeze=False)[:, 0]
     for axes, (label, names) in zip(all_axes, groups.items()):
         for color, name in enumerate(names):
@@ -63,7 +77,9 @@ def draw(path: Path, stages: list[LoggedStage], title: str) -> None:
         axes.legend(loc="best", fontsize=8)
     all_axes[-1].set_xlabel("iteration")
     figure.align_ylabels()
-    with atomic_write(path) as scratch:
+    with atomic_write(path) as scratch, warnings.catch_warnings():
+        # Of signs of a log's name that the font does not have.
+        warnings.simplefilter("ignore", UserWarning)
         figure.savefig(scratch)
 
 
@@ -109,7 +125,8 @@ def plot_training(logs: Sequence[Path], out: Path, errors: Path | None = None) -
     Raises
     ------
     InputError
-        If a file cannot be read, or ``out`` is no picture's name or one of the files read.
+        If a file cannot be read, ``out`` is no picture's name or one of the files read, or another
+        file has the name of the CSV.
     """
     if out.suffix.lower() not in PICTURE_SUFFIXES:
         raise InputError(
@@ -117,6 +134,7 @@ def plot_training(logs: Sequence[Path], out: Path, errors: Path | None = None) -
         )
     table = out.with_suffix(".csv")
     refuse_overwriting([out, table], [*logs, *([errors] if errors else [])])
+    check_table(table)
     stages = read_logs(logs)
     if errors:
         add_errors(stages, errors)

@@ -28,7 +28,7 @@ import numpy as np
 
 from data_prep.caffe_data.shape_mask import ShapeMask
 from data_prep.common.errors import InputError
-from data_prep.common.files import atomic_write, atomic_write_keeping
+from data_prep.common.files import atomic_write, atomic_write_keeping, require_file
 from prototxt.catalog import Net
 from tools.matting.caffe_net import (
     Weights,
@@ -147,6 +147,7 @@ def check_weights(net: Net, weights: Weights, path: Path) -> None:
 def _copy_shape_mask(net: Net, source: Path, folder: Path) -> None:
     """Put the shape mask of a net that takes one into a folder, after checking it."""
     if net.has_shape_mask:
+        require_file(source)  # `make data` writes another one
         ShapeMask.load(source)
         with atomic_write_keeping(net.shape_mask(folder)) as scratch:
             shutil.copyfile(source, scratch)
