@@ -419,8 +419,9 @@ def test_a_photo_that_is_there_twice_is_taken_once(plain, tmp_path, small):
 
 def test_killed_import_goes_on_and_ends_the_same(tmp_path, small):
     source, out = tmp_path / "collection", tmp_path / "out"
-    for index in range(8):
-        add_pair(source, f"p{index}", small[index % 6])
+    mirrored = [[image[:, ::-1] for image in pair] for pair in small[:2]]
+    for index, pair in enumerate([*small[:6], *mirrored]):
+        add_pair(source, f"p{index}", pair)
     command = [sys.executable, "-m", "data_prep.import_dataset", str(source)]
     command += ["--format", "plain", "--workers", "1", "--out"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}

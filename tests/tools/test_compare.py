@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 import cv2
 import numpy as np
 import pytest
@@ -32,7 +34,7 @@ def test_a_folder_stands_for_its_photos_and_those_of_the_folders_in_it(tmp_path,
 
 
 class Everything:
-    """A model for which everything is a person, but dark photos are no photos."""
+    """A model for which everything is a person, but dark photos are no photos or closed."""
 
     def __init__(self, _model):
         pass
@@ -40,23 +42,24 @@ class Everything:
     def matte(self, photo):
         if not photo.any():
             raise InputError("It is dark; take a light.")
+        if photo.max() < 10:
+            raise PermissionError(errno.EACCES, "Permission denied", "dim.png")
         ones = np.ones(photo.shape[:2])
         return Matte(photo, ones, np.stack([ones, 0 * ones, 0 * ones]), (), True)
 
 
 def test_bad_photos_are_named_and_the_others_are_on_the_sheet(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(compare, "MattingSession", Everything)
-    for name, level in (("a", 90), ("dark", 0), ("z", 90)):
+    for name, level in (("a", 90), ("dark", 0), ("dim", 5), ("z", 90)):
         cv2.imwrite(str(tmp_path / f"{name}.png"), np.full((90, 70, 3), level, np.uint8))
     (tmp_path / "broken.jpg").write_bytes(b"no photo")
-    (tmp_path / "gone.jpg").symlink_to("gone.jpg")  # cannot be opened
     out = tmp_path / "out" / "sheet.png"
     assert compare.main([str(tmp_path), "-o", str(out), "--models", "selfie"]) == 1
     assert len(cv2.imread(str(out))) == 2 * compare.ROW_HEIGHT
     told = capsys.readouterr()
     assert "2 of 5 photos" in told.out
     assert "dark.png: It is dark; take a light." in told.err and "broken.jpg" in told.err
-    assert "gone.jpg could not be read or written (Too many levels" in told.err
+    assert "dim.png could not be read or written (Permission denied); check" in told.err
 
 
 def test_a_sheet_that_cannot_be_written_is_refused_first(tmp_path, monkeypatch):
