@@ -587,12 +587,14 @@ def test_nothing_is_written(tmp_path, png):
         port = int(re.search(r":(\d+)", server.stdout.readline().split("//")[1])[1])
         before = set(tmp_path.rglob("*"))
         name = f"{tmp_path}/evil.png"
-        padding = os.urandom(3_000_000)  # past any in-memory buffer of the parser
+        # Past any in-memory buffer of the parser.
+        noise = np.random.default_rng(0).integers(0, 256, (1000, 1000, 3), np.uint8)
+        fields = {"photo": (name, png), "background": ("../evil.png", encode_image(noise, ".png"))}
         with urllib3.PoolManager(retries=False, timeout=PATIENCE) as pool:
             answer = pool.request(
                 "POST",
-                f"http://127.0.0.1:{port}/matte",
-                fields={"photo": (name, png), "background": ("../evil.png", padding)},
+                f"http://127.0.0.1:{port}/matte?background=image",
+                fields=fields,
             )
         assert answer.status == 200
         assert set(tmp_path.rglob("*")) == before
