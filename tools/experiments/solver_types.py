@@ -123,7 +123,8 @@ def trained(trial: Trial, iterations: int) -> Training | None:
         raise InputError(f"{trial.name} begins after a warm start; run `tools/table1.py train`.")
     training = Training(run, trial.family(), warm)
     try:
-        if training.reached_since_changes() < iterations:
+        training.stage()  # moves aside what depended on something else
+        if training.reached() < iterations:
             training.advance(iterations)
     except InputError as error:
         if BLOWN_UP in str(error):
