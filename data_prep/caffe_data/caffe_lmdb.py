@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 
@@ -89,8 +89,9 @@ def is_complete(database: Path, built_from: dict) -> bool:
     return manifest.get("built_from") == built_from and manifest.get("bytes") == size
 
 
-def open_database(path: Path, command: str = "make data") -> lmdb.Environment:
-    """A database for reading.
+@contextmanager
+def open_database(path: Path, command: str = "make data") -> Iterator[lmdb.Environment]:
+    """A database for reading, closed at the end.
 
     Parameters
     ----------
@@ -102,7 +103,7 @@ def open_database(path: Path, command: str = "make data") -> lmdb.Environment:
     Raises
     ------
     InputError
-        If there is none, it cannot be opened, or its file is shorter than what it holds:
+        If there is none, it cannot be opened or read, or its file is shorter than what it holds:
         reading beyond the end would kill the process.
     """
     remedy = f"write the databases with `{command}`"
@@ -121,7 +122,14 @@ def open_database(path: Path, command: str = "make data") -> lmdb.Environment:
         if size < expected:
             database.close()
             raise InputError(f"{file} is cut short ({size} of {expected} bytes); {remedy} again.")
-    return database
+    try:
+        with database:
+            yield database
+    except lmdb.Error as error:
+        # Of several that are open, it does not say which.
+        raise InputError(
+            f"A database in {path.parent} is damaged ({error}); write them again with `{command}`."
+        ) from error
 
 
 def scratch_path(database: Path) -> Path:

@@ -78,6 +78,17 @@ def test_records_are_copied_in_order_and_begin_again_after_the_last(prepared, tm
     assert values(tmp_path / "copy") == whole[:2]
 
 
+def test_records_of_a_damaged_database_are_refused_in_a_sentence(prepared, tmp_path):
+    damaged = tmp_path / "train_image"
+    shutil.copytree(prepared / "train_image", damaged)
+    content = bytearray((damaged / "data.mdb").read_bytes())
+    for page in range(2 * 4096, len(content), 4096):
+        content[page + 10 : page + 12] = b"\0\0"  # whether it is a leaf or a branch
+    (damaged / "data.mdb").write_bytes(content)
+    with pytest.raises(InputError, match="damaged .* write them again with `make data`"):
+        copy_records(damaged, tmp_path / "copy", 0, 1)
+
+
 def test_all_nets_learn_in_turn_and_go_on(family):
     runs = chosen_runs(["fcn", "ours_nomask"])
     assert [run.name for run in runs] == [*("fcn_trimap", "fcn", "ours_nomask")]

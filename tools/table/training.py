@@ -76,6 +76,19 @@ class Training:
         return self.family.folder_of(self.run)
 
     @property
+    def solver(self) -> Path:
+        """The solver file that `stage` writes."""
+        return self.folder / "solver.prototxt"
+
+    @property
+    def start(self) -> Path | None:
+        """The weights of a warm start that it has begun from; None for one, or before it begins."""
+        if self.run.after is None or not self.solver.is_file():
+            return None
+        parameters = text_format.Parse(self.solver.read_text(), caffe_pb2.SolverParameter())
+        return Path(parameters.weights[0])
+
+    @property
     def log(self) -> Path:
         """What Caffe says, of all slices."""
         return self.folder / f"{self.run.name}.log"
@@ -225,10 +238,9 @@ class Training:
 
     def reached(self) -> int:
         """Iterations that its last whole snapshot has."""
-        solver = self.folder / "solver.prototxt"
-        if not solver.is_file():
+        if not self.solver.is_file():
             return 0
-        last = Stage.read(solver).last_snapshot()
+        last = Stage.read(self.solver).last_snapshot()
         return last[0] if last else 0
 
     def reached_since_changes(self) -> int:
@@ -255,12 +267,8 @@ class Training:
         InputError
             If so.
         """
-        solver = self.folder / "solver.prototxt"
-        if self.run.after is None or not solver.is_file():
-            return
-        parameters = text_format.Parse(solver.read_text(), caffe_pb2.SolverParameter())
-        start = Path(parameters.weights[0])
-        if start.is_file() and sha256_of(start) != initial_weights_digest(solver):
+        start = self.start
+        if start and start.is_file() and sha256_of(start) != initial_weights_digest(self.solver):
             raise InputError(
                 f"{self.folder} began from an earlier {start.name}; go on with "
                 "`tools/table1.py train`, which trains it anew."
@@ -390,11 +398,7 @@ def _with_records_of_slice(net: Path, folder: Path, seen: int, iterations: int) 
 
 def warm_iterations_of(training: Training) -> int:
     """Length of the warm start that a training after it has begun from; 0 before it begins."""
-    solver = training.folder / "solver.prototxt"
-    if not (training.run.after and solver.is_file()):
-        return 0
-    parameters = text_format.Parse(solver.read_text(), caffe_pb2.SolverParameter())
-    return int(Path(parameters.weights[0]).stem.rpartition("-")[2])
+    return int(training.start.stem.rpartition("-")[2]) if training.start else 0
 
 
 def settled_warm_iterations(family: Family) -> int | None:
