@@ -27,6 +27,7 @@ from tools.table.rows import Settings
 from tools.table.runs import HALF, RUNS, chosen_runs
 from tools.table.training import (
     Training,
+    common_length,
     next_slice,
     settled_warm_iterations,
     train,
@@ -111,6 +112,8 @@ def test_all_nets_learn_in_turn_and_go_on(family):
         assert list(each.snapshots()) == [last]
         states = [path.name for path in each.folder.glob("*.solverstate")]
         assert states == [f"{name}_iter_{last}.solverstate"]
+    train(family, runs[:2], 6)
+    assert found["fcn"].reached() == 6 and common_length(family) == 5
 
 
 def means(weights):
@@ -136,9 +139,10 @@ def test_means_of_slices_and_of_the_last_ones_are_what_is_chosen_from(family, mo
     training = Training(run, often, 6)
     monkeypatch.setattr(Training, "_remove_old_snapshots", lambda _: None)
     train(often, [run], 4)
-    assert list(training.candidates()) == [(1, 2), (3, 4)]
+    assert list(training.candidates(4)) == [(1, 2), (3, 4)]
     train(often, [run], 6)
-    found = training.candidates()
+    assert list(training.candidates(5)) == [(1, 2), (3, 4)]
+    found = training.candidates(6)
     assert list(found) == [(1, 2), (3, 4), (5, 6), (1, 6)]
     each = [training.weights_at(iteration) for iteration in range(1, 7)]
     for first, last in found:

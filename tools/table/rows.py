@@ -116,8 +116,9 @@ def _axis(name: str, *values: Any) -> Axis:
 TRIMAP_WIDTH = _axis("width", 0, 2, 4, 8, 12, 20, 30, 50)
 MASK_WIDTH = _axis("width", 3, 5, 10, 15, 20, 30, 50, 80)
 SIDES = _axis("inner_to_outer", 0.5, 1.0, 2.0)
+EPSILON = _axis("epsilon", 1e-7, 1e-6, 1e-5)
 SOLVE = (
-    _axis("epsilon", 1e-7, 1e-6, 1e-5),
+    EPSILON,
     # From 10 on as good (0.2149 at 10, 0.2146 at 100, 0.2145 at 1000 for the shape mask alone), but
     # at 10 the solve takes half a minute.
     _axis("lambda_", 100.0, 1000.0),
@@ -142,7 +143,8 @@ FIRST_CRF = CrfSettings(
 )
 TRIMAP_AXES = (TRIMAP_WIDTH, *SOLVE, TRIMAP_WIDTH)
 MASK_AXES = (MASK_WIDTH, SIDES, *SOLVE, MASK_WIDTH)
-MATTE_AXES = (SHARPNESS, UNKNOWN_BIAS, SHARPNESS)
+#: The rest of the solve is the net's: its lambda is learned, its windows are 3 x 3.
+MATTE_AXES = (SHARPNESS, UNKNOWN_BIAS, SHARPNESS, EPSILON)
 
 
 @dataclass(frozen=True)

@@ -138,13 +138,18 @@ class Training:
         _write_mean(mean, list(paths.values()))
         return mean
 
-    def candidates(self) -> dict[tuple[int, int], Path]:
+    def candidates(self, most: int) -> dict[tuple[int, int], Path]:
         """Weights to choose from: the means of its slices, and the mean of the last of these.
 
         By the first and the last iteration that each is a mean of.  The mean of the last slices is
         written where it is missing.
+
+        Parameters
+        ----------
+        most : int
+            Without those that have gone further.
         """
-        found = self.slices()
+        found = {ends: path for ends, path in self.slices().items() if ends[1] <= most}
         last = list(found)[-MEAN_OF:]
         if len(last) == MEAN_OF:
             ends = last[0][0], last[-1][1]
@@ -399,6 +404,12 @@ def _with_records_of_slice(net: Path, folder: Path, seen: int, iterations: int) 
 def warm_iterations_of(training: Training) -> int:
     """Length of the warm start that a training after it has begun from; 0 before it begins."""
     return int(training.start.stem.rpartition("-")[2]) if training.start else 0
+
+
+def common_length(family: Family) -> int:
+    """Iterations after their warm starts that all trainings have reached which have begun."""
+    trainings = (Training(run, family, 0) for run in RUNS if run.after is not None)
+    return min((reached for each in trainings if (reached := each.reached())), default=0)
 
 
 def settled_warm_iterations(family: Family) -> int | None:

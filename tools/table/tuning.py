@@ -28,7 +28,7 @@ from tools.matting.models import ROOT
 from tools.table.row_mattes import NetFiles, RowMattes
 from tools.table.rows import START_ROWS, Row, Settings, chosen_rows
 from tools.table.runs import RUNS, Family, run_named
-from tools.table.training import Training, first_crf, first_settings
+from tools.table.training import Training, common_length, first_crf, first_settings
 from tools.training.selection import geometric_mean, validation_portraits
 
 logger = logging.getLogger(__name__)
@@ -129,9 +129,16 @@ class Tuner:
         return best, tried[best], grid
 
     def best_weights(
-        self, row: Row, training: Training
+        self, row: Row, training: Training, most: int
     ) -> tuple[Path, tuple[int, int], list[dict[str, Any]]]:
         """The weights with the best mattes at the first settings, and what all have.
+
+        Parameters
+        ----------
+        row : Row
+        training : Training
+        most : int
+            Iterations beyond which there is no choice.
 
         Returns
         -------
@@ -141,7 +148,7 @@ class Tuner:
         snapshots : list of dict
             Errors of all candidates.
         """
-        candidates = training.candidates()
+        candidates = training.candidates(most)
         if not candidates:
             raise InputError(
                 f"{training.folder} holds no weights; train them with `tools/table1.py train`."
@@ -207,7 +214,8 @@ def choice_of(row: Row, family: Family, tuner: Tuner) -> dict[str, Any]:
         training.check_start()
         if training.run.end_to_end:  # its scores are meant to be seen as they were trained
             row = replace(row, start=first_settings(family, training.run))
-        weights, iterations, snapshots = tuner.best_weights(row, training)
+        # No row has more iterations to choose from than another.
+        weights, iterations, snapshots = tuner.best_weights(row, training, common_length(family))
         about = {
             "weights": {
                 "file": weights.name,
