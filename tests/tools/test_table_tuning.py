@@ -9,8 +9,6 @@ import numpy as np
 import pytest
 from table_family import lite_family, prepared_databases, small_dataset
 
-from caffe_layers.laplacian import DEFAULT_EPSILON
-from caffe_layers.matting import solve_alpha
 from caffe_layers.mean_field import CrfSettings
 from data_prep.caffe_data.shape_mask import ShapeMask
 from data_prep.common.errors import InputError, collected_warnings
@@ -22,7 +20,6 @@ from tools.evaluation.metrics import evaluate
 from tools.evaluation.trimaps import BAND_WIDTHS, UNKNOWN, classes_of_matte
 from tools.evaluation.truths import truths_of_portraits
 from tools.matting.caffe_net import load_net, read_caffemodel, read_net, run_net
-from tools.matting.models import MODELS
 from tools.table import tuning
 from tools.table.calibration import calibrated_scores, calibrated_weights
 from tools.table.curves import draw_curves
@@ -150,14 +147,10 @@ def mattes_of(trained, name, tmp_path, training=None, settings=None, **changes):
     return tuning.mattes_of(trained, row, settings or row.start, weights, tmp_path)
 
 
-@pytest.mark.parametrize("epsilon", [None, 1e-5])
-def test_ours_is_the_matte_of_its_own_layer(trained, truth, tmp_path, monkeypatch, epsilon):
+def test_ours_is_the_matte_of_its_own_layer(trained, truth, tmp_path):
     (_, run) = chosen_runs(["ours_nomask"])
-    settings = Settings(epsilon=epsilon) if epsilon else None
-    row = mattes_of(trained, "ours_nomask", tmp_path, run, settings)
-    found = row.matte(truth, truth.read_photo())
+    found = mattes_of(trained, "ours_nomask", tmp_path, run).matte(truth, truth.read_photo())
     weights = Training(run, trained, 2).mean_of_slice(2)
-    monkeypatch.setitem(MODELS, "lite", replace(MODELS["lite"], epsilon=epsilon))
     product = ModelMattes(0.0, "lite", trained.net_of(run).trimap_deploy, weights)
     assert (found.alpha == product.matte(truth, truth.read_photo()).alpha).all()
 
@@ -188,22 +181,6 @@ def test_the_bias_multiplies_the_odds_of_unknown(trained, truth, tmp_path):
     np.testing.assert_allclose(
         biased.matte(truth, photo).probabilities, odds / odds.sum(axis=0), atol=2e-5
     )
-
-
-def test_epsilon_is_that_of_the_solve_behind_a_net(trained, truth, tmp_path):
-    (_, run) = chosen_runs(["ours_nomask"])
-    photo = truth.read_photo()
-    fine, coarse = (
-        # What has hardly been trained calls everything known.
-        mattes_of(trained, "ours_nomask", tmp_path, run, Settings(epsilon=each, unknown_bias=9.0))
-        for each in (DEFAULT_EPSILON, 1e-4)
-    )
-    found = coarse.matte(truth, photo)
-    foreground, background, _ = found.probabilities
-    lambda_ = coarse.net.predictor().lambda_
-    wanted = solve_alpha(photo, foreground, background, lambda_, 1e-4, smooth=True)
-    np.testing.assert_allclose(found.alpha, np.clip(wanted, 0, 1), atol=1e-6)
-    assert np.abs(found.alpha - fine.matte(truth, photo).alpha).max() > 1e-4
 
 
 def test_a_bias_is_chosen_before_the_matte_is_learned(trained, truth, tmp_path):
@@ -413,7 +390,7 @@ def test_rows_are_measured_as_chosen_and_a_changed_choice_measures_its_row_alone
     text = markdown(json.loads(json.dumps(table)))
     assert "| | a hand at head, hair or collar (1 images) |" in text
     chosen = ours.choice["settings"]["sharpness"]
-    told = rf"\| ours without shape mask \| mean of 1 to 2 \|  \|  \| 1e-07 \|.*\| {chosen:g} \| 0"
+    told = rf"\| ours without shape mask \| mean of 1 to 2 \|.*\|  \| {chosen:g} \| 0 \|\n"
     assert re.search(told, text)
     assert "| FCN | 2 + 2 | " in text and "| *true trimap* |  | " in text
     write_tables(out, table, judged)

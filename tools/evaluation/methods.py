@@ -139,11 +139,8 @@ def net_method(
     known = MODELS[model]
     # Errors are stored under these settings: another name of a key would orphan them.
     settings = {"looks_again": known.test_time_augmentation}
-    # Left out elsewhere, so that older errors stay valid.
-    if known.multiclass:
+    if known.multiclass:  # left out elsewhere, so that older errors stay valid
         settings["multiclass"] = True
-    if known.epsilon:
-        settings["epsilon"] = known.epsilon
     return MattingMethod(name, title, load, files_of(model, weights, deploy, shape_mask), settings)
 
 

@@ -49,9 +49,6 @@ class Model:
     affinity_weight : float
         Weight of the affinities between unknown pixels (`caffe_layers.affinities`) where no
         other is asked for, in photos with up to `AFFINITY_PIXELS` of them.
-    epsilon : float or None
-        Regularization of the matting Laplacian for a net that has learned its trimap; None for
-        that of `caffe_layers.matting`.
     """
 
     deploy: Path
@@ -63,7 +60,6 @@ class Model:
     person_masks: bool = False
     multiclass: bool = False
     affinity_weight: float = 0.0
-    epsilon: float | None = None
 
 
 def _model(name: str, command: str, folder: Path = MADE_WEIGHTS, **how) -> Model:
@@ -89,9 +85,8 @@ def _segmenters(**how) -> Model:
     return _model("selfie", command, test_time_augmentation=True, person_masks=True, **how)
 
 
-#: The paper's net at half the photo's size, which a clone can afford to store and to run.  Its
-#: epsilon was chosen with its weights (docs/table1_choices.json).
-_PAPER_NET = _model("fcn8s_half", _paper_net_command(), epsilon=1e-6)
+#: The paper's net at half the photo's size, which a clone can afford to store and to run.
+_PAPER_NET = _model("fcn8s_half", _paper_net_command())
 
 MODELS = {
     "selfie": _segmenters(),

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from caffe_layers.laplacian import DEFAULT_EPSILON
 from caffe_layers.matting import DEFAULT_LAMBDA, LAMBDA_FLOOR
 from data_prep.caffe_data.shape_mask import NEUTRAL_MASK, ShapeMask
 from data_prep.common.errors import InputError
@@ -162,7 +161,6 @@ class Predictor:
         self._mask = ShapeMask.load(shape_mask or files.shape_mask) if self._is_masked else None
         self.segments = "logit" in self._net.blobs
         self.affinity_weight = files.affinity_weight
-        self._epsilon = files.epsilon or DEFAULT_EPSILON
         self._test_time_augmentation = files.test_time_augmentation
         self._second_opinion = Predictor(files.second_opinion) if files.second_opinion else None
         self._masker = PersonMasker() if files.person_masks else None
@@ -249,8 +247,7 @@ class Predictor:
             return ClassScores(segmenter=self._segmenter_scores(photo))
         if not self._test_time_augmentation:
             output = self._output(self._picture(photo, landmarks, self._input_shape))
-            scores = output.transpose(2, 0, 1)
-            return ClassScores(net=TrimapScores(scores, is_final=True, epsilon=self._epsilon))
+            return ClassScores(net=TrimapScores(output.transpose(2, 0, 1), is_final=True))
         return ClassScores(net=self._trimap_scores(photo, landmarks))
 
     def _segmenter_scores(self, photo: np.ndarray) -> SegmenterScores | None:
@@ -312,8 +309,7 @@ class Predictor:
         if self._segmenter is not None:
             logit = self._segmenter.person_logit(photo)
             second_opinion = enlarged(logit, work_shape(photo.shape))
-        scores = np.ascontiguousarray(output.transpose(2, 0, 1))
-        return TrimapScores(scores, second_opinion, epsilon=self._epsilon)
+        return TrimapScores(np.ascontiguousarray(output.transpose(2, 0, 1)), second_opinion)
 
     def _scores_with_close_ups(
         self, photo: np.ndarray, landmarks: Sequence[np.ndarray]

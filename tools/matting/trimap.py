@@ -58,14 +58,11 @@ class TrimapScores:
     is_final : bool
         Whether nothing but the scores decides: colors give no opinion on the unknown band,
         every face counts, and alpha is not snapped.
-    epsilon : float
-        Of the solve, see `TrimapEstimate`.
     """
 
     scores: np.ndarray
     second_opinion: np.ndarray | None = None
     is_final: bool = False
-    epsilon: float = DEFAULT_EPSILON
 
     @property
     def person_margin(self) -> np.ndarray:
@@ -161,7 +158,7 @@ def estimate_trimap(view: PhotoView, scores: ClassScores) -> TrimapEstimate:
     segmenter, net = scores.segmenter, scores.net
     shape = view.upright_shape(scores.turns)
     faces = scores.faces_of_people(view.faces, shape)
-    snap_margin = SNAP_MARGIN
+    snap_margin, epsilon = SNAP_MARGIN, DEFAULT_EPSILON
     if segmenter is not None:
         small = view.upright_reduced(scores.turns)
         probabilities = probabilities_from_logit(
@@ -174,12 +171,10 @@ def estimate_trimap(view: PhotoView, scores: ClassScores) -> TrimapEstimate:
         return empty_estimate(view.shape, scores.certainty)
     elif net.is_final:
         probabilities, snap_margin = softmax_at(net.scores, shape), 0.0
-        epsilon = net.epsilon
     else:
         small = view.upright_reduced(scores.turns)
         probabilities = probabilities_from_scores(
             small, net.scores, faces, shape, net.second_opinion
         )
-        epsilon = net.epsilon
     estimate = TrimapEstimate(probabilities, faces, True, snap_margin, epsilon, scores.certainty)
     return estimate.turned(-scores.turns)

@@ -316,7 +316,6 @@ def _model_key(name: str) -> list:
         model.person_masks,
         model.multiclass,
         model.affinity_weight,
-        model.epsilon,
     )
     return [digests, settings]
 

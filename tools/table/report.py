@@ -310,10 +310,9 @@ def _choices_table(rows: Mapping[str, Any]) -> str:
         snapshot = "mean of {} to {}".format(*weights["iterations"]) if weights else ""
         if settings is None:  # nothing to choose
             continue
-        epsilon = f"{settings['epsilon']:g}"
         if row["source"] == "matte":  # its own matting layer has all the others
             own = (f"{settings[name]:g}" for name in ("sharpness", "unknown_bias"))
-            cells.append([_title(row), snapshot, "", "", epsilon, "", "", *own])
+            cells.append([_title(row), snapshot, *[""] * 5, *own])
             continue
         side = 2 * settings["radius"] + 1
         cells.append(
@@ -322,7 +321,7 @@ def _choices_table(rows: Mapping[str, Any]) -> str:
                 snapshot,
                 _width(settings),
                 f"{settings['lambda_']:g}",
-                epsilon,
+                f"{settings['epsilon']:g}",
                 f"{side} x {side}",
                 _crf(settings["crf"]),
                 "",

@@ -125,7 +125,7 @@ def _calibrated(found: ClassScores, settings: Settings) -> ClassScores:
     if found.net is None:
         return found
     scores = calibrated_scores(found.net.scores, settings.sharpness, settings.unknown_bias)
-    return replace(found, net=replace(found.net, scores=scores, epsilon=settings.epsilon))
+    return replace(found, net=replace(found.net, scores=scores))
 
 
 def scores_after_crf(
