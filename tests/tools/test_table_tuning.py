@@ -400,6 +400,16 @@ def test_rows_are_measured_as_chosen_and_a_changed_choice_measures_its_row_alone
     assert not draw_curves(replace(trained, folder=out), out / "none.png")
 
 
+def test_weights_beyond_what_all_trainings_have_reached_are_no_choice(trained, truth, tmp_path):
+    training = Training(chosen_runs(["fcn"])[1], trained, 2)
+    tuner = Tuner(trained, [truth], map, tmp_path)
+    assert tuner.best_weights(quick("fcn"), training, 2)[1] == (1, 2)
+    with pytest.raises(
+        InputError, match="fcn holds no weights .* all trainings have reached; go on"
+    ):
+        tuner.best_weights(quick("fcn"), training, 1)
+
+
 def test_rows_whose_nets_are_not_trained_are_left_out_and_told(trained):
     with collected_warnings() as told:
         names = [row.name for row in trained_rows(trained, None)]

@@ -151,7 +151,8 @@ class Tuner:
         candidates = training.candidates(most)
         if not candidates:
             raise InputError(
-                f"{training.folder} holds no weights; train them with `tools/table1.py train`."
+                f"{training.folder} holds no weights of an iteration that all trainings have "
+                "reached; go on with `tools/table1.py train`."
             )
         mattes = [self.mattes(row, row.start, path) for path in candidates.values()]
         found = self.compare(mattes, f"{row.name} snapshots")
