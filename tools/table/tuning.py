@@ -207,16 +207,15 @@ def choose_start(training: Training, tuner: Tuner) -> None:
     write_report(training.family.start_of(training.run), report)
 
 
-def choice_of(row: Row, family: Family, tuner: Tuner) -> dict[str, Any]:
-    """Choice of a row, as the choices file holds it."""
+def choice_of(row: Row, family: Family, tuner: Tuner, most: int) -> dict[str, Any]:
+    """Choice of a row, as the choices file holds it; `most` is that of `Tuner.best_weights`."""
     weights, about = None, {}
     if row.run is not None:
         training = Training(run_named(row.run), family, 0)
         training.check_start()
         if training.run.end_to_end:  # its scores are meant to be seen as they were trained
             row = replace(row, start=first_settings(family, training.run))
-        # No row has more iterations to choose from than another.
-        weights, iterations, snapshots = tuner.best_weights(row, training, common_length(family))
+        weights, iterations, snapshots = tuner.best_weights(row, training, most)
         about = {
             "weights": {
                 "file": weights.name,
@@ -299,8 +298,9 @@ def tune(
         On which portraits; entries of the file.
     """
     known = json.loads(choices.read_text())["rows"] if choices.is_file() else {}
+    most = common_length(family)  # no row has more iterations to choose from than another
     for row in rows:
-        known[row.name] = choice_of(row, family, tuner)
+        known[row.name] = choice_of(row, family, tuner, most)
         starts = {
             run.name: json.loads(family.start_of(run).read_text())
             for run in RUNS
